@@ -1,0 +1,74 @@
+# On a fresh machine with Python 3.11 and make: `make demo` shows the main job, `make test` runs the tests.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help venv demo test chaos lint format fuzz lock promtool clean
+
+help:
+	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
+	@echo "make test   set up and run all tests (unit, contract, integration, chaos)"
+	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
+	@echo "make lint   ruff and mypy"
+	@echo "make fuzz   coverage-guided fuzzing of import, columns and intake; MINUTES=5 for each, TARGETS=\"import columns intake\""
+	@echo "make venv   only set up; the command is then $(BIN)/xinliu"
+
+venv: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the libraries of requirements.txt (hashes checked) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/xinliu demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos.crashes --seeds $(or $(SEEDS),20)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The fuzzer has an environment of its own: nothing of it is needed to run or to test.
+FUZZ := $(VENV)/fuzz
+MINUTES ?= 5
+TARGETS ?= import columns intake
+
+$(FUZZ)/ready: requirements.txt requirements-fuzz.txt
+	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-fuzz.txt
+	@touch $@
+
+fuzz: $(FUZZ)/ready
+	@for target in $(TARGETS); do $(FUZZ)/bin/python -m tests.fuzz.run $$target --minutes $(MINUTES) || exit 1; done
+
+# Java and PostgreSQL artifacts are locked by deploy/artifacts.py (python -c 'from deploy.artifacts import lock; lock()').
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group fuzz -o requirements-fuzz.txt
+
+# Checks and tries the alert rules. It cannot be had with `go install`, since its module replaces others.
+PROMTOOL := v0.313.5
+promtool:
+	@command -v go >/dev/null || { echo "Go is needed to build promtool; without it the tests that use it are skipped" >&2; exit 1; }
+	@echo "building promtool $(PROMTOOL) (some minutes) …"
+	@mkdir -p $(BIN); folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && target=$(abspath $(BIN)) && cd "$$folder" \
+	  && go mod init promtool 2>/dev/null && go get github.com/prometheus/prometheus/cmd/promtool@$(PROMTOOL) 2>/dev/null \
+	  && go build -trimpath -o "$$target/promtool" github.com/prometheus/prometheus/cmd/promtool
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

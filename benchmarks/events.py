@@ -1,0 +1,97 @@
+"""Events for the benchmarks: many different statements of one department, some said again, some with a new version."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import fastavro
+
+from schemas.codec import frame
+from schemas.contracts import parsed
+from schemas.uscc import generate
+
+__all__ = ["DEPARTMENT", "Event", "events", "statement"]
+
+DEPARTMENT = "tax"
+ENTITIES = 50_000
+"""How many entities the records are about."""
+
+_AGAIN = 20
+"""Every 20th event is one said before, every other 20th a new version of one: 10 % in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One message: its key (the USCC), and its value with header."""
+
+    key: bytes
+    value: bytes
+
+
+def statement(number: int, *, version: int = 0) -> dict[str, Any]:
+    """Return one of many different statements: every fourth a list entry, the others penalties."""
+    authority = generate(number % 50, prefix="11")
+    shared: dict[str, Any] = {
+        "record_id": f"{number:032x}",
+        "version": 1_700_000_000_000 + version,
+        "status": "IN_FORCE",
+        "reason": "CORRECTED" if version else "PUBLISHED",
+        "subject": {
+            "uscc": generate(number % ENTITIES),
+            "name": f"北京第{number % ENTITIES}商贸有限公司",
+            "kind": "法人及非法人组织",
+        },
+        "province": "beijing",
+        "domain": "tax",
+        "department": DEPARTMENT,
+        "authority": authority,
+        "stated_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number % 86_400 + version),
+    }
+    day = date(2025, 1, 1) + timedelta(days=number % 365)
+    if number % 4 == 0:
+        listing = {
+            "list": "tax-illegal",
+            "entry_id": f"L{number}",
+            "grounds": f"逃避追缴欠税, 案卷第{number}号",
+            "basis": "《重大税收违法失信主体信息公布管理办法》第六条",
+            "authority_name": "国家税务总局北京市税务局",
+            "listed_on": day,
+        }
+        return shared | {"kind": "LISTING", "listing": listing}
+    penalty = {
+        "document_number": f"京税罚〔2025〕{number}号",
+        "violation_type": "未按规定期限办理纳税申报",
+        "facts": f"当事人未在规定期限内申报当期税款, 案卷第{number}号, 经责令限期改正后仍未改正",
+        "basis": "《中华人民共和国税收征收管理法》第六十二条",
+        "categories": "罚款",
+        "content": "处以罚款",
+        "fine": Decimal(number % 900 + 1 + version).scaleb(-2),
+        "decided_on": day,
+        "valid_until": day + timedelta(days=1096),
+        "authority_name": "国家税务总局北京市税务局",
+        "source_unit": "国家税务总局北京市税务局",
+        "source_unit_code": authority,
+    }
+    return shared | {"kind": "PENALTY", "penalty": penalty}
+
+
+def events(schema_id: int, count: int, *, first: int = 0) -> Iterator[Event]:
+    """Yield `count` events; the same arguments give the same events. `first` counts records, for several portions."""
+    schema = parsed("xinliu.Statement")
+    out = io.BytesIO()
+    for place in range(first, first + count):
+        number, version = place, 0
+        if place % _AGAIN == _AGAIN // 2:
+            number = place - _AGAIN // 2 - 1 if place >= _AGAIN else place
+        elif place % _AGAIN == _AGAIN - 1:
+            number, version = place - _AGAIN // 2 + 3, 1
+        value = statement(number, version=version)
+        out.seek(0)
+        out.truncate()
+        fastavro.schemaless_writer(out, schema, value)
+        yield Event(value["subject"]["uscc"].encode(), frame(schema_id, out.getvalue()))

@@ -1,0 +1,1 @@
+"""Everything that reads: the credit view for the report service, the feed of changes. Imports schemas only."""

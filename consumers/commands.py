@@ -1,0 +1,14 @@
+"""The commands of this room: show."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["mount"]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this room's commands to the command `xinliu`."""
+    from consumers.show_command import show
+
+    app.command()(show)

@@ -1,0 +1,132 @@
+"""An entity's records as they stood at an earlier moment, folded again from history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Any
+
+import fastavro
+import psycopg
+
+from consumers.token import Moment
+from schemas.codec import decode
+from schemas.contracts import parsed
+
+__all__ = ["PastRecords", "records_at"]
+
+Row = dict[str, Any]
+
+_QUERY = """
+SELECT h.*
+FROM report.history h
+WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(uscc)s)
+  AND h.accepted_offset < (%(positions)s::bigint[])[h.accepted_partition + 1]
+  AND (%(until)s::timestamptz IS NULL OR h.known_at <= %(until)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRecords:
+    """Penalties and list entries in force then, shaped as the views of `report` shape them."""
+
+    name: str | None
+    kind: str | None
+    penalties: tuple[Row, ...]
+    listings: tuple[Row, ...]
+    erased: int
+
+
+def records_at(
+    connection: psycopg.Connection[Row], uscc: str, moment: Moment, window: tuple[date, date]
+) -> PastRecords:
+    """Fold history up to the moment: the highest rank of every record, those of this entity, within the window."""
+    rows = connection.execute(
+        _QUERY,
+        {"uscc": uscc, "positions": list(moment.positions["accepted"]), "until": moment.known_until},
+    ).fetchall()
+    held = [row for row in _highest(rows) if row["uscc"] == uscc and row["status"] == "IN_FORCE"]
+    readable = [(row, _statement(row)) for row in held if row["statement"] is not None]
+    newest = max(
+        readable, key=lambda pair: (pair[1]["stated_at"], pair[0]["digest_hi"], pair[0]["digest_lo"]), default=None
+    )
+    first, last = window
+    penalties = [
+        _penalty(row, said)
+        for row, said in readable
+        if said["penalty"] and first <= said["penalty"]["decided_on"] <= last
+    ]
+    listings = [
+        _listing(row, said)
+        for row, said in readable
+        if said["listing"]
+        and said["listing"]["listed_on"] <= last
+        and (said["listing"]["removed_on"] or date.max) >= first
+    ]
+    return PastRecords(
+        newest[1]["subject"]["name"] if newest else None,
+        newest[1]["subject"]["kind"] if newest else None,
+        tuple(sorted(penalties, key=lambda row: (-row["decided_on"].toordinal(), str(row["record_id"])))),
+        tuple(sorted(listings, key=lambda row: (-row["listed_on"].toordinal(), str(row["record_id"])))),
+        len(held) - len(readable),
+    )
+
+
+def _highest(rows: Iterable[Row]) -> Iterable[Row]:
+    best: dict[Any, Row] = {}
+    for row in rows:
+        held = best.get(row["record_id"])
+        if held is None or _rank(row) > _rank(held):
+            best[row["record_id"]] = row
+    return best.values()
+
+
+def _rank(row: Row) -> tuple[int, int, int]:
+    return row["version"], row["digest_hi"], row["digest_lo"]
+
+
+@cache
+def _writer(schema: str) -> Any:
+    return fastavro.parse_schema(json.loads(schema))
+
+
+def _statement(row: Row) -> Row:
+    return decode(
+        _writer(json.dumps(row["schema"], sort_keys=True)), bytes(row["statement"]), parsed("xinliu.Statement")
+    )
+
+
+def _envelope(row: Row, said: Row) -> Row:
+    return {
+        "record_id": row["record_id"],
+        "uscc": row["uscc"],
+        "subject_name": said["subject"]["name"],
+        "province": said["province"],
+        "domain": said["domain"],
+        "department": said["department"],
+        "authority": said["authority"],
+        "version": row["version"],
+        "stated_at": said["stated_at"],
+        "known_at": row["known_at"],
+    }
+
+
+_PENALTY = (
+    "document_number", "violation_type", "facts", "basis", "categories", "content", "fine", "confiscated", "licence",
+    "decided_on", "valid_until", "publish_until", "authority_name", "source_unit", "remark",
+)  # fmt: skip
+_LISTING = (
+    "list", "entry_id", "grounds", "basis", "authority_name", "listed_on", "valid_until", "removed_on", "removal_reason",
+    "remark",
+)  # fmt: skip
+
+
+def _penalty(row: Row, said: Row) -> Row:
+    return _envelope(row, said) | {name: said["penalty"][name] for name in _PENALTY}
+
+
+def _listing(row: Row, said: Row) -> Row:
+    return _envelope(row, said) | {name: said["listing"][name] for name in _LISTING}

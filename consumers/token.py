@@ -1,0 +1,96 @@
+"""The token of a reading: what must be known to give the same answer again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas.errors import UsageError
+
+__all__ = ["Moment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The moment of a reading: generation, the positions folded, and what each source vouched for. Times in UTC."""
+
+    generation: int
+    topic_ids: Mapping[str, str]
+    positions: Mapping[str, tuple[int, ...]]
+    """Topic → next offset by partition."""
+    data_as_of: Mapping[str, datetime | None]
+    """Department → 数据截至."""
+    read_at: datetime
+    known_until: datetime | None = None
+    """Where set: only what was known by then, by the broker's time of `accepted`."""
+
+    @classmethod
+    def of(
+        cls, positions: Sequence[Mapping[str, Any]], data_as_of: Mapping[str, datetime | None], read_at: datetime
+    ) -> Moment:
+        """Return the moment that rows of report.position and report.source describe."""
+        topics: dict[str, dict[int, int]] = {}
+        for row in positions:
+            topics.setdefault(row["topic"], {})[row["partition"]] = row["next_offset"]
+        return cls(
+            positions[0]["generation"],
+            {row["topic"]: row["topic_id"] for row in positions},
+            {topic: tuple(offset for _, offset in sorted(found.items())) for topic, found in topics.items()},
+            dict(data_as_of),
+            read_at,
+        )
+
+    def at(self, known_until: datetime) -> Moment:
+        """Return the same moment, narrowed to what was known at a time before it."""
+        return replace(self, known_until=known_until)
+
+    def silent(self, department: str, after: timedelta) -> bool:
+        """Tell whether a source counted as silent then."""
+        vouched = self.data_as_of.get(department)
+        return vouched is None or vouched < self.read_at - after
+
+    def to_token(self) -> str:
+        """Return the token: URL-safe text of some hundred characters."""
+        read_at = _milliseconds(self.read_at)
+        plain = {
+            "g": self.generation,
+            "i": dict(self.topic_ids),
+            "p": {topic: list(offsets) for topic, offsets in self.positions.items()},
+            # As times before the reading: small numbers make a short token.
+            "s": {key: read_at - _milliseconds(value) for key, value in self.data_as_of.items() if value is not None},
+            "r": read_at,
+            "k": _milliseconds(self.known_until) if self.known_until else None,
+        }
+        packed = zlib.compress(json.dumps(plain, separators=(",", ":"), sort_keys=True).encode(), 9)
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @classmethod
+    def from_token(cls, token: str) -> Moment:
+        """Read a token back. Raises UsageError where it is none, or not whole."""
+        try:
+            packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            plain = json.loads(zlib.decompress(packed))
+            return cls(
+                plain["g"],
+                plain["i"],
+                {topic: tuple(offsets) for topic, offsets in plain["p"].items()},
+                {key: _time(plain["r"] - value) for key, value in plain["s"].items()},
+                _time(plain["r"]),
+                _time(plain["k"]) if plain["k"] is not None else None,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error) as error:
+            raise UsageError("this is no token of a reading, or not the whole of it") from error
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

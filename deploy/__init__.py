@@ -1,0 +1,1 @@
+"""Settings, the local servers, topics as code."""

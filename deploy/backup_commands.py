@@ -1,0 +1,126 @@
+"""`xinliu backup` and `xinliu restore`: a province's database and its schema registry's, as of one moment each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from deploy.backup import Saved
+    from deploy.stack import Stack
+    from schemas.connection import Connection
+
+__all__ = ["mount"]
+
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the backup.")]
+
+
+def _local(ctx: typer.Context) -> Stack | None:
+    """Return the local stack that the command is about, or None where the servers are an installation's own."""
+    from deploy.settings import settings
+    from deploy.stack import Stack
+
+    name = ctx.find_root().params.get("stack")
+    known = settings()
+    if name is None and known.kafka is not None:
+        return None
+    return Stack(name or known.stack)
+
+
+def _databases(ctx: typer.Context, stack: Stack | None) -> dict[str, tuple[str, str]]:
+    # Folder name → connection string and what it is of. The registry's database has backups of its own in an installation.
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect().acting("admin")  # the operator sees no sequence, and may change nothing
+    found = {"database": (connection.database.get_secret_value(), connection.province)}
+    if stack is not None:
+        registry = stack.postgres.conninfo("registry", "registry")
+        found["registry"] = (registry, f"the schema registry of {connection.province}")
+    return found
+
+
+def _told(saved: dict[str, tuple[Saved, ...]], as_json: bool, done: str) -> None:
+    if as_json:
+        print(json.dumps({name: [asdict(table) for table in tables] for name, tables in saved.items()}))
+        return
+    for name, tables in saved.items():
+        print(f"{name}: {len(tables)} tables, {sum(table.rows for table in tables):,} rows {done}")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[str], None]]:
+    with Console(stderr=True).status("…") as shown:
+        yield lambda step: shown.update(f"{what}: {step}")
+
+
+def backup(ctx: typer.Context, folder: Folder, as_json: Json = False) -> None:
+    """Write the database, and a local stack's schema registry, to a new folder. Workers and readers go on meanwhile."""
+    from deploy.backup import back_up
+
+    stack = _local(ctx)
+    with _progress("backup") as tell:
+        saved = {
+            name: back_up(database, folder / name, of=of, tell=tell)
+            for name, (database, of) in _databases(ctx, stack).items()
+        }
+    _told(saved, as_json, "saved")
+
+
+def restore(
+    ctx: typer.Context,
+    folder: Folder,
+    only: Annotated[
+        str | None, typer.Option("--only", help="database, or registry: put back only this one.", metavar="WHICH")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Put the database, and a local stack's schema registry, back to a backup; as a whole or not at all.
+
+    A restored database stands where it stood in the log then, and the view worker catches up from there. Stop workers and
+    readers first; a local stack's are stopped and started again by this command.
+    """
+    from deploy.backup import restore as put_back
+
+    stack = _local(ctx)
+    databases = _databases(ctx, stack)
+    if only is not None and only not in databases:
+        raise UsageError(f"--only is one of {', '.join(databases)}, not {only!r}")
+    chosen = {name: known for name, known in databases.items() if only in (None, name)}
+    for name in chosen:
+        if not (folder / name).is_dir():
+            raise UsageError(f"{folder} holds no backup of the {name}: name the folder that `xinliu backup` wrote")
+    ran = _pause(stack)
+    try:
+        with _progress("restore") as tell:
+            saved = {
+                name: put_back(database, folder / name, of=of, tell=tell) for name, (database, of) in chosen.items()
+            }
+    finally:
+        if stack is not None and ran:
+            stack.up(province=ctx.obj().province, workers=any(name.startswith("worker-") for name in ran))
+    _told(saved, as_json, "put back")
+
+
+def _pause(stack: Stack | None) -> list[str]:
+    """Stop what is connected to a local stack's databases, and return what ran."""
+    if stack is None:
+        return []
+    ran = [server.name for server in stack.status() if server.pid and server.name.startswith(("worker-", "registry"))]
+    for name in sorted(ran, reverse=True):
+        stack.stop(name)
+    return ran
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to `xinliu`."""
+    app.command()(backup)
+    app.command()(restore)

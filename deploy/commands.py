@@ -1,0 +1,203 @@
+"""The commands of this room: up, down, status, reset, topics, access, config, migrate, demo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from deploy.stack import Stack
+    from deploy.topics import Change, Topic
+    from schemas.cluster import Cluster
+    from schemas.connection import Connection
+
+__all__ = ["mount"]
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
+
+topics_app = typer.Typer(help="The topics of the province's cluster, as code.", no_args_is_help=True)
+
+
+def _stack(ctx: typer.Context, tell: Callable[[str], None] = lambda _: None) -> Stack:
+    from deploy.settings import settings
+    from deploy.stack import Stack
+
+    name = ctx.find_root().params.get("stack") or settings().stack
+    return Stack(name, tell=tell)
+
+
+@contextmanager
+def _telling(done: str) -> Iterator[Callable[[str], None]]:
+    console = Console(stderr=True)
+    started = monotonic()
+    with console.status("…") as status:
+
+        def tell(what: str) -> None:
+            console.log(what, highlight=False) if not console.is_terminal else status.update(what)
+
+        yield tell
+    console.print(f"{done} in {monotonic() - started:.1f} s", highlight=False)
+
+
+def up(
+    ctx: typer.Context,
+    province: Annotated[str, typer.Option(help="The province whose servers these are.")] = "beijing",
+    base_port: Annotated[
+        int | None, typer.Option(min=1024, max=65_520, help="First of the ten ports of this stack.")
+    ] = None,
+    secure: Annotated[
+        bool,
+        typer.Option(
+            "--secure", help="On the first start: TLS, passwords and rights for everyone; the stack stays so."
+        ),
+    ] = False,
+    servers_only: Annotated[bool, typer.Option("--servers-only", help="Do not start the workers.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start real servers on this machine: Kafka, schema registry, PostgreSQL, and the workers. Loopback only."""
+    from deploy.settings import redacted
+
+    with _telling("up") as tell:
+        stack = _stack(ctx, tell)
+        connection = stack.up(province=province, base_port=base_port, workers=not servers_only, secure=secure)
+    if as_json:
+        print(json.dumps({"stack": stack.name, **redacted(connection)}, ensure_ascii=False))
+    else:
+        _print_status(stack)
+
+
+def down(ctx: typer.Context) -> None:
+    """Stop the workers and servers of a stack; data stay."""
+    with _telling("down") as tell:
+        stack = _stack(ctx, tell)
+        if not stack.layout.exists:
+            raise UsageError(f"there is no local stack {stack.name!r}")
+        stack.down()
+
+
+def status(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show what runs; exit code 1 where something does not."""
+    stack = _stack(ctx)
+    if not stack.layout.exists:
+        raise UsageError(f"there is no local stack {stack.name!r}: start one with `xinliu up`")
+    found = stack.status()
+    if as_json:
+        print(json.dumps({"stack": stack.name, "servers": [asdict(server) for server in found]}, ensure_ascii=False))
+    else:
+        _print_status(stack)
+    if not all(server.pid for server in found):
+        raise typer.Exit(1)
+
+
+def reset(ctx: typer.Context, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop a stack and delete all its data."""
+    stack = _stack(ctx)
+    if not stack.layout.folder.exists():
+        raise UsageError(f"there is no local stack {stack.name!r}")
+    if not yes:
+        typer.confirm(f"Delete all data of the stack {stack.name!r} ({stack.layout.folder})?", abort=True, err=True)
+    with _telling("reset") as tell:
+        _stack(ctx, tell).reset()
+
+
+def config(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show how the province's servers are reached, without secrets."""
+    from deploy.settings import redacted
+
+    connect: Callable[[], Connection] = ctx.obj
+    plain = redacted(connect())
+    if as_json:
+        print(json.dumps(plain, ensure_ascii=False))
+        return
+    for name, value in plain.items():
+        print(f"{name:16} {value}")
+
+
+def migrate(ctx: typer.Context) -> None:
+    """Bring the province's database to the newest tables; nothing happens where it is there already."""
+    from schemas.store import migrate as bring_up_to_date
+
+    connect: Callable[[], Connection] = ctx.obj
+    bring_up_to_date(connect().acting("admin").database.get_secret_value())
+    print("the tables are up to date")
+
+
+@topics_app.command("plan")
+def topics_plan(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show what would change; exit code 1 where something would."""
+    from deploy import topics
+
+    changes = topics.plan(*_wanted_topics(ctx))
+    _print_changes(changes, as_json, "nothing to do")
+    if any(change.action != "extra" for change in changes):
+        raise typer.Exit(1)
+
+
+@topics_app.command("apply")
+def topics_apply(ctx: typer.Context, as_json: Json = False) -> None:
+    """Create, extend and configure; nothing is ever deleted. Exit code 1 where something is impossible."""
+    from deploy import topics
+
+    changes = topics.apply(*_wanted_topics(ctx, "admin"))
+    _print_changes(changes, as_json, "nothing to do")
+    if any(change.action == "impossible" for change in changes):
+        raise typer.Exit(1)
+
+
+def _wanted_topics(ctx: typer.Context, principal: str = "operator") -> tuple[Cluster, tuple[Topic, ...]]:
+    from deploy import topics
+    from schemas.catalogue import load
+
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect().acting(principal)
+    return connection.kafka, topics.wanted(load(), connection.province)
+
+
+def _print_changes(changes: tuple[Change, ...], as_json: bool, nothing: str) -> None:
+    if as_json:
+        print(json.dumps([asdict(change) for change in changes], ensure_ascii=False))
+        return
+    if not changes:
+        print(nothing)
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("action", "topic", "detail"):
+        table.add_column(title, overflow="fold")
+    for change in changes:
+        table.add_row(change.action, change.topic, change.detail)
+    Console().print(table)
+
+
+def _print_status(stack: Stack) -> None:
+    table = Table(title=f"stack {stack.name}", title_justify="left", show_edge=False, pad_edge=False)
+    for title in ("server", "state", "address"):
+        table.add_column(title, no_wrap=True)
+    for server in stack.status():
+        state = f"[green]runs[/] (pid {server.pid})" if server.pid else "[red]does not run[/]"
+        table.add_row(server.name, state, server.address or "")
+    console = Console()
+    console.print(table)
+    console.print(f"[dim]data and logs: {stack.layout.folder}[/dim]", highlight=False, soft_wrap=True)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this room's commands to the command `xinliu`."""
+    from deploy.access_commands import access_app
+    from deploy.backup_commands import mount as mount_backup
+    from deploy.demo import demo
+
+    for command in (up, down, status, reset, config, migrate, demo):
+        app.command()(command)
+    app.add_typer(topics_app, name="topics")
+    app.add_typer(access_app, name="access")
+    mount_backup(app)

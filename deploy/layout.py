@@ -1,0 +1,195 @@
+"""A local stack on disk: its folder, its ports, its secrets, and the version of all that."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from deploy.processes import wait_until
+from schemas.errors import UsageError
+
+__all__ = ["LAYOUT_VERSION", "WORKERS", "Layout", "Ports"]
+
+LAYOUT_VERSION = "1: kafka 4.3, apicurio 3.3, postgresql 18"
+"""Changes with anything that would make an older stack's data unreadable."""
+
+WORKERS = ("intake", "view")
+"""The workers of a stack; new ones go to the end, since ports follow from the place."""
+
+_FIRST_PORT, _BLOCKS, _BLOCK = 20_000, 1_000, 10
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of a stack: ten in a row, on loopback."""
+
+    base: int
+
+    @property
+    def postgres(self) -> int:
+        """PostgreSQL."""
+        return self.base
+
+    @property
+    def kafka(self) -> int:
+        """Kafka, for clients."""
+        return self.base + 1
+
+    @property
+    def controller(self) -> int:
+        """Kafka's controller."""
+        return self.base + 2
+
+    @property
+    def registry(self) -> int:
+        """The schema registry."""
+        return self.base + 3
+
+    @property
+    def registry_management(self) -> int:
+        """The schema registry's health checks."""
+        return self.base + 4
+
+    def metrics(self, worker: str) -> int:
+        """The metrics, health and readiness of a worker: intake or view."""
+        return self.base + 5 + WORKERS.index(worker)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folder of one stack and what is written there once: ports, passwords, Kafka's cluster id."""
+
+    name: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise UsageError(
+                f"{self.name!r} is no name for a stack: lower-case letters, digits and hyphens, at most 40"
+            )
+
+    @property
+    def exists(self) -> bool:
+        """Whether the stack was ever started."""
+        return (self.folder / "stack.json").exists()
+
+    def prepare(self, base_port: int | None = None, *, secure: bool = False) -> None:
+        """Make the folder on the first start; check on every later one that this version can read it.
+
+        What is made secure on the first start stays so; a plain stack stays plain.
+        """
+        file = self.folder / "stack.json"
+        if self.exists:
+            version = self._facts["version"]
+            if version != LAYOUT_VERSION:
+                raise UsageError(
+                    f"the stack {self.name!r} holds data of another version ({version}; this is {LAYOUT_VERSION}):"
+                    f" use the xinliu that made it, or `xinliu --stack {self.name} reset`, which deletes the data"
+                )
+            if secure and not self.secure:
+                raise UsageError(
+                    f"the stack {self.name!r} was made without security: start a secure one under another name,"
+                    f" or `xinliu --stack {self.name} reset` first, which deletes the data"
+                )
+            if base_port is not None and base_port != self.ports.base:
+                self._write(file, {**self._facts, "base_port": base_port})
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except PermissionError as error:
+            raise UsageError(f"cannot make {self.folder}: choose a folder of yours with XINLIU_HOME") from error
+        base = base_port or _FIRST_PORT + zlib.crc32(self.name.encode()) % _BLOCKS * _BLOCK
+        names = ["xinliu", "xinliu_reader", "registry", "postgres"]
+        if secure:
+            names += ["xinliu_worker", "xinliu_operator", "admin", "broker"]
+        facts: dict[str, object] = {
+            "version": LAYOUT_VERSION,
+            "base_port": base,
+            "secure": secure,
+            "cluster_id": secrets.token_urlsafe(16)[:22],
+            "passwords": {name: secrets.token_urlsafe(18) for name in names},
+        }
+        self._write(file, facts)
+
+    def _write(self, file: Path, facts: dict[str, object]) -> None:
+        part = file.with_suffix(".part")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+            json.dump(facts, out, indent=1)
+        part.replace(file)
+        self.__dict__.pop("_facts", None)
+
+    @cached_property
+    def _facts(self) -> dict[str, object]:
+        try:
+            facts = json.loads((self.folder / "stack.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(f"there is no local stack {self.name!r}: start one with `xinliu up`") from None
+        except PermissionError:
+            raise UsageError(f"the stack {self.name!r} belongs to another user: run this as that user") from None
+        except ValueError:
+            raise UsageError(f"{self.folder / 'stack.json'} is damaged: `xinliu --stack {self.name} reset`") from None
+        assert isinstance(facts, dict)
+        return facts
+
+    @property
+    def ports(self) -> Ports:
+        """The stack's ports."""
+        return Ports(int(str(self._facts["base_port"])))
+
+    @property
+    def cluster_id(self) -> str:
+        """Kafka's cluster id."""
+        return str(self._facts["cluster_id"])
+
+    @property
+    def secure(self) -> bool:
+        """Whether its servers encrypt, and ask everyone who they are."""
+        return bool(self._facts.get("secure"))
+
+    @property
+    def tls(self) -> Path:
+        """The folder of a secure stack's certificates."""
+        return self.folder / "tls"
+
+    def password(self, role: str) -> str:
+        """The password of a database role, or of a super user of Kafka."""
+        passwords = self._facts["passwords"]
+        assert isinstance(passwords, dict)
+        return str(passwords[role])
+
+    def check_port(self, port: int, server: str) -> None:
+        """Raise UsageError where somebody else listens on a port that a server of ours needs."""
+        # After a kill -9 the kernel may still be closing what a server of ours had open.
+        if not wait_until(lambda: _free(port), seconds=5):
+            raise UsageError(
+                f"port {port}, which {server} of the stack {self.name!r} needs, is taken{_taker(port)}:"
+                " end that process, or move the stack with `xinliu up --base-port N`"
+            )
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _taker(port: int) -> str:
+    try:
+        pids = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid}
+        return "".join(f" by {psutil.Process(pid).name()} (pid {pid})" for pid in sorted(pids)[:1])
+    except psutil.Error:
+        return ""  # another user's process: the port is what matters

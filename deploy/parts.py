@@ -1,0 +1,107 @@
+"""The parts that a secure local stack plays: each principal's credentials, and the file by which commands act as it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from deploy import access, acls
+from deploy.certificates import write_secret
+from deploy.kafka import Kafka
+from deploy.layout import Layout
+from deploy.postgres import Postgres
+from schemas import roles
+from schemas.catalogue import Catalogue
+from schemas.connection import Connection
+
+__all__ = ["Parts", "write_connection"]
+
+_ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPERATOR, "report": roles.READER}
+"""Principal of Kafka → role of PostgreSQL; the others have no business there."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The principals of one secure stack."""
+
+    layout: Layout
+    kafka: Kafka
+    postgres: Postgres
+    registry: str
+    province: str
+
+    @property
+    def folder(self) -> Path:
+        """Where each has its connection file."""
+        return self.layout.folder / "principals"
+
+    def admin(self) -> Connection:
+        """Return the connection that sets everything up."""
+        return self._connection(access.ADMIN, self.layout.password(access.ADMIN))
+
+    def settle(self, catalogue: Catalogue) -> Connection:
+        """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
+
+        A principal keeps its password from one start to the next.
+        """
+        cluster = self.kafka.cluster()
+        acls.apply(cluster, access.wanted(catalogue, self.province))
+        names = access.principals(catalogue, self.province)
+        users, held = acls.credentials(cluster), self._passwords()
+        new = {name: secrets.token_urlsafe(18) for name in names if name not in users or name not in held}
+        # Given before they are written: a file that is there always opens the door.
+        acls.give(cluster, new)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        for name in names:  # all of them: the stack may have moved to other ports
+            write_connection(self._file(name), self._connection(name, new.get(name) or held[name]))
+        write_connection(self._file(access.ADMIN), self.admin())
+        acls.withdraw(cluster, access.gone(users, names))
+        for name in held.keys() - {*names, access.ADMIN}:
+            self._file(name).unlink()
+        operator = self._connection("operator", new.get("operator") or held["operator"])
+        return operator.model_copy(update={"principals": self.folder})
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _passwords(self) -> dict[str, str]:
+        found = {}
+        for file in self.folder.glob("*.json"):
+            known = Connection.model_validate_json(file.read_bytes())
+            found[file.stem] = known.kafka.setting("sasl.password") or ""
+        return found
+
+    def _connection(self, name: str, password: str) -> Connection:
+        role = _ROLE.get(name)
+        database = self.postgres.conninfo(role, "xinliu") if role else ""
+        reader = self.postgres.conninfo(roles.READER, "xinliu") if role and role != roles.WORKER else None
+        return Connection(
+            province=self.province,
+            kafka=self.kafka.cluster(name, password),
+            registry=self.registry,
+            database=SecretStr(database),
+            reader_database=SecretStr(reader) if reader else None,
+        )
+
+
+def write_connection(file: Path, connection: Connection) -> None:
+    """Write a connection with its secrets, for its owner's eyes only."""
+    kafka: object = connection.kafka.servers
+    if connection.kafka.security:
+        security = {name: text.get_secret_value() for name, text in connection.kafka.security.items()}
+        kafka = {"servers": connection.kafka.servers, "security": security}
+    plain = {
+        "province": connection.province,
+        "kafka": kafka,
+        "registry": connection.registry,
+        "database": connection.database.get_secret_value(),
+    }
+    if connection.reader_database is not None:
+        plain["reader_database"] = connection.reader_database.get_secret_value()
+    if connection.principals is not None:
+        plain["principals"] = str(connection.principals)
+    write_secret(file, json.dumps(plain, indent=1).encode())

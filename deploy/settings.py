@@ -1,0 +1,143 @@
+"""Settings: read once from the environment (XINLIU_…) and the stack's own connection file; nowhere else.
+
+Where neither is given, a province's servers are those of the local stack `default`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.cluster import Cluster
+from schemas.connection import Connection, IntakeLimits
+from schemas.errors import UsageError
+
+__all__ = ["Settings", "connection", "redacted", "settings"]
+
+
+class Settings(BaseSettings):
+    """What a person or a deployment may set; every name is an environment variable with the prefix XINLIU_.
+
+    >>> Settings(province="beijing").province
+    'beijing'
+    """
+
+    model_config = SettingsConfigDict(env_prefix="XINLIU_", frozen=True, extra="ignore")
+
+    stack: str = "default"
+    """Name of the local stack that commands talk to."""
+    home: Path | None = None
+    """Where local stacks live; a folder of the user's own where not set, /var/lib/xinliu for root."""
+    cache: Path | None = None
+    """Where downloaded servers are kept; `cache` in the home folder where not set."""
+    maven: str | None = None
+    """Address of a Maven repository to fetch the Java servers from, instead of Maven Central."""
+    catalogue: Path | None = None
+    """Folder of the catalogue's CSV files, instead of the shipped one."""
+
+    province: str | None = None
+    """With kafka, registry and, where the process has one, database: the servers of a real installation."""
+    kafka: str | None = None
+    kafka_security: Path | None = None
+    """Properties file with the Kafka credentials of this process (docs/security.md); none where the cluster asks none."""
+    registry: str | None = None
+    database: SecretStr | None = None
+    reader_database: SecretStr | None = None
+
+    intake_stop_consecutive: int = Field(default=1_000, ge=1)
+    """So many messages of a department refused one after the other stop its intake."""
+    intake_stop_window: int = Field(default=5_000, ge=1)
+    """How many of a department's last messages the next one counts over, at least."""
+    intake_stop_ratio: float = Field(default=0.5, gt=0, le=1)
+    """This share of them refused stops its intake."""
+
+    @property
+    def intake_limits(self) -> IntakeLimits:
+        """The limits as the workers take them."""
+        return IntakeLimits(
+            consecutive=self.intake_stop_consecutive, window=self.intake_stop_window, ratio=self.intake_stop_ratio
+        )
+
+    @property
+    def home_folder(self) -> Path:
+        """The folder that holds `stacks` and `cache`."""
+        if self.home is not None:
+            return self.home
+        if os.geteuid() == 0:
+            return Path("/var/lib/xinliu")
+        state = os.environ.get("XDG_STATE_HOME")
+        return (Path(state) if state else Path.home() / ".local" / "state") / "xinliu"
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder that holds downloaded servers, shared by all stacks."""
+        return self.cache or self.home_folder / "cache"
+
+    def stack_folder(self, name: str | None = None) -> Path:
+        """The folder of one local stack."""
+        return self.home_folder / "stacks" / (name or self.stack)
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings, read once. Raises UsageError where one cannot be."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        worst = error.errors()[0]
+        name = f"XINLIU_{'_'.join(str(part) for part in worst['loc']).upper()}"
+        raise UsageError(f"{name}={worst['input']!r}: {worst['msg']}") from None
+
+
+def connection(stack: str | None = None) -> Connection:
+    """Return how to reach the province's servers: as set, or those of a local stack.
+
+    Raises UsageError where only some of the servers are set, or the stack was never started.
+    """
+    known = settings()
+    # Without a database: departments and intake have none.
+    given = {name: getattr(known, name) for name in ("province", "kafka", "registry")}
+    others = {"database": known.database, "reader_database": known.reader_database}
+    if stack is None and all(given.values()):
+        if known.kafka_security is not None and known.kafka is not None:
+            given["kafka"] = Cluster.from_file(known.kafka, known.kafka_security)
+        return Connection.model_validate(
+            {**given, "intake_limits": known.intake_limits, **{name: value for name, value in others.items() if value}}
+        )
+    if stack is None and any(value for name, value in {**given, **others}.items() if name != "province"):
+        missing = ", ".join(f"XINLIU_{name.upper()}" for name, value in given.items() if not value)
+        raise UsageError(f"some servers are set and some are not: set {missing} too, or none of them")
+    name = stack or known.stack
+    file = known.stack_folder(name) / "connection.json"
+    try:
+        return Connection(**json.loads(file.read_text(encoding="utf-8")), intake_limits=known.intake_limits)
+    except FileNotFoundError:
+        raise UsageError(f"there is no local stack {name!r}: start one with `xinliu up`") from None
+    except PermissionError:
+        raise UsageError(f"{file} belongs to another user: run this as the user who started the stack") from None
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{file} is damaged ({error}): `xinliu up` writes it anew") from None
+
+
+def redacted(known: Connection) -> dict[str, str]:
+    """Return the connection as text that may be shown: passwords are left out."""
+    shown = {}
+    for name, value in known:
+        if isinstance(value, Cluster):
+            shown[name] = value.servers
+            if value.security:
+                shown["kafka_security"] = " ".join(f"{key}={part}" for key, part in value.shown().items())
+        elif isinstance(value, SecretStr) and value:
+            parts = conninfo_to_dict(value.get_secret_value())
+            shown[name] = " ".join(f"{key}={part}" for key, part in parts.items() if key != "password")
+        elif isinstance(value, IntakeLimits):
+            shown[name] = " ".join(f"{key}={part}" for key, part in value)
+        elif value:
+            shown[name] = str(value)
+    return shown

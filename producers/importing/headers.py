@@ -1,0 +1,94 @@
+"""Which field a header means: CF_ codes or Chinese names, as departments have written them for years (headers.csv)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from schemas.errors import UsageError
+from schemas.flat import FLAT
+
+__all__ = ["ENVELOPE_FIELDS", "Columns", "resolve"]
+
+_NEVER_READ = "-"
+"""Marks identity-document numbers: there is no field for them, on purpose."""
+
+ENVELOPE_FIELDS = (
+    "domain", "status", "reason", "version", "updated_at", "original_record_id", "original_number", "original_uscc",
+)  # fmt: skip
+"""Fields that say something of the statement rather than of its content."""
+
+_MANDATORY = {
+    "PENALTY": (
+        "uscc", "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis",
+        "penalty_categories", "penalty_content", "penalty_decided_on", "penalty_valid_until", "penalty_authority_name",
+        "authority", "penalty_source_unit", "penalty_source_unit_code",
+    ),
+    "LISTING": (
+        "uscc", "subject_name", "listing_entry_id", "listing_grounds", "listing_basis", "listing_authority_name",
+        "authority", "listing_listed_on",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How a file is read: its kind (PENALTY or LISTING), field → header, and what is not read and why."""
+
+    kind: str
+    headers: dict[str, str]
+    personal: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@cache
+def _known() -> dict[tuple[str, str], str]:
+    with Path(__file__).with_name("headers.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["kind"], row["header"].upper()): row["field"] for row in csv.DictReader(file)}
+
+
+def _normal(header: str) -> str:
+    return header.strip().upper().replace("（", "(").replace("）", ")").replace(" ", "")
+
+
+def _field(kind: str, header: str) -> str | None:
+    known, name = _known(), _normal(header)
+    found = known.get((kind, name)) or known.get(("ANY", name))
+    if found is None and (header in FLAT or header in ENVELOPE_FIELDS) and header != "row":
+        prefix = header.partition("_")[0]
+        return header if prefix not in ("penalty", "listing") or prefix.upper() == kind else None
+    return found
+
+
+def resolve(headers: Sequence[str]) -> Columns:
+    """Return what the headers mean. A file holds penalties or list entries, whichever its headers fit better.
+
+    Raises UsageError where two headers mean the same field, or mandatory columns are missing (all are named).
+    """
+    fitting = {kind: sum(_field(kind, header) is not None for header in headers) for kind in _MANDATORY}
+    kind = max(fitting, key=lambda name: fitting[name])
+    fields: dict[str, str] = {}
+    personal, unknown = [], []
+    for header in headers:
+        field = _field(kind, header)
+        if field is None:
+            unknown.append(header)
+        elif field == _NEVER_READ:
+            personal.append(header)
+        elif field in fields:
+            raise UsageError(f"the columns {fields[field]!r} and {header!r} mean the same; keep one of them")
+        else:
+            fields[field] = header
+    missing = [field for field in _MANDATORY[kind] if field not in fields]
+    if missing:
+        names = "、".join(_shown(kind, field) for field in missing)
+        what = "行政处罚" if kind == "PENALTY" else "严重失信主体名单"
+        raise UsageError(f"columns are missing (read as {what}): {names}; found: {', '.join(headers[:12])}")
+    return Columns(kind, fields, tuple(personal), tuple(unknown))
+
+
+def _shown(kind: str, field: str) -> str:
+    return next((header for (of, header), name in _known().items() if of == kind and name == field), field)

@@ -1,0 +1,276 @@
+"""From rows of cells to statements: every cell read, every error of every row kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from producers.importing import values
+from producers.importing.headers import Columns
+from producers.importing.reading import Cell, Table
+from producers.importing.workbook import LONGEST_CELL
+from schemas.catalogue import Catalogue, Department
+from schemas.errors import UsageError
+from schemas.flat import FLAT
+from schemas.identity import record_id
+from schemas.uscc import mask
+
+__all__ = ["Parsed", "RowError", "parse"]
+
+_CODES = {"uscc", "authority", "penalty_source_unit_code", "original_uscc"}
+_NUMBERS = {"penalty_document_number", "listing_entry_id", "original_number"}
+_LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
+"""Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
+
+_SHOWN = 60
+_PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
+"""What may be a resident identity number, of 15 or 18 digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """One thing wrong with one row: its line in the file, the column as the file calls it, the value, why."""
+
+    line: int
+    column: str
+    value: str
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Parsed:
+    """All rows as statements (FLAT; `row` is the place in `lines`), and the errors of those that could not be read whole.
+
+    What could not be read is null in the frame, so that the rules find whatever else is wrong with such a row.
+    """
+
+    frame: pl.DataFrame
+    lines: list[int]
+    errors: list[RowError] = field(default_factory=list)
+
+    @property
+    def spoiled(self) -> frozenset[int]:
+        """Rows of the frame that hold something unreadable."""
+        bad = {error.line for error in self.errors}
+        return frozenset(row for row, line in enumerate(self.lines) if line in bad)
+
+
+class _Reader:
+    """Reads cells of one column, each distinct text once: dates, codes and amounts repeat over and over."""
+
+    def __init__(self, name: str, header: str, place: int) -> None:
+        self.header, self.place, self._read = header, place, _reader_of(name)
+        # Unicode's normal forms and a time's pattern take time by the square of the length: no cell may ask for hours.
+        is_text = self._read is values.as_text
+        self._longest = (_LONGEST_NUMBER if name in _NUMBERS else LONGEST_CELL) if is_text else _LONGEST_VALUE
+        self._known: dict[Any, Any] = {}
+
+    def __call__(self, cell: Cell) -> Any:
+        if cell is None or cell == "":
+            return None
+        if isinstance(cell, str | Decimal) and len(cell if isinstance(cell, str) else str(cell)) > self._longest:
+            raise values.CellRefused("CELL_TOO_LONG", f"此格超过 {self._longest} 字")
+        key = (type(cell), cell)
+        if key not in self._known:
+            if len(self._known) > 50_000:
+                self._known.clear()
+            self._known[key] = self._read(cell)
+        return self._known[key]
+
+
+def _reader_of(name: str) -> Callable[[Cell], Any]:
+    if name in _CODES:
+        return values.as_code
+    if name == "version":
+        return values.as_version
+    if name == "updated_at":
+        return values.as_time
+    kind = FLAT.get(name)
+    if kind == pl.Date():
+        return values.as_date
+    if kind == pl.Decimal(18, 6):
+        return values.as_money
+    return values.as_text
+
+
+def parse(
+    table: Table,
+    columns: Columns,
+    department: Department,
+    catalogue: Catalogue,
+    *,
+    stated_at: datetime | None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Parsed:
+    """Read every row. `stated_at` is the version of rows that bring none of their own.
+
+    Raises UsageError where rows have no version and `stated_at` is not given, or where a department of several domains
+    is not told which.
+    """
+    if "version" not in columns.headers and "updated_at" not in columns.headers and stated_at is None:
+        raise UsageError(
+            "the file has neither 版本号 nor 更新时间, so nothing says which state of a record is newer: give"
+            " --stated-at 2026-11-23T10:00 (when this state was true), the same whenever this same file is published"
+        )
+    if "domain" not in columns.headers and len(department.domains) != 1:
+        raise UsageError(
+            f"{department.name_zh} answers for several domains: add a column 领域 ({', '.join(department.domains)})"
+        )
+    row_reader = _Rows(columns, table, department, catalogue, stated_at)
+    collected: dict[str, list[Any]] = {name: [] for name in FLAT.names()}
+    lines: list[int] = []
+    errors: list[RowError] = []
+    for count, (line, cells) in enumerate(table.rows):
+        if count % 2_000 == 0:
+            progress(count)
+        statement, found = row_reader.read(line, cells)
+        errors.extend(found)
+        statement["row"] = len(lines)
+        for name, column in collected.items():
+            column.append(statement.get(name))
+        lines.append(line)
+    return Parsed(pl.DataFrame(collected, schema=FLAT), lines, errors)
+
+
+class _Rows:
+    """Reads the rows of one file."""
+
+    def __init__(
+        self, columns: Columns, table: Table, department: Department, catalogue: Catalogue, stated_at: datetime | None
+    ) -> None:
+        self._columns, self._department, self._stated_at = columns, department, stated_at
+        places = {header: place for place, header in enumerate(table.headers)}
+        self._readers = {name: _Reader(name, header, places[header]) for name, header in columns.headers.items()}
+        domains = {row.name_zh: row.key for row in catalogue.domains()}
+        lists = {row.name_zh: key for key, row in catalogue.lists.items()}
+        self._words = {
+            "domain": domains,
+            "listing_list": lists,
+            "status": {name: code for code, name in catalogue.codes("status").items()},
+            "reason": {name: code for code, name in catalogue.codes("reason").items()},
+        }
+
+    def read(self, line: int, cells: tuple[Cell, ...]) -> tuple[dict[str, Any], list[RowError]]:
+        """Return the flat statement of a row, or what is wrong with it."""
+        said: dict[str, Any] = {}
+        errors: list[RowError] = []
+        for name, reader in self._readers.items():
+            cell = cells[reader.place]
+            try:
+                said[name] = reader(cell)
+            except values.CellRefused as refused:
+                errors.append(self._error(line, name, cell, refused.code, str(refused)))
+        for name, words in self._words.items():
+            if isinstance(said.get(name), str):
+                said[name] = words.get(said[name], said[name])
+        unread = self._readers.keys() - said.keys()
+        self._complete(said)
+        if said["version"] is None and not unread & {"version", "updated_at"}:
+            name = "version" if "version" in self._readers else "updated_at"
+            errors.append(self._error(line, name, None, "VERSION_MISSING", "此行没有版本号或更新时间"))
+        if said["status"] == "IN_FORCE":
+            # Rules take a null date for "not said": a mandatory one is missed here.
+            for name in _REQUIRED_DATES[said["kind"]]:
+                if said.get(name) is None and name not in unread:
+                    errors.append(self._error(line, name, None, "REQUIRED", "必填项为空"))
+        if said["record_id"] is None and not errors:
+            number = "penalty_document_number" if said["kind"] == "PENALTY" else "listing_entry_id"
+            errors.append(
+                self._error(line, number, None, "NO_IDENTITY", "没有文号、名单或主体代码, 无法确定是哪条记录")
+            )
+        return said, errors
+
+    def _complete(self, said: dict[str, Any]) -> None:
+        department, kind = self._department, self._columns.kind
+        said["kind"] = kind
+        said["province"], said["department"] = department.province, department.key
+        said["domain"] = said.get("domain") or department.domains[0]
+        said["status"] = said.get("status") or "IN_FORCE"
+        if kind == "LISTING":
+            said["listing_list"] = said.get("listing_list") or (
+                department.lists[0] if len(department.lists) == 1 else None
+            )
+        for name in ("uscc", "subject_name", "authority"):
+            said[name] = said.get(name) or ""
+        # Lists do not say the kind; the code does (GB 32100-2015: registrar 9, type 2).
+        said["subject_kind"] = said.get("subject_kind") or (
+            "个体工商户" if said["uscc"].startswith("92") else "法人及非法人组织"
+        )
+        said["record_id"] = self._identity(said)
+        said["reason"] = said.get("reason") or _reason(said)
+        updated = said.get("updated_at")
+        if said.get("version") is None:
+            moment = updated or self._stated_at
+            said["version"] = round(moment.timestamp() * 1000) if moment else None
+        moment = updated or self._stated_at or (_time_of(said["version"]) if said["version"] else None)
+        said["stated_at"] = moment.astimezone(UTC) if moment else None
+        # Only a record in force carries content (DESIGN: neither a repair nor a revocation has a body).
+        in_force = said["status"] == "IN_FORCE"
+        said["has_penalty"], said["has_listing"] = in_force and kind == "PENALTY", in_force and kind == "LISTING"
+        for name in FLAT.names():
+            if name.startswith(("penalty_", "listing_")) and not in_force:
+                said[name] = None
+        if in_force:
+            for name in _REQUIRED_TEXT[kind]:
+                said[name] = said.get(name) or ""
+
+    def _identity(self, said: dict[str, Any]) -> str | None:
+        original = said.get("original_record_id")
+        if original:
+            return str(original).lower()
+        number = said.get("original_number") or said.get(
+            "penalty_document_number" if said["kind"] == "PENALTY" else "listing_entry_id"
+        )
+        uscc = said.get("original_uscc") or said["uscc"]
+        if not number or not uscc or (said["kind"] == "LISTING" and not said["listing_list"]):
+            return None
+        return record_id(
+            kind=said["kind"],
+            province=said["province"],
+            domain=said["domain"],
+            authority=said["authority"],
+            number=number if said["kind"] == "PENALTY" else f"{said['listing_list']}:{number}",
+            uscc=uscc,
+        )
+
+    def _error(self, line: int, name: str, cell: Cell, code: str, reason: str) -> RowError:
+        return RowError(line, self._columns.headers.get(name, name), shown(cell), code, reason)
+
+
+def _reason(said: dict[str, Any]) -> str:
+    if said["status"] in ("REPAIRED", "REVOKED"):
+        return str(said["status"])
+    if said.get("listing_removed_on"):
+        return "REMOVED"
+    corrected = any(said.get(name) for name in ("original_record_id", "original_number", "original_uscc"))
+    return "CORRECTED" if corrected else "PUBLISHED"
+
+
+def _time_of(version: int) -> datetime:
+    # A plain number says nothing of the time: it counts as stated at the beginning of time, so that file and result
+    # stay the same whenever it is published.
+    milliseconds = version if 946_684_800_000 <= version < 32_503_680_000_000 else 0
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+_REQUIRED_TEXT = {
+    "PENALTY": (
+        "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_categories",
+        "penalty_content", "penalty_authority_name", "penalty_source_unit", "penalty_source_unit_code",
+    ),
+    "LISTING": ("listing_list", "listing_entry_id", "listing_grounds", "listing_basis", "listing_authority_name"),
+}  # fmt: skip
+_REQUIRED_DATES = {"PENALTY": ("penalty_decided_on", "penalty_valid_until"), "LISTING": ("listing_listed_on",)}
+
+
+def shown(cell: object) -> str:
+    """Return a cell as it may be shown: cut, and covered where it may be a person's number."""
+    text = "" if cell is None else str(cell)
+    return _PERSONAL.sub(lambda found: mask(found[0]), text)[:_SHOWN]

@@ -1,0 +1,88 @@
+"""The rejects file: refused rows in the very columns they came with, and why; mended, it can be published as it is."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import date, time, timedelta
+from decimal import Decimal
+from operator import itemgetter
+from pathlib import Path
+
+import xlsxwriter
+from xlsxwriter.exceptions import XlsxFileError
+
+from producers.importing.parsing import RowError
+from producers.importing.reading import Cell, Table
+from producers.importing.workbook import LONGEST_CELL
+from schemas.errors import UsageError
+
+__all__ = ["REASON_HEADER", "write_rejects"]
+
+REASON_HEADER = "退回原因"
+"""Header of the column that is added; publishing reads past it."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""What no cell of a workbook can hold."""
+
+_LARGEST_NUMBER = 10**15
+"""Excel rounds from here on; JSON has numbers that no workbook can hold at all."""
+
+
+def write_rejects(path: Path, table: Table, errors: Iterable[RowError], *, personal: Collection[str] = ()) -> int:
+    """Write the refused rows to a CSV (with BOM, so that Excel opens it) or XLSX file; return how many there are.
+
+    Columns in `personal` (identity documents) stay empty: such numbers are not copied.
+    """
+    reasons: defaultdict[int, list[str]] = defaultdict(list)
+    for error in errors:
+        where = f"{error.column}: " if error.column else f"第 {error.line} 行: "
+        reasons[error.line].append(f"{where}{error.reason} [{error.code}]")
+    blank = (None,) * len(table.headers)
+    lines_of = [*table.rows, *((fault.line, fault.cells or blank) for fault in table.faults)]
+    rows = [
+        (cells, "; ".join(dict.fromkeys(reasons[line])))
+        for line, cells in sorted(lines_of, key=itemgetter(0))
+        if line in reasons
+    ]
+    hidden = {place for place, header in enumerate(table.headers) if header in personal}
+    headers = [header for header in table.headers if header != REASON_HEADER]
+    kept = [place for place, header in enumerate(table.headers) if header != REASON_HEADER]
+    lines: list[list[Cell]] = [
+        [*(None if place in hidden else cells[place] for place in kept), reason] for cells, reason in rows
+    ]
+    try:
+        if path.suffix.lower() == ".xlsx":
+            _write_xlsx(path, [*headers, REASON_HEADER], lines)
+        else:
+            with path.open("w", encoding="utf-8-sig", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow([*headers, REASON_HEADER])
+                writer.writerows(lines)
+    except (OSError, XlsxFileError) as error:
+        raise UsageError(f"cannot write {path}: {error}") from error
+    return len(rows)
+
+
+def _write_xlsx(path: Path, headers: list[str], lines: list[list[Cell]]) -> None:
+    with xlsxwriter.Workbook(str(path), {"default_date_format": "yyyy-mm-dd", "strings_to_numbers": False}) as workbook:
+        sheet = workbook.add_worksheet("退回")
+        sheet.write_row(0, 0, headers, workbook.add_format({"bold": True}))
+        sheet.freeze_panes(1, 0)
+        for number, cells in enumerate(lines, 1):
+            for column, cell in enumerate(cells):
+                if cell is None:
+                    continue
+                if isinstance(cell, bool | date | time | timedelta) or _is_number(cell):
+                    sheet.write(number, column, cell)
+                else:
+                    # Never as a formula; what is longer than a cell is left out in silence otherwise.
+                    sheet.write_string(number, column, _CONTROL.sub("�", str(cell))[:LONGEST_CELL])
+
+
+def _is_number(cell: object) -> bool:
+    if isinstance(cell, int | float):
+        return abs(cell) < _LARGEST_NUMBER
+    return isinstance(cell, Decimal) and abs(cell) < _LARGEST_NUMBER

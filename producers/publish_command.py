@@ -1,0 +1,263 @@
+"""`xinliu publish`: a department's file, from the rows to what became of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from producers.importing.importing import Import, import_file
+from producers.importing.parsing import RowError
+from producers.importing.rejects import write_rejects
+from producers.importing.values import CellRefused, as_time
+from producers.publisher import Publisher, PublisherConfig
+from producers.receipts import Receipts
+from producers.summary import print_summary
+from schemas.catalogue import load
+from schemas.errors import Retryable, UsageError
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+
+__all__ = ["publish"]
+
+
+@dataclass
+class Outcome:
+    """What became of a file; as --json prints it."""
+
+    file: str
+    department: str
+    kind: str
+    format: str
+    encoding: str
+    rows: int
+    refused: int
+    duplicates_in_file: int
+    sent: int = 0
+    dry_run: bool = False
+    data_as_of: str | None = None
+    waited_seconds: float | None = None
+    visible: bool | None = None
+    refused_by_intake: int = 0
+    older: int = 0
+    flagged: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    rejects_file: str | None = None
+
+
+def publish(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV, XLSX or JSON Lines; headers are CF_ codes or Chinese names.")],
+    department: Annotated[str, typer.Option(help="Key of the department: `xinliu catalogue show departments`.")],
+    province: Annotated[
+        str | None, typer.Option(help="Province of the department; that of the servers by default.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every row, send nothing; needs no servers.")
+    ] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Write refused rows here (.csv, .xlsx), in their own columns, with the reasons.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when every row is visible in the view or refused.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that --wait waits at most.", min=1)] = 120.0,
+    stated_at: Annotated[
+        str | None, typer.Option(help="When this state was true; needed where rows have no 版本号 or 更新时间.")
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="数据截至: up to when everything has been published; by default the start of this run."),
+    ] = None,
+    no_marker: Annotated[
+        bool, typer.Option("--no-marker", help="Do not vouch for completeness: more files of this source follow.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+) -> None:
+    """Publish a file of penalties or list entries. The same file twice changes nothing.
+
+    Exit codes: 0 all rows accepted, 1 some refused, 2 the command or file cannot be used, 3 servers did not answer or
+    --wait ran out of time.
+    """
+    started = datetime.now(UTC)
+    if wait and no_marker:
+        raise UsageError("--wait waits for the marker that --no-marker leaves out: choose one")
+    connect: Callable[[], Connection] = ctx.obj
+    connection = None if dry_run else connect().acting(f"department-{department}")
+    where = province or (connection.province if connection else "beijing")
+    if connection is not None and where != connection.province:
+        raise UsageError(f"these servers are {connection.province}'s, not {where}'s: choose another --stack")
+    catalogue = load()
+    chosen = catalogue.department(where, department)
+    console = Console(stderr=True)
+    with _bar(console) as bar:
+        task = bar.add_task("reading", total=None)
+        found = import_file(
+            file,
+            chosen,
+            catalogue,
+            stated_at=_time(stated_at, "--stated-at"),
+            progress=lambda n: bar.update(task, completed=n),
+        )
+    outcome = _outcome(file, department, found)
+    outcome.dry_run = dry_run
+    errors = list(found.errors)
+    if rejects is not None:
+        # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
+        write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+    unfinished: Retryable | None = None
+    if connection is not None:
+        try:
+            _send(
+                connection,
+                found,
+                outcome,
+                console,
+                _time(as_of, "--as-of") or started,
+                wait,
+                no_marker,
+                timeout,
+                errors,
+            )
+        except Retryable as error:
+            unfinished = error  # what is known of the rows is told all the same
+    if rejects is not None:
+        write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+        outcome.rejects_file = str(rejects)
+    outcome.errors = [asdict(error) for error in sorted(errors, key=lambda error: error.line)]
+    if as_json:
+        print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
+    else:
+        print_summary(asdict(outcome))
+    if unfinished is not None:
+        raise unfinished
+    if errors:
+        raise typer.Exit(1)
+
+
+def _outcome(file: Path, department: str, found: Import) -> Outcome:
+    warnings = []
+    if found.columns.personal:
+        warnings.append(f"not read, on purpose (identity documents): {', '.join(found.columns.personal)}")
+    unknown = [header for header in found.columns.unknown if header != "退回原因"]
+    if unknown:
+        warnings.append(f"columns not known and not read: {', '.join(unknown)}")
+    return Outcome(
+        str(file),
+        department,
+        found.columns.kind,
+        found.table.format,
+        found.table.encoding,
+        found.rows,
+        len(found.refused_lines),
+        found.duplicates,
+        remarks=[asdict(remark) for remark in found.remarks],
+        warnings=warnings,
+    )
+
+
+def _send(
+    connection: Connection,
+    found: Import,
+    outcome: Outcome,
+    console: Console,
+    as_of: datetime,
+    wait: bool,
+    no_marker: bool,
+    timeout: float,
+    errors: list[RowError],
+) -> None:
+    config = PublisherConfig(connection.kafka, connection.registry, outcome.department)
+    receipts = Receipts(connection.kafka, connection.registry, outcome.department) if wait else None
+    try:
+        with Publisher(config, track=wait) as publisher, _bar(console) as bar:
+            publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
+            for statement in bar.track(found.outgoing, description="publishing"):
+                publisher.publish_encoded(statement.uscc, statement.body)
+            publisher.flush()
+            outcome.sent = publisher.published
+            if no_marker:
+                return
+            markers = publisher.mark(as_of)
+            outcome.data_as_of = as_of.isoformat()
+        if receipts is not None:
+            _await(receipts, markers, _lines(publisher, found), outcome, console, timeout, errors)
+    finally:
+        if receipts is not None:
+            receipts.close()
+
+
+def _lines(publisher: Publisher, found: Import) -> dict[tuple[int, int], int]:
+    partitions, offsets = publisher.offsets
+    return {
+        place: statement.line
+        for place, statement in zip(zip(partitions, offsets, strict=True), found.outgoing, strict=True)
+    }
+
+
+def _await(
+    receipts: Receipts,
+    markers: dict[int, int],
+    lines: dict[tuple[int, int], int],
+    outcome: Outcome,
+    console: Console,
+    timeout: float,
+    errors: list[RowError],
+) -> None:
+    began = monotonic()
+    with _bar(console) as bar:
+        task = bar.add_task("waiting until visible", total=len(markers))
+        for exceptions, reached in receipts.watch_past(markers, timeout):
+            bar.update(task, completed=sum(reached.get(partition, 0) > at for partition, at in markers.items()))
+            for exception in exceptions:
+                # Taken out, because receipts come at least once.
+                line = lines.pop((exception["partition"], exception["offset"]), None)
+                if line is not None:
+                    _count(exception, line, outcome, errors)
+    outcome.waited_seconds = round(monotonic() - began, 3)
+    outcome.visible = True
+
+
+def _count(exception: dict[str, Any], line: int, outcome: Outcome, errors: list[RowError]) -> None:
+    told = [RowError(line, f["field"] or "", "", f["code"], f["message"]) for f in exception["findings"]]
+    if exception["outcome"] == "REFUSED":
+        outcome.refused_by_intake += 1
+        errors.extend(told)
+        return
+    outcome.older += exception["outcome"] == "OLDER"
+    outcome.flagged += exception["outcome"] == "FLAGGED"
+    known = {(remark["line"], remark["code"]) for remark in outcome.remarks}
+    outcome.remarks.extend(asdict(error) for error in told if (error.line, error.code) not in known)
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    try:
+        return as_time(text)
+    except CellRefused:
+        raise UsageError(
+            f"{option} {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
+        ) from None
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,252 @@
+"""Publisher: how a department's programs publish statements; delivered at least once, in batches, or an error is raised."""
+
+from __future__ import annotations
+
+import uuid
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from producers.errors import NotDelivered, StatementRejected
+from schemas.cluster import Cluster
+from schemas.codec import encode, frame
+from schemas.errors import Rejected, Retryable, UsageError
+from schemas.registry import Registry
+from schemas.uscc import is_resident_id
+
+__all__ = ["Publisher", "PublisherConfig"]
+
+_ASK = 15.0
+"""Seconds that a broker may take to answer a question."""
+
+_STATEMENT, _MARKER = "xinliu.Statement", "xinliu.Marker"
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherConfig:
+    """Where and as whom to publish.
+
+    >>> config = PublisherConfig(kafka="127.0.0.1:9092", registry="http://127.0.0.1:8081/apis/ccompat/v7",
+    ...                          department="tax")
+    >>> config.topic
+    'records.tax'
+    """
+
+    kafka: Cluster | str
+    """The cluster and as whom it is reached; its bootstrap servers alone where it asks nobody who they are."""
+    registry: str
+    """Base address of the schema registry's Confluent-compatible API."""
+    department: str
+    """Key of the department, which names its topic."""
+    linger_ms: int = 20
+    """How long a batch may wait to fill."""
+    queue_messages: int = 100_000
+    """Records that may wait to be sent; `publish` waits while there are more."""
+    timeout: float = 60.0
+    """Seconds after which a broker that takes nothing is an error."""
+
+    @property
+    def topic(self) -> str:
+        """The department's own topic."""
+        return f"records.{self.department}"
+
+
+class Publisher:
+    """Publishes statements and markers of one department. Use it as a context manager: leaving it flushes.
+
+    >>> with Publisher(config) as publisher:                    # doctest: +SKIP
+    ...     publisher.publish(statement)                        # a mapping as schemas/avro/Statement.avsc has it
+    ...     publisher.mark(as_of=datetime.now(UTC))             # 数据截至: all up to now has been published
+
+    A record that the broker does not confirm raises NotDelivered, at the latest on flush() or on leaving; none is
+    dropped in silence. Publishing the same statements again changes nothing, so trying again is always safe.
+    With `track`, `offsets` tells where each record went, in the order of publication.
+    """
+
+    def __init__(self, config: PublisherConfig, *, track: bool = False) -> None:
+        self.config = config
+        self._registry = Registry(config.registry)
+        self._schema_id = self._registry.register(_STATEMENT)
+        self._failed = 0
+        self._first_failure: KafkaError | None = None
+        self._cluster = Cluster.of(config.kafka)
+        self._published = 0
+        self._track = track
+        self._partitions, self._offsets, self._received = array("i"), array("q"), array("q")
+        self._producer = Producer(
+            self._cluster.client(
+                {
+                    "enable.idempotence": True,
+                    "acks": "all",
+                    "compression.type": "zstd",
+                    "linger.ms": config.linger_ms,
+                    "queue.buffering.max.messages": config.queue_messages,
+                    "delivery.timeout.ms": round(config.timeout * 1000),
+                    # Kafka's own partitioner: the same entity stands in the same partition, whatever client wrote it.
+                    "partitioner": "murmur2_random",
+                    "reconnect.backoff.max.ms": 2_000,
+                    "log_level": 2,  # a broker that does not answer is told once, as an error, not line by line
+                }
+            )
+        )
+
+    @property
+    def published(self) -> int:
+        """How many statements were handed to `publish`."""
+        return self._published
+
+    @property
+    def offsets(self) -> tuple[array[int], array[int]]:
+        """Partition and offset of each record, in the order of publication; complete after flush()."""
+        return self._partitions, self._offsets
+
+    @property
+    def received(self) -> array[int]:
+        """When the broker received each record: milliseconds since 1970, by its clock, in the order of publication."""
+        return self._received
+
+    def publish(self, statement: Mapping[str, Any]) -> None:
+        """Publish one statement; waits while the queue is full.
+
+        Raises StatementRejected where it is no statement or its subject has no USCC, NotDelivered where earlier records
+        were not confirmed, Retryable where the broker takes nothing for `timeout` seconds.
+        """
+        uscc = (statement.get("subject") or {}).get("uscc") or ""
+        if not uscc.strip() or is_resident_id(uscc):
+            raise StatementRejected("the subject has no unified social credit code; natural persons are not published")
+        if statement.get("department") != self.config.department:
+            raise StatementRejected(
+                f"the statement is of {statement.get('department')!r}, this is {self.config.department!r}"
+            )
+        try:
+            body = encode(_STATEMENT, dict(statement))
+        except Rejected as error:
+            raise StatementRejected(str(error)) from error
+        self.publish_encoded(uscc, body)
+
+    def publish_many(self, statements: Iterable[Mapping[str, Any]]) -> int:
+        """Publish statements one after the other; return how many. Raises as `publish` does."""
+        before = self._published
+        for statement in statements:
+            self.publish(statement)
+        return self._published - before
+
+    def publish_encoded(self, uscc: str, body: bytes) -> None:
+        """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already."""
+        place = self._published
+        if self._track:
+            self._partitions.append(-1)
+            self._offsets.append(-1)
+            self._received.append(-1)
+        try:
+            self._produce(
+                frame(self._schema_id, body), key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m)
+            )
+        except StatementRejected:
+            if self._track:  # it was not published: the places of the others must stay theirs
+                self._partitions.pop()
+                self._offsets.pop()
+                self._received.pop()
+            raise
+        self._published += 1
+
+    def mark(self, as_of: datetime) -> dict[int, int]:
+        """Vouch that everything up to `as_of` has been published, and return where the markers stand by partition.
+
+        Flushes first: a marker stands behind every record it vouches for.
+        """
+        self.flush()
+        marker = {"department": self.config.department, "marker_id": uuid.uuid4().hex, "as_of": as_of}
+        value = frame(self._registry.register(_MARKER), encode(_MARKER, marker))
+        places: dict[int, int] = {}
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                places[message.partition() or 0] = message.offset() or 0
+            else:
+                self._note_failure(error)
+
+        for partition in range(self.partitions()):
+            self._produce(value, partition=partition, on_delivery=delivered)
+        self.flush()
+        return places
+
+    def partitions(self) -> int:
+        """Return how many partitions the topic has. Raises UsageError where there is no such topic."""
+        try:
+            found = self._producer.list_topics(self.config.topic, timeout=min(self.config.timeout, _ASK))
+            topic = found.topics[self.config.topic]
+        except KafkaException as error:
+            raise self._cluster.failure(error.args[0]) from error
+        if topic.error is not None and self._cluster.forbids(topic.error):
+            raise self._cluster.failure(topic.error)
+        if topic.error is not None or not topic.partitions:
+            raise UsageError(f"there is no topic {self.config.topic}: run `xinliu topics apply`")
+        return len(topic.partitions)
+
+    def flush(self) -> None:
+        """Return once the broker has confirmed everything.
+
+        Raises NotDelivered where it did not, UsageError where this department may not write there.
+        """
+        left = self._producer.flush(self.config.timeout + 5)
+        failed, self._failed = self._failed, 0
+        first, self._first_failure = self._first_failure, None
+        if first is not None and self._cluster.forbids(first):
+            raise self._cluster.failure(first)
+        if failed or left:
+            raise NotDelivered(failed + left, first.str() if first else "no answer in time")
+
+    def __enter__(self) -> Publisher:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Flush. An error that is under way already stays the error; what was published before it is still sent."""
+        try:
+            if kind is None:
+                self.flush()
+            else:
+                self._producer.flush(self.config.timeout)
+        finally:
+            self._registry.close()
+
+    def _produce(self, value: bytes, **rest: Any) -> None:
+        deadline = monotonic() + self.config.timeout
+        while True:
+            try:
+                self._producer.produce(self.config.topic, value, **rest)
+                self._producer.poll(0)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+                if monotonic() > deadline:
+                    raise Retryable(f"Kafka has taken nothing for {self.config.timeout:.0f} s") from None
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise StatementRejected(
+                        f"the statement is {len(value)} bytes long, more than the broker takes"
+                    ) from error
+                raise Retryable(f"Kafka does not take records: {error.args[0].str()}") from error
+        if self._failed:
+            self.flush()
+
+    def _delivered(self, place: int, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._note_failure(error)
+        elif self._track:
+            self._partitions[place] = message.partition() or 0
+            self._offsets[place] = message.offset() or 0
+            self._received[place] = message.timestamp()[1]
+
+    def _note_failure(self, error: KafkaError) -> None:
+        self._failed += 1
+        self._first_failure = self._first_failure or error

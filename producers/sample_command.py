@@ -1,0 +1,104 @@
+"""`xinliu sample`: made-up files to try everything with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from producers.sample.publishing import WaveOutcome, publish_wave
+from producers.sample.writing import write_sample
+from schemas.catalogue import load
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+
+__all__ = ["sample"]
+
+
+def sample(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Where the files are written, or are.")],
+    province: Annotated[str, typer.Option(help="Whose departments.")] = "beijing",
+    records: Annotated[int, typer.Option(min=600, help="How many records.")] = 3200,
+    seed: Annotated[int, typer.Option(help="The same seed on the same day gives the same files.")] = 1,
+    publish: Annotated[
+        int | None, typer.Option(min=1, max=2, help="Publish this wave of a sample that is there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+) -> None:
+    """Write made-up files of every department, two waves, good rows and bad ones, and a manifest of what to expect.
+
+    With --publish: publish one wave as its departments would, and hold what happened against the manifest.
+    """
+    if publish is None:
+        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+        manifest = write_sample(folder, load(), province=province, today=today, records=records, seed=seed)
+        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        print(
+            f"{len(files)} files with {sum(file['rows'] for file in files)} rows in {folder}; what to expect: {manifest}"
+        )
+        return
+    connect: Callable[[], Connection] = ctx.obj
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"publishing wave {publish}, department by department", total=None)
+        outcome = publish_wave(
+            connect(),
+            folder,
+            load(),
+            publish,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
+    else:
+        _print(outcome)
+    if outcome.unexpected:
+        raise typer.Exit(1)
+
+
+def _print(outcome: WaveOutcome) -> None:
+    console = Console()
+    if outcome.refusals:
+        table = Table(title="refused, by reason", title_justify="left", show_edge=False, pad_edge=False)
+        for name in ("rows", "reason", "for example"):
+            table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
+        counted = Counter(refusal["code"] for refusal in outcome.refusals)
+        first = {refusal["code"]: refusal for refusal in reversed(outcome.refusals)}
+        for code, count in counted.most_common():
+            what = first[code]
+            example = f"{what['file']} line {what['line']}, {what['column']}: {what['value']}"
+            table.add_row(str(count), f"{what['reason']} [dim]{code}[/dim]", escape(example))
+        console.print(table)
+    told = [
+        f"{outcome.files} files, {outcome.rows} rows",
+        f"[green]{outcome.sent} sent[/green]",
+        f"[red]{outcome.refused + outcome.refused_by_intake} refused[/red]",
+        f"{outcome.duplicates} exact duplicates",
+    ]
+    told += [
+        f"{count} {word}"
+        for count, word in ((outcome.older, "older than held"), (outcome.flagged, "with a remark"))
+        if count
+    ]
+    console.print(", ".join(told), highlight=False)
+    if outcome.latency_ms:
+        latency = outcome.latency_ms
+        console.print(
+            f"received by the broker → visible in the view: p50 {latency['p50']} ms, p99 {latency['p99']} ms",
+            highlight=False,
+        )
+    for line in outcome.unexpected:
+        console.print(f"[red]not as the manifest says[/red]: {escape(line)}")

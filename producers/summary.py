@@ -1,0 +1,67 @@
+"""What `xinliu publish` tells a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["print_summary"]
+
+_SHOWN = 20
+
+
+def print_summary(outcome: dict[str, Any]) -> None:
+    """Print the outcome of a file: figures, the first errors, remarks, warnings."""
+    console = Console()
+    kind = "行政处罚" if outcome["kind"] == "PENALTY" else "严重失信主体名单"
+    form = " ".join(part for part in (outcome["format"], outcome["encoding"]) if part)
+    console.print(f"[bold]{escape(outcome['file'])}[/bold]  {form}, {kind}, {outcome['rows']} rows", highlight=False)
+    for warning in outcome["warnings"]:
+        console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
+    if outcome["errors"]:
+        _print_findings(console, outcome["errors"], "refused")
+    if outcome["remarks"]:
+        _print_findings(console, outcome["remarks"], "accepted, with a remark")
+    console.print(_figures(outcome), highlight=False)
+    if outcome["rejects_file"]:
+        console.print(f"refused rows with their reasons: {escape(outcome['rejects_file'])}", highlight=False)
+
+
+def _figures(outcome: dict[str, Any]) -> str:
+    refused = outcome["refused"] + outcome["refused_by_intake"]
+    parts = [f"[red]{refused} refused[/red]" if refused else "0 refused"]
+    if outcome["dry_run"]:
+        good = outcome["rows"] - outcome["refused"] - outcome["duplicates_in_file"]
+        parts.insert(0, f"dry run: {good} would be sent")
+    else:
+        parts.insert(0, f"[green]{outcome['sent']} sent[/green]")
+    for name, text in (
+        ("duplicates_in_file", "rows were exact duplicates"),
+        ("older", "older than what is held"),
+        ("flagged", "accepted with a remark"),
+    ):
+        if outcome[name]:
+            parts.append(f"{outcome[name]} {text}")
+    if outcome["visible"]:
+        parts.append(f"[green]everything visible[/green] after {outcome['waited_seconds']:.2f} s")
+    return ", ".join(parts)
+
+
+def _print_findings(console: Console, findings: list[dict[str, Any]], title: str) -> None:
+    table = Table(
+        title=f"{title}: {len({f['line'] for f in findings})} rows",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
+    for name in ("line", "column", "value", "reason"):
+        table.add_column(name, justify="right" if name == "line" else "left", overflow="fold")
+    for finding in findings[:_SHOWN]:
+        reason = f"{finding['reason']} [dim]{finding['code']}[/dim]"
+        table.add_row(str(finding["line"]), escape(finding["column"]), escape(finding["value"]), reason)
+    console.print(table)
+    if len(findings) > _SHOWN:
+        console.print(f"… and {len(findings) - _SHOWN} more (--rejects FILE or --json has them all)", highlight=False)

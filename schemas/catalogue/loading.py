@@ -1,0 +1,186 @@
+"""Reading the catalogue's files: every bad line is named, with its reason, in one error."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from schemas.catalogue.model import Catalogue
+from schemas.catalogue.rows import AuthorityRow, CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow, Row
+from schemas.errors import UsageError
+
+__all__ = ["CatalogueError", "choose", "load"]
+
+R = TypeVar("R", bound=Row)
+
+_chosen = [Path(__file__).parent]
+"""The shipped folder, and what `choose` was told."""
+
+
+class CatalogueError(UsageError):
+    """The catalogue's files cannot be used; the message has a line for every bad row: file, line, reason."""
+
+    def __init__(self, problems: Collection[str]) -> None:
+        super().__init__("the catalogue is not good:\n  " + "\n  ".join(problems))
+        self.problems = tuple(problems)
+
+
+def load(path: Path | None = None) -> Catalogue:
+    """Return the catalogue in a folder; the chosen one unless given. Raises CatalogueError."""
+    return _load(path or _chosen[-1])
+
+
+def choose(path: Path) -> None:
+    """Let `load` read this folder from now on: said once, at start, by whoever has read the settings."""
+    _chosen.append(path)
+
+
+@cache
+def _load(path: Path) -> Catalogue:
+    files = _Files(path)
+    provinces = files.read("provinces.csv", ProvinceRow)
+    domains = files.read("domains.csv", DomainRow)
+    lists = files.read("lists.csv", ListRow)
+    departments = files.read("departments.csv", DepartmentRow)
+    authorities = files.read("authorities.csv", AuthorityRow)
+    mutual = files.read("mutual_domains.csv", MutualRow)
+    codes = files.read("codes.csv", CodeRow)
+
+    domain_keys = {row.key for _, row in domains}
+    list_keys = {row.key for _, row in lists}
+    files.unique("provinces.csv", provinces, lambda row: row.key)
+    files.unique("domains.csv", domains, lambda row: row.key)
+    files.unique("lists.csv", lists, lambda row: row.key)
+    files.unique("departments.csv", departments, lambda row: row.key)
+    files.unique("authorities.csv", authorities, lambda row: (row.uscc, row.department))
+    files.unique("mutual_domains.csv", mutual, lambda row: row.domain)
+    files.unique("codes.csv", codes, lambda row: (row.table, row.code))
+    files.refer("lists.csv", lists, lambda row: (row.domain,), domain_keys, "domain", "domains.csv")
+    files.refer("mutual_domains.csv", mutual, lambda row: (row.domain,), domain_keys, "domain", "domains.csv")
+    files.refer("departments.csv", departments, lambda row: row.domains, domain_keys, "domain", "domains.csv")
+    files.refer("departments.csv", departments, lambda row: row.lists, list_keys, "list", "lists.csv")
+    province_keys = {row.key for _, row in provinces}
+    files.refer("departments.csv", departments, lambda row: (row.province,), province_keys, "province", "provinces.csv")
+    department_keys = {row.key for _, row in departments}
+    files.refer(
+        "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
+    )
+    if files.problems:
+        raise CatalogueError(files.problems)
+    by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for _, row in authorities:
+        by_department[row.department].append((row.uscc, row.name_zh))
+    return Catalogue(
+        files.version,
+        {row.key: row for _, row in provinces},
+        tuple(row for _, row in domains),
+        {row.key: row for _, row in lists},
+        tuple(row for _, row in departments),
+        {key: tuple(found) for key, found in by_department.items()},
+        tuple(row for _, row in mutual),
+        tuple(row for _, row in codes),
+    )
+
+
+@dataclass
+class _Files:
+    """Reads the files of one folder and collects what is wrong with them."""
+
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+    _content: list[bytes] = field(default_factory=list)
+
+    @property
+    def version(self) -> str:
+        return hashlib.sha256(b"\0".join(self._content)).hexdigest()[:16]
+
+    def read(self, name: str, model: type[R]) -> list[tuple[int, R]]:
+        """Return the good rows of a file with their line numbers."""
+        try:
+            raw = (self.folder / name).read_bytes()
+        except OSError as error:
+            self.problems.append(f"{name}: {error.strerror}")
+            return []
+        self._content.append(raw)
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = raw[: error.start].count(b"\n") + 1
+            self.problems.append(f"{name} line {line}: not UTF-8; save the file as “CSV UTF-8”")
+            return []
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        return self._rows(name, model, reader)
+
+    def _rows(self, name: str, model: type[R], reader: Iterable[list[str]]) -> list[tuple[int, R]]:
+        lines = iter(reader)
+        header = next(lines, [])
+        wanted = set(model.model_fields)
+        if set(header) != wanted:
+            missing, extra = sorted(wanted - set(header)), sorted(set(header) - wanted)
+            self.problems.append(f"{name} line 1: columns missing: {missing or 'none'}, not known: {extra or 'none'}")
+            return []
+        rows: list[tuple[int, R]] = []
+        try:
+            for cells in lines:
+                number = reader.line_num  # type: ignore[attr-defined]
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    self.problems.append(f"{name} line {number}: {len(cells)} cells, {len(header)} are wanted")
+                    continue
+                try:
+                    row = model.model_validate(dict(zip(header, cells, strict=True)))
+                except ValidationError as error:
+                    self.problems.extend(_reasons(name, number, error))
+                    continue
+                if row.effective_to is not None and row.effective_to < row.effective_from:
+                    self.problems.append(
+                        f"{name} line {number}: ends ({row.effective_to}) before it begins ({row.effective_from})"
+                    )
+                rows.append((number, row))
+        except csv.Error as error:
+            self.problems.append(f"{name} line {reader.line_num}: {error}")  # type: ignore[attr-defined]
+        return rows
+
+    def unique(self, name: str, rows: Iterable[tuple[int, R]], key: Callable[[R], Hashable]) -> None:
+        """Say where two rows of one key hold on the same day."""
+        seen: defaultdict[Hashable, list[tuple[int, R]]] = defaultdict(list)
+        for number, row in rows:
+            for other_number, other in seen[key(row)]:
+                if row.effective_from <= (other.effective_to or date.max) and other.effective_from <= (
+                    row.effective_to or date.max
+                ):
+                    self.problems.append(f"{name} line {number}: {key(row)!r} holds already by line {other_number}")
+            seen[key(row)].append((number, row))
+
+    def refer(
+        self,
+        name: str,
+        rows: Iterable[tuple[int, R]],
+        keys: Callable[[R], Iterable[str]],
+        known: Collection[str],
+        what: str,
+        where: str,
+    ) -> None:
+        """Say where a row names something that is not in its file."""
+        for number, row in rows:
+            self.problems.extend(
+                f"{name} line {number}: {what} {key!r} is not in {where}" for key in keys(row) if key not in known
+            )
+
+
+def _reasons(name: str, number: int, error: ValidationError) -> Iterable[str]:
+    for problem in error.errors():
+        cell = ".".join(str(part) for part in problem["loc"][:1])
+        reason = problem["msg"].removeprefix("Value error, ")
+        yield f"{name} line {number}: {cell}: {reason} (found {str(problem['input'])[:60]!r})"

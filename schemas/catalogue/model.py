@@ -1,0 +1,100 @@
+"""The catalogue as the code asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar
+
+from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow
+from schemas.errors import UsageError
+
+__all__ = ["Catalogue", "Department"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """A department of a province, the topics it writes and reads, and what it may speak of."""
+
+    key: str
+    name_zh: str
+    province: str
+    partitions: int
+    domains: tuple[str, ...]
+    lists: tuple[str, ...]
+    authorities: tuple[tuple[str, str], ...]
+    """USCC and name of every authority it publishes for."""
+
+    @property
+    def records_topic(self) -> str:
+        """The topic that this department alone may write."""
+        return f"records.{self.key}"
+
+    @property
+    def receipts_topic(self) -> str:
+        """The topic that tells this department what became of its records."""
+        return f"receipts.{self.key}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything that is data, not code. `version` names its content: 16 hexadecimal digits of a SHA-256."""
+
+    version: str
+    provinces: Mapping[str, ProvinceRow]
+    domain_rows: tuple[DomainRow, ...]
+    """A domain whose label changed has several rows, one after the other."""
+    lists: Mapping[str, ListRow]
+    department_rows: tuple[DepartmentRow, ...]
+    authorities: Mapping[str, tuple[tuple[str, str], ...]]
+    """Department → USCC and name of its authorities."""
+    mutual: tuple[MutualRow, ...]
+    code_rows: tuple[CodeRow, ...]
+
+    def province(self, key: str) -> ProvinceRow:
+        """Return a province. Raises UsageError, naming those there are, where there is none of that key."""
+        return _found(self.provinces, key, "province")
+
+    def domains(self, on: date | None = None) -> tuple[DomainRow, ...]:
+        """Return the domains in force on a day; every row there is where no day is given."""
+        return tuple(row for row in self.domain_rows if on is None or row.holds(on))
+
+    def domain(self, key: str) -> DomainRow:
+        """Return the newest row of a domain. Raises UsageError where there is none."""
+        return _found({row.key: row for row in self.domain_rows}, key, "domain")
+
+    def mutual_domains(self, on: date) -> frozenset[str]:
+        """Return the keys of the domains of mutual recognition (互认) on a day."""
+        return frozenset(row.domain for row in self.mutual if row.holds(on))
+
+    def departments(self, province: str) -> tuple[Department, ...]:
+        """Return the departments of a province."""
+        return tuple(self._department(row) for row in self.department_rows if row.province == province)
+
+    def department(self, province: str, key: str) -> Department:
+        """Return one department. Raises UsageError, naming those there are, where there is none of that key."""
+        return _found({department.key: department for department in self.departments(province)}, key, "department")
+
+    def codes(self, table: str) -> Mapping[str, str]:
+        """Return a code table: code → name in Chinese."""
+        return {row.code: row.name_zh for row in self.code_rows if row.table == table}
+
+    def _department(self, row: DepartmentRow) -> Department:
+        return Department(
+            row.key,
+            row.name_zh,
+            row.province,
+            row.partitions,
+            row.domains,
+            row.lists,
+            self.authorities.get(row.key, ()),
+        )
+
+
+def _found(known: Mapping[str, T], key: str, what: str) -> T:
+    if key not in known:
+        raise UsageError(f"there is no {what} {key!r}: choose one of {', '.join(sorted(known))}")
+    return known[key]

@@ -1,0 +1,109 @@
+"""The rows of the catalogue's files, and how each is read: what a cell may hold is said here and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from schemas.uscc import check
+
+__all__ = ["AuthorityRow", "CodeRow", "DepartmentRow", "DomainRow", "ListRow", "MutualRow", "ProvinceRow", "Row"]
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _several(value: object) -> object:
+    return tuple(part.strip() for part in value.split(";") if part.strip()) if isinstance(value, str) else value
+
+
+def _uscc(value: str) -> str:
+    wrong = check(value)
+    if wrong:
+        raise ValueError(f"{value!r} is no unified social credit code ({', '.join(wrong)})")
+    return value
+
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
+Text = Annotated[str, Field(min_length=1)]
+Keys = Annotated[tuple[str, ...], BeforeValidator(_several)]
+
+
+class Row(BaseModel):
+    """What every row has: from when to when it holds (both days included), where it is from, whether it is assumed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    effective_from: date
+    effective_to: Annotated[date | None, BeforeValidator(_empty_is_none)] = None
+    source: Text
+    illustrative: Literal["yes", "no"]
+
+    def holds(self, on: date) -> bool:
+        """Tell whether the row is in force on a day."""
+        return self.effective_from <= on and (self.effective_to is None or on <= self.effective_to)
+
+
+class ProvinceRow(Row):
+    """A province of the four (京津冀晋); division is its two digits of GB/T 2260."""
+
+    key: Key
+    name_zh: Text
+    division: Annotated[str, Field(pattern=r"^\d\d$")]
+
+
+class DomainRow(Row):
+    """A domain (领域); what the report prints for it may differ from its name."""
+
+    key: Key
+    name_zh: Text
+    display_label: Text
+
+
+class DepartmentRow(Row):
+    """A department that publishes: its topic follows from its key."""
+
+    key: Key
+    name_zh: Text
+    province: Key
+    partitions: Annotated[int, Field(ge=1, le=64)]
+    domains: Keys
+    lists: Keys
+
+
+class AuthorityRow(Row):
+    """An authority (处罚机关, 列入决定机关) for which a department publishes."""
+
+    uscc: Annotated[str, BeforeValidator(_uscc)]
+    name_zh: Text
+    department: Key
+
+
+class ListRow(Row):
+    """One of the lists of seriously dishonest entities (严重失信主体名单)."""
+
+    key: Annotated[str, Field(pattern=r"^[A-Z][A-Z_]*$")]
+    name_zh: Text
+    domain: Key
+    instrument: Text
+    identified_by: Text
+    period: Text
+    early_exit: Text
+    natural_persons: Text
+
+
+class MutualRow(Row):
+    """A domain in which the four provinces recognise each other's data (互认)."""
+
+    domain: Key
+
+
+class CodeRow(Row):
+    """A code of a table: what may stand in a coded field of a statement."""
+
+    table: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    code: Text
+    name_zh: Text

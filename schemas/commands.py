@@ -1,0 +1,125 @@
+"""The commands of this room: `xinliu schemas register | check`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.contracts import CONTRACTS, source
+from schemas.errors import UsageError
+from schemas.evolution import Breakage, check
+
+if TYPE_CHECKING:
+    from schemas.registry import Registry
+
+__all__ = ["mount"]
+
+schemas = typer.Typer(help="The contracts: Avro schemas and their versions in the registry.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _registry(ctx: typer.Context) -> Registry:
+    from schemas.registry import Registry
+
+    return Registry(ctx.obj().registry)
+
+
+def _earlier(path: Path) -> Any:
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; name an .avsc file") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON ({error}); name an .avsc file") from error
+    if not isinstance(schema, dict) or schema.get("type") != "record" or "fields" not in schema:
+        raise UsageError(f"{path} holds no Avro record; name an .avsc file")
+    return schema
+
+
+def _table(found: list[tuple[str, Breakage]]) -> None:
+    table = Table("contract", "version")
+    table.add_column("field", overflow="fold")
+    table.add_column("reason")
+    for name, broken in found:
+        table.add_row(name, str(broken.version or "-"), broken.path.removeprefix(f"{name}."), broken.message)
+    Console().print(table)
+
+
+@schemas.command("check")
+def _check(
+    ctx: typer.Context,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="An earlier .avsc file, in place of the registered versions.")
+    ] = None,
+    contract: Annotated[
+        str | None, typer.Option("--name", help="The contract to check, by its full name; all where none is named.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Would the schemas in schemas/avro break a reader of any earlier version, and why. Exit code 1 where they would."""
+    old: dict[str, dict[int, Any]]
+    if contract is not None and contract not in CONTRACTS:
+        raise UsageError(f"{contract} is none of our contracts; name one of {', '.join(CONTRACTS)}")
+    if against is not None:
+        earlier = _earlier(against)
+        name = contract or f"{earlier.get('namespace', 'xinliu')}.{earlier.get('name')}"
+        if name not in CONTRACTS:
+            raise UsageError(f"{against} holds {name}, which is none of ours: {', '.join(CONTRACTS)}")
+        old = {name: {1: earlier}}
+    else:
+        with _registry(ctx) as registry:
+            old = {name: registry.versions(name) for name in ([contract] if contract else CONTRACTS)}
+    found = [(name, broken) for name, versions in old.items() for broken in check(source(name), versions)]
+    if as_json:
+        versions = {name: sorted(held) for name, held in old.items()}
+        breakages = [{"contract": name, **asdict(broken)} for name, broken in found]
+        print(json.dumps({"compared": versions, "breakages": breakages}, ensure_ascii=False))
+    elif found:
+        _table(found)
+    else:
+        print("; ".join(f"{name}: compatible with {len(versions)} version(s)" for name, versions in old.items()))
+    return 1 if found else 0
+
+
+@schemas.command("register")
+def _register(
+    ctx: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be registered, and change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Register every contract under its full name, FULL_TRANSITIVE. Exit code 1, and nothing done, where one would break."""
+    with _registry(ctx) as registry:
+        held = {name: registry.versions(name) for name in CONTRACTS}
+        found = [(name, broken) for name in CONTRACTS for broken in check(source(name), held[name])]
+        ids = {} if dry_run or found else {name: registry.register(name) for name in CONTRACTS}
+    if found:
+        if as_json:
+            print(json.dumps({"breakages": [{"contract": name, **asdict(b)} for name, b in found]}, ensure_ascii=False))
+        else:
+            _table(found)
+        return 1
+    news = [name for name in CONTRACTS if source(name) not in held[name].values()]
+    if as_json:
+        print(json.dumps({"new": news, "ids": ids, "dry_run": dry_run}))
+        return 0
+    for name in CONTRACTS:
+        state = ("would be registered" if dry_run else "registered") if name in news else "there already"
+        print(f"{name}: {state}" + (f", id {ids[name]}" if name in ids else ""))
+    return 0
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this room's commands to the command `xinliu`."""
+    app.add_typer(schemas, name="schemas")
+    from schemas.catalogue_commands import mount as mount_catalogue
+
+    mount_catalogue(app)

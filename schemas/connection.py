@@ -1,0 +1,70 @@
+"""How to reach one province's servers, and what its workers go by: the one value that every room's commands are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from schemas.cluster import Cluster
+from schemas.errors import UsageError
+
+__all__ = ["Connection", "IntakeLimits"]
+
+
+class IntakeLimits(BaseModel):
+    """How much of what a department sends may be refused before its intake is stopped; the figures are illustrative."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    consecutive: int = Field(default=1_000, ge=1)
+    """So many messages refused one after the other."""
+    window: int = Field(default=5_000, ge=1)
+    """How many of the last messages `ratio` is counted over, at least."""
+    ratio: float = Field(default=0.5, gt=0, le=1)
+    """This share of the last `window` messages refused."""
+
+
+class Connection(BaseModel):
+    """Addresses and credentials of one province's servers, read once at start by deploy/settings.py.
+
+    >>> Connection(province="beijing", kafka=Cluster.of("127.0.0.1:9092"), database=SecretStr("dbname=xinliu"),
+    ...            registry="http://127.0.0.1:8081/apis/ccompat/v7")  # doctest: +ELLIPSIS
+    Connection(province='beijing', ...)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    province: str
+    """Key of the province in the catalogue."""
+    kafka: Cluster
+    """The cluster, and as whom this process reaches it."""
+    registry: str
+    """Base address of the Confluent-compatible API of the schema registry."""
+    database: SecretStr = SecretStr("")
+    """libpq connection string of this process's role; empty where it has no business there (departments, intake)."""
+    reader_database: SecretStr | None = None
+    """libpq connection string of the read-only role; where none is given, this process's role reads."""
+    principals: Path | None = None
+    """Folder with one connection file a principal. Only a secure local stack has one: it plays every part itself;
+    anywhere else a process holds its own credentials and no others."""
+
+    intake_limits: IntakeLimits = IntakeLimits()
+    """When intake stops a department."""
+
+    def acting(self, principal: str) -> Connection:
+        """Return the connection as this principal where a local stack plays every part; elsewhere itself.
+
+        Raises UsageError where the stack has no such principal.
+        """
+        if self.principals is None:
+            return self
+        file = self.principals / f"{principal}.json"
+        try:
+            return Connection.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            raise UsageError(f"this stack has no principal {principal!r}: `xinliu access show` names them") from None
+        except PermissionError:
+            raise UsageError(f"{file} belongs to another user: run this as the user who started the stack") from None
+        except ValidationError:
+            raise UsageError(f"{file} is damaged: `xinliu up` writes it anew") from None

@@ -1,0 +1,48 @@
+"""Who is who: the identity of a record, the digest of a statement, the normal form of a document number."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import unicodedata
+
+__all__ = ["digest", "digest_hex", "normalise_document_number", "record_id"]
+
+_SEPARATOR = "\x1f"
+_BRACKETS = str.maketrans(dict.fromkeys("〔〕【】[]()（）［］〈〉<>", None))
+_PAIR = struct.Struct(">qq")
+
+
+def normalise_document_number(number: str) -> str:
+    """Return a document number (文号) in the form that identifies it.
+
+    Full-width letters and digits become half-width, white space goes, letters become capitals, and the bracket
+    variants 〔〕【】[]()（） go, because the same decision is cited with any of them (FACTS, section 2).
+
+    >>> normalise_document_number(" 京市监罚【２０２５】 1号") == normalise_document_number("京市监罚〔2025〕1号")
+    True
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper()).translate(_BRACKETS)
+    # Again at the end: what went may have stood between a letter and its accent.
+    return unicodedata.normalize("NFKC", "".join(folded.split()))
+
+
+def record_id(*, kind: str, province: str, domain: str, authority: str, number: str, uscc: str) -> str:
+    """Return the id that a record gets at its first publication and keeps for life: 32 hexadecimal digits.
+
+    `number` is the document number of a PENALTY, or list key and entry id of a LISTING joined by a colon. Computed
+    from what identifies the record, so that publishing the same file again names the same records.
+    """
+    parts = (kind, province, domain, authority.upper(), normalise_document_number(number), uscc.upper())
+    return hashlib.blake2b(_SEPARATOR.join(parts).encode(), digest_size=16).hexdigest()
+
+
+def digest(body: bytes) -> tuple[int, int]:
+    """Return the digest of a statement: BLAKE2b-128 of its Avro body without the 5-byte header, as two signed 64-bit."""
+    high, low = _PAIR.unpack(hashlib.blake2b(body, digest_size=16).digest())
+    return high, low
+
+
+def digest_hex(high: int, low: int) -> str:
+    """Return a digest as 32 hexadecimal digits."""
+    return _PAIR.pack(high, low).hex()

@@ -1,0 +1,143 @@
+"""The schema registry: any with Confluent's API; ours is Apicurio. Subjects are the records' full names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import fastavro
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+from schemas.codec import NotDecodable
+from schemas.contracts import fingerprint, source
+from schemas.errors import Retryable, UsageError
+
+__all__ = ["COMPATIBILITY", "Registry", "WriterSchema", "writer_schema"]
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+"""Every version can read every other: statements live in the log for years, and provinces upgrade when they can."""
+
+_LONGEST = 1 << 18
+"""Longest schema that is read, in characters; ours has 8,000."""
+
+_UNKNOWN_FOR = 2.0
+"""Seconds for which an id that the registry did not know is not asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """The schema that a message was written with, as the registry gave it for the message's schema id."""
+
+    id: int
+    name: str
+    fingerprint: str
+    """SHA-256 of the parsing canonical form: unlike the id it means the same in every registry."""
+    schema: Any = field(repr=False, compare=False)
+    """The schema as JSON."""
+    parsed: Any = field(repr=False, compare=False)
+    """The schema as fastavro has parsed it."""
+
+
+def writer_schema(schema_id: int, text: str) -> WriterSchema:
+    """Return the writer's schema that a registry holds as this text. Raises NotDecodable (UNKNOWN_SCHEMA) where it is none."""
+    try:
+        schema = json.loads(text)
+        json.dumps(schema, ensure_ascii=False).encode()  # a lone surrogate is no text
+        if "\\u0000" in text or len(text) > _LONGEST:
+            raise ValueError(f"U+0000, or more than {_LONGEST} characters")  # PostgreSQL could not keep it
+        # Forced, since a schema may say of itself that it has been parsed.
+        parsed = fastavro.parse_schema(json.loads(text), _force=True)
+        name = str(parsed["name"]) if isinstance(parsed, dict) and "name" in parsed else ""
+        return WriterSchema(schema_id, name, fingerprint(schema), schema, parsed)
+    except Exception as error:  # a hostile schema must not stop its readers
+        raise NotDecodable("UNKNOWN_SCHEMA", f"schema id {schema_id} is no Avro schema: {error}"[:200]) from error
+
+
+class Registry:
+    """Registers our contracts and looks up writers' schemas; answers are cached for the life of the process.
+
+    Every call raises Retryable where the registry does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = SchemaRegistryClient({"url": url, "timeout": 10, "max.retries": 1})
+        self._writers: dict[int, WriterSchema] = {}
+        self._unknown: dict[int, float] = {}
+        self._ids: dict[str, int] = {}
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the registry; what is cached stays known."""
+        self._client.close()
+
+    def register(self, name: str) -> int:
+        """Register a record of our contracts and return its schema id; nothing changes where it is there already.
+
+        Raises UsageError where the registry refuses it as incompatible.
+        """
+        if name not in self._ids:
+            schema = Schema(json.dumps(source(name), ensure_ascii=False), "AVRO")
+            try:
+                if name not in self._client.get_subjects():
+                    self._ids[name] = self._client.register_schema(name, schema)
+                    self._client.set_compatibility(name, COMPATIBILITY)
+                else:
+                    self._ids[name] = self._client.register_schema(name, schema)
+            except Exception as error:  # sorted into ours by _failure
+                raise self._failure(error, f"{name} is not compatible with its registered versions") from error
+        return self._ids[name]
+
+    def writer(self, schema_id: int) -> WriterSchema:
+        """Return the writer's schema of an id. Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none."""
+        known = self._writers.get(schema_id)
+        if known is not None:
+            return known
+        if monotonic() - self._unknown.get(schema_id, -_UNKNOWN_FOR) < _UNKNOWN_FOR:
+            raise self._not_found(schema_id)
+        try:
+            text = self._client.get_schema(schema_id).schema_str
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                self._unknown[schema_id] = monotonic()
+                raise self._not_found(schema_id) from error
+            raise self._failure(error, "") from error
+        except Exception as error:  # sorted into ours by _failure
+            raise self._failure(error, "") from error
+        known = self._writers[schema_id] = writer_schema(schema_id, text or "")
+        return known
+
+    def versions(self, name: str) -> dict[int, Any]:
+        """Return the registered schemas of a subject, as JSON, by version; empty where there is no such subject."""
+        try:
+            if name not in self._client.get_subjects():
+                return {}
+            return {
+                version: json.loads(self._client.get_version(name, version).schema.schema_str or "")
+                for version in self._client.get_versions(name)
+            }
+        except Exception as error:  # sorted into ours by _failure
+            raise self._failure(error, "") from error
+
+    def ask(self) -> None:
+        """Make sure that the registry answers."""
+        try:
+            self._client.get_subjects()
+        except Exception as error:  # sorted into ours by _failure
+            raise self._failure(error, "") from error
+
+    def _failure(self, error: Exception, refused: str) -> Exception:
+        if isinstance(error, SchemaRegistryError) and error.http_status_code in (409, 422):
+            return UsageError(f"{refused}: {error.error_message}; `xinliu schemas check` says why")
+        return Retryable(f"the schema registry at {self._url} does not answer: {error}", server="registry")
+
+    @staticmethod
+    def _not_found(schema_id: int) -> NotDecodable:
+        return NotDecodable("UNKNOWN_SCHEMA", f"the registry has no schema with the id {schema_id}")

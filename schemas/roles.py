@@ -1,0 +1,150 @@
+"""Who may do what in a province's database: roles, tables and rights, as code.
+
+The owner makes and changes tables (migrations, generations); everyone else only what is said here. `grant` brings the
+database there, and is to be called after whatever makes a table. Roles that the server does not have are left out: a
+plain local stack works with owner and reader alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql as compose
+
+__all__ = ["OPERATOR", "OWNER", "READER", "ROLES", "WORKER", "Grant", "difference", "grant", "wanted"]
+
+OWNER, WORKER, OPERATOR, READER = "xinliu", "xinliu_worker", "xinliu_operator", "xinliu_reader"
+ROLES = (WORKER, OPERATOR, READER)
+"""Those that own nothing."""
+
+_R, _W = "SELECT", ("SELECT", "INSERT", "UPDATE")
+
+GENERATION: Mapping[str, tuple[str, ...]] = {
+    "record": _W,
+    # Never deleted from: erasing (撤销) empties a statement and leaves its digest.
+    "record_history": _W,
+    "writer_schema": _W,
+    "former_entity": ("SELECT", "INSERT"),
+    "position": _W,
+    "input_progress": _W,
+    "receipt_sent": _W,
+    "credit_view": (*_W, "DELETE"),
+    "source": (*_W, "DELETE"),
+    "outbox": ("SELECT", "INSERT", "DELETE"),
+    "quarantine": ("SELECT", "INSERT"),
+    "entity": (_R,),
+    "watermark": (_R,),
+    "source_freshness": (_R,),
+}
+"""What the view worker may do with the tables of a generation."""
+
+SHARED: Mapping[str, tuple[str, ...]] = {
+    "generation": (_R,),
+    "serving": (_R,),
+    "freshness": (_R,),
+    "domain": (_R, "INSERT", "TRUNCATE"),
+    "domain_source": (_R, "INSERT", "TRUNCATE"),
+    "list": (_R, "INSERT", "TRUNCATE"),
+}
+"""What it may do with the tables that all generations share."""
+
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "freshness"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """One role may do one thing with a schema (`name` is None) or with a table or view in it."""
+
+    role: str
+    schema: str
+    name: str | None
+    privilege: str
+
+    def __str__(self) -> str:
+        """As `xinliu access plan` shows it."""
+        return (
+            f"{self.privilege} {'schema ' + self.schema if self.name is None else f'table {self.schema}.{self.name}'}"
+        )
+
+
+def wanted(relations: Mapping[str, frozenset[str]]) -> frozenset[Grant]:
+    """Return all grants for these relations, by schema: generations (g1, g2…), xinliu and report."""
+    grants: set[Grant] = set()
+    for schema, names in relations.items():
+        generation = _is_generation(schema)
+        worker = GENERATION if generation else SHARED if schema == "xinliu" else {}
+        readable = names if schema == "report" else names & _READ_SHARED if schema == "xinliu" else frozenset[str]()
+        for role, entered in ((WORKER, bool(worker)), (OPERATOR, True), (READER, not generation)):
+            if entered:
+                grants.add(Grant(role, schema, None, "USAGE"))
+        for name in names:
+            grants |= {Grant(WORKER, schema, name, privilege) for privilege in worker.get(name, ())}
+            grants.add(Grant(OPERATOR, schema, name, "SELECT"))
+            if name in readable:
+                grants.add(Grant(READER, schema, name, "SELECT"))
+    return frozenset(grants)
+
+
+def difference(connection: psycopg.Connection[Any]) -> tuple[list[Grant], list[Grant]]:
+    """Return what is missing and what nobody declared, both sorted, for the roles that the server has."""
+    roles = {
+        str(row[0])
+        for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (list(ROLES),))
+    }
+    declared = {g for g in wanted(_relations(connection)) if g.role in roles}
+    held = {Grant(*row) for row in connection.execute(_HELD, {"roles": sorted(roles)})}
+    return sorted(declared - held, key=_order), sorted(held - declared, key=_order)
+
+
+def grant(connection: psycopg.Connection[Any]) -> tuple[list[Grant], list[Grant]]:
+    """Give what is missing, take away what nobody declared; return both. The connection must be the owner's."""
+    missing, stale = difference(connection)
+    with connection.transaction():
+        for one in missing:
+            connection.execute(_statement("GRANT {} ON {} {} TO {}", one))
+        for one in stale:
+            connection.execute(_statement("REVOKE {} ON {} {} FROM {}", one))
+    return missing, stale
+
+
+_HELD = """
+SELECT grantee.rolname, schema.nspname, NULL, acl.privilege_type
+FROM pg_namespace schema, aclexplode(schema.nspacl) acl JOIN pg_roles grantee ON grantee.oid = acl.grantee
+WHERE grantee.rolname = ANY(%(roles)s)
+UNION ALL
+SELECT grantee.rolname, schema.nspname, relation.relname, acl.privilege_type
+FROM pg_class relation JOIN pg_namespace schema ON schema.oid = relation.relnamespace,
+     aclexplode(relation.relacl) acl JOIN pg_roles grantee ON grantee.oid = acl.grantee
+WHERE grantee.rolname = ANY(%(roles)s) AND relation.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+
+_RELATIONS = """
+SELECT schema.nspname, array_remove(array_agg(relation.relname::text), NULL)
+FROM pg_namespace schema
+LEFT JOIN pg_class relation ON relation.relnamespace = schema.oid AND relation.relkind IN ('r', 'p', 'v', 'm')
+WHERE schema.nspname IN ('xinliu', 'report') OR schema.nspname ~ '^g[0-9]+$'
+GROUP BY schema.nspname
+"""
+
+
+def _relations(connection: psycopg.Connection[Any]) -> dict[str, frozenset[str]]:
+    return {str(schema): frozenset(names) for schema, names in connection.execute(_RELATIONS)}
+
+
+def _is_generation(schema: str) -> bool:
+    return schema[:1] == "g" and schema[1:].isdecimal()
+
+
+def _order(one: Grant) -> tuple[str, str, str, str]:
+    return one.role, one.schema, one.name or "", one.privilege
+
+
+def _statement(text: str, one: Grant) -> compose.Composed:
+    kind = "SCHEMA" if one.name is None else "TABLE"
+    names = (one.schema,) if one.name is None else (one.schema, one.name)
+    return compose.SQL(text).format(
+        compose.SQL(one.privilege), compose.SQL(kind), compose.Identifier(*names), compose.Identifier(one.role)
+    )

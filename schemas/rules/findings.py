@@ -1,0 +1,56 @@
+"""Findings: which rows break which rules, with the value that was met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from schemas.rules.model import Rule
+
+__all__ = ["FINDINGS", "collect"]
+
+FINDINGS = pl.Schema(
+    {
+        "row": pl.UInt32(),
+        "code": pl.String(),
+        "severity": pl.String(),
+        "field": pl.String(),
+        "value": pl.String(),
+        "message_zh": pl.String(),
+    }
+)
+"""Columns of a frame of findings."""
+
+_SHOWN = 80
+_MASKED = r"([1-9]\d{5})\d{11}([0-9Xx])"
+
+
+def collect(
+    frame: pl.DataFrame, broken: Mapping[tuple[str, str], pl.Series], rules: Mapping[str, Rule]
+) -> pl.DataFrame:
+    """Return the findings, by row, then in the order of the rules."""
+    parts = []
+    for (code, name), marks in broken.items():
+        bad = frame.filter(marks)
+        if bad.is_empty():
+            continue
+        value = _shown(name) if name in frame.columns else pl.lit(None, dtype=pl.String)
+        parts.append(
+            bad.select(
+                pl.col("row"),
+                pl.lit(code).alias("code"),
+                pl.lit(rules[code].severity).alias("severity"),
+                pl.lit(name).alias("field"),
+                value.alias("value"),
+                pl.lit(rules[code].text_zh).alias("message_zh"),
+            )
+        )
+    return pl.concat(parts).sort("row", maintain_order=True) if parts else FINDINGS.to_frame()
+
+
+def _shown(name: str) -> pl.Expr:
+    text = pl.col(name).cast(pl.String)
+    return (
+        text.str.replace_all(_MASKED, "${1}***********${2}").str.replace_all(r"[\x00-\x1f]", "�").str.slice(0, _SHOWN)
+    )

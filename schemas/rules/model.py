@@ -1,0 +1,40 @@
+"""What a rule is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import polars as pl
+
+from schemas.catalogue import Catalogue
+
+__all__ = ["Context", "Rule"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What rules hold a statement against: the catalogue, today in China, and the time now (UTC)."""
+
+    catalogue: Catalogue
+    today: date
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule on the content of a statement.
+
+    `severity` is refuse (it goes to the quarantine) or flag (accepted, the source is told). `breaks` returns, for the
+    fields of the flat frame that the rule looks at, an expression that is true where the rule is broken; null counts
+    as kept.
+    """
+
+    code: str
+    severity: str
+    text_zh: str
+    text_en: str
+    source: str
+    example: str
+    breaks: Callable[[Context], dict[str, pl.Expr]]

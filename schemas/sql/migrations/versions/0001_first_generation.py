@@ -1,0 +1,31 @@
+"""The shared tables, the first generation and what readers see of it."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from schemas.store import sql
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the schemas xinliu and g1; g1 serves."""
+    run = op.get_bind().exec_driver_sql
+    run(sql("shared"))
+    run("CREATE SCHEMA g1")
+    run("SET LOCAL search_path = g1, xinliu, pg_catalog")
+    run(sql("generation"))
+    run("SET LOCAL search_path = public")
+    run("INSERT INTO xinliu.generation (generation, schema_name, state) VALUES (1, 'g1', 'SERVING')")
+    run("INSERT INTO xinliu.serving (generation) VALUES (1)")
+    run(sql("reader"))
+
+
+def downgrade() -> None:
+    """Drop everything that this revision made."""
+    run = op.get_bind().exec_driver_sql
+    run("DROP SCHEMA report CASCADE")
+    run("DROP SCHEMA g1 CASCADE")
+    run("DROP SCHEMA xinliu CASCADE")

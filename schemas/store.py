@@ -1,0 +1,101 @@
+"""The store: migrations of a province's database, and the connections that workers and readers use.
+
+Generations are PostgreSQL schemas with lasting names (g1, g2…); a connection names its own in the search_path.
+Migrations are Alembic revisions in schemas/sql/migrations that run the SQL files beside them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from schemas.errors import Retryable, UsageError
+from schemas.roles import grant
+
+__all__ = ["connect", "migrate", "serving_generation", "sql"]
+
+_SQL = Path(__file__).parent / "sql"
+
+
+@cache
+def sql(name: str) -> str:
+    """Return the SQL file of that name (schemas/sql/NAME.sql), read once."""
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def migrate(database: str) -> None:
+    """Bring the database (a libpq connection string) to the newest revision, and every role to its rights there.
+
+    Nothing happens when it is there.
+
+    Raises Retryable when the server does not answer.
+    """
+    _must_be_set(database)
+    # Only this needs them, and a worker starts half a second sooner without.
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import URL, create_engine
+    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.pool import NullPool
+
+    parts = {name: str(value) for name, value in conninfo_to_dict(database).items() if value is not None}
+    url = URL.create(
+        "postgresql+psycopg",
+        username=parts.get("user"),
+        password=parts.get("password"),
+        host=parts.get("host"),
+        port=int(parts["port"]) if parts.get("port") else None,
+        database=parts.get("dbname"),
+        query={name: parts[name] for name in parts.keys() - {"user", "password", "host", "port", "dbname"}},
+    )
+    config = Config()
+    config.set_main_option("script_location", str(_SQL / "migrations"))
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except OperationalError as error:
+        raise Retryable(f"PostgreSQL does not answer: {error.orig}", server="postgres") from error
+    with psycopg.connect(database, autocommit=True) as owner:
+        grant(owner)
+
+
+def _must_be_set(database: str) -> None:
+    # Left empty, libpq would look for whatever database this machine has.
+    if not database:
+        raise UsageError("this process has no database: name one with XINLIU_DATABASE")
+
+
+def serving_generation(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+    """Return the number of the generation that serves. Raises UsageError where the database was never migrated."""
+    try:
+        row = connection.execute("SELECT generation FROM xinliu.serving").fetchone()
+    except psycopg.errors.UndefinedTable:
+        raise UsageError("the database has no tables yet: run `xinliu up` (or `xinliu migrate`)") from None
+    if row is None:
+        raise UsageError("the database serves no generation: run `xinliu migrate`")
+    generation = row[0]
+    assert isinstance(generation, int)
+    return generation
+
+
+def connect(
+    database: str, *, generation: int | None = None, autocommit: bool = False
+) -> psycopg.Connection[tuple[object, ...]]:
+    """Open a connection whose search_path is one generation (the serving one unless given), then the shared schema.
+
+    The session speaks UTC. Raises Retryable when the server does not answer.
+    """
+    _must_be_set(database)
+    try:
+        connection = psycopg.connect(database, autocommit=True, options="-c timezone=UTC", connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise Retryable(f"PostgreSQL does not answer: {error}", server="postgres") from error
+    chosen = serving_generation(connection) if generation is None else generation
+    connection.execute(f"SET search_path = g{chosen:d}, xinliu, pg_catalog")
+    connection.autocommit = autocommit
+    return connection

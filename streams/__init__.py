@@ -1,0 +1,1 @@
+"""The stream processors: intake, view and relay, on Faust. Imports schemas only."""

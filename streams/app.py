@@ -1,0 +1,145 @@
+"""The Faust app of a worker, and how it is run: until it is told to stop, or must stop because going on would harm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import faust
+import structlog
+
+from schemas.cluster import Cluster
+from schemas.errors import Fatal, UsageError, XinliuError
+from streams.transport import RUN_CODEC, SCHEME, Positions
+
+__all__ = ["StreamApp", "run"]
+
+log = structlog.get_logger()
+
+_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+
+_STOP_DEADLINE = 30.0
+"""Seconds that Faust has to stop in good order after a fatal error; then the process ends all the same."""
+
+
+class StreamApp(faust.App):
+    """A Faust app that keeps no tables, declares no topics and serves no web page.
+
+    `positions` says where reading goes on when that is not Kafka's commit; `failure` is what stopped the app;
+    `topic_ids` says which log an offset that is committed counts in.
+    """
+
+    positions: Positions | None = None
+    topic_ids: Mapping[str, str]
+    failure: BaseException | None = None
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kafka: Cluster,
+        first_offset: str,
+        max_poll_records: int = 20_000,
+        instance: str | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            broker=";".join(f"{SCHEME}://{server}" for server in kafka.servers.split(",")),
+            broker_credentials=_credentials(kafka),
+            autodiscover=False,
+            store="memory://",
+            datadir=tempfile.gettempdir(),
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            stream_wait_empty=False,
+            # A run is thousands of records: a few of them are buffer enough.
+            stream_buffer_maxsize=16,
+            broker_max_poll_records=max_poll_records,
+            broker_commit_interval=1.0,
+            # After a kill -9 the group waits this long before the next worker is given the partitions.
+            broker_session_timeout=15.0,
+            broker_rebalance_timeout=15.0,
+            broker_heartbeat_interval=3.0,
+            broker_check_crcs=True,
+            consumer_auto_offset_reset=first_offset,
+            consumer_group_instance_id=instance,
+            producer_partitioner=None,
+            reply_create_topic=False,
+        )
+        self.stop_requested = asyncio.Event()
+        self.topic_ids = {}
+
+    def runs(self, *topics: str) -> Any:
+        """Return the channel of these topics whose events carry a `Run` each."""
+        return self.topic(*topics, key_type=bytes, key_serializer="raw", value_serializer=RUN_CODEC)
+
+    async def stop_for(self, error: BaseException) -> None:
+        """Stop the process because of this error; the first one counts."""
+        if self.failure is None:
+            self.failure = error
+            log.error("worker.stopping", worker=self.conf.id, why=str(error) or repr(error))
+        self.stop_requested.set()
+
+
+def _credentials(kafka: Cluster) -> Any:
+    """Return what Faust calls credentials; None where the cluster asks nobody who they are."""
+    context = kafka.tls()
+    if not kafka.protocol.startswith("SASL_"):
+        return context
+    mechanism = kafka.setting("sasl.mechanism") or ""
+    if mechanism not in _MECHANISMS:
+        raise UsageError(f"sasl.mechanism {mechanism!r}: the workers speak {', '.join(_MECHANISMS)}")
+    return faust.SASLCredentials(
+        username=kafka.setting("sasl.username"),
+        password=kafka.setting("sasl.password"),
+        mechanism=mechanism,
+        ssl_context=context,
+    )
+
+
+def run(build: Callable[[], StreamApp]) -> None:
+    """Build the app inside a fresh event loop and run it until SIGTERM, SIGINT or a failure.
+
+    Raises the failure that stopped it (Fatal, or another XinliuError); any other error becomes Fatal.
+    """
+    failure = asyncio.run(_run(build))
+    if isinstance(failure, XinliuError):
+        raise failure
+    if failure is not None:
+        raise Fatal(f"{type(failure).__name__}: {failure}") from failure
+
+
+async def _run(build: Callable[[], StreamApp]) -> BaseException | None:
+    app = build()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, app.stop_requested.set)
+    try:
+        await app.start()
+        crashed = asyncio.ensure_future(app.wait_until_stopped())
+        asked = asyncio.ensure_future(app.stop_requested.wait())
+        await asyncio.wait((crashed, asked), return_when=asyncio.FIRST_COMPLETED)
+        crashed.cancel()
+    except Exception as error:  # noqa: BLE001  # handed on whole: run() raises it
+        await app.stop_for(error)
+    if app.crash_reason is not None and app.failure is None:
+        app.failure = app.crash_reason
+    watchdog = threading.Timer(_STOP_DEADLINE, _end, (app.failure,))
+    watchdog.daemon = True
+    watchdog.start()
+    await app.stop()
+    watchdog.cancel()
+    return app.failure
+
+
+def _end(failure: BaseException | None) -> None:
+    # Faust can hang while it stops (a consumer thread that waits for a broker which is gone). Everything that counts
+    # is in Kafka and PostgreSQL, so ending here loses nothing.
+    log.error("worker.ended_hard", why=str(failure))
+    os._exit(Fatal.exit_code if failure else 0)

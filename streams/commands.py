@@ -1,0 +1,139 @@
+"""`xinliu worker`: the stream processors, one process each."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+import typer
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+    from streams.endpoint import Outside
+
+__all__ = ["mount"]
+
+workers = typer.Typer(
+    help="Run a stream processor until it is stopped (SIGTERM); logs go to stderr.", no_args_is_help=True
+)
+
+Instance = Annotated[
+    str | None,
+    typer.Option(
+        help="A lasting name of this worker, one of its own in its group: started again under it within 15 s, it goes on"
+        " at once, where another would first be waited for."
+    ),
+]
+CrashAt = Annotated[
+    str | None,
+    typer.Option(
+        "--crash-at",
+        metavar="POINT[:PASSING]",
+        help="For tests: kill this process with SIGKILL there; a wrong name lists the points.",
+    ),
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="One JSON object a line instead of text.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65_535,
+        envvar="XINLIU_METRICS_PORT",
+        help="Serve /metrics, /health and /ready there; 0 takes a free port, which the log names.",
+        show_default="not served",
+    ),
+]
+MetricsHost = Annotated[
+    str, typer.Option("--metrics-host", envvar="XINLIU_METRICS_HOST", help="Address that they are served on.")
+]
+
+
+def _log_to_stderr(as_json: bool) -> None:
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    last: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), last],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@workers.command()
+def intake(
+    ctx: typer.Context,
+    instance: Instance = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+    crash_at: CrashAt = None,
+    log_json: LogJson = False,
+) -> None:
+    """Examine what departments publish: records.* → accepted, quarantine."""
+    from streams.app import run
+    from streams.crashing import arm
+    from streams.endpoint import Outside
+    from streams.workers import INTAKE_SERVERS, intake_worker
+
+    _log_to_stderr(log_json)
+    if crash_at:
+        arm(crash_at)
+    connect: Callable[[], Connection] = ctx.obj
+    outside = Outside("intake", INTAKE_SERVERS)
+    with _shown(outside, metrics_host, metrics_port):
+        run(intake_worker(connect().acting("intake"), outside=outside, instance=instance))
+
+
+@workers.command()
+def view(
+    ctx: typer.Context,
+    generation: Annotated[int | None, typer.Option(help="Generation to fold into; the serving one by default.")] = None,
+    instance: Instance = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+    crash_at: CrashAt = None,
+    log_json: LogJson = False,
+) -> None:
+    """Fold accepted into the credit view in PostgreSQL, and publish receipts and changes."""
+    from schemas.store import connect as open_store
+    from schemas.store import serving_generation
+    from streams.app import run
+    from streams.crashing import arm
+    from streams.endpoint import Outside
+    from streams.workers import VIEW_SERVERS, view_worker
+
+    _log_to_stderr(log_json)
+    if crash_at:
+        arm(crash_at)
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect().acting("view")
+    outside = Outside("view", VIEW_SERVERS)
+    with _shown(outside, metrics_host, metrics_port):
+        if generation is None:
+            with open_store(connection.database.get_secret_value(), autocommit=True) as session:
+                generation = serving_generation(session)
+        run(view_worker(connection, generation=generation, outside=outside, instance=instance))
+
+
+def _shown(outside: Outside, host: str, port: int | None) -> AbstractContextManager[Any]:
+    from streams.endpoint import serving
+
+    return nullcontext() if port is None else serving(outside, port, host=host)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this room's commands to the command `xinliu`."""
+    from streams.intake_command import mount as mount_intake
+    from streams.positions_command import mount as mount_positions
+
+    app.add_typer(workers, name="worker")
+    mount_positions(app)
+    mount_intake(app)

@@ -1,0 +1,53 @@
+"""Named points at which a worker can be told to die, as a power cut would end it: for the tests of what survives.
+
+Nothing is armed unless `xinliu worker … --crash-at POINT[:PASSING]` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from schemas.errors import UsageError
+
+__all__ = ["POINTS", "arm", "crash_point"]
+
+POINTS = {
+    "intake.decoded": "a batch has been examined, nothing is written",
+    "intake.forwarding": "some of a batch may have reached accepted or quarantine",
+    "intake.forwarded": "the broker has all of a batch, its input is not acked",
+    "intake.vector": "a progress vector is being written",
+    "view.decoded": "a batch has been decoded",
+    "view.before-transaction": "nothing of a batch has been sent to PostgreSQL",
+    "view.inside-transaction": "everything has been written, nothing is committed",
+    "view.committed": "PostgreSQL has committed, Kafka's offset is not",
+    "rebalance.revoked": "partitions are being given up",
+    "rebalance.assigned": "partitions were given, the reader has not gone to their positions",
+    "relay.before-publish": "outbox rows have been read, none is published",
+    "relay.published": "receipts are published, their outbox rows are not deleted",
+}
+"""Every point, and what has happened and what has not when a worker passes it."""
+
+_armed: dict[str, int] = {}
+
+
+def arm(where: str) -> None:
+    """Make this process kill itself at a point: `POINT`, or `POINT:3` for the third time it is passed.
+
+    Raises UsageError where there is no such point.
+    """
+    point, _, passing = where.partition(":")
+    if point not in POINTS or not (passing or "1").isdecimal() or int(passing or "1") < 1:
+        raise UsageError(f"{where!r} is no crash point; write POINT or POINT:PASSING, with one of {', '.join(POINTS)}")
+    _armed[point] = int(passing or "1")
+
+
+def crash_point(point: str) -> None:
+    """End the process here, where that was asked for."""
+    if not _armed:
+        return
+    left = _armed.get(point, 0)
+    if left == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if left:
+        _armed[point] = left - 1

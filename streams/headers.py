@@ -1,0 +1,70 @@
+"""Headers of the messages that intake writes to `accepted` and `quarantine`; only intake may write there.
+
+A message without ORIGIN is a Progress vector; a department's bytes never decide what a message is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import ContractBroken
+
+__all__ = ["FINDINGS", "ORIGIN", "RECEIVED", "SCHEMA", "Headers", "Origin", "findings_of", "header"]
+
+ORIGIN = "xinliu-origin"
+"""Where the department's message stands: topic, topic id, partition and offset."""
+
+SCHEMA = "xinliu-schema"
+"""Fingerprint of the writer schema: a registry restored from a backup can issue an id twice."""
+
+RECEIVED = "xinliu-received"
+"""On `accepted`: broker time of the department's message, in milliseconds since 1970; only measured by."""
+
+FINDINGS = "xinliu-findings"
+"""JSON. On `accepted`: a list of remarks; on `quarantine`: an object with what is known of the refused record."""
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+def header(headers: Headers, name: str) -> bytes | None:
+    """Return the value of the first header of that name."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The place of a message in a department's topic."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+
+    def to_bytes(self) -> bytes:
+        """Return the header's value."""
+        return f"{self.topic} {self.topic_id} {self.partition} {self.offset}".encode()
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Origin:
+        """Read the header's value back. Raises ContractBroken where intake cannot have written it."""
+        try:
+            topic, topic_id, partition, offset = value.decode().split(" ")
+            return cls(topic, topic_id, int(partition), int(offset))
+        except ValueError as error:
+            raise ContractBroken(f"header {ORIGIN} is {value!r}: only intake may write to this topic") from error
+
+    @property
+    def department(self) -> str:
+        """The department's key: records.<department>."""
+        return self.topic.removeprefix("records.")
+
+
+def findings_of(value: bytes | None) -> Any:
+    """Return the decoded FINDINGS header, or None where there is none."""
+    return None if value is None else json.loads(value)

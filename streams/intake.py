@@ -1,0 +1,301 @@
+"""The intake stage: examines what departments say, in batches as columns, and forwards it; it never changes a statement.
+
+Good statements go byte for byte to `accepted`, everything else to `quarantine` with every reason. Progress vectors,
+written behind both, tell the view how far that was. Delivered first, committed after: a crash forwards some statements
+twice, which the fold does not mind, and loses none.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from time import monotonic
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from aiokafka.structs import ConsumerRecord
+
+from schemas.catalogue import Catalogue, Department
+from schemas.columns import Batch, decode_batch, digests
+from schemas.partitioning import partitions_of
+from schemas.registry import Registry
+from schemas.rules import validate, validate_origin
+from streams.crashing import crash_point
+from streams.forwarding import Forwarder, Outgoing
+from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, Origin
+from streams.instruments import Instruments
+from streams.logs import TopicFacts
+from streams.masking import masked
+from streams.messages import Finding, finding
+from streams.operations import Operation
+from streams.recorders import IntakeRecorder
+from streams.stopping import Stopping
+from streams.transport import Run
+
+__all__ = ["IntakeStage"]
+
+MAX_BYTES = 1 << 20
+"""Longest message that is examined; a statement is some hundred bytes."""
+
+_LONGEST_NAME = 64
+"""Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
+
+_CHINA = ZoneInfo("Asia/Shanghai")
+_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker"}
+
+
+@dataclass(slots=True)
+class _Input:
+    """What is known of one input partition."""
+
+    topic_id: str
+    next_offset: int = 0
+    as_of: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What is wrong with one message, and what could be read of it."""
+
+    findings: list[Finding] = field(default_factory=list)
+    refused: bool = False
+    uscc: str | None = None
+    domain: str | None = None
+    record_id: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Runs that have been examined, and what is to be written of them."""
+
+    runs: tuple[Run, ...]
+    accepted: tuple[Outgoing, ...]
+    verdicts: tuple[tuple[ConsumerRecord, _Verdict], ...]
+    """Messages with findings; those that are refused go to quarantine."""
+    markers: tuple[tuple[ConsumerRecord, datetime], ...]
+    """Markers that are good, with the time up to which they vouch."""
+    stops: tuple[Operation, ...] = ()
+    """Departments that this batch stops."""
+
+
+class IntakeStage:
+    """The work of the intake worker, in two steps: `prepare` examines, `finish` writes.
+
+    `departments` maps an input topic to the department that may write it; `now` is the clock, in UTC; `stopping` stops a
+    department of which too much is refused.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        catalogue: Catalogue,
+        departments: dict[str, Department],
+        facts: dict[str, TopicFacts],
+        forwarder: Forwarder,
+        *,
+        recorder: IntakeRecorder | None = None,
+        progress_every: float = 0.25,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        stopping: Stopping | None = None,
+    ) -> None:
+        self._stopping = stopping
+        self._registry = registry
+        self._catalogue = catalogue
+        self._departments = departments
+        self._facts = facts
+        self._forwarder = forwarder
+        self._recorder = recorder or IntakeRecorder(Instruments("intake"))
+        self._progress_every = progress_every
+        self._now = now
+        self._inputs: dict[tuple[str, int], _Input] = {}
+        self._news = False
+        self._told_at = 0.0
+        # Compaction keeps the last vector of every run of this stage, and each carries all that the run has forwarded.
+        self._vector_key = f"progress|{uuid.uuid4().hex}".encode()
+
+    def prepare(self, runs: Sequence[Run]) -> Examined:
+        """Examine these runs. Raises Retryable where the registry does not answer."""
+        records = [record for run in runs for record in run.records]
+        batch = decode_batch(
+            self._registry, [record.value for record in records], expected=_KNOWN_RECORDS, max_bytes=MAX_BYTES
+        )
+        verdicts = self._examine(batch, records)
+        refused = {row for row, verdict in verdicts.items() if verdict.refused}
+        markers = {row: marker["as_of"] for row, _, marker in batch.others if row not in refused}
+        crash_point("intake.decoded")
+        return Examined(
+            tuple(runs),
+            tuple(self._outgoing(batch.statements, records, verdicts)),
+            tuple((records[row], verdicts[row]) for row in sorted(verdicts)),
+            tuple((records[row], as_of) for row, as_of in markers.items()),
+            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys()),  # last: it counts them once
+        )
+
+    def _judge(
+        self, runs: Sequence[Run], refused: dict[int, _Verdict], markers: Collection[int]
+    ) -> tuple[Operation, ...]:
+        if self._stopping is None:
+            return ()
+        codes = {row: [found["code"] for found in verdict.findings] for row, verdict in refused.items()}
+        return self._stopping.judge(runs, codes, markers)
+
+    def finish(self, examined: Examined) -> None:
+        """Forward what was examined; returns once the broker has all of it.
+
+        Raises Retryable where Kafka does not answer; the same may then be given again.
+        """
+        self._forwarder.accept(examined.accepted)
+        for record, verdict in examined.verdicts:
+            if verdict.refused:
+                self._quarantine(record, verdict)
+        crash_point("intake.forwarding")
+        self._forwarder.flush()
+        crash_point("intake.forwarded")
+        if self._stopping is not None:
+            self._stopping.tell(examined.stops)
+        self._note(examined)
+
+    def __call__(self, runs: Sequence[Run]) -> None:
+        """Do both steps."""
+        self.finish(self.prepare(runs))
+
+    def tick(self) -> None:
+        """Write the vector, where there is news and the last one is old enough."""
+        if not self._news or monotonic() - self._told_at < self._progress_every:
+            return
+        vector = {
+            "written_at": self._now(),
+            "inputs": [
+                {
+                    "topic": topic,
+                    "topic_id": known.topic_id,
+                    "partition": partition,
+                    "next_offset": known.next_offset,
+                    "as_of": known.as_of,
+                }
+                for (topic, partition), known in sorted(self._inputs.items())
+            ],
+        }
+        crash_point("intake.vector")
+        self._forwarder.vector(self._vector_key, vector)
+        self._news, self._told_at = False, monotonic()
+
+    def _examine(self, batch: Batch, records: list[ConsumerRecord]) -> dict[int, _Verdict]:
+        verdicts: dict[int, _Verdict] = {}
+        for damage in batch.undecodable:
+            verdict = verdicts.setdefault(damage.row, _Verdict())
+            verdict.findings.append(finding(damage.code, detail=damage.message))
+            verdict.refused = True
+        for row, _, marker in batch.others:
+            department = self._departments[records[row].topic]
+            if marker["department"] != department.key:
+                verdict = verdicts.setdefault(row, _Verdict(refused=True))
+                verdict.findings.append(finding("WRONG_DEPARTMENT", field="department"))
+        frame = batch.statements
+        if frame.height:
+            self._validate(frame, records, verdicts)
+        return verdicts
+
+    def _validate(self, frame: pl.DataFrame, records: list[ConsumerRecord], verdicts: dict[int, _Verdict]) -> None:
+        now = self._now()
+        found = [validate(frame, self._catalogue, today=_today(now), now=now)]
+        topics = pl.Series("topic", [records[row].topic for row in frame["row"].to_list()])
+        for (topic,), part in frame.with_columns(topics).group_by("topic"):
+            found.append(validate_origin(part.drop("topic"), self._departments[str(topic)]))
+        findings = pl.concat(found)
+        if findings.is_empty():
+            return
+        for row, code, severity, name, message in findings.select(
+            "row", "code", "severity", "field", "message_zh"
+        ).rows():
+            verdict = verdicts.setdefault(row, _Verdict())
+            verdict.findings.append({"code": code, "field": name, "message": message})
+            verdict.refused |= severity == "refuse"
+        known = frame.filter(pl.col("row").is_in(list(verdicts))).select(
+            "row", "uscc", "domain", "record_id", "version"
+        )
+        for row, uscc, domain, record_id, version in known.rows():
+            verdict = verdicts[row]
+            verdict.uscc, verdict.domain, verdict.record_id = _keepable(uscc), _keepable(domain), _keepable(record_id)
+            verdict.version = version
+
+    def _outgoing(
+        self, frame: pl.DataFrame, records: list[ConsumerRecord], verdicts: dict[int, _Verdict]
+    ) -> list[Outgoing]:
+        refused = [row for row, verdict in verdicts.items() if verdict.refused]
+        good = frame.filter(~pl.col("row").is_in(refused)) if refused else frame
+        if good.is_empty():
+            return []
+        chosen = [records[row] for row in good["row"].to_list()]
+        high, low = digests([record.value[5:] for record in chosen])
+        keys = good.select(
+            pl.concat_str(
+                "record_id",
+                "version",
+                pl.Series("hi", [_hex(h, lo) for h, lo in zip(high, low, strict=True)]),
+                separator="|",
+            )
+        ).to_series()
+        places = partitions_of(good["uscc"], self._forwarder.accepted_partitions)
+        fingerprints = {
+            schema_id: self._registry.writer(schema_id).fingerprint.encode()
+            for schema_id in {int.from_bytes(record.value[1:5], "big") for record in chosen}
+        }
+        messages = []
+        for record, row, key, place in zip(chosen, good["row"].to_list(), keys.to_list(), places.tolist(), strict=True):
+            headers = [
+                (ORIGIN, self._origin(record)),
+                (SCHEMA, fingerprints[int.from_bytes(record.value[1:5], "big")]),
+                (RECEIVED, b"%d" % record.timestamp),
+            ]
+            remarks = verdicts.get(row)
+            if remarks:  # as the last header: there the view looks for it
+                headers.append((FINDINGS, json.dumps(remarks.findings, ensure_ascii=False).encode()))
+            messages.append((place, key.encode(), record.value, headers))
+        return messages
+
+    def _quarantine(self, record: ConsumerRecord, verdict: _Verdict) -> None:
+        value, uscc = masked(record.value or b"", verdict.uscc)
+        known: dict[str, Any] = {
+            "received_at": record.timestamp,
+            "uscc": uscc,
+            "domain": verdict.domain,
+            "record_id": verdict.record_id,
+            "version": verdict.version,
+            "findings": verdict.findings,
+        }
+        headers = [(ORIGIN, self._origin(record)), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())]
+        self._forwarder.quarantine(value, headers)
+
+    def _origin(self, record: ConsumerRecord) -> bytes:
+        return Origin(record.topic, self._facts[record.topic].topic_id, record.partition, record.offset).to_bytes()
+
+    def _note(self, examined: Examined) -> None:
+        for run in examined.runs:
+            known = self._inputs.setdefault((run.topic, run.partition), _Input(self._facts[run.topic].topic_id))
+            known.next_offset = max(known.next_offset, run.next_offset)
+        for record, as_of in examined.markers:
+            received = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            # No source can vouch for a time that had not come when its marker was received.
+            self._inputs[record.topic, record.partition].as_of = min(as_of, received)
+        self._news = True
+        self._recorder.forwarded(examined.runs, examined.verdicts, (record for record, _ in examined.markers))
+
+
+def _keepable(text: str | None) -> str | None:
+    # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
+    # holds back its source instead of the view.
+    return text if text is not None and len(text) <= _LONGEST_NAME and text.isprintable() else None
+
+
+def _today(now: datetime) -> date:
+    return now.astimezone(_CHINA).date()
+
+
+def _hex(high: int, low: int) -> str:
+    return (high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True)).hex()

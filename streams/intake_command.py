@@ -1,0 +1,117 @@
+"""`xinliu intake`: which departments' intake is stopped, and letting one go on."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+    from schemas.registry import Registry
+    from streams.operations import Operation
+
+__all__ = ["mount"]
+
+intake = typer.Typer(help="Which departments' intake is stopped, and letting one go on.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _stopped(connection: Connection, registry: Registry) -> dict[str, Operation]:
+    from streams.operations import OperationsReader
+    from streams.stopping import stopped_departments
+
+    reader = OperationsReader(connection.kafka, registry, principal="operator")
+    try:
+        return stopped_departments(reader.held())
+    finally:
+        reader.close()
+
+
+def _plain(stop: Operation) -> dict[str, Any]:
+    return {
+        "department": stop.department,
+        "stopped_at": stop.at.isoformat(),
+        "by": stop.by,
+        "reason": stop.reason,
+        **stop.detail,
+    }
+
+
+@intake.command("status")
+def _status(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Which departments' intake is stopped, since when and why. Exit code 1 where one is."""
+    from schemas.registry import Registry
+
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect()
+    with Registry(connection.registry) as registry:
+        stopped = _stopped(connection, registry)
+    if as_json:
+        limits = connection.intake_limits.model_dump()
+        print(
+            json.dumps({"stopped": [_plain(stop) for stop in stopped.values()], "limits": limits}, ensure_ascii=False)
+        )
+        return 1 if stopped else 0
+    for stop in stopped.values():
+        codes = ", ".join(f"{code} {count}" for code, count in stop.detail.get("codes", {}).items())
+        since = stop.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        print(
+            f"{stop.department}: stopped since {since} by {stop.by}: {stop.reason}" + (f" ({codes})" if codes else "")
+        )
+        print(f"  once its source is mended: xinliu intake resume --department {stop.department} --reason …")
+    if not stopped:
+        print("every department's intake goes on")
+    return 1 if stopped else 0
+
+
+@intake.command("resume")
+def _resume(
+    ctx: typer.Context,
+    department: Annotated[str, typer.Option(help="Key of the department.")],
+    reason: Annotated[str, typer.Option(help="What was mended; kept with the event.")] = "",
+    tolerate: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Messages that may all be refused before the limits count: the bad ones still waiting."
+        ),
+    ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go on, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a stopped department's intake go on, from the record at which it stopped; the limits count anew."""
+    from schemas.catalogue import load
+    from schemas.registry import Registry
+    from streams.operations import Operation, OperationsWriter
+    from streams.stopping import RESUMED
+
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect()
+    load().department(connection.province, department)
+    with Registry(connection.registry) as registry:
+        stop = _stopped(connection, registry).get(department)
+        if stop is None:
+            raise UsageError(f"the intake of {department} is not stopped: `xinliu intake status` names those that are")
+        by = f"{getpass.getuser()}@{socket.gethostname()}"
+        detail = {"stopped_at": stop.at.isoformat(), "tolerate": tolerate}
+        event = Operation(RESUMED, department, datetime.now(UTC), by, reason, detail)
+        if not dry_run:
+            OperationsWriter(connection.kafka, registry).write(event)
+    if as_json:
+        print(json.dumps({"resumed": department, "dry_run": dry_run, "stop": _plain(stop)}, ensure_ascii=False))
+    else:
+        what = "would go on" if dry_run else "goes on"
+        print(f"{department}: intake {what}; it was stopped because {stop.reason}")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to `xinliu`."""
+    app.add_typer(intake, name="intake")

@@ -1,0 +1,163 @@
+"""Every metric of the workers, in one list: what it is called, what it means, and which worker has it.
+
+docs/monitoring.md shows the list to people; the alert rules and the dashboard in deploy/monitoring may use nothing else.
+Tests hold all three against it. Counters count what was done, and work that is done again is counted again: after a
+crash some statements are forwarded, or messages folded, twice, which changes no view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["METRICS", "PROCESS_METRICS", "Kind", "Metric"]
+
+
+class Kind(StrEnum):
+    """How Prometheus reads a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its full name in the exposition, its unit, the labels of its series, and the workers that have it."""
+
+    name: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    workers: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, in its unit, without +Inf."""
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Return the names of its samples, as a query names them."""
+        if self.kind is Kind.HISTOGRAM:
+            return tuple(f"{self.name}{ending}" for ending in ("_bucket", "_count", "_sum"))
+        return (self.name,)
+
+
+_INTAKE, _VIEW = ("intake",), ("view",)
+_BOTH = ("intake", "view")
+
+_WORK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_MESSAGES = (1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0)
+_VISIBLE_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 86_400.0)
+
+READY = Metric("xinliu_ready", Kind.GAUGE, "0 or 1", (), _BOTH, "1 while /ready answers 200")
+SERVER_ANSWERS = Metric(
+    "xinliu_server_answers", Kind.GAUGE, "0 or 1", ("server",), _BOTH,
+    "1 where the server (kafka, registry, postgres) answered this worker when it was last asked",
+)  # fmt: skip
+SERVER_ASKED = Metric(
+    "xinliu_server_asked_timestamp_seconds", Kind.GAUGE, "unix time", ("server",), _BOTH,
+    "When the question was asked that the server last answered; lag, sources and quarantine are of then",
+)  # fmt: skip
+RETRIES = Metric(
+    "xinliu_retries_total", Kind.COUNTER, "tries", ("server",), _BOTH,
+    "Tries that failed because a server did not answer or asked to try again; each is made again, nothing is lost",
+)  # fmt: skip
+
+ACCEPTED = Metric(
+    "xinliu_intake_accepted_total", Kind.COUNTER, "statements", ("department",), _INTAKE,
+    "Statements forwarded to accepted, flagged ones among them",
+)  # fmt: skip
+REFUSED = Metric(
+    "xinliu_intake_refused_total", Kind.COUNTER, "messages", ("department",), _INTAKE,
+    "Messages refused and written to quarantine",
+)  # fmt: skip
+FINDINGS = Metric(
+    "xinliu_intake_findings_total", Kind.COUNTER, "messages", ("department", "code", "outcome"), _INTAKE,
+    "Messages with this finding, by what became of the message (refused, flagged); one with two codes counts in both",
+)  # fmt: skip
+INTAKE_LAG = Metric(
+    "xinliu_intake_lag_messages", Kind.GAUGE, "messages", ("department", "partition"), _INTAKE,
+    "Messages of the department's topic that are not forwarded yet; only the partitions assigned to this worker",
+)  # fmt: skip
+INTAKE_SECONDS = Metric(
+    "xinliu_intake_batch_seconds", Kind.HISTOGRAM, "seconds", (), _INTAKE,
+    "Time to examine a batch and to have all of it confirmed by Kafka; waiting and tries that failed are not in it", _WORK_SECONDS,
+)  # fmt: skip
+INTAKE_MESSAGES = Metric(
+    "xinliu_intake_batch_messages", Kind.HISTOGRAM, "messages", (), _INTAKE, "Messages of a batch", _MESSAGES,
+)  # fmt: skip
+
+STATEMENTS = Metric(
+    "xinliu_view_statements_total", Kind.COUNTER, "statements", ("department",), _VIEW,
+    "Statements folded into the view, committed; the few that the store refused among them",
+)  # fmt: skip
+TOLD = Metric(
+    "xinliu_view_findings_total", Kind.COUNTER, "findings", ("department", "code", "outcome"), _VIEW,
+    "Findings on folded statements that the department is told (refused by the store, older, flagged), intake's flags"
+    " among them",
+)  # fmt: skip
+VISIBLE_SECONDS = Metric(
+    "xinliu_view_visible_seconds", Kind.HISTOGRAM, "seconds", ("department",), _VIEW,
+    "Event time to visible: from the broker's receipt of the department's message to the commit that shows it, by the"
+    " clocks of broker and worker; a view that is built anew shows the age of what it reads", _VISIBLE_SECONDS,
+)  # fmt: skip
+TRANSACTION_SECONDS = Metric(
+    "xinliu_view_transaction_seconds", Kind.HISTOGRAM, "seconds", (), _VIEW,
+    "Time to decode a batch and to fold it in a PostgreSQL transaction; waiting and tries that failed are not in it", _WORK_SECONDS,
+)  # fmt: skip
+TRANSACTION_ROWS = Metric(
+    "xinliu_view_transaction_rows", Kind.HISTOGRAM, "messages", (), _VIEW,
+    "Messages folded by a transaction: statements, refusals and intake's progress vectors", _MESSAGES,
+)  # fmt: skip
+REREADS = Metric(
+    "xinliu_view_rereads_total", Kind.COUNTER, "times", (), _VIEW,
+    "Times that partitions were read again from the position in PostgreSQL",
+)  # fmt: skip
+VIEW_LAG = Metric(
+    "xinliu_view_lag_messages", Kind.GAUGE, "messages", ("topic", "partition"), _VIEW,
+    "Messages of accepted and quarantine beyond the position in PostgreSQL, for all partitions",
+)  # fmt: skip
+POSITION = Metric(
+    "xinliu_view_position", Kind.GAUGE, "offset", ("topic", "partition"), _VIEW,
+    "The position in PostgreSQL: the next offset to fold",
+)  # fmt: skip
+RECORDS = Metric(
+    "xinliu_view_records", Kind.GAUGE, "records", (), _VIEW, "Records held, as PostgreSQL's statistics estimate them",
+)  # fmt: skip
+QUARANTINE_OPEN = Metric(
+    "xinliu_quarantine_open", Kind.GAUGE, "entries", ("department",), _VIEW,
+    "Open entries of the quarantine: each makes an entity 待核 or holds back the source's data as of",
+)  # fmt: skip
+SOURCE_AS_OF = Metric(
+    "xinliu_source_as_of_timestamp_seconds", Kind.GAUGE, "unix time", ("department",), _VIEW,
+    "Data as of (数据截至) of a source; no series where it has never vouched for anything",
+)  # fmt: skip
+SOURCE_SILENT = Metric(
+    "xinliu_source_silent", Kind.GAUGE, "0 or 1", ("department",), _VIEW,
+    "1 where readers are told 未归集: the source has vouched for nothing, or not for longer than xinliu.freshness allows",
+)  # fmt: skip
+OUTBOX = Metric(
+    "xinliu_outbox_rows", Kind.GAUGE, "rows", (), _VIEW, "Rows of the outbox that the relay has still to publish",
+)  # fmt: skip
+RELAYED = Metric(
+    "xinliu_relay_messages_total", Kind.COUNTER, "messages", ("kind",), _VIEW,
+    "Messages that the relay has published: kind receipt or change",
+)  # fmt: skip
+
+METRICS = (
+    READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
+    ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
+    STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
+    QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, OUTBOX, RELAYED,
+)  # fmt: skip
+"""All metrics of ours."""
+
+PROCESS_METRICS = (
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_virtual_memory_bytes",
+)
+"""What the Prometheus library tells of every process, on Linux; without labels."""

@@ -1,0 +1,126 @@
+"""Whether a worker is healthy (its loops go round) and ready (it has partitions, and its servers answer).
+
+Health is what a restart can mend; a server that does not answer is no reason for one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+__all__ = ["Answer", "Probe"]
+
+_PULSE_SECONDS = {"events": 30.0, "relay": 180.0, "watch": 180.0}
+"""How long each loop may take to come round: the relay and the watch wait for servers, within their time limits."""
+
+_CALL_SECONDS = 600.0
+"""How long one try of the work may take. The longest there can be, 20,000 messages into a slow database, is seconds."""
+
+_ANSWER_SECONDS = 60.0
+"""How long an answer of a server counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of a server: when it last answered, and why it did not when it was last asked."""
+
+    at: float | None
+    """By the probe's clock."""
+    asked: float | None
+    """Unix time at which the question was asked that it last answered."""
+    why_not: str | None
+
+
+class Probe:
+    """What a worker's loops tell of themselves; read by the endpoint's threads."""
+
+    def __init__(self, servers: Sequence[str], *, clock: Callable[[], float] = monotonic) -> None:
+        self._servers = tuple(servers)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pulses: dict[str, float] = {}
+        self._answers: dict[str, Answer] = {}
+        self._call_since: dict[str, float] = {}
+        self._waits_for: dict[str, str] = {}
+        self._assigned = 0
+
+    def beat(self, loop: str) -> None:
+        """Tell that a loop came round; from its first beat on it is watched."""
+        with self._lock:
+            self._pulses[loop] = self._clock()
+
+    def ended(self, loop: str) -> None:
+        """Tell that a loop ends in good order: it is not watched any more."""
+        with self._lock:
+            self._pulses.pop(loop, None)
+
+    def call_begins(self, step: str) -> None:
+        """Tell that a try of this step of the work begins; steps may overlap."""
+        with self._lock:
+            self._call_since[step] = self._clock()
+
+    def call_ends(self, step: str, waits_for: str | None = None) -> None:
+        """Tell that it ended, and what it must wait for where it has to be made again."""
+        with self._lock:
+            self._call_since.pop(step, None)
+            self._waits_for.pop(step, None)
+            if waits_for is not None:
+                self._waits_for[step] = waits_for
+
+    def assigned(self, partitions: int) -> None:
+        """Tell how many partitions the worker has."""
+        self._assigned = partitions
+
+    def answered(self, server: str, *, asked: float) -> None:
+        """Tell that a server answered what it was asked at this Unix time."""
+        with self._lock:
+            self._answers[server] = Answer(self._clock(), asked, None)
+
+    def silent(self, server: str, why: str) -> None:
+        """Tell that a server did not answer."""
+        with self._lock:
+            held = self._answers.get(server, Answer(None, None, None))
+            self._answers[server] = Answer(held.at, held.asked, " ".join(why.split()) or "no answer")
+
+    def answers(self) -> dict[str, Answer]:
+        """Return what is known of each server that was asked."""
+        with self._lock:
+            return dict(self._answers)
+
+    def stuck(self) -> list[str]:
+        """Return what is stuck, in words; empty where the worker is healthy."""
+        now = self._clock()
+        with self._lock:
+            pulses, calls = dict(self._pulses), dict(self._call_since)
+        found = [
+            f"the loop {loop!r} has not come round for {now - at:.0f} s"
+            for loop, at in pulses.items()
+            if now - at > _PULSE_SECONDS[loop]
+        ]
+        found += [
+            f"one batch has been worked on for {now - since:.0f} s ({step})"
+            for step, since in calls.items()
+            if now - since > _CALL_SECONDS
+        ]
+        return found
+
+    def unready(self) -> list[str]:
+        """Return why the worker is not ready, in words; empty where it is."""
+        now, answers = self._clock(), self.answers()
+        with self._lock:
+            waits = set(self._waits_for.values())
+        found = self.stuck()
+        if not self._assigned:
+            found.append("no partitions are assigned to it")
+        for server in self._servers:
+            answer = answers.get(server)
+            if answer is None:
+                found.append(f"{server}: not asked yet")
+            elif answer.why_not is not None:
+                found.append(f"{server}: {answer.why_not}")
+            elif answer.at is not None and now - answer.at > _ANSWER_SECONDS:
+                found.append(f"{server}: last answered {now - answer.at:.0f} s ago")
+        found += [f"the work waits: {why}" for why in sorted(waits)]
+        return found

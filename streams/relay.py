@@ -1,0 +1,212 @@
+"""The relay: publishes what the view's transactions left in the outbox, in order, at least once.
+
+Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them; changed entities go to
+`changes`. An advisory lock lets one relay work at a time; the others stand by.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import structlog
+from confluent_kafka import KafkaException, Message, Producer
+from psycopg.types.json import Jsonb
+
+from schemas.cluster import Cluster
+from schemas.codec import encode, frame
+from schemas.errors import Fatal, Retryable
+from schemas.registry import Registry
+from schemas.store import connect, sql
+from streams.crashing import crash_point
+from streams.recorders import RelayRecorder
+
+__all__ = ["Relay"]
+
+log = structlog.get_logger()
+
+_ADVISORY_LOCK = 0x78696E6C6975  # "xinliu"
+_OUTBOX_ROWS = 500
+_EXCEPTIONS_A_RECEIPT = 500
+
+
+class Relay:
+    """One relay in a thread of its own, woken after every commit of the view and at least every second."""
+
+    def __init__(
+        self, database: str, kafka: Cluster, registry: Registry, *, generation: int, recorder: RelayRecorder
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._registry = registry
+        self._generation = generation
+        self._producer = Producer(
+            kafka.client(
+                {
+                    "enable.idempotence": True,
+                    "acks": "all",
+                    "compression.type": "lz4",
+                    "linger.ms": 0,
+                    "partitioner": "murmur2_random",
+                }
+            )
+        )
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._leads = False
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+        self._refusals: list[str] = []
+
+    def wake(self) -> None:
+        """Tell the relay that there is news."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End `run` after the round that is under way."""
+        self._stopped.set()
+        self._woken.set()
+
+    def run(self) -> None:
+        """Publish until stopped; waits, with a message, for servers that do not answer."""
+        pause = 0.0
+        while not self._stopped.is_set():
+            self._recorder.goes_round()
+            self._woken.wait(1.0)
+            self._woken.clear()
+            try:
+                while self.publish_some() and not self._stopped.is_set():
+                    self._recorder.goes_round()
+                pause = 0.0
+            except (psycopg.OperationalError, Retryable) as error:
+                pause = min(max(pause * 2, 0.2), 5.0)
+                log.warning("relay.waits", why=str(error).strip(), next_try_in_seconds=pause)
+                self._recorder.retried(error.server if isinstance(error, Retryable) else "postgres")
+                self._disconnect()
+                self._stopped.wait(pause)
+        self._recorder.ends()
+        self._disconnect()
+
+    def publish_some(self) -> bool:
+        """Publish one portion; true where more may be waiting. Does nothing while another relay leads."""
+        connection = self._connected()
+        if not self._leads:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
+            self._leads = bool(row and row[0])
+            if not self._leads:
+                return False
+        with connection.transaction():
+            # One snapshot: every exception that a watermark passes is among the rows, or was sent before.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            rows = connection.execute(sql("relay/outbox"), {"limit": _OUTBOX_ROWS}).fetchall()
+            drained = len(rows) < _OUTBOX_ROWS
+            watermarks = connection.execute(sql("relay/watermarks")).fetchall() if drained else []
+            changed = self._changed(connection, rows)
+        if not rows and not watermarks:
+            return False
+        crash_point("relay.before-publish")
+        receipts = self._exceptions(rows)
+        self._flush()  # before any watermark that passes them
+        receipts += self._watermarks(watermarks)
+        self._changes(changed)
+        self._flush()
+        crash_point("relay.published")
+        with connection.transaction():
+            connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", ([row[0] for row in rows],))
+            told = [
+                {
+                    "topic": topic,
+                    "partition": partition,
+                    "next_offset": offset,
+                    "as_of": as_of.isoformat() if as_of else None,
+                }
+                for _, topic, partition, offset, as_of in watermarks
+            ]
+            connection.execute(sql("relay/sent"), {"rows": Jsonb(told)})
+        self._recorder.published(receipts, len(changed))
+        return not drained
+
+    def _exceptions(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        receipts = 0
+        by_department: dict[str, list[Any]] = defaultdict(list)
+        for _, kind, department, payload in rows:
+            if kind == "EXCEPTIONS":
+                by_department[department].extend(payload)
+        for department, exceptions in by_department.items():
+            for start in range(0, len(exceptions), _EXCEPTIONS_A_RECEIPT):
+                self._receipt(department, exceptions=exceptions[start : start + _EXCEPTIONS_A_RECEIPT])
+                receipts += 1
+        return receipts
+
+    def _watermarks(self, watermarks: Iterable[tuple[Any, ...]]) -> int:
+        by_department: dict[str, list[Any]] = defaultdict(list)
+        for department, _, partition, next_offset, as_of in watermarks:
+            by_department[department].append({"partition": partition, "next_offset": next_offset, "as_of": as_of})
+        for department, watermark in by_department.items():
+            self._receipt(department, watermark=watermark)
+        return len(by_department)
+
+    def _receipt(
+        self, department: str, *, watermark: list[Any] | None = None, exceptions: list[Any] | None = None
+    ) -> None:
+        receipt = {
+            "department": department,
+            "issued_at": datetime.now(UTC),
+            "watermark": watermark or [],
+            "exceptions": exceptions or [],
+        }
+        self._send(f"receipts.{department}", department, "xinliu.Receipt", receipt)
+
+    def _changed(self, connection: psycopg.Connection[tuple[Any, ...]], rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+        entities = sorted({uscc for _, kind, _, payload in rows if kind == "CHANGES" for uscc in payload["uscc"]})
+        return connection.execute(sql("relay/digests"), {"uscc": entities}).fetchall() if entities else []
+
+    def _changes(self, changed: Iterable[tuple[Any, ...]]) -> None:
+        for uscc, high, low, changed_at in changed:
+            digest = high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True)
+            change = {
+                "uscc": uscc,
+                "changed_at": changed_at or datetime.now(UTC),
+                "generation": self._generation,
+                "digest": digest.hex(),
+            }
+            self._send("changes", uscc, "xinliu.EntityChange", change)
+
+    def _send(self, topic: str, key: str, name: str, value: dict[str, Any]) -> None:
+        body = frame(self._registry.register(name), encode(name, value))
+        while True:
+            try:
+                self._producer.produce(topic, body, key.encode(), on_delivery=self._delivered)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _delivered(self, error: Any, message: Message) -> None:
+        if error is not None:
+            self._refusals.append(f"{message.topic()}: {error.str()}")
+
+    def _flush(self) -> None:
+        try:
+            left = self._producer.flush(30)
+        except KafkaException as error:
+            raise Fatal(f"the relay cannot publish: {error}") from error
+        refusals, self._refusals = self._refusals, []
+        if refusals or left:
+            # Nothing has been deleted from the outbox: the next round publishes all of it again.
+            raise Retryable(
+                f"Kafka did not take {len(refusals) + left} messages of the relay: {refusals[:1]}", server="kafka"
+            )
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            self._leads = False
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._leads = None, False

@@ -1,0 +1,392 @@
+"""The view stage: folds `accepted` and `quarantine` into PostgreSQL, batch by batch, one transaction each.
+
+The position moves in the same transaction as its effect. Kafka's committed offsets only show the lag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+import structlog
+from aiokafka.structs import ConsumerRecord
+
+from schemas.codec import NotDecodable
+from schemas.columns import decode_batch, digests
+from schemas.errors import ContractBroken, Retryable
+from schemas.registry import Registry, WriterSchema
+from schemas.store import connect
+from streams.collector import Reread
+from streams.crashing import crash_point
+from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
+from streams.instruments import Instruments
+from streams.logs import TopicFacts
+from streams.messages import Finding, finding
+from streams.projection import Move, Projection, StoreFinding, staged
+from streams.recorders import ViewRecorder, arrivals_of
+from streams.transport import Run
+
+__all__ = ["ViewStage"]
+
+log = structlog.get_logger()
+
+Place = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The messages of some runs, parted by what they are; each with its Kafka record."""
+
+    statements: list[ConsumerRecord] = field(default_factory=list)
+    progress: list[ConsumerRecord] = field(default_factory=list)
+    quarantined: list[ConsumerRecord] = field(default_factory=list)
+
+    def add(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return  # a tombstone: compaction has done its work, nothing is left to fold
+        if header(record.headers, ORIGIN) is None:
+            self.progress.append(record)
+        elif record.topic == "quarantine":
+            self.quarantined.append(record)
+        else:
+            self.statements.append(record)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Runs that have been decoded, and what is to be written of them."""
+
+    runs: tuple[Run, ...]
+    quarantined: tuple[ConsumerRecord, ...]
+    progress: tuple[dict[str, Any], ...]
+    statements: tuple[ConsumerRecord, ...]
+    frame: pl.DataFrame | None
+    """As projection.staged makes it, `writer` being a place in `writers` so far; None where there are no statements."""
+    refused: dict[int, str]
+    writers: tuple[WriterSchema, ...]
+    arrivals: pl.DataFrame | None
+    """As recorders.arrivals_of makes them, of all statements."""
+
+
+class ViewStage:
+    """The work of the view worker, in two steps: `prepare` decodes, `finish` writes, on one connection.
+
+    `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
+    that wrote something the relay may have to publish.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        registry: Registry,
+        facts: dict[str, TopicFacts],
+        *,
+        generation: int,
+        recorder: ViewRecorder | None = None,
+        on_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._facts = facts
+        self._generation = generation
+        self._on_commit = on_commit
+        self._recorder = recorder or ViewRecorder(Instruments("view"))
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._projection: Projection | None = None
+        self._writers: dict[str, int] = {}
+
+    def prepare(self, runs: Sequence[Run]) -> Prepared:
+        """Decode these runs. Raises Retryable where the registry does not answer, ContractBroken where intake cannot
+        have written what is there."""
+        batch = _Batch()
+        for run in runs:
+            for record in run.records:
+                batch.add(record)
+        frame, refused, writers, arrivals = None, dict[int, str](), tuple[WriterSchema, ...](), None
+        if batch.statements:
+            decoded, writers = self._decoded(batch.statements)
+            arrivals = arrivals_of(decoded["department"], batch.statements)
+            frame, refused = staged(decoded)
+        progress = tuple(self._progress(batch.progress))
+        crash_point("view.decoded")
+        return Prepared(
+            tuple(runs), tuple(batch.quarantined), progress, tuple(batch.statements), frame, refused, writers, arrivals
+        )
+
+    def finish(self, prepared: Prepared) -> None:
+        """Fold what was prepared and make it lasting.
+
+        Raises Retryable where PostgreSQL does not answer or asks to try again (nothing was written), Reread where the
+        position in PostgreSQL lies before what was fetched.
+        """
+        crash_point("view.before-transaction")
+        self._recorder.begins()
+        try:
+            self._transaction(prepared)
+        except psycopg.OperationalError as error:  # deadlocks and lost connections alike: the whole batch again
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            raise Retryable(f"PostgreSQL: {str(error).strip() or type(error).__name__}", server="postgres") from error
+        crash_point("view.committed")
+        self._recorder.committed()
+        self._on_commit()
+
+    def __call__(self, runs: Sequence[Run]) -> None:
+        """Do both steps."""
+        self.finish(self.prepare(runs))
+
+    def _connected(self) -> tuple[psycopg.Connection[tuple[Any, ...]], Projection]:
+        if self._connection is None or self._projection is None:
+            self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            self._projection = Projection(self._connection)
+            self._writers.clear()  # numbers of a transaction that was rolled back would be wrong
+        return self._connection, self._projection
+
+    def _transaction(self, prepared: Prepared) -> None:
+        connection, projection = self._connected()
+        with connection.transaction():
+            standing = projection.lock_positions({(run.topic, run.partition) for run in prepared.runs})
+            news, reached = _news(prepared.runs, standing)
+            if news != prepared.runs:
+                prepared = self.prepare(news)
+            if prepared.frame is not None:
+                self._statements(projection, prepared)
+            for record in prepared.quarantined:
+                self._quarantined(projection, record)
+            projection.progress(prepared.progress)
+            moves = [
+                Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
+                for (topic, partition), next_offset in sorted(reached.items())
+                if next_offset != standing[topic, partition]
+            ]
+            if not projection.advance(moves):
+                raise ContractBroken("a position moved under its own lock")
+            crash_point("view.inside-transaction")
+
+    def _decoded(self, records: Sequence[ConsumerRecord]) -> tuple[pl.DataFrame, tuple[WriterSchema, ...]]:
+        places, writers = self._writers_of(records)  # first: with another schema's reading, nothing is worth decoding
+        values = [record.value for record in records]
+        decoded = decode_batch(self._registry, values, expected={"xinliu.Statement"})
+        if decoded.undecodable:
+            worst = decoded.undecodable[0]
+            raise ContractBroken(
+                f"{_place(records[worst.row])} cannot be decoded ({worst.code}: {worst.message});"
+                " intake forwards only what it has decoded"
+            )
+        bodies = [value[5:] for value in values]
+        high, low = digests(bodies)
+        return decoded.statements.with_columns(
+            pl.Series("writer", places, dtype=pl.Int16),
+            pl.Series("accepted_partition", [record.partition for record in records], dtype=pl.Int16),
+            pl.Series("accepted_offset", [record.offset for record in records], dtype=pl.Int64),
+            high.alias("digest_hi"),
+            low.alias("digest_lo"),
+            pl.Series("statement", bodies, dtype=pl.Binary),
+            pl.Series("known_at", [record.timestamp for record in records], dtype=pl.Int64).cast(
+                pl.Datetime("ms", "UTC")
+            ),
+        ), writers
+
+    def _writers_of(self, records: Sequence[ConsumerRecord]) -> tuple[list[int], tuple[WriterSchema, ...]]:
+        # Each row's writer schema as a place in the returned row of schemas: few differ.
+        known: dict[tuple[bytes, bytes], int] = {}
+        places, writers = [], list[WriterSchema]()
+        for record in records:
+            key = (record.value[1:5], header(record.headers, SCHEMA) or b"")
+            if key not in known:
+                try:
+                    writer = self._registry.writer(int.from_bytes(key[0], "big"))
+                except NotDecodable as error:
+                    raise ContractBroken(
+                        f"{_place(record)} was accepted, and now {error}: the registry was put back to an older state;"
+                        " restore its newest backup (`xinliu restore`)"
+                    ) from error
+                if writer.fingerprint != key[1].decode():
+                    raise ContractBroken(
+                        f"schema id {writer.id} of {_place(record)} meant another schema when it was accepted: the"
+                        " registry was put back to an older state; restore its newest backup (`xinliu restore`)"
+                    )
+                known[key] = len(writers)
+                writers.append(writer)
+            places.append(known[key])
+        return places, tuple(writers)
+
+    def _statements(self, projection: Projection, prepared: Prepared) -> None:
+        assert prepared.frame is not None
+        assert prepared.arrivals is not None
+        numbers = [self._writer_number(projection, writer) for writer in prepared.writers]
+        frame = prepared.frame.with_columns(
+            pl.col("writer").replace_strict(list(range(len(numbers))), numbers, return_dtype=pl.Int16)
+        )
+        folded = projection.fold(frame)
+        refused = {**prepared.refused, **folded.refused}
+        self._recorder.statements(prepared.arrivals)
+        self._announce(projection, prepared.statements, folded.findings, refused)
+
+    def _writer_number(self, projection: Projection, writer: WriterSchema) -> int:
+        if writer.fingerprint not in self._writers:
+            self._writers[writer.fingerprint] = projection.writer_number(writer.fingerprint, writer.schema)
+        return self._writers[writer.fingerprint]
+
+    def _announce(
+        self,
+        projection: Projection,
+        records: Sequence[ConsumerRecord],
+        findings: Sequence[StoreFinding],
+        refused: dict[int, str],
+    ) -> None:
+        told: dict[str, dict[int, dict[str, Any]]] = {}
+
+        def tell(row: int, outcome: str, what: Finding) -> None:
+            origin = Origin.from_bytes(header(records[row].headers, ORIGIN) or b"")
+            record_id, version = _accepted_key(records[row])
+            entries = told.setdefault(origin.department, {})
+            entry = entries.setdefault(
+                row,
+                {
+                    "partition": origin.partition,
+                    "offset": origin.offset,
+                    "outcome": outcome,
+                    "findings": [],
+                    "record_id": record_id,
+                    "version": version,
+                },
+            )
+            # One record, one outcome: what weighs most is told, with every finding.
+            entry["outcome"] = min(entry["outcome"], outcome, key=("REFUSED", "OLDER", "FLAGGED").index)
+            entry["findings"].append(what)
+            self._recorder.told(origin.department, outcome, what["code"])
+
+        for row, reason in refused.items():
+            tell(row, "REFUSED", finding("STORE_REFUSED", detail=reason))
+            self._quarantine_refused(projection, records[row], reason)
+        for remark in findings:
+            tell(remark.row, remark.outcome, finding(remark.code, detail=remark.detail))
+        for row, record in enumerate(records):
+            if record.headers[-1][0] == FINDINGS:
+                for noted in findings_of(header(record.headers, FINDINGS)) or ():
+                    tell(row, "FLAGGED", noted)
+        for department, entries in told.items():
+            projection.announce("EXCEPTIONS", [entry for _, entry in sorted(entries.items())], department)
+
+    def _quarantine_refused(self, projection: Projection, record: ConsumerRecord, reason: str) -> None:
+        # Accepted, but PostgreSQL cannot hold it: it must not vanish between the two.
+        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
+        projection.quarantine(
+            {
+                **_origin_columns(origin),
+                "received_at": _time(record.timestamp),
+                "uscc": None,
+                "domain": None,
+                "record_id": None,
+                "version": None,
+                "findings": [finding("STORE_REFUSED", detail=reason)],
+                "value": record.value,
+                "quarantine_partition": record.partition,
+                "quarantine_offset": record.offset,
+            }
+        )
+
+    def _quarantined(self, projection: Projection, record: ConsumerRecord) -> None:
+        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
+        known = findings_of(header(record.headers, FINDINGS)) or {}
+        entered = projection.quarantine(
+            {
+                **_origin_columns(origin),
+                "received_at": _time(known["received_at"]),
+                "uscc": known["uscc"],
+                "domain": known["domain"],
+                "record_id": known["record_id"],
+                "version": known["version"],
+                "findings": known["findings"],
+                "value": record.value,
+                "quarantine_partition": record.partition,
+                "quarantine_offset": record.offset,
+            }
+        )
+        if entered:
+            exception = {
+                "partition": origin.partition,
+                "offset": origin.offset,
+                "record_id": known["record_id"],
+                "version": known["version"],
+                "outcome": "REFUSED",
+                "findings": known["findings"],
+            }
+            projection.announce("EXCEPTIONS", [exception], origin.department)
+
+    def _progress(self, records: list[ConsumerRecord]) -> list[dict[str, Any]]:
+        newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
+        decoded = decode_batch(self._registry, [record.value for record in records], expected={"xinliu.Progress"})
+        if decoded.undecodable:
+            record = records[decoded.undecodable[0].row]
+            raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is no Progress vector")
+        for row, _, vector in decoded.others:
+            reporter = records[row]
+            for told in vector["inputs"]:
+                key = (told["topic"], told["partition"], reporter.topic, reporter.partition)
+                entry = {
+                    **told,
+                    "as_of": told["as_of"].isoformat() if told["as_of"] else None,
+                    "reporter_topic": reporter.topic,
+                    "reporter_partition": reporter.partition,
+                }
+                held = newest.get(key)
+                if held is None or entry["topic_id"] != held["topic_id"] or entry["next_offset"] >= held["next_offset"]:
+                    newest[key] = entry
+        return list(newest.values())
+
+
+def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, ...], dict[Place, int]]:
+    """Return these runs without what is folded already, and the positions after them.
+
+    A run may lie behind the position (fetched before a rebalance, folded by another worker since): what is known
+    already is left out. A run that begins beyond the position would leave a hole: everything is read again from there.
+    """
+    news, reached, again = list[Run](), dict(standing), dict[Place, int]()
+    for run in runs:
+        place = (run.topic, run.partition)
+        if run.expected_offset > reached[place]:
+            again[place] = standing[place]
+            continue
+        if run.records[0].offset >= reached[place]:
+            news.append(run)
+        elif run.next_offset > reached[place]:
+            rest = tuple(record for record in run.records if record.offset >= reached[place])
+            news.append(replace(run, expected_offset=reached[place], records=rest))
+        reached[place] = max(reached[place], run.next_offset)
+    if again:
+        raise Reread(again)
+    return tuple(news), reached
+
+
+def _accepted_key(record: ConsumerRecord) -> tuple[str, int]:
+    # Intake writes record_id|version|digest.
+    try:
+        record_id, version, _ = (record.key or b"").decode().split("|")
+        return record_id, int(version)
+    except ValueError as error:
+        raise ContractBroken(f"the key of {_place(record)} is {record.key!r}: only intake may write there") from error
+
+
+def _place(record: ConsumerRecord) -> str:
+    return f"{record.topic}/{record.partition}@{record.offset}"
+
+
+def _origin_columns(origin: Origin) -> dict[str, Any]:
+    return {
+        "topic": origin.topic,
+        "topic_id": origin.topic_id,
+        "partition": origin.partition,
+        "offset": origin.offset,
+        "department": origin.department,
+    }
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,177 @@
+"""The watch: asks the servers every few seconds, in a thread of its own, for what the work itself does not know.
+
+How far the logs reach (lag), what the sources vouch for and what waits (PostgreSQL), and whether each server answers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from time import time
+from typing import Any
+
+import psycopg
+
+from schemas.errors import Retryable
+from schemas.store import connect, sql
+from streams.instruments import Instruments
+from streams.logs import Logs
+from streams.metrics import (
+    INTAKE_LAG,
+    OUTBOX,
+    POSITION,
+    QUARANTINE_OPEN,
+    RECORDS,
+    SOURCE_AS_OF,
+    SOURCE_SILENT,
+    VIEW_LAG,
+)
+from streams.probe import Probe
+
+__all__ = ["EVERY", "IntakeLag", "StoreWatch", "Watch"]
+
+EVERY = 5.0
+"""Seconds between two rounds."""
+
+Place = tuple[str, int]
+
+
+class Watch:
+    """Goes round the servers: `looks` are made in this order, each asks the server of that name; `close` ends it."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        looks: Mapping[str, Callable[[], None]],
+        *,
+        every: float = EVERY,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._close = close
+        self._probe = probe
+        self._looks = dict(looks)
+        self._every = every
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Go round until stopped."""
+        while not self._stopped.is_set():
+            self._probe.beat("watch")
+            self.look()
+            self._stopped.wait(self._every)
+        self._probe.ended("watch")
+        self._close()
+
+    def stop(self) -> None:
+        """End `run` after the round that is under way."""
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Go round once; a server that does not answer is noted, and what was last known of it stands."""
+        for server, look in self._looks.items():
+            asked = time()
+            try:
+                look()
+            except (Retryable, psycopg.OperationalError) as error:
+                self._probe.silent(server, str(error))
+            else:
+                self._probe.answered(server, asked=asked)
+
+
+class IntakeLag:
+    """How many messages of each assigned input partition are not forwarded.
+
+    `standing` returns where each assigned partition stands: everything before that is forwarded.
+    """
+
+    def __init__(
+        self, instruments: Instruments, logs: Logs, topics: Iterable[Place], standing: Callable[[], Mapping[Place, int]]
+    ) -> None:
+        self._lag = instruments.latest(INTAKE_LAG)
+        self._logs = logs
+        self._places = list(topics)
+        self._standing = standing
+
+    def look(self) -> None:
+        """Ask Kafka. Raises Retryable where it does not answer."""
+        ends = self._logs.ends(self._places)
+        # Asked for after the ends: what came meanwhile does not count as lag.
+        self._lag.replace(
+            {
+                (topic.removeprefix("records."), str(partition)): max(0, ends[topic, partition] - offset)
+                for (topic, partition), offset in self._standing().items()
+                if (topic, partition) in ends
+            }
+        )
+
+
+class StoreWatch:
+    """What PostgreSQL knows, and the lag of the view: the position that counts is the one in PostgreSQL."""
+
+    def __init__(
+        self, instruments: Instruments, logs: Logs, places: Iterable[Place], database: str, *, generation: int
+    ) -> None:
+        self._logs = logs
+        self._places = list(places)
+        self._database = database
+        self._generation = generation
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._ends: Mapping[Place, int] = {}
+        self._positions: Mapping[Place, int] = {}
+        self._lag = instruments.latest(VIEW_LAG)
+        self._position = instruments.latest(POSITION)
+        self._as_of = instruments.latest(SOURCE_AS_OF)
+        self._silent = instruments.latest(SOURCE_SILENT)
+        self._quarantine = instruments.latest(QUARANTINE_OPEN)
+        self._records = instruments.latest(RECORDS)
+        self._outbox = instruments.latest(OUTBOX)
+
+    def look_at_kafka(self) -> None:
+        """Ask how far the logs reach. Raises Retryable where Kafka does not answer."""
+        self._ends = self._logs.ends(self._places)
+
+    def look_at_postgres(self) -> None:
+        """Ask for everything else. Raises Retryable or psycopg.OperationalError where PostgreSQL does not answer."""
+        try:
+            self._look()
+        except psycopg.OperationalError:
+            self.close()
+            raise
+        finally:
+            # While PostgreSQL does not answer, the lag must be seen to grow all the same.
+            self._tell_lag()
+
+    def close(self) -> None:
+        """Close the connection; the next look opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            # A look that takes longer would itself be the load.
+            self._connection.execute("SET statement_timeout = '10s'")
+        return self._connection
+
+    def _look(self) -> None:
+        run = self._connected().execute
+        positions = run("SELECT topic, partition, next_offset FROM position").fetchall()
+        self._positions = {(topic, partition): offset for topic, partition, offset in positions}
+        self._position.replace({(topic, str(p)): offset for (topic, p), offset in self._positions.items()})
+        sources = run(sql("watch/sources")).fetchall()
+        self._as_of.replace({(department,): as_of for department, as_of, _, _ in sources if as_of is not None})
+        self._silent.replace({(department,): float(silent) for department, _, silent, _ in sources})
+        self._quarantine.replace({(department,): waiting for department, _, _, waiting in sources})
+        records, outbox = run(sql("watch/sizes")).fetchone() or (0, 0)
+        self._records.replace({(): records})
+        self._outbox.replace({(): outbox})
+
+    def _tell_lag(self) -> None:
+        self._lag.replace(
+            {
+                (topic, str(partition)): max(0, self._ends[topic, partition] - offset)
+                for (topic, partition), offset in self._positions.items()
+                if (topic, partition) in self._ends
+            }
+        )

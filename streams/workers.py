@@ -1,0 +1,292 @@
+"""The workers: one process each, built from a stage and the Faust app that feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from faust.types import TP
+
+from schemas.catalogue import load
+from schemas.connection import Connection
+from schemas.errors import Retryable
+from schemas.registry import Registry
+from schemas.store import connect
+from streams.app import StreamApp
+from streams.collector import Collector, Hold, Work
+from streams.endpoint import Outside
+from streams.forwarding import Forwarder
+from streams.intake import IntakeStage
+from streams.logs import Logs, TopicFacts
+from streams.operations import Operation, OperationsReader, OperationsWriter
+from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
+from streams.probe import Probe
+from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
+from streams.relay import Relay
+from streams.stopping import Stopping
+from streams.view import ViewStage
+from streams.watch import IntakeLag, StoreWatch, Watch
+
+__all__ = ["INTAKE_SERVERS", "VIEW_SERVERS", "intake_worker", "view_worker"]
+
+INTAKE_SERVERS = ("kafka", "registry")
+VIEW_SERVERS = ("kafka", "registry", "postgres")
+"""The servers that a worker must reach to be ready."""
+
+log = structlog.get_logger()
+
+_LONGEST_PAUSE = 15.0
+"""Seconds. A worker that cannot learn its positions for about twice as long ends, and whoever runs it starts it anew."""
+_RESUME_SECONDS = 60.0
+
+
+def intake_worker(
+    connection: Connection,
+    *,
+    outside: Outside | None = None,
+    catalogue: Path | None = None,
+    instance: str | None = None,
+) -> Callable[[], StreamApp]:
+    """Return what builds the intake worker: records.<department> of this province → accepted and quarantine.
+
+    `outside` is where it shows what it does (INTAKE_SERVERS).
+    """
+    shown = outside or Outside("intake", INTAKE_SERVERS)
+    known = load(catalogue)
+    departments = {department.records_topic: department for department in known.departments(connection.province)}
+    logs = Logs(connection.kafka)
+    facts = logs.describe([*departments, *PROJECTED])
+    registry = Registry(connection.registry)
+    forwarder = Forwarder(
+        connection.kafka,
+        registry,
+        accepted_partitions=facts["accepted"].partitions,
+        quarantine_partitions=facts["quarantine"].partitions,
+    )
+    stopping = Stopping(
+        connection.intake_limits,
+        {topic: department.key for topic, department in departments.items()},
+        OperationsWriter(connection.kafka, registry).write,
+        by=f"intake@{socket.gethostname()}",
+    )
+    operations = OperationsReader(connection.kafka, registry, principal="intake")
+    for operation in operations.held():
+        stopping.follow(operation, news=False)
+    for topic in filter(stopping.holds, departments):
+        log.warning("intake.still_stopped", department=departments[topic].key, see="xinliu intake status")
+    recorder = IntakeRecorder(shown.instruments, [department.key for department in departments.values()])
+    stage = IntakeStage(registry, known, departments, facts, forwarder, recorder=recorder, stopping=stopping)
+
+    def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
+        found = resume_intake(logs, facts, ((tp.topic, tp.partition) for tp in partitions))
+        return {TP(*place): offset for place, offset in found.items()}
+
+    def build() -> StreamApp:
+        app = StreamApp(INTAKE_GROUP, kafka=connection.kafka, first_offset="none", instance=instance)
+        app.topic_ids = {name: known.topic_id for name, known in facts.items()}
+        work = WorkRecorder(shown)
+        _seek_by(app, positions, work)
+        collector = _feed(app, list(departments), stage, work, hold=_Holding(app, stopping), tick=stage.tick)
+        _follow_beside(app, operations, stopping, collector)
+        lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: _standing(app))
+        _watch_beside(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
+        return app
+
+    return build
+
+
+def view_worker(
+    connection: Connection,
+    *,
+    generation: int,
+    outside: Outside | None = None,
+    catalogue: Path | None = None,
+    instance: str | None = None,
+) -> Callable[[], StreamApp]:
+    """Return what builds the view worker: accepted and quarantine → one generation in PostgreSQL, and the relay.
+
+    `outside` is where it shows what it does (VIEW_SERVERS).
+    """
+    shown = outside or Outside("view", VIEW_SERVERS)
+    database = connection.database.get_secret_value()
+    logs = Logs(connection.kafka)
+    known = load(catalogue)
+    sources = known.departments(connection.province)
+    facts = logs.describe([*PROJECTED, *(department.records_topic for department in sources)])
+    registry = Registry(connection.registry)
+    with connect(database, generation=generation, autocommit=True) as session:
+        load_catalogue(session, known, connection.province)
+        prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
+    relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
+    recorder = ViewRecorder(shown.instruments, [department.key for department in sources])
+    stage = ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=relay.wake)
+
+    def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
+        with connect(database, generation=generation, autocommit=True) as session:
+            found = resume(session, logs, facts, ((tp.topic, tp.partition) for tp in partitions))
+        return {TP(topic, partition): offset for (topic, partition), offset in found.items()}
+
+    def build() -> StreamApp:
+        app = StreamApp("xinliu-view", kafka=connection.kafka, first_offset="none", instance=instance)
+        app.topic_ids = {topic: facts[topic].topic_id for topic in PROJECTED}
+        work = WorkRecorder(shown)
+        _seek_by(app, positions, work)
+        _feed(app, list(PROJECTED), stage, work)
+        _relay_beside(app, relay)
+        store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
+        looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
+        _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
+        return app
+
+    return build
+
+
+def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, int]], recorder: WorkRecorder) -> None:
+    async def seek(partitions: frozenset[TP]) -> Mapping[TP, int]:
+        pause = 0.1
+        while partitions:
+            try:
+                with recorder.trying("seek"):
+                    return await asyncio.to_thread(positions, partitions)
+            except Retryable as error:
+                if pause > _LONGEST_PAUSE:
+                    raise
+                log.warning("worker.waits", why=str(error), next_try_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause *= 2
+        return {}
+
+    app.positions = seek
+
+
+def _feed(
+    app: StreamApp,
+    topics: Sequence[str],
+    work: Work,
+    recorder: WorkRecorder,
+    *,
+    hold: Hold | None = None,
+    tick: Callable[[], None] | None = None,
+) -> Collector:
+    async def reread(offsets: dict[tuple[str, int], int]) -> None:
+        assigned = app.consumer.assignment()
+        wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in assigned}
+        if wanted:
+            await app.consumer.seek_to(wanted)
+
+    collector = Collector(work, reread=reread, recorder=recorder, hold=hold, tick=tick)
+
+    @app.agent(app.runs(*topics), name=f"{app.conf.id}.runs")
+    async def collect(stream: Any) -> None:
+        # Acked by the collector, once the effect is lasting: whatever Faust would ack here on an exception is lost.
+        async for event in stream.noack().events():
+            await collector.add(event)
+
+    @app.task
+    async def work_on() -> None:
+        await collector.run(app.stop_for)
+
+    return collector
+
+
+def _follow_beside(app: StreamApp, operations: OperationsReader, stopping: Stopping, collector: Collector) -> None:
+    """Follow what operators decide for as long as the app runs."""
+
+    @app.task
+    async def follow_beside() -> None:
+        loop = asyncio.get_running_loop()
+
+        def take(operation: Operation) -> None:
+            topic = stopping.follow(operation)
+            if topic is not None:
+                log.info("intake.resumed", department=operation.department, by=operation.by, why=operation.reason)
+                asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
+
+        thread = _thread(app, "operations", lambda: operations.follow(take))
+        try:
+            await app.wait_until_stopped()
+        finally:
+            operations.stop()
+            await asyncio.to_thread(thread.join, 10.0)
+
+
+def _relay_beside(app: StreamApp, relay: Relay) -> None:
+    @app.task
+    async def relay_beside() -> None:
+        thread = _thread(app, "relay", relay.run)
+        try:
+            await app.wait_until_stopped()
+        finally:
+            relay.stop()
+            await asyncio.to_thread(thread.join, 10.0)
+
+
+def _watch_beside(app: StreamApp, probe: Probe, watch: Watch) -> None:
+    @app.task
+    async def watch_beside() -> None:
+        thread = _thread(app, "watch", watch.run)
+        try:
+            while not app.should_stop:
+                probe.beat("events")
+                probe.assigned(len(app.consumer.assignment()))
+                await app.sleep(1.0)
+        finally:
+            probe.ended("events")
+            watch.stop()
+            await asyncio.to_thread(thread.join, 2.0)
+
+
+def _thread(app: StreamApp, name: str, run: Callable[[], None]) -> threading.Thread:
+    loop = asyncio.get_running_loop()
+
+    def guarded() -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001  # handed on whole: the process ends with it
+            asyncio.run_coroutine_threadsafe(app.stop_for(error), loop)
+
+    thread = threading.Thread(target=guarded, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _places(facts: Mapping[str, TopicFacts], topics: Iterable[str]) -> list[tuple[str, int]]:
+    return [(topic, partition) for topic in topics for partition in range(facts[topic].partitions)]
+
+
+def _standing(app: StreamApp) -> dict[tuple[str, int], int]:
+    return {(tp.topic, tp.partition): offset for tp, offset in app.consumer.standing().items()}
+
+
+def _asks(connection: Connection) -> Callable[[], None]:
+    # One of its own: the client of the work is in use by another thread.
+    return Registry(connection.registry).ask
+
+
+class _Holding:
+    """Pauses and resumes the partitions of departments that are stopped, through Faust's consumer."""
+
+    def __init__(self, app: StreamApp, stopping: Stopping) -> None:
+        self._app, self._stopping = app, stopping
+
+    def holds(self, topic: str) -> bool:
+        """Tell whether the department's intake is stopped."""
+        return self._stopping.holds(topic)
+
+    def pause(self, places: set[tuple[str, int]]) -> None:
+        """Fetch nothing more of these; a rebalance that gives them to us anew lifts it, and the next run pauses again."""
+        self._app.consumer.pause_partitions({TP(*place) for place in places})
+
+    async def resume(self, offsets: dict[tuple[str, int], int]) -> set[tuple[str, int]]:
+        """Go back to these offsets, and fetch again."""
+        ours = self._app.consumer.assignment()
+        wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in ours}
+        if wanted:
+            await self._app.consumer.seek_to(wanted)
+            self._app.consumer.resume_partitions(set(wanted))
+        return {(tp.topic, tp.partition) for tp in wanted}

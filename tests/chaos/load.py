@@ -1,0 +1,98 @@
+"""A load that flows while something is done to servers or workers, and the proof afterwards that nothing is missing."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.processes import wait_until
+from schemas.connection import Connection
+from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, view_caught_up
+from tests.statements import framed, penalty, put
+from tests.workers import Worker, workers
+
+__all__ = ["TOPIC", "Load", "settle", "under_load"]
+
+TOPIC = "records.finance"
+_A_BURST = 60
+
+
+class Load:
+    """Publishes a burst of new statements every now and then, in a thread, until it is told to stop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._run = uuid.uuid4().hex[:8]
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self.published = 0
+        entity = 2_000_000 + int(self._run, 16) % 100_000 * 50  # entities of its own
+        # Encoded before anything is broken: the registry may be away while the load goes on.
+        self._bursts = [
+            framed(
+                connection,
+                [penalty(f"断{self._run}-{burst}-{n}", entity=entity + n % 50, key="finance") for n in range(_A_BURST)],
+            )
+            for burst in range(500)
+        ]
+        self._thread = threading.Thread(target=self._publish)
+        self._thread.start()
+
+    def _publish(self) -> None:
+        try:
+            for burst in self._bursts:
+                put(self._connection, TOPIC, burst)  # waits for a broker that is away
+                self.published += len(burst)
+                if self._stop.wait(0.2):
+                    return
+        except BaseException as error:  # noqa: BLE001  # told in the test's own thread
+            self._failure = error
+
+    def at_least(self, more: int) -> None:
+        """Wait until that many more statements have been published."""
+        wanted = self.published + more
+        assert wait_until(lambda: self.published >= wanted or self._failure is not None, seconds=60)
+
+    def stop(self) -> None:
+        """End it; raises what went wrong in it."""
+        self._stop.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+
+def settle(connection: Connection, since: dict[int, int], running: tuple[Worker, ...], published: int) -> None:
+    """Wait until everything is folded and committed, and hold the view against the log."""
+
+    def settled() -> bool:
+        for worker in running:
+            assert worker.runs, worker.log[-3000:]
+        return (
+            lag(connection, INTAKE_GROUP, [TOPIC]) == 0
+            and view_caught_up(connection)
+            and lag(connection, VIEW_GROUP, ["accepted", "quarantine"]) == 0
+        )
+
+    assert wait_until(settled, seconds=120, every=0.5), [worker.log[-1500:] for worker in running]
+    assert assert_view_is_the_fold(connection, since) == published
+
+
+@contextmanager
+def under_load(stack: Connection, folder: Path, seen: Connection | None = None) -> Iterator[tuple[Worker, ...]]:
+    """Run both workers and a load around whatever is done to the servers; afterwards nothing may be missing.
+
+    `seen` is how the workers reach the servers, where that is not how everybody does.
+    """
+    since = ends_of(stack, "accepted")
+    with workers(seen or stack, folder, "intake", "view") as running:
+        load = Load(stack)
+        try:
+            load.at_least(_A_BURST)
+            yield running
+            load.at_least(_A_BURST)
+        finally:
+            load.stop()
+        settle(stack, since, running, load.published)

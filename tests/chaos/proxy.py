@@ -1,0 +1,100 @@
+"""A TCP proxy whose connections a test can cut, or slow down: a network between a worker and a server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+__all__ = ["Proxy", "proxy"]
+
+_CHUNK = 16_384
+
+
+class Proxy:
+    """Hands bytes on between its own port and a server's, on loopback."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._open.set()
+        self.delay = 0.0
+        """Seconds by which every chunk of up to 16 KiB is held up."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        return int(self._listener.getsockname()[1])
+
+    def cut(self) -> int:
+        """Break all connections; new ones are taken. Returns how many were broken."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, set()
+        for pair in pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        return len(pairs)
+
+    def refuse(self) -> None:
+        """Break all connections and take no new ones until `restore`."""
+        self._open.clear()
+        self.cut()
+
+    def restore(self) -> None:
+        """Take connections again."""
+        self._open.set()
+
+    def close(self) -> None:
+        """End."""
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._open.is_set():
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+                server.settimeout(None)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._pairs.add((client, server))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._hand_on, args=(source, sink), daemon=True).start()
+
+    def _hand_on(self, source: socket.socket, sink: socket.socket) -> None:
+        waits = threading.Event()
+        with suppress(OSError):
+            while chunk := source.recv(_CHUNK):
+                until = monotonic() + self.delay
+                if self.delay:
+                    waits.wait(until - monotonic())
+                sink.sendall(chunk)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def proxy(target: int) -> Iterator[Proxy]:
+    """Run a proxy for a port on loopback."""
+    running = Proxy(target)
+    try:
+        yield running
+    finally:
+        running.close()

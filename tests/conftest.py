@@ -1,0 +1,35 @@
+"""One fixture for the real servers: every integration and chaos test takes `stack`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import servers
+
+if TYPE_CHECKING:
+    from deploy.stack import Stack
+    from schemas.connection import Connection
+
+
+@pytest.fixture(scope="session")
+def backend() -> str:
+    """Where the servers come from: `containers` or `local`."""
+    return servers.backend()
+
+
+@pytest.fixture(scope="session")
+def stack(backend: str) -> Iterator[Connection]:
+    """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers."""
+    with servers.containers() if backend == "containers" else servers.local() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def local_stack(stack: Connection, backend: str) -> Stack:
+    """The local processes behind `stack`, for tests that kill one and start it again."""
+    if backend != "local":
+        pytest.skip("kills server processes, which only the local backend has")
+    return servers.local_stack()

@@ -1,0 +1,88 @@
+"""What operators do on a secure stack: each command with no more rights than it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from deploy.backup import restore
+from deploy.layout import WORKERS
+from deploy.processes import wait_until
+from schemas.errors import UsageError
+from schemas.uscc import generate
+from tests.exposition import is_ready, judged
+from tests.offline import assert_view_is_the_fold, view_caught_up
+from tests.secure import Secure, running, xinliu
+from tests.statements import framed, penalty, put
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[Secure]:
+    """A secure stack with its workers."""
+    with running() as stack:
+        yield stack
+
+
+def test_the_workers_are_ready_with_the_rights_they_have(secure: Secure) -> None:
+    for worker in WORKERS:
+        address = f"http://127.0.0.1:{secure.stack.layout.ports.metrics(worker)}"
+        assert wait_until(lambda url=address: is_ready(url), seconds=60), judged(address, "ready")
+
+
+def penalties(secure: Secure) -> list[Any]:
+    """Return what readers are shown."""
+    shown = xinliu(secure, "show", generate(900_001), "--json")
+    assert shown.returncode == 0, shown.stderr
+    return list(json.loads(shown.stdout)["penalties"])
+
+
+def test_a_backup_is_put_back_with_everyones_rights(secure: Secure, tmp_path: Path) -> None:
+    said = framed(secure.connection, [penalty(f"存{number}号", entity=900_001) for number in range(2)])
+    put(secure.principals["department-tax"], "records.tax", list(said))
+    assert wait_until(lambda: len(penalties(secure)) == 2, seconds=60, every=1.0)
+    folder = tmp_path / "saved"
+    assert (done := xinliu(secure, "backup", str(folder), "--json")).returncode == 0, done.stderr
+    owner = secure.principals["admin"].database.get_secret_value()
+    with pytest.raises(UsageError, match="others are connected"):  # the view worker, which is another role
+        restore(owner, folder / "database", of="beijing", tell=lambda _: None)
+    assert (done := xinliu(secure, "restore", str(folder), "--json")).returncode == 0, done.stderr
+    assert xinliu(secure, "access", "plan").returncode == 0
+    assert len(penalties(secure)) == 2
+    assert wait_until(lambda: view_caught_up(secure.connection), seconds=60)
+    assert assert_view_is_the_fold(secure.connection) == 2
+
+
+def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
+    def standing() -> dict[str, Any]:
+        shown = xinliu(secure, "positions", "show", "--all", "--json")
+        assert shown.returncode == 0, shown.stderr
+        rows = {(row["topic"], row["partition"]): row for row in json.loads(shown.stdout)}
+        assert rows["accepted", 0]["next_offset"] is not None, "the operator sees the view's position, too"
+        return dict(rows["records.water", 0])
+
+    words = ("positions", "accept-loss", "records.water", "0", "--reason", "a test")
+    secure.stack.stop("worker-intake")
+    put(secure.principals["department-water"], "records.water", [b"lost"], partition=0)
+    admin = AdminClient(secure.principals["admin"].kafka.client({}))
+    for future in admin.delete_records([TopicPartition("records.water", 0, 1)]).values():
+        future.result(30)
+    assert standing()["log_first"] == 1
+    tries = [xinliu(secure, *words, "--json")]
+
+    def accepted() -> bool:
+        # A worker with a lasting name counts as a member of its group until its session ends.
+        if tries[-1].returncode:
+            assert "has members" in tries[-1].stderr
+            tries.append(xinliu(secure, *words, "--json"))
+        return tries[-1].returncode == 0
+
+    assert wait_until(accepted, seconds=60, every=1.0)
+    assert json.loads(tries[-1].stdout)["goes_on_at"] == standing()["next_offset"] == 1
+    assert "has lost nothing" in xinliu(secure, *words).stderr
+    secure.stack.up()

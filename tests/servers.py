@@ -1,0 +1,182 @@
+"""Real servers for tests: containers where an engine and the images are at hand, local processes elsewhere.
+
+XINLIU_TEST_BACKEND=local|containers forces one. XINLIU_TEST_STACK names the local stack and keeps its data after the
+run; without it every run has a stack of its own, so that two runs at once do not meet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from socket import socket
+
+import docker
+import requests
+from docker.errors import DockerException
+
+from deploy import topics
+from deploy.processes import wait_until
+from deploy.stack import Stack
+from schemas import catalogue
+from schemas.connection import Connection
+from schemas.contracts import CONTRACTS
+from schemas.registry import Registry
+from schemas.store import migrate
+
+__all__ = ["backend", "containers", "local", "local_stack"]
+
+IMAGES = {
+    "postgres": "postgres:18",
+    "kafka": "apache/kafka:4.3.0",
+    "registry": "apicurio/apicurio-registry:3.3.3",
+}
+_PROVINCE = "beijing"
+
+
+def backend() -> str:
+    """Return the forced backend, or containers only where nothing would have to be downloaded for them."""
+    forced = os.environ.get("XINLIU_TEST_BACKEND")
+    if forced:
+        if forced not in {"local", "containers"}:
+            raise ValueError(f"XINLIU_TEST_BACKEND is {forced!r}: set it to local or containers")
+        return forced
+    return "containers" if _images_at_hand() else "local"
+
+
+def _images_at_hand() -> bool:
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        return False
+    client = docker.from_env(version="1.44", timeout=5)  # with a version given, nothing is asked before the try
+    try:
+        return set(IMAGES.values()) <= {tag for image in client.images.list() for tag in image.tags}
+    except (DockerException, requests.RequestException):
+        return False
+    finally:
+        client.close()
+
+
+def local_stack() -> Stack:
+    """Return this run's local stack, running or not."""
+    return Stack(os.environ.get("XINLIU_TEST_STACK") or f"test-{os.getpid()}")
+
+
+@contextmanager
+def local() -> Iterator[Connection]:
+    """Run local server processes, from empty data."""
+    stack = local_stack()
+    if stack.layout.folder.exists():
+        stack.reset()
+    try:
+        yield stack.up(province=_PROVINCE, workers=False)
+    finally:
+        if os.environ.get("XINLIU_TEST_STACK"):
+            stack.down()
+        elif stack.layout.folder.exists():
+            stack.reset()
+
+
+@contextmanager
+def containers() -> Iterator[Connection]:
+    """Run the same servers in containers, on loopback ports, from empty data."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.network import Network
+
+    kafka_port, postgres_port, registry_port = _free_ports(3)
+    with ExitStack() as running:
+        network = running.enter_context(Network())
+
+        def run(name: str, inside: int, outside: int, environment: dict[str, str]) -> None:
+            container = DockerContainer(IMAGES[name]).with_network(network).with_network_aliases(name)
+            container.ports[inside] = ("127.0.0.1", outside)
+            for key, value in environment.items():
+                container.with_env(key, value)
+            running.enter_context(container)
+
+        run("postgres", 5432, postgres_port, {"POSTGRES_USER": "xinliu", "POSTGRES_PASSWORD": "test"})
+        run("kafka", kafka_port, kafka_port, _kafka(kafka_port))
+        database = f"host=127.0.0.1 port={postgres_port} user=xinliu password=test dbname=xinliu connect_timeout=5"
+        reader = database.replace("user=xinliu ", "user=xinliu_reader ")
+        _prepare(database)
+        run("registry", 8080, registry_port, _registry())
+        url = f"http://127.0.0.1:{registry_port}/apis/ccompat/v7"
+        if not wait_until(lambda: _answers(url), seconds=120):
+            raise TimeoutError("the schema registry's container does not answer")
+        connection = Connection.model_validate(
+            {
+                "province": _PROVINCE,
+                "kafka": f"127.0.0.1:{kafka_port}",
+                "registry": url,
+                "database": database,
+                "reader_database": reader,
+            }
+        )
+        migrate(database)
+        with Registry(url) as contracts:
+            for name in CONTRACTS:
+                contracts.register(name)
+        topics.apply(connection.kafka, topics.wanted(catalogue.load(), _PROVINCE))
+        yield connection
+
+
+def _kafka(port: int) -> dict[str, str]:
+    return {
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_LISTENERS": f"CLIENT://:{port},CONTROLLER://:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"CLIENT://127.0.0.1:{port}",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "KAFKA_INTER_BROKER_LISTENER_NAME": "CLIENT",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+        "KAFKA_MESSAGE_MAX_BYTES": str(8 << 20),
+        "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "4",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+    }
+
+
+def _registry() -> dict[str, str]:
+    return {
+        "APICURIO_STORAGE_KIND": "sql",
+        "APICURIO_STORAGE_SQL_KIND": "postgresql",
+        "APICURIO_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/registry",
+        "APICURIO_DATASOURCE_USERNAME": "xinliu",
+        "APICURIO_DATASOURCE_PASSWORD": "test",
+    }
+
+
+def _prepare(database: str) -> None:
+    import psycopg
+
+    def answers() -> bool:
+        try:
+            psycopg.connect(database).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    if not wait_until(answers, seconds=90):
+        raise TimeoutError("PostgreSQL's container does not answer")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE registry")
+        connection.execute("CREATE ROLE xinliu_reader LOGIN PASSWORD 'test'")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/subjects", timeout=2).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        probes = [held.enter_context(socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

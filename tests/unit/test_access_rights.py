@@ -1,0 +1,93 @@
+"""Who may do what, as declared: the sentences that the rights must make true."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy import access, topics
+from deploy.access import Right, permits
+from schemas import catalogue, roles
+from schemas.errors import UsageError
+from schemas.store import sql
+
+CATALOGUE = catalogue.load()
+RIGHTS = access.wanted(CATALOGUE, "beijing")
+DEPARTMENTS = CATALOGUE.departments("beijing")
+TOPICS = [topic.name for topic in topics.wanted(CATALOGUE, "beijing")]
+
+
+def those_who(operation: str, topic: str) -> set[str]:
+    """Return the principals that may do that with a topic."""
+    return {who for who in access.principals(CATALOGUE, "beijing") if permits(RIGHTS, who, "TOPIC", topic, operation)}
+
+
+def test_a_department_alone_writes_its_topic_and_reads_its_receipts() -> None:
+    for department in DEPARTMENTS:
+        who = access.department_principal(department.key)
+        assert those_who("WRITE", department.records_topic) == {who}
+        assert those_who("READ", department.records_topic) == {"intake"}
+        assert those_who("READ", department.receipts_topic) == {who}
+        assert those_who("WRITE", department.receipts_topic) == {"view"}
+        assert {t for t in TOPICS if permits(RIGHTS, who, "TOPIC", t, "DESCRIBE")} == {
+            department.records_topic,
+            department.receipts_topic,
+        }
+
+
+def test_the_log_of_truth_has_one_writer() -> None:
+    assert those_who("WRITE", "accepted") == {"intake"}
+    assert those_who("WRITE", "quarantine") == {"intake"}
+    assert those_who("READ", "accepted") == {"view", "operator"}
+    assert those_who("WRITE", "changes") == {"view"}
+    assert those_who("WRITE", "operations") == {"operator", "intake"}
+
+
+def test_the_report_service_reads_changes_and_nothing_else() -> None:
+    assert {t for t in TOPICS if permits(RIGHTS, "report", "TOPIC", t, "DESCRIBE")} == {"changes"}
+    assert not any(right.principal == "report" and right.operation == "WRITE" for right in RIGHTS)
+
+
+def test_nobody_day_by_day_makes_changes_or_deletes_topics() -> None:
+    forbidden = {"ALL", "CREATE", "DELETE", "ALTER", "ALTER_CONFIGS", "CLUSTER_ACTION", "IDEMPOTENT_WRITE"}
+    assert {right.operation for right in RIGHTS} & forbidden == set()
+
+
+def test_a_key_that_begins_like_another_opens_no_door_of_it() -> None:
+    for who in access.principals(CATALOGUE, "beijing"):
+        mine = [r for r in RIGHTS if r.principal == who and r.pattern == "PREFIXED"]
+        others = [f"{other}.x" for other in access.principals(CATALOGUE, "beijing") if other != who]
+        assert not any(right.covers(right.resource, f"{name}") for right in mine for name in others)
+        assert not any(right.covers(right.resource, f"{who}-office.x") for right in mine)
+
+
+def test_what_one_right_implies() -> None:
+    rights = [Right("a", "TOPIC", "LITERAL", "t", "READ"), Right("b", "TOPIC", "LITERAL", "*", "ALTER_CONFIGS")]
+    assert permits(rights, "a", "TOPIC", "t", "DESCRIBE")
+    assert not permits(rights, "a", "TOPIC", "t", "DESCRIBE_CONFIGS")
+    assert not permits(rights, "a", "TOPIC", "t2", "READ")
+    assert not permits(rights, "a", "GROUP", "t", "READ")
+    assert permits(rights, "b", "TOPIC", "anything", "DESCRIBE_CONFIGS")
+    assert not permits(rights, "b", "TOPIC", "anything", "DESCRIBE")
+
+
+def test_only_departments_are_ever_forgotten() -> None:
+    users = ["admin", "broker", "somebody", "department-tax", "department-dissolved"]
+    assert access.gone(users, access.principals(CATALOGUE, "beijing")) == {"department-dissolved"}
+    with pytest.raises(UsageError, match="has no principal 'department-dissolved'"):
+        access.known_principal("department-dissolved", CATALOGUE, "beijing")
+
+
+def test_every_table_of_a_generation_is_declared() -> None:
+    text = sql("generation")
+    for word in ("CREATE TABLE ", "CREATE VIEW "):
+        for part in text.split(word)[1:]:
+            assert part.split()[0] in roles.GENERATION
+    shared = {part.split()[0].removeprefix("xinliu.") for part in sql("shared").split("CREATE TABLE ")[1:]}
+    assert shared == set(roles.SHARED)
+
+
+def test_a_new_generation_has_its_rights_from_the_same_table() -> None:
+    one = roles.wanted({"g1": frozenset({"record", "position"})})
+    other = roles.wanted({"g2": frozenset({"record", "position"})})
+    assert {(g.role, g.name, g.privilege) for g in one} == {(g.role, g.name, g.privilege) for g in other}
+    assert not any(g.role == roles.READER for g in one), "readers see generations through the schema report alone"

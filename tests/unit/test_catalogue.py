@@ -1,0 +1,136 @@
+"""The catalogue: what FACTS knows is in it, and a bad edit is refused with file, line and reason."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import schemas.catalogue
+from schemas.catalogue import CatalogueError, load
+from schemas.uscc import check
+
+SHIPPED = Path(schemas.catalogue.__file__).parent
+Edit = Callable[[str, str, str], Path]
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Edit:
+    """Return what edits one file of a copy, as a person would."""
+
+    def edit(name: str, old: str, new: str) -> Path:
+        for file in SHIPPED.glob("*.csv"):
+            shutil.copy(file, tmp_path)
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text.count(old) >= 1
+        (tmp_path / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+        return tmp_path
+
+    return edit
+
+
+@pytest.mark.parametrize(("day", "count"), [(date(2023, 9, 1), 20), (date(2024, 9, 1), 42), (date(2025, 9, 1), 45)])
+def test_domains_grow_as_the_notice_says(day: date, count: int) -> None:
+    assert len(load().domains(day)) == count
+
+
+def test_the_label_is_apart_from_the_domain() -> None:
+    labels = {row.key: row.display_label for row in load().domains(date(2026, 1, 1))}
+    assert labels["market"] == labels["education"] == labels["commerce"] == "市场监管(含教育、商务)"
+    before = {row.key: row.display_label for row in load().domains(date(2024, 10, 1))}
+    assert before["market"] == "市场监管"
+
+
+def test_seven_lists_each_with_a_domain_and_a_department() -> None:
+    catalogue = load()
+    assert len(catalogue.lists) == 7
+    kept = {key for department in catalogue.departments("beijing") for key in department.lists}
+    assert kept == set(catalogue.lists)
+    assert {row.domain for row in catalogue.lists.values()} <= {row.key for row in catalogue.domains()}
+
+
+def test_every_domain_has_a_department_and_every_department_an_authority() -> None:
+    catalogue = load()
+    answered = {key for department in catalogue.departments("beijing") for key in department.domains}
+    assert answered == {row.key for row in catalogue.domains(date(2026, 1, 1))}
+    for department in catalogue.departments("beijing"):
+        assert department.authorities
+        assert not [uscc for uscc, _ in department.authorities if check(uscc)]
+
+
+def test_what_is_assumed_is_marked() -> None:
+    catalogue = load()
+    assert len(catalogue.mutual_domains(date(2026, 1, 1))) == 17
+    assert all(row.illustrative == "yes" for row in catalogue.mutual)
+    certain = {row.name_zh for row in catalogue.domains() if row.illustrative == "no"}
+    assert certain == {"市场监管", "公积金", "社会保障", "教育", "商务", "法院执行"}
+    assert all(row.source for row in (*catalogue.domain_rows, *catalogue.department_rows, *catalogue.lists.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("departments.csv", ",tax,TAX,", ",taxx,TAX,", "domain 'taxx' is not in domains.csv"),
+        ("departments.csv", ",tax,TAX,", ",tax,TAXX,", "list 'TAXX' is not in lists.csv"),
+        (
+            "departments.csv",
+            "beijing,2,market",
+            "beijing,0,market",
+            "partitions: Input should be greater than or equal to 1",
+        ),
+        ("domains.csv", "2024-09-01", "2024-13-01", "effective_from"),
+        (
+            "domains.csv",
+            "housing-fund,公积金,公积金,2023-09-01,,",
+            "tax,公积金,公积金,2023-09-01,,",
+            "'tax' holds already by line",
+        ),
+        (
+            "domains.csv",
+            "housing-fund,公积金,公积金,2023-09-01,,",
+            "housing-fund,公积金,公积金,2023-09-01,",
+            "cells, 7 are wanted",
+        ),
+        ("domains.csv", "display_label", "label", "columns missing: ['display_label']"),
+        ("authorities.csv", "11110000M", "11110000N", "is no unified social credit code"),
+        ("lists.csv", "TAX,", "tax,", "String should match pattern"),
+        (
+            "codes.csv",
+            "status,IN_FORCE,有效,2023-09-01,,",
+            "status,IN_FORCE,有效,2023-09-01,2022-01-01,",
+            "before it begins",
+        ),
+    ],
+)
+def test_a_bad_edit_is_refused_with_line_and_reason(edited: Edit, name: str, old: str, new: str, told: str) -> None:
+    with pytest.raises(CatalogueError) as caught:
+        load(edited(name, old, new))
+    assert any(problem.startswith(f"{name} line ") and told in problem for problem in caught.value.problems), (
+        caught.value
+    )
+
+
+def test_every_bad_line_is_named_at_once(edited: Edit) -> None:
+    folder = edited("departments.csv", ",tax,TAX,", ",taxx,TAX,")
+    file = folder / "lists.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace(",court,", ",kourt,"), encoding="utf-8")
+    with pytest.raises(CatalogueError) as caught:
+        load(folder)
+    assert {problem.split(" ")[0] for problem in caught.value.problems} == {"departments.csv", "lists.csv"}
+
+
+def test_another_encoding_is_named(edited: Edit) -> None:
+    folder = edited("provinces.csv", "北京市", "北京市")
+    text = (folder / "provinces.csv").read_text(encoding="utf-8")
+    (folder / "provinces.csv").write_bytes(text.encode("gbk"))
+    with pytest.raises(CatalogueError, match=r"provinces\.csv line 2: not UTF-8"):
+        load(folder)
+
+
+def test_one_edit_of_one_file_is_enough(edited: Edit) -> None:
+    folder = edited("domains.csv", "water,水务,水务,", "water,水务,水务(含河湖),")
+    assert load(folder).domain("water").display_label == "水务(含河湖)"
+    assert load(folder).version != load().version
