@@ -56,7 +56,10 @@ class Logs:
 
     def __init__(self, kafka: Cluster) -> None:
         self._cluster = kafka
-        self._admin = AdminClient(kafka.client({"socket.timeout.ms": 10_000}))
+        self._admin = self._client()
+
+    def _client(self) -> AdminClient:
+        return AdminClient(self._cluster.client({"socket.timeout.ms": 10_000}))
 
     def describe(self, topics: Iterable[str]) -> dict[str, TopicFacts]:
         """Return the facts of these topics.
@@ -138,6 +141,9 @@ class Logs:
         try:
             found = {(tp.topic, tp.partition): future.result(_TIMEOUT + 5).offset for tp, future in answer.items()}
         except KafkaException as error:
+            # A broker that was away comes back in another leader epoch, which librdkafka (2.16) does not learn from being
+            # fenced: the same client would be told the same for minutes.
+            self._admin = self._client()
             raise self._cluster.failure(error.args[0]) from error
         return [found[partition] for partition in partitions]
 

@@ -165,6 +165,7 @@ def test_numbers_that_no_workbook_holds_are_written_as_text(tmp_path: Path) -> N
 def test_the_reader_of_workbooks_is_gone_when_its_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wide.xlsx"
     path.write_bytes(workbook("<row>" + "<c><v>1</v></c>" * 2_000 + "</row>"))
+    before = set(psutil.Process().children())  # the servers of other tests
     with pytest.raises(UsageError, match="columns"):
         read_table(path)
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before
