@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 
 __all__ = ["canonical"]
 
+_Numbers = NDArray[np.int64] | None
+"""Lengths of a text's bytes, or a number's values; 0 where there is none."""
+
+_Present = NDArray[np.bool_] | None
+
 _SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 _STEPS = tuple(np.uint64(1 << 7 * count) for count in range(1, 10))
 """From these on a zigzag number takes one byte more."""
@@ -47,45 +52,50 @@ class _Walk:
     def record(self, schema: Any, read: pl.DataFrame, present: NDArray[np.bool_]) -> None:
         # In one go: asked column by column, the lengths would take longer than all the rest.
         kinds = read.schema
-        texts = [field["name"] for field in schema["fields"] if kinds[field["name"]] in (pl.String, pl.Binary)]
-        lengths = read.select(
-            (pl.col(name).str.len_bytes() if kinds[name] == pl.String else pl.col(name).bin.size())
-            .fill_null(0)
-            .cast(pl.Int64)
-            for name in texts
-        )
+        asked = {}
+        for field in schema["fields"]:
+            name, column = field["name"], pl.col(field["name"])
+            if kinds[name] in (pl.String, pl.Binary):
+                size = column.str.len_bytes() if kinds[name] == pl.String else column.bin.size()
+                asked[f"{name} size"] = size.fill_null(0).cast(pl.Int64)
+            elif kinds[name] == pl.Int64:
+                asked[f"{name} size"] = column.fill_null(0)
+            if isinstance(field["type"], list):
+                asked[f"{name} there"] = column.is_not_null()
+        told = read.select(**asked)
         for field in schema["fields"]:
             name = field["name"]
-            self._field(field["type"], read[name], lengths[name] if name in texts else None, present)
+            there = told[f"{name} there"].to_numpy() if f"{name} there" in asked else None
+            numbers = told[f"{name} size"].to_numpy() if f"{name} size" in asked else None
+            self._field(field["type"], read[name], numbers, there, present)
 
-    def _field(self, schema: Any, column: pl.Series, lengths: pl.Series | None, present: NDArray[np.bool_]) -> None:
-        if isinstance(schema, list):
-            self._nullable(schema, column, lengths, present)
+    def _field(
+        self, schema: Any, column: pl.Series, numbers: _Numbers, there: _Present, present: NDArray[np.bool_]
+    ) -> None:
+        if there is not None:
+            self._nullable(schema, column, numbers, there & present, present)
             return
         kind = schema["type"] if isinstance(schema, dict) else schema
         if kind == "record":
             self.record(schema, column.struct.unnest(), present)
             return
-        if kind in ("string", "bytes") and lengths is not None:
-            sizes = lengths.to_numpy()
-            sizes = sizes + _number_sizes(sizes)
-        elif kind == "long":
-            sizes = _number_sizes(column.fill_null(0).to_numpy())
+        if kind in ("string", "bytes") and numbers is not None:
+            sizes = numbers + _number_sizes(numbers)
+        elif kind == "long" and numbers is not None:
+            sizes = _number_sizes(numbers)
         else:
             sizes = np.full(len(present), schema["size"] if kind == "fixed" else _SIZES[kind], dtype=np.int64)
         self._at += sizes if present.all() else sizes * present
 
-    def _nullable(self, schema: Any, column: pl.Series, lengths: pl.Series | None, present: NDArray[np.bool_]) -> None:
+    def _nullable(
+        self, schema: Any, column: pl.Series, numbers: _Numbers, there: NDArray[np.bool_], present: NDArray[np.bool_]
+    ) -> None:
         null = schema.index("null")
-        if column.null_count() == len(column):
-            there = np.zeros(len(present), dtype=np.bool_)
-        else:
-            there = column.is_not_null().to_numpy() & present
         index = self._bytes[np.minimum(self._at, len(self._bytes) - 1)]
         self._good &= ~present | (index == np.where(there, 2 * (1 - null), 2 * null))
         self._at += present
         if there.any():
-            self._field(schema[1 - null], column, lengths, there)
+            self._field(schema[1 - null], column, numbers, None, there)
 
 
 def _number_sizes(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from fastavro.validation import ValidationError, validate
 from schemas.contracts import parsed
 from schemas.errors import Rejected
 
-__all__ = ["HEADER", "NotDecodable", "decode", "encode", "frame", "unframe"]
+__all__ = ["HEADER", "NotDecodable", "decode", "encode", "encode_own", "frame", "unframe"]
 
 HEADER = 5
 """Bytes before the Avro body."""
@@ -47,6 +47,13 @@ def encode(name: str, value: dict[str, Any]) -> bytes:
         raise Rejected(f"this is no {name}: {'; '.join(map(_fault, error.errors))}") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise Rejected(f"this is no {name}: {error}") from error
+    return out.getvalue()
+
+
+def encode_own(name: str, value: dict[str, Any]) -> bytes:
+    """Return the Avro body of a record that this code has made itself: a tenth of the work, and nothing is checked."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, parsed(name), value)
     return out.getvalue()
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from schemas.canonical import canonical
-from schemas.codec import NotDecodable, decode, unframe
+from schemas.codec import HEADER, NotDecodable, decode, unframe
 from schemas.contracts import CONTRACTS, parsed
 from schemas.fitness import unfit
 from schemas.flat import FLAT, STATEMENT_SHAPE, Shape, physical
@@ -77,22 +77,7 @@ def decode_batch(
     what a message holds; raises Retryable where the registry does not answer.
     """
     bad: list[Undecodable] = []
-    by_writer: defaultdict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
-    for row, value in enumerate(values):
-        if not value:
-            bad.append(Undecodable(row, "EMPTY_VALUE", "the message has no value"))
-        elif max_bytes is not None and len(value) > max_bytes:
-            bad.append(Undecodable(row, "TOO_LARGE", f"{len(value)} bytes, at most {max_bytes} are taken"))
-        else:
-            try:
-                schema_id, body = unframe(value)
-            except NotDecodable as error:
-                bad.append(Undecodable(row, error.code, str(error)))
-                continue
-            rows, bodies = by_writer[schema_id]
-            rows.append(row)
-            bodies.append(body)
-
+    by_writer = _by_writer(values, bad, max_bytes)
     frames: list[pl.DataFrame] = []
     others: list[tuple[int, str, dict[str, Any]]] = []
     for schema_id, (rows, bodies) in by_writer.items():
@@ -113,6 +98,34 @@ def decode_batch(
             others.extend(_single(writer, rows, bodies, bad))
     statements = pl.concat(frames).sort("row") if frames else FLAT.to_frame()
     return Batch(statements, tuple(sorted(others, key=lambda other: other[0])), tuple(sorted(bad, key=lambda u: u.row)))
+
+
+def _by_writer(
+    values: Sequence[bytes | None], bad: list[Undecodable], max_bytes: int | None
+) -> dict[int, tuple[Sequence[int], Sequence[bytes]]]:
+    """Part messages by their writer's schema id: rows and bodies; what has none goes to `bad`."""
+    prefixes = {value[:HEADER] if value else b"" for value in values}
+    if len(prefixes) == 1:
+        (prefix,) = prefixes
+        whole = [value for value in values if value]  # all or none
+        if len(prefix) == HEADER and prefix[0] == 0 and (max_bytes is None or max(map(len, whole)) <= max_bytes):
+            return {int.from_bytes(prefix[1:], "big"): (range(len(whole)), [value[HEADER:] for value in whole])}
+    parted: defaultdict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
+    for row, value in enumerate(values):
+        if not value:
+            bad.append(Undecodable(row, "EMPTY_VALUE", "the message has no value"))
+        elif max_bytes is not None and len(value) > max_bytes:
+            bad.append(Undecodable(row, "TOO_LARGE", f"{len(value)} bytes, at most {max_bytes} are taken"))
+        else:
+            try:
+                schema_id, body = unframe(value)
+            except NotDecodable as error:
+                bad.append(Undecodable(row, error.code, str(error)))
+                continue
+            rows, bodies = parted[schema_id]
+            rows.append(row)
+            bodies.append(body)
+    return dict(parted)
 
 
 def _single(

@@ -66,6 +66,7 @@ class Collector:
     Retryable is tried again, with back-off, for as long as `patience` seconds; anything else that `work` raises, Reread
     apart, is handed to `fail` and ends the collector: nothing is acked then.
     Runs of topics that `hold` holds are put aside until `go_on`: not worked on, not acked, their partitions paused.
+    Where several collectors work side by side, each on partitions of its own, `lane` tells them apart.
     `tick` is called in the thread of `finish` whenever `tick_every` seconds have passed, busy or not.
     """
 
@@ -80,8 +81,10 @@ class Collector:
         tick_every: float = 0.25,
         max_records: int = 20_000,
         patience: float = 900.0,
+        lane: str = "",
     ) -> None:
         self._work = work
+        self._lane = lane
         self._hold = hold
         self._tick = tick
         self._tick_every = tick_every
@@ -206,7 +209,7 @@ class Collector:
         while True:
             try:
                 # Watched is what a thread works on; that a step waits for the other one, or for news, is no work.
-                with self._recorder.trying(step):
+                with self._recorder.trying(f"{step}{self._lane}"):
                     done = await loop.run_in_executor(self._threads[step], _timed, call)
                 if pause > 0.1:
                     log.info("worker.goes_on", after_seconds=round(loop.time() - started, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -103,6 +104,8 @@ def view(
     log_json: LogJson = False,
 ) -> None:
     """Fold accepted into the credit view in PostgreSQL, and publish receipts and changes."""
+    # Batches are worked on side by side already; polars' own threads would only pass small ones to and fro.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
     from streams.app import run

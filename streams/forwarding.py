@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaException, Message, Producer
 
 from schemas.cluster import Cluster
-from schemas.codec import encode, frame
+from schemas.codec import encode_own, frame
 from schemas.errors import Retryable
 from schemas.registry import Registry
 
@@ -42,14 +42,19 @@ class Forwarder:
                     "message.max.bytes": 8 << 20,
                     "partitioner": "murmur2_random",
                     "on_delivery": self._delivered,
+                    "delivery.report.only.error": True,
                 }
             )
         )
 
     def accept(self, messages: Sequence[Outgoing]) -> None:
         """Queue messages for `accepted`; waits while the queue is full."""
+        produce = self._producer.produce
         for partition, key, value, headers in messages:
-            self._produce("accepted", value, key=key, partition=partition, headers=headers)
+            try:
+                produce("accepted", value, key, partition, headers=headers)
+            except (BufferError, KafkaException):  # the slow way, which waits for room
+                self._produce("accepted", value, key=key, partition=partition, headers=headers)
 
     def quarantine(self, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         """Queue a refused message for `quarantine`."""
@@ -57,7 +62,7 @@ class Forwarder:
 
     def vector(self, key: bytes, progress: dict[str, Any]) -> None:
         """Write a Progress vector behind everything, to every partition of both topics, and wait for it."""
-        value = frame(self._registry.register("xinliu.Progress"), encode("xinliu.Progress", progress))
+        value = frame(self._registry.register("xinliu.Progress"), encode_own("xinliu.Progress", progress))
         for partition in range(self.accepted_partitions):
             self._produce("accepted", value, key=key, partition=partition)
         for partition in range(self._quarantine_partitions):

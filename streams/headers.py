@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.errors import ContractBroken
 
-__all__ = ["FINDINGS", "ORIGIN", "RECEIVED", "SCHEMA", "Headers", "Origin", "findings_of", "header"]
+__all__ = ["FINDINGS", "ORIGIN", "RECEIVED", "SCHEMA", "Headers", "Origin", "findings_of", "header", "origins"]
 
 ORIGIN = "xinliu-origin"
 """Where the department's message stands: topic, topic id, partition and offset."""
@@ -48,7 +48,7 @@ class Origin:
 
     def to_bytes(self) -> bytes:
         """Return the header's value."""
-        return f"{self.topic} {self.topic_id} {self.partition} {self.offset}".encode()
+        return origins(self.topic, self.topic_id, self.partition) % self.offset
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Origin:
@@ -63,6 +63,11 @@ class Origin:
     def department(self) -> str:
         """The department's key: records.<department>."""
         return self.topic.removeprefix("records.")
+
+
+def origins(topic: str, topic_id: str, partition: int) -> bytes:
+    """Return what gives the header's value of each message of a log: `origins(…) % offset`."""
+    return f"{topic} {topic_id} {partition} ".encode() + b"%d"
 
 
 def findings_of(value: bytes | None) -> Any:

@@ -7,6 +7,7 @@ twice, which the fold does not mind, and loses none.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -20,13 +21,14 @@ import polars as pl
 from aiokafka.structs import ConsumerRecord
 
 from schemas.catalogue import Catalogue, Department
-from schemas.columns import Batch, decode_batch, digests
+from schemas.codec import HEADER
+from schemas.columns import Batch, decode_batch
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
 from streams.crashing import crash_point
 from streams.forwarding import Forwarder, Outgoing
-from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, Origin
+from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.masking import masked
@@ -74,9 +76,12 @@ class Examined:
     """Runs that have been examined, and what is to be written of them."""
 
     runs: tuple[Run, ...]
-    accepted: tuple[Outgoing, ...]
-    verdicts: tuple[tuple[ConsumerRecord, _Verdict], ...]
-    """Messages with findings; those that are refused go to quarantine."""
+    records: Sequence[ConsumerRecord]
+    """All messages of the runs; `row` is a place among them."""
+    good: pl.DataFrame
+    """The statements that are not refused: row, uscc, record_id, version."""
+    verdicts: dict[int, _Verdict]
+    """By row: messages with findings; those that are refused go to quarantine."""
     markers: tuple[tuple[ConsumerRecord, datetime], ...]
     """Markers that are good, with the time up to which they vouch."""
     stops: tuple[Operation, ...] = ()
@@ -127,11 +132,13 @@ class IntakeStage:
         verdicts = self._examine(batch, records)
         refused = {row for row, verdict in verdicts.items() if verdict.refused}
         markers = {row: marker["as_of"] for row, _, marker in batch.others if row not in refused}
+        good = batch.statements.select("row", "uscc", "record_id", "version")
         crash_point("intake.decoded")
         return Examined(
             tuple(runs),
-            tuple(self._outgoing(batch.statements, records, verdicts)),
-            tuple((records[row], verdicts[row]) for row in sorted(verdicts)),
+            records,
+            good.filter(~pl.col("row").is_in(list(refused))) if refused else good,
+            dict(sorted(verdicts.items())),
             tuple((records[row], as_of) for row, as_of in markers.items()),
             self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys()),  # last: it counts them once
         )
@@ -149,10 +156,11 @@ class IntakeStage:
 
         Raises Retryable where Kafka does not answer; the same may then be given again.
         """
-        self._forwarder.accept(examined.accepted)
-        for record, verdict in examined.verdicts:
+        # What is written is made here, not in prepare: of the two threads this one has the less to do.
+        self._forwarder.accept(self._outgoing(examined))
+        for row, verdict in examined.verdicts.items():
             if verdict.refused:
-                self._quarantine(record, verdict)
+                self._quarantine(examined.records[row], verdict)
         crash_point("intake.forwarding")
         self._forwarder.flush()
         crash_point("intake.forwarded")
@@ -224,40 +232,46 @@ class IntakeStage:
             verdict.uscc, verdict.domain, verdict.record_id = _keepable(uscc), _keepable(domain), _keepable(record_id)
             verdict.version = version
 
-    def _outgoing(
-        self, frame: pl.DataFrame, records: list[ConsumerRecord], verdicts: dict[int, _Verdict]
-    ) -> list[Outgoing]:
-        refused = [row for row, verdict in verdicts.items() if verdict.refused]
-        good = frame.filter(~pl.col("row").is_in(refused)) if refused else frame
+    def _outgoing(self, examined: Examined) -> list[Outgoing]:
+        good = examined.good
         if good.is_empty():
             return []
-        chosen = [records[row] for row in good["row"].to_list()]
-        high, low = digests([record.value[5:] for record in chosen])
+        rows = good["row"].to_list()
+        chosen = [examined.records[row] for row in rows]
+        blake = hashlib.blake2b
+        digests = [blake(record.value[HEADER:], digest_size=16).hexdigest() for record in chosen]
         keys = good.select(
-            pl.concat_str(
-                "record_id",
-                "version",
-                pl.Series("hi", [_hex(h, lo) for h, lo in zip(high, low, strict=True)]),
-                separator="|",
-            )
+            pl.concat_str("record_id", "version", pl.Series("digest", digests), separator="|").cast(pl.Binary)
         ).to_series()
         places = partitions_of(good["uscc"], self._forwarder.accepted_partitions)
-        fingerprints = {
-            schema_id: self._registry.writer(schema_id).fingerprint.encode()
-            for schema_id in {int.from_bytes(record.value[1:5], "big") for record in chosen}
+        prefixes = [record.value[1:HEADER] for record in chosen]
+        writers = {
+            prefix: self._registry.writer(int.from_bytes(prefix, "big")).fingerprint.encode()
+            for prefix in set(prefixes)
         }
-        messages = []
-        for record, row, key, place in zip(chosen, good["row"].to_list(), keys.to_list(), places.tolist(), strict=True):
-            headers = [
-                (ORIGIN, self._origin(record)),
-                (SCHEMA, fingerprints[int.from_bytes(record.value[1:5], "big")]),
-                (RECEIVED, b"%d" % record.timestamp),
-            ]
-            remarks = verdicts.get(row)
+        messages = [
+            (
+                place,
+                key,
+                record.value,
+                [(ORIGIN, origin), (SCHEMA, writers[prefix]), (RECEIVED, b"%d" % record.timestamp)],
+            )
+            for record, origin, prefix, key, place in zip(
+                chosen, self._origins(chosen), prefixes, keys.to_list(), places.tolist(), strict=True
+            )
+        ]
+        for row, (_, _, _, headers) in zip(rows, messages, strict=True) if examined.verdicts else ():
+            remarks = examined.verdicts.get(row)
             if remarks:  # as the last header: there the view looks for it
                 headers.append((FINDINGS, json.dumps(remarks.findings, ensure_ascii=False).encode()))
-            messages.append((place, key.encode(), record.value, headers))
         return messages
+
+    def _origins(self, records: Sequence[ConsumerRecord]) -> list[bytes]:
+        logs = {
+            (topic, partition): origins(topic, self._facts[topic].topic_id, partition)
+            for topic, partition in {(record.topic, record.partition) for record in records}
+        }
+        return [logs[record.topic, record.partition] % record.offset for record in records]
 
     def _quarantine(self, record: ConsumerRecord, verdict: _Verdict) -> None:
         value, uscc = masked(record.value or b"", verdict.uscc)
@@ -269,11 +283,9 @@ class IntakeStage:
             "version": verdict.version,
             "findings": verdict.findings,
         }
-        headers = [(ORIGIN, self._origin(record)), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())]
+        (origin,) = self._origins([record])
+        headers = [(ORIGIN, origin), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())]
         self._forwarder.quarantine(value, headers)
-
-    def _origin(self, record: ConsumerRecord) -> bytes:
-        return Origin(record.topic, self._facts[record.topic].topic_id, record.partition, record.offset).to_bytes()
 
     def _note(self, examined: Examined) -> None:
         for run in examined.runs:
@@ -284,7 +296,8 @@ class IntakeStage:
             # No source can vouch for a time that had not come when its marker was received.
             self._inputs[record.topic, record.partition].as_of = min(as_of, received)
         self._news = True
-        self._recorder.forwarded(examined.runs, examined.verdicts, (record for record, _ in examined.markers))
+        verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
+        self._recorder.forwarded(examined.runs, verdicts, (record for record, _ in examined.markers))
 
 
 def _keepable(text: str | None) -> str | None:
@@ -295,7 +308,3 @@ def _keepable(text: str | None) -> str | None:
 
 def _today(now: datetime) -> date:
     return now.astimezone(_CHINA).date()
-
-
-def _hex(high: int, low: int) -> str:
-    return (high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True)).hex()

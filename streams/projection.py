@@ -16,11 +16,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.columns import FLAT
-from schemas.copying import copy_rows
+from schemas.copying import BigintArray, UuidArray, copy_rows
 from schemas.store import sql
-from streams.fold import mark_newest
+from streams.fold import RANK, mark_newest
 
-__all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "staged"]
+__all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -37,6 +37,18 @@ _HISTORY = (
     "accepted_offset", "writer", "statement",
 )  # fmt: skip
 _SUSPECT = ("row", "record_id", "version", "digest_hi", "digest_lo", "status", "reason", "uscc")
+_TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
+_HELD = {
+    "record_id": pl.Binary(),
+    "version": pl.Int64(),
+    "digest_hi": pl.Int64(),
+    "digest_lo": pl.Int64(),
+    "uscc": pl.String(),
+    "domain": pl.String(),
+    "penalty": pl.Boolean(),
+    "listing": pl.Boolean(),
+}
+"""What view/held.sql returns."""
 
 STAGED = (
     *FLAT.names(),
@@ -98,15 +110,18 @@ def staged(statements: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
 def _ranked(statements: pl.DataFrame) -> pl.DataFrame:
     marked = mark_newest(statements)
     return marked.with_columns(
-        content_key=_content_keys(marked),
+        content_key=content_keys(marked),
         again=~pl.col("record_id").is_unique(),
         record_id=pl.col("record_id").str.decode("hex"),
         row=pl.col("row").cast(pl.Int32),
     ).sort("record_id")
 
 
-def _content_keys(statements: pl.DataFrame) -> pl.Series:
-    # Equal for two statements of one authority about the same facts; BLAKE2b, because it never changes.
+def content_keys(statements: pl.DataFrame) -> pl.Series:
+    """Return what is equal for two statements of one authority about the same facts, null for those without content.
+
+    8 bytes of BLAKE2b as Int64: it never changes.
+    """
     texts = statements.select(
         pl.when(pl.col("penalty_facts").is_not_null())
         .then(_joined("authority", "penalty_decided_on", "penalty_facts", "penalty_content"))
@@ -123,6 +138,37 @@ def _joined(*names: str) -> pl.Expr:
     return pl.concat_str([pl.col(name) for name in names], separator="\x1f", ignore_nulls=True)
 
 
+def _above(rank: Sequence[pl.Expr], other: Sequence[pl.Expr]) -> pl.Expr:
+    head = rank[0] > other[0]
+    return head if len(rank) == 1 else head | ((rank[0] == other[0]) & _above(rank[1:], other[1:]))
+
+
+_IN_FORCE = pl.col("status") == "IN_FORCE"
+_GAIN = (
+    pl.col("uscc"),
+    pl.col("domain"),
+    pl.lit(1, dtype=pl.Int32).alias("records"),
+    (_IN_FORCE & (pl.col("kind") == "PENALTY")).cast(pl.Int32).alias("penalties"),
+    (_IN_FORCE & (pl.col("kind") == "LISTING") & pl.col("listing_removed_on").is_null())
+    .cast(pl.Int32)
+    .alias("listings"),
+    pl.col("digest_hi"),
+    pl.col("digest_lo"),
+    pl.col("known_at").alias("changed_at"),
+)
+_LOSS = (
+    pl.col("uscc_held").alias("uscc"),
+    pl.col("domain_held").alias("domain"),
+    pl.lit(-1, dtype=pl.Int32).alias("records"),
+    (-pl.col("penalty").cast(pl.Int32)).alias("penalties"),
+    (-pl.col("listing").cast(pl.Int32)).alias("listings"),
+    pl.col("digest_hi_held").alias("digest_hi"),
+    pl.col("digest_lo_held").alias("digest_lo"),
+    pl.col("known_at").alias("changed_at"),
+)
+"""What an entity's view gains by a statement that is taken, and loses by the one it takes the place of."""
+
+
 class Projection:
     """The SQL of the view worker, on one connection whose search_path names the generation."""
 
@@ -135,7 +181,7 @@ class Projection:
         connection.execute("SET idle_in_transaction_session_timeout = '20s'")
         with connection.transaction():
             connection.execute("SET LOCAL client_min_messages = warning")
-            connection.execute("DROP TABLE IF EXISTS pg_temp.stage, pg_temp.suspect")
+            connection.execute("DROP TABLE IF EXISTS pg_temp.stage, pg_temp.delta, pg_temp.suspect, pg_temp.twin")
             connection.execute(sql("view/stage"))
 
     def lock_positions(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -167,25 +213,76 @@ class Projection:
 
     def fold(self, statements: pl.DataFrame) -> Folded:
         """Fold statements, as `staged` returns them, into record, history and credit_view."""
-        refused = self._stage(statements)
-        if refused:
-            # A refused row may have been its record's newest: mark again without it.
-            self._connection.execute("TRUNCATE stage")
+        refused: dict[int, str] = {}
+        try:
+            with self._connection.transaction():
+                held, twins = self._take(statements.filter("newest"))
+        except psycopg.DataError:
+            # One value that PostgreSQL refuses must not take its neighbours with it. A refused row may have been its
+            # record's newest: mark again without it.
+            refused = self._refused_of(statements.filter("newest"))
             kept = statements.filter(~pl.col("row").is_in(list(refused)))
             statements = _ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
-            self._copy_newest(statements)
-        outcome = self._connection.execute(sql("view/take")).fetchone()
-        assert outcome is not None
-        known, emptied = outcome
+            held, twins = self._take(statements.filter("newest"))
+        return Folded((*self._suspects(statements, held["record_id"]), *twins), refused)
+
+    def _take(self, newest: pl.DataFrame) -> tuple[pl.DataFrame, tuple[StoreFinding, ...]]:
+        # What is new goes straight into the table, which costs PostgreSQL a third of an upsert; only what is held already
+        # is compared, under lock. A record that another worker enters at the same time fails the whole batch
+        # (UniqueViolation), which is then tried again and finds it held.
+        held = self._held(newest["record_id"])
+        known = newest.join(held, on="record_id", how="inner", suffix="_held", maintain_order="left")
+        news = newest.join(held, on="record_id", how="anti", maintain_order="left")
+        outranking = known.filter(_above([pl.col(name) for name in RANK], [pl.col(f"{name}_held") for name in RANK]))
+        twins = self._possible_twins(news, newest)
+        copy_rows(self._connection, "record", news, _RECORD)
+        if outranking.height:
+            copy_rows(self._connection, "stage", outranking, _RECORD)
+            self._connection.execute(sql("view/moved"))
+            self._connection.execute(sql("view/outrank"))
+        self._summarise(news, outranking)
+        if twins.is_empty():
+            return held, ()
+        copy_rows(self._connection, "twin", twins, _TWIN)
+        return held, tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/twins")))
+
+    def _held(self, record_ids: pl.Series) -> pl.DataFrame:
+        if record_ids.is_empty():
+            return pl.DataFrame(schema=_HELD)
+        rows = self._connection.execute(sql("view/held"), (UuidArray(record_ids),), binary=True).fetchall()
+        return pl.DataFrame(rows, schema=_HELD, orient="row")
+
+    def _possible_twins(self, news: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:
+        # Asked before the new ones are in the table: most contents are then found nowhere.
+        told = news.filter((pl.col("status") == "IN_FORCE") & pl.col("content_key").is_not_null())
+        if told.is_empty():
+            return told
+        found = self._connection.execute(sql("view/contents"), (BigintArray(told["content_key"].unique()),)).fetchall()
+        here = newest["content_key"].drop_nulls()
+        there = pl.Series([key for (key,) in found], dtype=pl.Int64)
+        again = pl.concat([here.filter(here.is_duplicated()), there]).unique()
+        return told.filter(pl.col("content_key").is_in(again.implode()))
+
+    def _summarise(self, news: pl.DataFrame, outranking: pl.DataFrame) -> None:
+        # What a record gains in one entity's view it loses in another's: a correction may move it.
+        gained = pl.concat([news.select(_GAIN), outranking.select(_GAIN)])
+        changes = pl.concat([gained, outranking.select(_LOSS)]) if outranking.height else gained
+        if changes.is_empty():
+            return
+        sums = [pl.col(name).sum() for name in ("records", "penalties", "listings")]
+        digests = [pl.col(name).bitwise_xor() for name in ("digest_hi", "digest_lo")]
+        delta = changes.group_by("uscc", "domain").agg(*sums, *digests, pl.col("changed_at").max())
+        delta = delta.sort("uscc", "domain")
+        copy_rows(self._connection, "delta", delta, delta.columns)
+        row = self._connection.execute(sql("view/summarise")).fetchone()
+        assert row is not None
+        (emptied,) = row
         if emptied:
             self._connection.execute(sql("view/tidy"), {"uscc": emptied})
-        findings = self._suspects(statements, known or [])
-        twins = self._connection.execute(sql("view/twins"), {"known": known or []}).fetchall()
-        return Folded((*findings, *(StoreFinding(*row) for row in twins)), refused)
+        self.announce("CHANGES", {"uscc": delta["uscc"].unique().sort().to_list()})
 
-    def _suspects(self, statements: pl.DataFrame, known: Sequence[int]) -> tuple[StoreFinding, ...]:
+    def _suspects(self, statements: pl.DataFrame, before: pl.Series) -> tuple[StoreFinding, ...]:
         # A statement that is the only one of its record can neither be old nor contradict another: most are.
-        before = statements.filter(pl.col("row").is_in(list(known)))["record_id"]
         suspects = statements.filter(pl.col("again") | pl.col("record_id").is_in(before.implode()))
         if suspects.is_empty():
             self._append(statements)
@@ -202,21 +299,18 @@ class Projection:
     def _append(self, statements: pl.DataFrame) -> None:
         copy_rows(self._connection, "record_history", statements, _HISTORY)
 
-    def _stage(self, statements: pl.DataFrame) -> dict[int, str]:
-        # One value that PostgreSQL refuses must not take its neighbours with it: the batch is halved until the row
-        # that is refused stands alone.
+    def _refused_of(self, statements: pl.DataFrame) -> dict[int, str]:
+        # The batch is halved until each row that is refused stands alone.
         try:
             with self._connection.transaction():
-                self._copy_newest(statements)
+                copy_rows(self._connection, "stage", statements, _RECORD)
+                self._connection.execute("TRUNCATE stage")
         except psycopg.DataError as error:
             if statements.height == 1:
                 return {int(statements["row"][0]): str(error).splitlines()[0]}
             half = statements.height // 2
-            return self._stage(statements[:half]) | self._stage(statements[half:])
+            return self._refused_of(statements[:half]) | self._refused_of(statements[half:])
         return {}
-
-    def _copy_newest(self, statements: pl.DataFrame) -> None:
-        copy_rows(self._connection, "stage", statements.filter("newest"), ("row", *_RECORD))
 
     def progress(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take over intake's vectors; rows as view/progress.sql names them."""

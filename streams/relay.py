@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from psycopg.types.json import Jsonb
 
 from schemas.cluster import Cluster
-from schemas.codec import encode, frame
+from schemas.codec import encode_own, frame
 from schemas.errors import Fatal, Retryable
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 _ADVISORY_LOCK = 0x78696E6C6975  # "xinliu"
 _OUTBOX_ROWS = 500
+_ROUND = 0.1
+"""Seconds between two rounds, at least."""
 _EXCEPTIONS_A_RECEIPT = 500
 
 
@@ -44,6 +46,7 @@ class Relay:
         self._recorder = recorder
         self._registry = registry
         self._generation = generation
+        self._refusals: list[str] = []
         self._producer = Producer(
             kafka.client(
                 {
@@ -52,6 +55,8 @@ class Relay:
                     "compression.type": "lz4",
                     "linger.ms": 0,
                     "partitioner": "murmur2_random",
+                    "on_delivery": self._delivered,
+                    "delivery.report.only.error": True,
                 }
             )
         )
@@ -59,7 +64,6 @@ class Relay:
         self._leads = False
         self._woken = threading.Event()
         self._stopped = threading.Event()
-        self._refusals: list[str] = []
 
     def wake(self) -> None:
         """Tell the relay that there is news."""
@@ -76,6 +80,8 @@ class Relay:
         while not self._stopped.is_set():
             self._recorder.goes_round()
             self._woken.wait(1.0)
+            # An entity that changes with every transaction is told of once a round, and the view has the processor.
+            self._stopped.wait(_ROUND)
             self._woken.clear()
             try:
                 while self.publish_some() and not self._stopped.is_set():
@@ -158,13 +164,15 @@ class Relay:
             "watermark": watermark or [],
             "exceptions": exceptions or [],
         }
-        self._send(f"receipts.{department}", department, "xinliu.Receipt", receipt)
+        value = frame(self._registry.register("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
+        self._produce(f"receipts.{department}", department, value)
 
     def _changed(self, connection: psycopg.Connection[tuple[Any, ...]], rows: Iterable[tuple[Any, ...]]) -> list[Any]:
         entities = sorted({uscc for _, kind, _, payload in rows if kind == "CHANGES" for uscc in payload["uscc"]})
         return connection.execute(sql("relay/digests"), {"uscc": entities}).fetchall() if entities else []
 
     def _changes(self, changed: Iterable[tuple[Any, ...]]) -> None:
+        schema_id = self._registry.register("xinliu.EntityChange")
         for uscc, high, low, changed_at in changed:
             digest = high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True)
             change = {
@@ -173,13 +181,12 @@ class Relay:
                 "generation": self._generation,
                 "digest": digest.hex(),
             }
-            self._send("changes", uscc, "xinliu.EntityChange", change)
+            self._produce("changes", uscc, frame(schema_id, encode_own("xinliu.EntityChange", change)))
 
-    def _send(self, topic: str, key: str, name: str, value: dict[str, Any]) -> None:
-        body = frame(self._registry.register(name), encode(name, value))
+    def _produce(self, topic: str, key: str, value: bytes) -> None:
         while True:
             try:
-                self._producer.produce(topic, body, key.encode(), on_delivery=self._delivered)
+                self._producer.produce(topic, value, key.encode())
                 return
             except BufferError:
                 self._producer.poll(0.1)

@@ -34,6 +34,10 @@ SCHEME = "xinliu"
 RUN_CODEC = "xinliu-run"
 """Name of the value serializer that topics read through this transport must have."""
 
+_PACE, _LITTLE = 0.02, 1_000
+"""Seconds that the next fetch is left to grow where the last one brought fewer records than this: as soon as the first
+record is there the broker answers, and at 5,000 records a second the process would do little else than fetch."""
+
 Positions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
 """Returns the next offset to read of each partition it keeps; raises Fatal where a position does not fit the log."""
 
@@ -98,6 +102,7 @@ class BatchingConsumer(driver.Consumer):
         self._next: dict[TP, int] = {}
         self._in_hand: set[TP] = set()
         self._stood: dict[TP, int] = {}
+        self._fetched_little = False
 
     def _new_consumer_thread(self) -> _CommittedReads:
         return _CommittedReads(self, loop=self.loop, beacon=self.beacon)
@@ -109,6 +114,8 @@ class BatchingConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield one message for each fetched run; as the parent's otherwise."""
+        if self._fetched_little:
+            await self.sleep(_PACE)
         try:
             fetched, active = await self._wait_next_records(timeout)
         except NoOffsetForPartitionError:
@@ -125,6 +132,7 @@ class BatchingConsumer(driver.Consumer):
             await self.perform_seek()
             return
         self._in_hand = {tp for tp, records in fetched.items() if records}
+        self._fetched_little = 0 < sum(map(len, fetched.values())) < _LITTLE
         for tp in self._in_hand:
             if not self._spans.get(tp):
                 self._stood[tp] = self._next.get(tp, fetched[tp][0].offset)

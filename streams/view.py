@@ -15,7 +15,7 @@ import psycopg
 import structlog
 from aiokafka.structs import ConsumerRecord
 
-from schemas.codec import NotDecodable
+from schemas.codec import HEADER, NotDecodable
 from schemas.columns import decode_batch, digests
 from schemas.errors import ContractBroken, Retryable
 from schemas.registry import Registry, WriterSchema
@@ -127,7 +127,9 @@ class ViewStage:
         self._recorder.begins()
         try:
             self._transaction(prepared)
-        except psycopg.OperationalError as error:  # deadlocks and lost connections alike: the whole batch again
+        except psycopg.Error as error:
+            if not self._passes(error):
+                raise
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
@@ -136,9 +138,11 @@ class ViewStage:
         self._recorder.committed()
         self._on_commit()
 
-    def __call__(self, runs: Sequence[Run]) -> None:
-        """Do both steps."""
-        self.finish(self.prepare(runs))
+    def _passes(self, error: psycopg.Error) -> bool:
+        # The whole batch is tried again after a deadlock, a record that another worker entered at the same time, and
+        # whatever ended the connection: a worker that slept in a transaction is told so by an error of another class.
+        lost = self._connection is None or self._connection.closed
+        return lost or isinstance(error, psycopg.OperationalError | psycopg.errors.UniqueViolation)
 
     def _connected(self) -> tuple[psycopg.Connection[tuple[Any, ...]], Projection]:
         if self._connection is None or self._projection is None:
@@ -178,7 +182,7 @@ class ViewStage:
                 f"{_place(records[worst.row])} cannot be decoded ({worst.code}: {worst.message});"
                 " intake forwards only what it has decoded"
             )
-        bodies = [value[5:] for value in values]
+        bodies = [value[HEADER:] for value in values]
         high, low = digests(bodies)
         return decoded.statements.with_columns(
             pl.Series("writer", places, dtype=pl.Int16),
@@ -193,28 +197,29 @@ class ViewStage:
         ), writers
 
     def _writers_of(self, records: Sequence[ConsumerRecord]) -> tuple[list[int], tuple[WriterSchema, ...]]:
-        # Each row's writer schema as a place in the returned row of schemas: few differ.
-        known: dict[tuple[bytes, bytes], int] = {}
-        places, writers = [], list[WriterSchema]()
-        for record in records:
-            key = (record.value[1:5], header(record.headers, SCHEMA) or b"")
-            if key not in known:
-                try:
-                    writer = self._registry.writer(int.from_bytes(key[0], "big"))
-                except NotDecodable as error:
-                    raise ContractBroken(
-                        f"{_place(record)} was accepted, and now {error}: the registry was put back to an older state;"
-                        " restore its newest backup (`xinliu restore`)"
-                    ) from error
-                if writer.fingerprint != key[1].decode():
-                    raise ContractBroken(
-                        f"schema id {writer.id} of {_place(record)} meant another schema when it was accepted: the"
-                        " registry was put back to an older state; restore its newest backup (`xinliu restore`)"
-                    )
-                known[key] = len(writers)
-                writers.append(writer)
-            places.append(known[key])
-        return places, tuple(writers)
+        # Each row's writer schema as a place in the returned row of schemas: few differ, mostly none.
+        keys = [(record.value[1:HEADER], header(record.headers, SCHEMA)) for record in records]
+        known: dict[tuple[bytes, bytes | None], int] = {}
+        writers = list[WriterSchema]()
+        for key in dict.fromkeys(keys):
+            known[key] = len(writers)
+            writers.append(self._writer(*key, records[keys.index(key)]))
+        return [known[key] for key in keys] if len(writers) > 1 else [0] * len(keys), tuple(writers)
+
+    def _writer(self, prefix: bytes, fingerprint: bytes | None, record: ConsumerRecord) -> WriterSchema:
+        try:
+            writer = self._registry.writer(int.from_bytes(prefix, "big"))
+        except NotDecodable as error:
+            raise ContractBroken(
+                f"{_place(record)} was accepted, and now {error}: the registry was put back to an older state;"
+                " restore its newest backup (`xinliu restore`)"
+            ) from error
+        if writer.fingerprint != (fingerprint or b"").decode():
+            raise ContractBroken(
+                f"schema id {writer.id} of {_place(record)} meant another schema when it was accepted: the"
+                " registry was put back to an older state; restore its newest backup (`xinliu restore`)"
+            )
+        return writer
 
     def _statements(self, projection: Projection, prepared: Prepared) -> None:
         assert prepared.frame is not None

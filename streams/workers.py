@@ -43,6 +43,9 @@ log = structlog.get_logger()
 _LONGEST_PAUSE = 15.0
 """Seconds. A worker that cannot learn its positions for about twice as long ends, and whoever runs it starts it anew."""
 _RESUME_SECONDS = 60.0
+_LANES = 2
+"""How many batches a view worker writes at once, each of partitions of its own and on a connection of its own: while one
+waits for PostgreSQL another makes its rows ready."""
 
 
 def intake_worker(
@@ -91,7 +94,7 @@ def intake_worker(
         app.topic_ids = {name: known.topic_id for name, known in facts.items()}
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
-        collector = _feed(app, list(departments), stage, work, hold=_Holding(app, stopping), tick=stage.tick)
+        (collector,) = _feed(app, list(departments), [stage], work, hold=_Holding(app, stopping), tick=stage.tick)
         _follow_beside(app, operations, stopping, collector)
         lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: _standing(app))
         _watch_beside(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
@@ -123,8 +126,11 @@ def view_worker(
         load_catalogue(session, known, connection.province)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
-    recorder = ViewRecorder(shown.instruments, [department.key for department in sources])
-    stage = ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=relay.wake)
+    recorders = [ViewRecorder(shown.instruments, [department.key for department in sources]) for _ in range(_LANES)]
+    stages = [
+        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=relay.wake)
+        for recorder in recorders
+    ]
 
     def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
         with connect(database, generation=generation, autocommit=True) as session:
@@ -136,7 +142,7 @@ def view_worker(
         app.topic_ids = {topic: facts[topic].topic_id for topic in PROJECTED}
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
-        _feed(app, list(PROJECTED), stage, work)
+        _feed(app, list(PROJECTED), stages, work)
         _relay_beside(app, relay)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
@@ -167,31 +173,40 @@ def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, in
 def _feed(
     app: StreamApp,
     topics: Sequence[str],
-    work: Work,
+    works: Sequence[Work],
     recorder: WorkRecorder,
     *,
     hold: Hold | None = None,
     tick: Callable[[], None] | None = None,
-) -> Collector:
+) -> list[Collector]:
+    """Feed what arrives to these works, each with partitions of its own; they run side by side."""
+
     async def reread(offsets: dict[tuple[str, int], int]) -> None:
         assigned = app.consumer.assignment()
         wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in assigned}
         if wanted:
             await app.consumer.seek_to(wanted)
 
-    collector = Collector(work, reread=reread, recorder=recorder, hold=hold, tick=tick)
+    collectors = [
+        Collector(work, reread=reread, recorder=recorder, hold=hold, tick=tick, lane=f" {lane}" if lane > 1 else "")
+        for lane, work in enumerate(works, 1)
+    ]
 
     @app.agent(app.runs(*topics), name=f"{app.conf.id}.runs")
     async def collect(stream: Any) -> None:
         # Acked by the collector, once the effect is lasting: whatever Faust would ack here on an exception is lost.
         async for event in stream.noack().events():
-            await collector.add(event)
+            await collectors[event.value.partition % len(collectors)].add(event)
 
-    @app.task
-    async def work_on() -> None:
-        await collector.run(app.stop_for)
+    def work_on(collector: Collector) -> None:
+        async def run() -> None:
+            await collector.run(app.stop_for)
 
-    return collector
+        app.task(run)
+
+    for collector in collectors:
+        work_on(collector)
+    return collectors
 
 
 def _follow_beside(app: StreamApp, operations: OperationsReader, stopping: Stopping, collector: Collector) -> None:

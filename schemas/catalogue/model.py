@@ -39,7 +39,7 @@ class Department:
         return f"receipts.{self.key}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """Everything that is data, not code. `version` names its content: 16 hexadecimal digits of a SHA-256."""
 

@@ -5,7 +5,8 @@ Every rule has a code, a severity, a text in Chinese and English, a source and a
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 import polars as pl
 
@@ -13,10 +14,14 @@ from schemas.catalogue import Catalogue
 from schemas.rules.codes import CODE_TEXTS, broken_codes
 from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
-from schemas.rules.model import Context, Rule
+from schemas.rules.model import LATEST, Context, Rule
 from schemas.rules.origin import ORIGIN_RULES, validate_origin
 
 __all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin"]
+
+
+_AHEAD = timedelta(minutes=10)
+"""How far a department's clock may be ahead of ours."""
 
 
 def _elsewhere(_: Context) -> dict[str, pl.Expr]:
@@ -36,16 +41,21 @@ def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: dat
 
     `today` is the day in China, `now` the time in UTC. Values are masked where they may name a person.
     """
-    context = Context(catalogue, today, now)
-    expressions: dict[tuple[str, str], pl.Expr] = {}
-    for rule in CONTENT_RULES:
-        for name, expression in rule.breaks(context).items():
-            expressions[rule.code, name] = expression
-    marks = (
-        frame.lazy()
-        .select(expression.fill_null(False).alias(f"{code}|{name}") for (code, name), expression in expressions.items())
-        .collect()
-    )
-    hits = marks.select(pl.all().any()).row(0, named=True)
-    broken = {key: marks[f"{key[0]}|{key[1]}"] for key in expressions if hits[f"{key[0]}|{key[1]}"]}
+    keys, expressions = _expressions(catalogue, today)
+    latest = pl.lit(int((now + _AHEAD).timestamp() * 1000), dtype=pl.Int64).alias(LATEST)
+    marks = frame.lazy().with_columns(latest).select(expressions).collect()
+    hits = marks.select(pl.all().any()).row(0)
+    broken = {key: marks.to_series(place) for place, key in enumerate(keys) if hits[place]}
     return collect(frame, {**broken, **broken_codes(frame)}, {rule.code: rule for rule in RULES})
+
+
+@lru_cache(maxsize=8)
+def _expressions(catalogue: Catalogue, today: date) -> tuple[tuple[tuple[str, str], ...], tuple[pl.Expr, ...]]:
+    # Made once a day: making a hundred expressions takes longer than holding a small batch against them.
+    context = Context(catalogue, today)
+    broken = {
+        (rule.code, name): expression.fill_null(False).alias(f"{rule.code}|{name}")
+        for rule in CONTENT_RULES
+        for name, expression in rule.breaks(context).items()
+    }
+    return tuple(broken), tuple(broken.values())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
 from schemas.flat import FLAT
 from schemas.rules.limits import TEXT_LIMITS
-from schemas.rules.model import Context, Rule
+from schemas.rules.model import LATEST, Context, Rule
 
 __all__ = ["CONTENT_RULES"]
 
@@ -35,7 +35,6 @@ _RESIDENT = (
 )
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _CATEGORY_SEPARATOR = r"[;；]"
-_TEN_MINUTES = timedelta(minutes=10)
 _FIRST_MILLISECONDS = 946_684_800_000
 """2000-01-01: a version from here on is a time in milliseconds, a smaller one a plain number."""
 
@@ -106,8 +105,8 @@ CONTENT_RULES: tuple[Rule, ...] = (
           _HOUSE, "stated_at = 明天",
           lambda c: {
               "version": (_col("version") >= _FIRST_MILLISECONDS)
-              & (_col("version") > int((c.now + _TEN_MINUTES).timestamp() * 1000)),
-              "stated_at": _col("stated_at").dt.epoch("ms") > int((c.now + _TEN_MINUTES).timestamp() * 1000),
+              & (_col("version") > _col(LATEST)),
+              "stated_at": _col("stated_at").dt.epoch("ms") > _col(LATEST),
           }),
     _rule("KIND", "refuse", "记录种类未知", "Unknown kind of record", _HOUSE, "kind = PERMIT", _unknown("kind", "kind")),
     _rule("STATUS", "refuse", "状态未知", "Unknown status", _HOUSE, "status = CLOSED", _unknown("status", "status")),

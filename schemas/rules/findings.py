@@ -32,9 +32,9 @@ def collect(
     """Return the findings, by row, then in the order of the rules."""
     parts = []
     for (code, name), marks in broken.items():
-        bad = frame.filter(marks)
-        if bad.is_empty():
+        if not marks.any():
             continue
+        bad = frame.filter(marks)
         value = _shown(name) if name in frame.columns else pl.lit(None, dtype=pl.String)
         parts.append(
             bad.select(

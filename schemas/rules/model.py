@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 import polars as pl
 
@@ -13,13 +13,16 @@ from schemas.catalogue import Catalogue
 __all__ = ["Context", "Rule"]
 
 
+LATEST = "__latest"
+"""Column beside those of the flat frame: milliseconds since 1970 beyond which no version and no time may lie."""
+
+
 @dataclass(frozen=True)
 class Context:
-    """What rules hold a statement against: the catalogue, today in China, and the time now (UTC)."""
+    """What rules hold a statement against: the catalogue and today in China. What time it is stands in a column (LATEST)."""
 
     catalogue: Catalogue
     today: date
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,5 +41,5 @@ def validate_origin(frame: pl.DataFrame, department: Department) -> pl.DataFrame
     marks = frame.select(
         expression.fill_null(False).alias(f"{code}|{name}") for (code, name), expression in expressions.items()
     )
-    broken = {key: marks[f"{key[0]}|{key[1]}"] for key in expressions}
+    broken = {key: marks.to_series(place) for place, key in enumerate(expressions)}
     return collect(frame, broken, _BY_CODE)

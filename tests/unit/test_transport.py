@@ -39,6 +39,7 @@ def consumer() -> Any:
     made._spans = defaultdict(__import__("collections").deque)
     made._next = {}
     made._in_hand, made._stood = set(), {}
+    made._fetched_little = False
     made._read_offset = defaultdict(lambda: None)
     made._committed_offset = defaultdict(lambda: None)
     made._acked = defaultdict(list)
@@ -100,6 +101,30 @@ def test_a_seek_begins_anew_at_offset_0_too(consumer: Any) -> None:
     assert consumer._committed_offset[TP0] is None, "Faust skips the acks of what lies before it"
     assert consumer._run_message(TP0, [record(0)]).value.expected_offset == 0
     assert list(consumer._spans[TP0]) == [0]
+
+
+@pytest.mark.parametrize(("count", "left_to_grow"), [(0, False), (3, True), (2_000, False)])
+def test_only_after_a_small_fetch_the_next_one_is_left_to_grow(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch, count: int, left_to_grow: bool
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def wait_next_records(timeout: float) -> tuple[Any, None]:
+        return {TP0: [record(offset) for offset in range(count)]}, None
+
+    async def fetch() -> int:
+        return sum([len(message.value.records) async for _, message in consumer.getmany(1.0)])
+
+    consumer.sleep, consumer._wait_next_records = sleep, wait_next_records
+    consumer.highwater, consumer.flow_active = lambda _: count, True
+    monkeypatch.setattr(BatchingConsumer, "should_stop", False)
+    assert asyncio.run(fetch()) == count
+    assert slept == [], "what was idle takes the first record at once"
+    asyncio.run(fetch())
+    assert bool(slept) == left_to_grow
 
 
 class _Reader:

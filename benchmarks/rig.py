@@ -1,0 +1,232 @@
+"""What the benchmark runs on: a local stack of its own, a database a contender, and the gauges that are read from outside.
+
+Nothing is taken from what a contender says of itself: how far it is stands in the table `position`, which every one of
+them writes in the transaction of its rows, and what it costs stands in /proc.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import sleep, time
+from typing import Any
+
+import psutil
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+
+from deploy.processes import wait_until
+from deploy.stack import Stack
+from schemas import catalogue
+from schemas.connection import Connection
+from schemas.registry import Registry
+from schemas.store import connect, migrate
+from streams.logs import Logs
+from streams.positions import PROJECTED, load_catalogue, prepare
+
+__all__ = ["RECORDS", "Contender", "Gauge", "Rig", "cpu_of_tree", "fold_of"]
+
+_PAUSE = 0.003
+"""Seconds between two looks at the positions: the finest latency that is told."""
+
+RECORDS = "records.tax"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is measured: its processes, by their command lines, and which topic its input is written to."""
+
+    name: str
+    commands: Sequence[Sequence[str]]
+    topic: str = "accepted"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def cpu_of_tree(pids: Sequence[int]) -> float:
+    """Return the CPU seconds of these processes and of all that they ever started."""
+    seconds = 0.0
+    for pid in pids:
+        try:
+            tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            continue
+        for process in tree:
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+class Gauge:
+    """Looks at the positions of `accepted` in a thread, and keeps every change: when, which partition, how far."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._done = threading.Event()
+        self.changes: dict[int, tuple[list[float], list[int]]] = {}
+        """By partition: times, and the next offset since then."""
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        with connect(self._database, generation=1, autocommit=True) as store:
+            while not self._done.is_set():
+                rows = store.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'").fetchall()
+                now = time()
+                for partition, offset in rows:
+                    times, offsets = self.changes.setdefault(int(str(partition)), ([], []))
+                    if not offsets or offsets[-1] != offset:
+                        times.append(now)
+                        offsets.append(int(str(offset)))
+                sleep(_PAUSE)
+
+    def stop(self) -> None:
+        """End it."""
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def total(self) -> int:
+        """The sum of all positions now."""
+        return sum(offsets[-1] for _, offsets in list(self.changes.values()) if offsets)
+
+    def reached(self, partition: int, offset: int) -> float | None:
+        """Return when the position of a partition had passed this offset; None where it has not."""
+        times, offsets = self.changes[partition]
+        place = bisect_right(offsets, offset)
+        return times[place] if place < len(times) else None
+
+
+class Rig:
+    """A running stack without workers."""
+
+    def __init__(self, stack: Stack, connection: Connection, folder: Path) -> None:
+        self.stack, self.connection, self.folder = stack, connection, folder
+        self.logs = Logs(connection.kafka)
+        with Registry(connection.registry) as registry:
+            self.schema_id = registry.register("xinliu.Statement")
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator[Rig]:
+        """Start the stack `bench` from empty data; everything is deleted afterwards."""
+        stack = Stack(f"bench-{os.getpid()}")
+        if stack.layout.folder.exists():
+            stack.reset()
+        try:
+            yield cls(stack, stack.up(workers=False), Path(tempfile.mkdtemp(prefix="xinliu-bench-")))
+        finally:
+            if stack.layout.folder.exists():
+                stack.reset()
+
+    def database(self, name: str) -> str:
+        """Make an empty database with all tables and with positions at the logs' beginnings; return how to reach it."""
+        postgres = self.stack.postgres
+        with psycopg.connect(postgres.conninfo("postgres", "postgres"), autocommit=True) as owner:
+            owner.execute(f"CREATE DATABASE {name} OWNER xinliu")  # type: ignore[call-overload]
+            owner.execute("CHECKPOINT")
+        database = postgres.conninfo("xinliu", name)
+        migrate(database)
+        known = catalogue.load()
+        sources = known.departments(self.connection.province)
+        facts = self.logs.describe([*PROJECTED, *(source.records_topic for source in sources)])
+        with connect(database, generation=1, autocommit=True) as store:
+            load_catalogue(store, known, self.connection.province)
+            prepare(store, facts, {source.key: facts[source.records_topic] for source in sources})
+        return database
+
+    def cpu_of_postgres(self) -> float:
+        """Return the CPU seconds of the database server: what ended is in the postmaster's account of its children."""
+        pid = next(server.pid for server in self.stack.status() if server.name == "postgres")
+        return cpu_of_tree([pid] if pid else [])
+
+    def cpu_of_kafka(self) -> float:
+        """Return the CPU seconds of the broker."""
+        pid = next(server.pid for server in self.stack.status() if server.name == "kafka")
+        return cpu_of_tree([pid] if pid else [])
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return where each partition of a topic ends."""
+        consumer = Consumer(self.connection.kafka.client({"group.id": "benchmark"}))
+        try:
+            partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
+            return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=15)[1] for p in partitions}
+        finally:
+            consumer.close()
+
+    def publish(self, topic: str, *words: str, out: Path | None = None) -> list[tuple[int, int, float]]:
+        """Publish in a process of its own (benchmarks.publisher), and return what it noted."""
+        command = [sys.executable, "-m", "benchmarks.publisher", "--kafka", self.connection.kafka.servers]
+        command += ["--topic", topic, "--schema-id", str(self.schema_id), *words]
+        subprocess.run([*command, *(["--out", str(out)] if out else [])], check=True)
+        return [tuple(one) for one in json.loads(out.read_text())] if out else []
+
+    @contextmanager
+    def started(self, contender: Contender, database: str) -> Iterator[list[int]]:
+        """Run a contender's processes; yields their pids. Raises RuntimeError, with the log, where one ended by itself."""
+        known = {
+            "XINLIU_PROVINCE": self.connection.province,
+            "XINLIU_KAFKA": self.connection.kafka.servers,
+            "XINLIU_REGISTRY": self.connection.registry,
+            "XINLIU_DATABASE": database,
+        }
+        running: list[tuple[subprocess.Popen[bytes], Path]] = []
+        for number, command in enumerate(contender.commands):
+            log = self.folder / f"{contender.name.replace(' ', '-').replace('/', '-')}-{number}.log"
+            with log.open("wb") as out:
+                process = subprocess.Popen(
+                    command,
+                    env={**os.environ, **known, **contender.environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                )
+            running.append((process, log))
+        try:
+            yield [process.pid for process, _ in running]
+            for process, log in running:
+                if process.poll() is not None:
+                    raise RuntimeError(f"{contender.name} ended by itself:\n{log.read_text()[-3000:]}")
+        finally:
+            for process, _ in running:
+                process.terminate()
+            for process, _ in running:
+                if not wait_until(lambda p=process: p.poll() is not None, seconds=30):  # type: ignore[misc]
+                    process.kill()
+                    process.wait()
+
+
+def fold_of(database: str, sample: int) -> dict[str, Any]:
+    """Return hashes of what a contender wrote of the records that the first so many offsets of each partition speak of.
+
+    Times and positions are left aside. `differing` counts entities whose summary is not what their records add up to.
+    """
+    with connect(database, generation=1, autocommit=True) as store:
+        store.execute("SET work_mem = '256MB'")
+        record = store.execute(
+            "SELECT count(*), bit_xor(hashtextextended((to_jsonb(r) - 'known_at')::text, 0)) FROM record r"
+            " WHERE record_id IN (SELECT record_id FROM record_history WHERE accepted_offset < %s)",
+            (sample,),
+        ).fetchone()
+        history = store.execute(
+            "SELECT count(*), bit_xor(hashtextextended(concat(record_id, version, digest_hi, digest_lo, statement), 0))"
+            " FROM (SELECT DISTINCT record_id, version, digest_hi, digest_lo, statement"
+            " FROM record_history WHERE accepted_offset < %s)",
+            (sample,),
+        ).fetchone()
+        summaries = store.execute(
+            "SELECT count(*) FROM (SELECT uscc, domain, count(*), bit_xor(digest_hi), bit_xor(digest_lo) FROM record"
+            " GROUP BY uscc, domain EXCEPT SELECT uscc, domain, records, digest_hi, digest_lo FROM credit_view)"
+        ).fetchone()
+    return {"record": record, "record_history": history, "differing": summaries}
