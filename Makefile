@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help venv demo test chaos lint format fuzz lock promtool clean
+.PHONY: help venv demo test chaos bench lint format fuzz lock promtool clean
 
 help:
 	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
 	@echo "make test   set up and run all tests (unit, contract, integration, chaos)"
 	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
+	@echo "make bench  measure it against bare loops, Faust and Quix Streams on the same events; QUICK=1 takes 3 minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make fuzz   coverage-guided fuzzing of import, columns and intake; MINUTES=5 for each, TARGETS=\"import columns intake\""
 	@echo "make venv   only set up; the command is then $(BIN)/xinliu"
@@ -33,6 +34,17 @@ test: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.crashes --seeds $(or $(SEEDS),20)
+
+# Quix Streams, one of the peers that are measured, has an environment of its own.
+BENCH := $(VENV)/bench
+
+$(BENCH)/ready: requirements-bench.txt
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: $(READY) $(BENCH)/ready
+	@$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -60,6 +72,7 @@ fuzz: $(FUZZ)/ready
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group fuzz -o requirements-fuzz.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group bench -o requirements-bench.txt
 
 # Checks and tries the alert rules. It cannot be had with `go install`, since its module replaces others.
 PROMTOOL := v0.313.5

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -86,31 +87,32 @@ def through_backlog(
 ) -> None:
     """Wait until the contender has worked off what is there, and note rates, CPU and memory on the way."""
     first, rest = counts
-    whole = first + rest
-    begin, deadline = _Sample.now(rig, pids, gauge), monotonic() + _GIVE_UP
-    while begin.total == 0:
-        _check(pids, deadline)
-        begin = _Sample.now(rig, pids, gauge)
-    at_first = None
-    while True:
-        _check(pids, deadline)
-        now = _Sample.now(rig, pids, gauge)
-        for mark in _MARKS:
-            if now.total >= mark and str(mark) not in measured.memory:
-                measured.memory[str(mark)] = _memory(pids)
-        if at_first is None and now.total >= first:
+    whole, deadline = first + rest, monotonic() + _GIVE_UP
+
+    def await_total(wanted: int) -> _Sample:
+        # The samples walk through /proc, so they are taken at the marks only: looking must not slow what is looked at.
+        while gauge.total < wanted:
+            _check(pids, deadline)
+            wait_until(lambda: gauge.total >= wanted, seconds=0.5, every=0.02)
+        return _Sample.now(rig, pids, gauge)
+
+    begin = await_total(1)
+    for mark in sorted({*(mark for mark in _MARKS if mark <= whole), first, whole}):
+        now = await_total(mark)
+        measured.memory[str(mark)] = _memory(pids)
+        if mark == first:
             at_first = now
             measured.rate = round((now.total - begin.total) / (now.at - begin.at))
             for name in ("worker", "database", "broker"):
                 spent = getattr(now, name) - getattr(begin, name)
                 setattr(measured, f"{name}_cpu", round(spent * 1e6 / (now.total - begin.total), 1))
-        if now.total >= whole and now.total >= sum(rig.ends("accepted").values()):
-            break
-        wait_until(lambda seen=now.total: gauge.total != seen, seconds=0.05, every=0.01)  # type: ignore[misc]
     measured.events = whole
-    if rest and at_first is not None and now.total > at_first.total:
+    if now.total > at_first.total:
         measured.rate_of_the_rest = round((now.total - at_first.total) / (now.at - at_first.at))
-    measured.memory.setdefault(str(whole), _memory(pids))
+    # Where events are still arriving (end to end), all of them are to be there before the next thing is measured.
+    while gauge.total < sum(rig.ends("accepted").values()):
+        _check(pids, deadline)
+        wait_until(lambda: False, seconds=0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class _Sample:
 
     @classmethod
     def now(cls, rig: Rig, pids: Sequence[int], gauge: Gauge) -> _Sample:
-        return cls(time(), gauge.total, cpu_of_tree(pids), rig.cpu_of_postgres(), rig.cpu_of_kafka())
+        at, total = gauge.last
+        return cls(at, total, cpu_of_tree(pids), rig.cpu_of_postgres(), rig.cpu_of_kafka())
 
 
 def _check(pids: Sequence[int], deadline: float) -> None:
@@ -134,7 +137,7 @@ def _check(pids: Sequence[int], deadline: float) -> None:
 
 
 def _memory(pids: Sequence[int]) -> float:
-    return round(sum(psutil.Process(pid).memory_info().rss for pid in pids) / (1 << 20), 1)
+    return round(sum(int(psutil.Process(pid).memory_info().rss) for pid in pids) / (1 << 20), 1)
 
 
 def at_a_steady_rate(
@@ -144,9 +147,10 @@ def at_a_steady_rate(
     before = rig.ends("accepted")
     out = rig.folder / f"paced-{rate}.json"
     words = ["--rate", str(rate), "--seconds", str(seconds), "--first", str(first)]
-    placed = rig.publish(contender.topic, *words, out=out)
-    if not wait_until(lambda: gauge.total >= sum(rig.ends("accepted").values()), seconds=120):
-        raise TimeoutError(f"{contender.name} does not keep up with {rate} events/s")
+    with gauge.finely():
+        placed = rig.publish(contender.topic, *words, out=out)
+        if not wait_until(lambda: gauge.total >= sum(rig.ends("accepted").values()), seconds=120):
+            raise TimeoutError(f"{contender.name} does not keep up with {rate} events/s")
     if contender.topic != "accepted":
         found = {}
         for message in log_of(rig.connection, "accepted", before):
@@ -178,6 +182,7 @@ def intake_alone(rig: Rig, database: str, count: int) -> Measured:
         forwarded, began = 0, None
         while forwarded < count:
             _check(pids, deadline)
+            wait_until(lambda: False, seconds=0.03, every=0.03)
             now, forwarded = time(), sum(rig.ends("accepted").values()) - before
             if began is None and forwarded > 0:
                 began = (now, forwarded, cpu_of_tree(pids), rig.cpu_of_kafka())
@@ -204,7 +209,7 @@ def measure(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Me
         if "end-to-end" not in wanted:
             wanted.insert(0, "end-to-end")  # it is what fills `accepted`
         next_first = first + rest + 1_000  # paced events say nothing of the records before them
-        for key in sorted(wanted, key=list(chosen).index):
+        for key in [name for name in chosen if name in wanted]:
             contender, database = chosen[key]
             tell(f"{contender.name} …")
             measured = Measured(contender.name)
@@ -212,7 +217,7 @@ def measure(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Me
                 gauge = Gauge(database)
                 try:
                     through_backlog(rig, contender, pids, gauge, measured, (first, rest))
-                    measured.fold = fold_of(database, options.compared)
+                    measured.fold = fold_of(database, min(options.compared, (first + rest) // 8))
                     for rate in _RATES:
                         seconds = options.seconds
                         tell(f"{contender.name}: {measured.rate:,.0f} events/s; {rate} a second for {seconds:.0f} s …")
@@ -301,13 +306,16 @@ def main(words: Sequence[str] | None = None) -> int:
     asked.add_argument("--events", type=int, default=500_000, help="events that the rates are of")
     asked.add_argument("--more", type=int, default=500_000, help="events behind them, for memory and for larger tables")
     asked.add_argument("--seconds", type=float, default=10.0, help="of each steady rate")
-    asked.add_argument("--compared", type=int, default=25_000, help="offsets of each partition whose rows are compared")
+    asked.add_argument(
+        "--compared", type=int, default=25_000, help="first offsets of each partition whose rows are compared, at most"
+    )
     asked.add_argument("--only", nargs="+", metavar="NAME", help="end-to-end rows columns view faust quix intake")
     asked.add_argument("--quick", action="store_true", help="60,000 events, 3 s of each rate: under 3 minutes")
     asked.add_argument("--json", type=Path, help="write every figure to this file too")
     options = asked.parse_args(words)
     if options.quick:
         options.events, options.more, options.seconds = 60_000, 0, 3.0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with it
     begin = monotonic()
     found = measure(options, lambda text: print(f"[{monotonic() - begin:6.1f} s] {text}", file=sys.stderr, flush=True))
     machine = f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import fastavro
 
+from schemas.catalogue import load
 from schemas.codec import frame
 from schemas.contracts import parsed
 from schemas.uscc import generate
@@ -23,6 +26,12 @@ ENTITIES = 50_000
 
 _AGAIN = 20
 """Every 20th event is one said before, every other 20th a new version of one: 10 % in all."""
+_BEFORE = 7
+"""So many events before."""
+
+
+_AUTHORITIES = load().department("beijing", DEPARTMENT).authorities
+_code = lru_cache(maxsize=None)(generate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +44,15 @@ class Event:
 
 def statement(number: int, *, version: int = 0) -> dict[str, Any]:
     """Return one of many different statements: every fourth a list entry, the others penalties."""
-    authority = generate(number % 50, prefix="11")
+    authority, authority_name = _AUTHORITIES[number % len(_AUTHORITIES)]
     shared: dict[str, Any] = {
-        "record_id": f"{number:032x}",
+        # As scattered as real ones: an index that is only ever appended to would flatter everybody.
+        "record_id": hashlib.blake2b(number.to_bytes(8, "big"), digest_size=16).hexdigest(),
         "version": 1_700_000_000_000 + version,
         "status": "IN_FORCE",
         "reason": "CORRECTED" if version else "PUBLISHED",
         "subject": {
-            "uscc": generate(number % ENTITIES),
+            "uscc": _code(number % ENTITIES),
             "name": f"北京第{number % ENTITIES}商贸有限公司",
             "kind": "法人及非法人组织",
         },
@@ -55,11 +65,11 @@ def statement(number: int, *, version: int = 0) -> dict[str, Any]:
     day = date(2025, 1, 1) + timedelta(days=number % 365)
     if number % 4 == 0:
         listing = {
-            "list": "tax-illegal",
+            "list": "TAX",
             "entry_id": f"L{number}",
             "grounds": f"逃避追缴欠税, 案卷第{number}号",
             "basis": "《重大税收违法失信主体信息公布管理办法》第六条",
-            "authority_name": "国家税务总局北京市税务局",
+            "authority_name": authority_name,
             "listed_on": day,
         }
         return shared | {"kind": "LISTING", "listing": listing}
@@ -73,8 +83,8 @@ def statement(number: int, *, version: int = 0) -> dict[str, Any]:
         "fine": Decimal(number % 900 + 1 + version).scaleb(-2),
         "decided_on": day,
         "valid_until": day + timedelta(days=1096),
-        "authority_name": "国家税务总局北京市税务局",
-        "source_unit": "国家税务总局北京市税务局",
+        "authority_name": authority_name,
+        "source_unit": authority_name,
         "source_unit_code": authority,
     }
     return shared | {"kind": "PENALTY", "penalty": penalty}
@@ -87,9 +97,9 @@ def events(schema_id: int, count: int, *, first: int = 0) -> Iterator[Event]:
     for place in range(first, first + count):
         number, version = place, 0
         if place % _AGAIN == _AGAIN // 2:
-            number = place - _AGAIN // 2 - 1 if place >= _AGAIN else place
+            number = place - _BEFORE
         elif place % _AGAIN == _AGAIN - 1:
-            number, version = place - _AGAIN // 2 + 3, 1
+            number, version = place - _BEFORE, 1
         value = statement(number, version=version)
         out.seek(0)
         out.truncate()

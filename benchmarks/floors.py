@@ -25,7 +25,7 @@ from benchmarks.rowwise import Message, RowWriter
 from schemas.contracts import source
 from schemas.copying import copy_rows
 from schemas.flat import STATEMENT_SHAPE, physical
-from streams.projection import _content_keys
+from streams.projection import content_keys
 
 __all__ = ["main"]
 
@@ -42,7 +42,7 @@ class Columns(RowWriter):
         fastavro.writer(head, fastavro.parse_schema(physical(source("xinliu.Statement"))), [], sync_marker=_SYNC)
         self._head = head.getvalue()
 
-    def prepare(self, messages: Sequence[Message]) -> Any:
+    def prepare(self, messages: Sequence[Message]) -> tuple[Any, dict[int, int]]:
         """Decode and flatten a batch."""
         reached = {partition: offset + 1 for partition, offset, _, _ in messages}
         good = [message for message in messages if message[3] is not None and message[3][:5] == self._header]
@@ -64,7 +64,7 @@ class Columns(RowWriter):
             known_at.alias("known_at"),
             pl.col("record_id").str.decode("hex"),
         )
-        return frame.with_columns(content_key=_content_keys(frame)), reached
+        return frame.with_columns(content_key=content_keys(frame)), reached
 
     def write(self, rows: Any, reached: dict[int, int]) -> None:
         """Write a batch in one transaction."""
@@ -116,7 +116,7 @@ def _loop(consumer: Consumer, writer: RowWriter, stopped: threading.Event) -> No
                 continue
             messages = [first, *consumer.consume(_BATCH - 1, 0.0)]
             batch: list[Message] = [
-                (m.partition() or 0, m.offset() or 0, m.timestamp()[1], m.value())  # type: ignore[misc]
+                (m.partition() or 0, m.offset() or 0, m.timestamp()[1], m.value())
                 for m in messages
                 if m.error() is None
             ]

@@ -35,8 +35,8 @@ from streams.positions import PROJECTED, load_catalogue, prepare
 
 __all__ = ["RECORDS", "Contender", "Gauge", "Rig", "cpu_of_tree", "fold_of"]
 
-_PAUSE = 0.003
-"""Seconds between two looks at the positions: the finest latency that is told."""
+_FINE, _COARSE = 0.003, 0.03
+"""Seconds between two looks at the positions: for latencies, and where only rates are told."""
 
 RECORDS = "records.tax"
 
@@ -74,6 +74,7 @@ class Gauge:
     def __init__(self, database: str) -> None:
         self._database = database
         self._done = threading.Event()
+        self.pause = _COARSE
         self.changes: dict[int, tuple[list[float], list[int]]] = {}
         """By partition: times, and the next offset since then."""
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -89,17 +90,32 @@ class Gauge:
                     if not offsets or offsets[-1] != offset:
                         times.append(now)
                         offsets.append(int(str(offset)))
-                sleep(_PAUSE)
+                sleep(self.pause)
 
     def stop(self) -> None:
         """End it."""
         self._done.set()
         self._thread.join()
 
+    @contextmanager
+    def finely(self) -> Iterator[None]:
+        """Look often, for latencies."""
+        self.pause = _FINE
+        try:
+            yield
+        finally:
+            self.pause = _COARSE
+
     @property
     def total(self) -> int:
         """The sum of all positions now."""
-        return sum(offsets[-1] for _, offsets in list(self.changes.values()) if offsets)
+        return self.last[1]
+
+    @property
+    def last(self) -> tuple[float, int]:
+        """When a position last moved, and the sum of all since then."""
+        known = [(times[-1], offsets[-1]) for times, offsets in list(self.changes.values()) if offsets]
+        return max((at for at, _ in known), default=0.0), sum(offset for _, offset in known)
 
     def reached(self, partition: int, offset: int) -> float | None:
         """Return when the position of a partition had passed this offset; None where it has not."""
@@ -114,6 +130,8 @@ class Rig:
     def __init__(self, stack: Stack, connection: Connection, folder: Path) -> None:
         self.stack, self.connection, self.folder = stack, connection, folder
         self.logs = Logs(connection.kafka)
+        self._asking = Consumer(connection.kafka.client({"group.id": "benchmark"}))
+        self._partitions: dict[str, list[int]] = {}
         with Registry(connection.registry) as registry:
             self.schema_id = registry.register("xinliu.Statement")
 
@@ -125,7 +143,11 @@ class Rig:
         if stack.layout.folder.exists():
             stack.reset()
         try:
-            yield cls(stack, stack.up(workers=False), Path(tempfile.mkdtemp(prefix="xinliu-bench-")))
+            rig = cls(stack, stack.up(workers=False), Path(tempfile.mkdtemp(prefix="xinliu-bench-")))
+            try:
+                yield rig
+            finally:
+                rig._asking.close()
         finally:
             if stack.layout.folder.exists():
                 stack.reset()
@@ -134,7 +156,7 @@ class Rig:
         """Make an empty database with all tables and with positions at the logs' beginnings; return how to reach it."""
         postgres = self.stack.postgres
         with psycopg.connect(postgres.conninfo("postgres", "postgres"), autocommit=True) as owner:
-            owner.execute(f"CREATE DATABASE {name} OWNER xinliu")  # type: ignore[call-overload]
+            owner.execute(f"CREATE DATABASE {name} OWNER xinliu")
             owner.execute("CHECKPOINT")
         database = postgres.conninfo("xinliu", name)
         migrate(database)
@@ -158,12 +180,12 @@ class Rig:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return where each partition of a topic ends."""
-        consumer = Consumer(self.connection.kafka.client({"group.id": "benchmark"}))
-        try:
-            partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
-            return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=15)[1] for p in partitions}
-        finally:
-            consumer.close()
+        if topic not in self._partitions:
+            self._partitions[topic] = list(self._asking.list_topics(topic, timeout=15).topics[topic].partitions)
+        return {
+            p: self._asking.get_watermark_offsets(TopicPartition(topic, p), timeout=15)[1]
+            for p in self._partitions[topic]
+        }
 
     def publish(self, topic: str, *words: str, out: Path | None = None) -> list[tuple[int, int, float]]:
         """Publish in a process of its own (benchmarks.publisher), and return what it noted."""

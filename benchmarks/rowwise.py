@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,7 +96,7 @@ class RowWriter:
         rows = self._connection.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'")
         return dict(rows.fetchall())
 
-    def prepare(self, messages: Iterable[Message]) -> tuple[list[_Row], dict[int, int]]:
+    def prepare(self, messages: Sequence[Message]) -> tuple[Any, dict[int, int]]:
         """Decode messages; other things than statements are left out. Returns rows, and the next offset by partition."""
         rows, reached = [], {}
         for partition, offset, received, value in messages:
@@ -105,7 +105,7 @@ class RowWriter:
                 rows.append(self._row(partition, offset, received, value[5:]))
         return rows, reached
 
-    def write(self, rows: Sequence[_Row], reached: dict[int, int]) -> None:
+    def write(self, rows: Any, reached: dict[int, int]) -> None:
         """Write what was prepared, and move the positions, in one transaction."""
         newest: dict[Any, _Row] = {}
         for row in rows:
