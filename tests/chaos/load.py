@@ -14,7 +14,7 @@ from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, end
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, workers
 
-__all__ = ["TOPIC", "Load", "settle", "under_load"]
+__all__ = ["TOPIC", "Load", "says", "settle", "under_load"]
 
 TOPIC = "records.finance"
 _A_BURST = 60
@@ -62,6 +62,11 @@ class Load:
         self._thread.join()
         if self._failure is not None:
             raise self._failure
+
+
+def says(worker: Worker, text: str, seconds: float = 40.0) -> None:
+    """Wait until the worker's log says it."""
+    assert wait_until(lambda: text in worker.log, seconds=seconds), worker.log[-3000:]
 
 
 def settle(connection: Connection, since: dict[int, int], running: tuple[Worker, ...], published: int) -> None:

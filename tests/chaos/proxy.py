@@ -14,10 +14,15 @@ _CHUNK = 16_384
 
 
 class Proxy:
-    """Hands bytes on between its own port and a server's, on loopback."""
+    """Hands bytes on between its own port and a server's, on loopback.
 
-    def __init__(self, target: int) -> None:
+    A Kafka broker tells its clients where it is, and they would go round the proxy: with `advertised` its address in
+    what it says is replaced by the proxy's, which is as long.
+    """
+
+    def __init__(self, target: int, *, advertised: bool = False) -> None:
         self._target = target
+        self._advertised = advertised
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -74,13 +79,20 @@ class Proxy:
                 continue
             with self._lock:
                 self._pairs.add((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._hand_on, args=(source, sink), daemon=True).start()
+            replaced = (_address(self._target), _address(self.port)) if self._advertised else None
+            for source, sink, renamed in ((client, server, None), (server, client, replaced)):
+                threading.Thread(target=self._hand_on, args=(source, sink, renamed), daemon=True).start()
 
-    def _hand_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _hand_on(self, source: socket.socket, sink: socket.socket, renamed: tuple[bytes, bytes] | None) -> None:
         waits = threading.Event()
         with suppress(OSError):
+            held = b""
             while chunk := source.recv(_CHUNK):
+                if renamed is not None:
+                    whole = (held + chunk).replace(*renamed)
+                    # What may be the beginning of the address waits for its end.
+                    size = next((n for n in range(len(renamed[0]) - 1, 0, -1) if whole.endswith(renamed[0][:n])), 0)
+                    chunk, held = whole[: len(whole) - size], whole[len(whole) - size :]
                 until = monotonic() + self.delay
                 if self.delay:
                     waits.wait(until - monotonic())
@@ -90,10 +102,15 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+def _address(port: int) -> bytes:
+    # Kafka's protocol: a text, and the port in four bytes behind it.
+    return b"127.0.0.1" + port.to_bytes(4, "big")
+
+
 @contextmanager
-def proxy(target: int) -> Iterator[Proxy]:
-    """Run a proxy for a port on loopback."""
-    running = Proxy(target)
+def proxy(target: int, *, advertised: bool = False) -> Iterator[Proxy]:
+    """Run a proxy for a port on loopback; `advertised`, where the server is a Kafka broker."""
+    running = Proxy(target, advertised=advertised)
     try:
         yield running
     finally:

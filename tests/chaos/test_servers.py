@@ -14,19 +14,15 @@ from pydantic import SecretStr
 
 from deploy.processes import wait_until
 from deploy.stack import Stack
+from schemas.cluster import Cluster
 from schemas.connection import Connection
-from tests.chaos.load import TOPIC, settle, under_load
+from tests.chaos.load import TOPIC, says, settle, under_load
 from tests.chaos.proxy import proxy
 from tests.offline import ends_of
 from tests.statements import framed, penalty, put
-from tests.workers import Worker, workers
+from tests.workers import workers
 
 pytestmark = pytest.mark.timeout(280)
-
-
-def says(worker: Worker, text: str, seconds: float = 40.0) -> None:
-    """Wait until the worker's log says it."""
-    assert wait_until(lambda: text in worker.log, seconds=seconds), worker.log[-3000:]
 
 
 def test_the_broker_is_restarted(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
@@ -105,3 +101,20 @@ def test_connections_to_the_database_are_cut_and_slow(stack: Connection, tmp_pat
             network.delay = 0.05
             assert wait_until(lambda: network.cut() > 0, seconds=30, every=2.0)
             network.delay = 0.0
+
+
+def test_connections_to_the_broker_are_cut_and_slow(stack: Connection, tmp_path: Path) -> None:
+    with proxy(int(stack.kafka.servers.rpartition(":")[2]), advertised=True) as network:
+        through = Cluster(servers=f"127.0.0.1:{network.port}")
+        with under_load(stack, tmp_path, stack.model_copy(update={"kafka": through})) as (intake, view):
+            for _ in range(5):
+                assert wait_until(lambda: network.cut() > 0, seconds=30, every=1.0)
+            network.refuse()
+            says(intake, "worker.waits")
+            network.restore()
+            says(intake, "worker.goes_on")
+            network.delay = 0.05
+            assert wait_until(lambda: network.cut() > 0, seconds=30, every=2.0)
+            network.delay = 0.0
+    assert "Kafka" in intake.log
+    assert view.log

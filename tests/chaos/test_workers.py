@@ -44,9 +44,14 @@ class Crew:
         return (*self.members["intake"], *self.members["view"])
 
     def stop(self) -> None:
-        """Send everybody home."""
-        for name in self.members:
-            self.number(name, 0)
+        """Send everybody home; also those behind one that did not end well."""
+        try:
+            for name in self.members:
+                self.number(name, 0)
+        finally:
+            for worker in self.all:
+                if worker.runs:
+                    worker.kill()
 
 
 def deadlocks(connection: Connection) -> int:
