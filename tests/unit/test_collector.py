@@ -136,3 +136,25 @@ def test_a_try_that_fails_counts_as_a_retry_and_not_as_a_batch() -> None:
     assert retries == {"kafka": 0, "registry": 0, "postgres": 2}
     assert samples(outside, TRANSACTION_SECONDS)["count"] == 3
     assert outside.probe.unready() == []
+
+
+def test_only_behind_a_small_batch_the_next_one_waits() -> None:
+    async def begins(records: int, pace: float) -> float:
+        work, at = Steps(), list[float]()
+        work.let_go.set()
+        loop = asyncio.get_running_loop()
+        collector = Collector(
+            work, reread=lambda _: asyncio.sleep(0), recorder=WorkRecorder(Outside("view", ())), pace=pace
+        )
+        running = asyncio.ensure_future(collector.run(lambda _: None))
+        for offset in (0, 1):
+            event = Event(offset)
+            event.value = Run("accepted", 0, offset, event.value.records * records)
+            await collector.add(event)
+            await until(lambda offset=offset: offset in work.prepared)  # type: ignore[misc]
+            at.append(loop.time())
+        running.cancel()
+        return at[1] - at[0]
+
+    assert asyncio.run(begins(1, 0.5)) > 0.3, "counted from the beginning of the small one, seen a moment later"
+    assert asyncio.run(begins(2_000, 600.0)) < 10, "a batch that is worth its cost waits for nothing"

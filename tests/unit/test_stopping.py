@@ -205,7 +205,7 @@ def _event(topic: str, first: int, count: int = 2, generation: int = 1) -> _Even
 def test_runs_of_a_stopped_topic_are_put_aside_and_come_again_in_order() -> None:
     async def play() -> tuple[list[int], _Source, list[_Event]]:
         source, seen = _Source(), _Seen()
-        collector = Collector(seen, reread=lambda _: None, recorder=unseen(), hold=source)  # type: ignore[arg-type]
+        collector = Collector(seen, reread=lambda _: None, recorder=unseen(), hold=source, pace=0.0)  # type: ignore[arg-type]
         working = asyncio.ensure_future(collector.run(lambda error: None))  # type: ignore[arg-type]
         source.held = {"records.tax"}
         aside = [_event("records.tax", 4), _event("records.tax", 6)]
@@ -232,7 +232,7 @@ def test_runs_of_a_stopped_topic_are_put_aside_and_come_again_in_order() -> None
 def test_after_a_rebalance_the_partition_is_read_from_its_commit_whatever_was_held_before() -> None:
     async def play() -> list[int]:
         source, seen = _Source(), _Seen()
-        collector = Collector(seen, reread=lambda _: None, recorder=unseen(), hold=source)  # type: ignore[arg-type]
+        collector = Collector(seen, reread=lambda _: None, recorder=unseen(), hold=source, pace=0.0)  # type: ignore[arg-type]
         working = asyncio.ensure_future(collector.run(lambda error: None))  # type: ignore[arg-type]
         source.held = {"records.tax"}
         await collector.add(_event("records.tax", 4))
@@ -260,7 +260,7 @@ def test_a_topic_stopped_at_any_moment_is_worked_on_whole_and_in_order(seed: int
         stop, stopped = chance.randrange(60), list[int]()
         seen = _Seen(stop_at)
         collector = Collector(
-            seen, reread=lambda _: None, recorder=unseen(), hold=source, max_records=chance.randrange(1, 30)
+            seen, reread=lambda _: None, recorder=unseen(), hold=source, max_records=chance.randrange(1, 30), pace=0.0
         )  # type: ignore[arg-type]
         working = asyncio.ensure_future(collector.run(lambda error: None))  # type: ignore[arg-type]
         position = 0
