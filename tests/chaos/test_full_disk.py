@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.processes import wait_until
 from deploy.stack import Stack
 from schemas.connection import Connection
+from schemas.errors import Retryable
 from tests.chaos.load import says, under_load
+from tests.statements import registered
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -27,7 +30,7 @@ _LEFT = 1 << 20
 
 
 @contextmanager
-def on_a_small_file_system(stack: Stack) -> Iterator[Path]:
+def on_a_small_file_system(stack: Stack, connection: Connection) -> Iterator[Path]:
     """Put the tables (`base`, not the write-ahead log) onto a file system of their own; back again afterwards."""
     tables = stack.postgres.data / "base"
     kept = tables.with_name("base.kept")
@@ -43,7 +46,7 @@ def on_a_small_file_system(stack: Stack) -> Iterator[Path]:
         pytest.skip("this machine lets not even root mount a file system")
     try:
         _copy(kept, tables, owner)
-        stack.start("postgres")
+        _start(stack, connection)
         yield tables
     finally:
         stack.stop("postgres")
@@ -55,7 +58,21 @@ def on_a_small_file_system(stack: Stack) -> Iterator[Path]:
         os.chown(tables, owner.st_uid, owner.st_gid)
         _copy(kept, tables, owner)
         shutil.rmtree(kept)
-        stack.start("postgres")
+        _start(stack, connection)
+
+
+def _start(stack: Stack, connection: Connection) -> None:
+    stack.start("postgres")
+
+    def registry_answers() -> bool:
+        # Its connections to the database are gone, and it finds out one by one.
+        try:
+            registered(connection.registry, "xinliu.Statement")
+        except Retryable:
+            return False
+        return True
+
+    assert wait_until(registry_answers, seconds=60, every=0.5)
 
 
 def _copy(source: Path, target: Path, owner: os.stat_result) -> None:
@@ -65,7 +82,7 @@ def _copy(source: Path, target: Path, owner: os.stat_result) -> None:
 
 
 def test_the_disk_of_the_database_is_full(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
-    with on_a_small_file_system(local_stack) as tables, under_load(stack, tmp_path) as (_, view):
+    with on_a_small_file_system(local_stack, stack) as tables, under_load(stack, tmp_path) as (_, view):
         ballast = tables / "ballast"
         with ballast.open("wb") as out:
             out.write(b"\0" * (shutil.disk_usage(tables).free - _LEFT))

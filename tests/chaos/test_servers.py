@@ -110,11 +110,9 @@ def test_connections_to_the_broker_are_cut_and_slow(stack: Connection, tmp_path:
             for _ in range(5):
                 assert wait_until(lambda: network.cut() > 0, seconds=30, every=1.0)
             network.refuse()
-            says(intake, "worker.waits")
+            for worker in (intake, view):  # nothing comes, so that there is nothing to wait for but the next fetch
+                says(worker, "Unable connect to node")
             network.restore()
-            says(intake, "worker.goes_on")
             network.delay = 0.05
             assert wait_until(lambda: network.cut() > 0, seconds=30, every=2.0)
             network.delay = 0.0
-    assert "Kafka" in intake.log
-    assert view.log
