@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from time import monotonic
@@ -23,6 +23,7 @@ from aiokafka.structs import ConsumerRecord
 from schemas.catalogue import Catalogue, Department
 from schemas.codec import HEADER
 from schemas.columns import Batch, decode_batch
+from schemas.errors import Retryable
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
@@ -167,6 +168,23 @@ class IntakeStage:
         if self._stopping is not None:
             self._stopping.tell(examined.stops)
         self._note(examined)
+        if examined.markers:
+            # Before the marker is acked: a crash behind its commit would lose for good what the source has vouched for.
+            self._tell()
+        verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
+        self._recorder.forwarded(examined.runs, verdicts, (record for record, _ in examined.markers))
+
+    def resumed(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Take over from where input partitions are read on: all before that was forwarded, by whomever.
+
+        It is told with the next vector. A crash between a commit and the vector behind it would otherwise leave the
+        watermark where it was until the next message comes, which may be never.
+        """
+        for (topic, partition), offset in positions.items():
+            if offset:
+                known = self._inputs.setdefault((topic, partition), _Input(self._facts[topic].topic_id))
+                known.next_offset = max(known.next_offset, offset)
+                self._news = True
 
     def __call__(self, runs: Sequence[Run]) -> None:
         """Do both steps."""
@@ -174,8 +192,11 @@ class IntakeStage:
 
     def tick(self) -> None:
         """Write the vector, where there is news and the last one is old enough."""
-        if not self._news or monotonic() - self._told_at < self._progress_every:
-            return
+        if self._news and monotonic() - self._told_at >= self._progress_every:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._news = False  # first: what is taken over meanwhile is news again
         vector = {
             "written_at": self._now(),
             "inputs": [
@@ -190,8 +211,12 @@ class IntakeStage:
             ],
         }
         crash_point("intake.vector")
-        self._forwarder.vector(self._vector_key, vector)
-        self._news, self._told_at = False, monotonic()
+        try:
+            self._forwarder.vector(self._vector_key, vector)
+        except Retryable:
+            self._news = True
+            raise
+        self._told_at = monotonic()
 
     def _examine(self, batch: Batch, records: list[ConsumerRecord]) -> dict[int, _Verdict]:
         verdicts: dict[int, _Verdict] = {}
@@ -296,8 +321,6 @@ class IntakeStage:
             # No source can vouch for a time that had not come when its marker was received.
             self._inputs[record.topic, record.partition].as_of = min(as_of, received)
         self._news = True
-        verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
-        self._recorder.forwarded(examined.runs, verdicts, (record for record, _ in examined.markers))
 
 
 def _keepable(text: str | None) -> str | None:

@@ -87,6 +87,7 @@ def intake_worker(
 
     def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
         found = resume_intake(logs, facts, ((tp.topic, tp.partition) for tp in partitions))
+        stage.resumed(found)
         return {TP(*place): offset for place, offset in found.items()}
 
     def build() -> StreamApp:
