@@ -21,7 +21,7 @@ import fastavro
 import polars as pl
 from confluent_kafka import Consumer, TopicPartition
 
-from benchmarks.rowwise import Message, RowWriter
+from benchmarks.rowwise import HISTORY, Message, RowWriter
 from schemas.contracts import source
 from schemas.copying import copy_rows
 from schemas.flat import STATEMENT_SHAPE, physical
@@ -73,19 +73,8 @@ class Columns(RowWriter):
                 newest = rows.sort("version", "digest_hi", "digest_lo").unique("record_id", keep="last")
                 copy_rows(self._connection, "stage", newest.sort("record_id"), self.columns)
                 self._connection.execute(self._fold)
-                history = [name for name in rows.columns if name in _HISTORY]
-                copy_rows(self._connection, "record_history", rows, history)
-            for partition, offset in reached.items():
-                self._connection.execute(
-                    "UPDATE position SET next_offset = %s WHERE topic = 'accepted' AND partition = %s",
-                    (offset, partition),
-                )
-
-
-_HISTORY = {
-    "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
-    "accepted_offset", "writer", "statement",
-}  # fmt: skip
+                copy_rows(self._connection, "record_history", rows, HISTORY)
+            self._move(reached)
 
 
 def _long(number: int) -> bytes:

@@ -18,11 +18,11 @@ from typing import Any
 import fastavro
 import psycopg
 
-__all__ = ["Message", "RowWriter", "fold_sql"]
+__all__ = ["HISTORY", "Message", "RowWriter", "fold_sql"]
 
 _SCHEMA = Path(__file__).parents[1] / "schemas" / "avro" / "Statement.avsc"
 _NARROW = ("record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at")
-_HISTORY = (*_NARROW, "accepted_partition", "accepted_offset", "writer", "statement")
+HISTORY = (*_NARROW, "accepted_partition", "accepted_offset", "writer", "statement")
 _CONTENT = {
     "PENALTY": ("penalty_decided_on", "penalty_facts", "penalty_content"),
     "LISTING": ("listing_list", "listing_listed_on", "listing_grounds", "listing_basis"),
@@ -117,14 +117,16 @@ class RowWriter:
                 for row in newest.values():
                     copy.write_row(row.record)
             cursor.execute(self._fold)
-            with cursor.copy(f"COPY record_history ({', '.join(_HISTORY)}) FROM STDIN") as copy:
+            with cursor.copy(f"COPY record_history ({', '.join(HISTORY)}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row.history)
-            for partition, offset in reached.items():
-                cursor.execute(
-                    "UPDATE position SET next_offset = %s WHERE topic = 'accepted' AND partition = %s",
-                    (offset, partition),
-                )
+            self._move(reached)
+
+    def _move(self, reached: dict[int, int]) -> None:
+        for partition, offset in reached.items():
+            self._connection.execute(
+                "UPDATE position SET next_offset = %s WHERE topic = 'accepted' AND partition = %s", (offset, partition)
+            )
 
     def _row(self, partition: int, offset: int, received: int, body: bytes) -> _Row:
         value: Any = fastavro.schemaless_reader(io.BytesIO(body), self._schema, None)
