@@ -30,9 +30,10 @@ from streams.positions import INTAKE_GROUP
 from tests.offline import lag, log_of
 
 _RATES = (500, 5_000)
-_MARKS = (100_000, 1_000_000)
-"""Events after which the memory is looked at."""
-_GIVE_UP = 900.0
+_MARKS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
+"""Events after which memory and cost are looked at."""
+_GIVE_UP, _SLOWEST = 900.0, 3_000
+"""Seconds, and events a second, of whom nothing more is expected."""
 QUIX = Path(sys.prefix) / "bench" / "bin" / "python"
 """The Python of the environment that has Quix Streams."""
 
@@ -53,6 +54,8 @@ class Measured:
     broker_cpu: float = 0.0
     memory: dict[str, float] = field(default_factory=dict)
     """By how many events were done."""
+    stretches: dict[str, dict[str, float]] = field(default_factory=dict)
+    """From one mark to the next, by the events done at its end: rate, and CPU seconds a million events."""
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
     """By rate: p50, p99."""
     lag: int = 0
@@ -87,7 +90,8 @@ def through_backlog(
 ) -> None:
     """Wait until the contender has worked off what is there, and note rates, CPU and memory on the way."""
     first, rest = counts
-    whole, deadline = first + rest, monotonic() + _GIVE_UP
+    whole = first + rest
+    deadline = monotonic() + max(_GIVE_UP, whole / _SLOWEST)
 
     def await_total(wanted: int) -> _Sample:
         # The samples walk through /proc, so they are taken at the marks only: looking must not slow what is looked at.
@@ -96,19 +100,21 @@ def through_backlog(
             wait_until(lambda: gauge.total >= wanted, seconds=0.5, every=0.02)
         return _Sample.now(rig, pids, gauge)
 
-    begin = await_total(1)
+    begin = before = await_total(1)
     for mark in sorted({*(mark for mark in _MARKS if mark <= whole), first, whole}):
         now = await_total(mark)
         measured.memory[str(mark)] = _memory(pids)
+        if now.total > before.total:
+            measured.stretches[str(mark)] = now.since(before)
+            before = now
         if mark == first:
-            at_first = now
-            measured.rate = round((now.total - begin.total) / (now.at - begin.at))
-            for name in ("worker", "database", "broker"):
-                spent = getattr(now, name) - getattr(begin, name)
-                setattr(measured, f"{name}_cpu", round(spent * 1e6 / (now.total - begin.total), 1))
+            at_first, cost = now, now.since(begin)
+            measured.rate = round(cost["rate"])
+            measured.worker_cpu, measured.database_cpu = cost["worker"], cost["database"]
+            measured.broker_cpu = cost["broker"]
     measured.events = whole
     if now.total > at_first.total:
-        measured.rate_of_the_rest = round((now.total - at_first.total) / (now.at - at_first.at))
+        measured.rate_of_the_rest = round(now.since(at_first)["rate"])
     # Where events are still arriving (end to end), all of them are to be there before the next thing is measured.
     while gauge.total < sum(rig.ends("accepted").values()):
         _check(pids, deadline)
@@ -128,10 +134,19 @@ class _Sample:
         at, total = gauge.last
         return cls(at, total, cpu_of_tree(pids), rig.cpu_of_postgres(), rig.cpu_of_kafka())
 
+    def since(self, before: _Sample) -> dict[str, float]:
+        """Return events a second, and CPU seconds a million events, from that sample to this one."""
+        done = self.total - before.total
+        spent = {name: getattr(self, name) - getattr(before, name) for name in ("worker", "database", "broker")}
+        return {
+            "rate": round(done / (self.at - before.at)),
+            **{name: round(s * 1e6 / done, 1) for name, s in spent.items()},
+        }
+
 
 def _check(pids: Sequence[int], deadline: float) -> None:
     if monotonic() > deadline:
-        raise TimeoutError("it takes more than a quarter of an hour")
+        raise TimeoutError("fewer than 3,000 events a second: it is given up")
     if any(not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids):
         raise RuntimeError("a process of it has ended")
 
@@ -268,7 +283,20 @@ def table(found: Sequence[Measured]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join([*lines, "", *ratios(found)])
+    return "\n".join([*lines, "", *ratios(found), *growth(found)])
+
+
+def growth(found: Sequence[Measured]) -> list[str]:
+    """Return, where more than a million events were measured, what each stretch of them cost and the memory at its end."""
+    lines = []
+    for one in found:
+        if one.events <= 1_000_000 or not one.stretches:
+            continue
+        lines += ["", f"{one.name}, up to so many events: events/s, CPU s / 10⁶ of worker and database, MiB"]
+        for mark, cost in one.stretches.items():
+            costs = f"{cost['rate']:>9,.0f} {cost['worker']:>7.1f} {cost['database']:>7.1f}"
+            lines.append(f"{int(mark):>12,} {costs} {one.memory[mark]:>7,.0f}")
+    return lines
 
 
 def ratios(found: Sequence[Measured]) -> list[str]:
