@@ -14,7 +14,7 @@ from schemas.errors import Rejected
 
 __all__ = ["encoded", "nested"]
 
-_BODIES = ("penalty", "listing")
+_BODIES = ("penalty", "listing", "registration")
 
 
 @cache

@@ -24,7 +24,7 @@ __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_ke
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_NOT_HELD = {"row", "has_penalty", "has_listing"}
+_NOT_HELD = {"row", "has_penalty", "has_listing", "has_registration"}
 _RECORD = (
     *(name for name in FLAT.names() if name not in _NOT_HELD),
     "digest_hi",

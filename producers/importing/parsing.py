@@ -25,6 +25,7 @@ __all__ = ["Parsed", "RowError", "parse"]
 
 _CODES = {"uscc", "authority", "penalty_source_unit_code", "original_uscc"}
 _NUMBERS = {"penalty_document_number", "listing_entry_id", "original_number"}
+_BODIES = ("PENALTY", "LISTING", "REGISTRATION")
 _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
 """Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
 
@@ -213,9 +214,10 @@ class _Rows:
         said["stated_at"] = moment.astimezone(UTC) if moment else None
         # Only a record in force carries content (DESIGN: neither a repair nor a revocation has a body).
         in_force = said["status"] == "IN_FORCE"
-        said["has_penalty"], said["has_listing"] = in_force and kind == "PENALTY", in_force and kind == "LISTING"
+        for body in _BODIES:
+            said[f"has_{body.lower()}"] = in_force and kind == body
         for name in FLAT.names():
-            if name.startswith(("penalty_", "listing_")) and not in_force:
+            if name.startswith(("penalty_", "listing_", "registration_")) and not in_force:
                 said[name] = None
         if in_force:
             for name in _REQUIRED_TEXT[kind]:

@@ -16,19 +16,21 @@ _FORM = "双公示 form (发改办财金〔2018〕424号), as observed"
 _HOUSE = "contract of the project"
 _LISTS = "instruments of the seven lists"
 
+BODIES = ("penalty", "listing", "registration")
 _DATES = [name for name, kind in FLAT.items() if kind == pl.Date()]
 _TEXTS = [name for name, kind in FLAT.items() if kind == pl.String()]
 _REQUIRED = (
     "uscc", "subject_name", "authority", "penalty_document_number", "penalty_violation_type", "penalty_facts",
     "penalty_basis", "penalty_categories", "penalty_content", "penalty_authority_name", "penalty_source_unit",
     "penalty_source_unit_code", "listing_list", "listing_entry_id", "listing_grounds", "listing_basis",
-    "listing_authority_name",
+    "listing_authority_name", "registration_entity_kind", "registration_authority_name",
 )  # fmt: skip
 _FREE_TEXT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis",
     "penalty_content", "penalty_licence", "penalty_remark", "penalty_legal_representative", "penalty_registration_number",
     "penalty_organisation_code", "penalty_tax_number", "penalty_institution_number", "penalty_social_organisation_number",
-    "listing_entry_id", "listing_grounds", "listing_basis", "listing_legal_representative", "listing_remark",
+    "listing_entry_id", "listing_grounds", "listing_basis", "listing_legal_representative", "listing_remark", "registration_former_names",
+    "registration_remark",
 )  # fmt: skip
 _RESIDENT = (
     r"(?:^|[^0-9A-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[0-9Xx](?:$|[^0-9A-Za-z])"
@@ -66,15 +68,17 @@ def _categories_unknown(context: Context) -> dict[str, pl.Expr]:
 
 def _body_wrong(_: Context) -> dict[str, pl.Expr]:
     in_force = _col("status") == "IN_FORCE"
-    penalty, listing = _col("kind") == "PENALTY", _col("kind") == "LISTING"
-    return {
-        "penalty": (in_force & penalty & ~_col("has_penalty")) | (_col("has_penalty") & ~penalty),
-        "listing": (in_force & listing & ~_col("has_listing")) | (_col("has_listing") & ~listing),
-    }
+
+    def wrong(body: str) -> pl.Expr:
+        of_kind, present = _col("kind") == body.upper(), _col(f"has_{body}")
+        return (in_force & of_kind & ~present) | (present & ~of_kind)
+
+    return {body: wrong(body) for body in BODIES}
 
 
 def _body_left(_: Context) -> dict[str, pl.Expr]:
-    return {"status": _col("status").is_in(["REPAIRED", "REVOKED"]) & (_col("has_penalty") | _col("has_listing"))}
+    has = [_col(f"has_{body}") for body in BODIES]
+    return {"status": _col("status").is_in(["REPAIRED", "REVOKED"]) & pl.any_horizontal(has)}
 
 
 def _reason_wrong(_: Context) -> dict[str, pl.Expr]:

@@ -28,5 +28,9 @@ TEXT_LIMITS = {
     "listing_authority_name": 200,
     "listing_legal_representative": 50,
     "listing_remark": 4_000,
+    "registration_entity_kind": 40,
+    "registration_former_names": 4_000,
+    "registration_authority_name": 200,
+    "registration_remark": 4_000,
 }
 """Field of the flat frame → longest text."""

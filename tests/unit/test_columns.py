@@ -72,7 +72,7 @@ def _flat(row: int, value: dict[str, Any]) -> dict[str, Any]:
             flat[name] = value["subject"][subject[name]]
         elif outer == "has":
             flat[name] = value[inner] is not None
-        elif outer in ("penalty", "listing"):
+        elif outer in ("penalty", "listing", "registration"):
             flat[name] = value[outer][inner] if value[outer] else None
         elif name != "row":
             flat[name] = value[name]

@@ -88,6 +88,7 @@ def test_a_row_without_a_mandatory_field_is_refused_without_its_content() -> Non
     row = dict.fromkeys(FLAT.names()) | {
         "has_penalty": True,
         "has_listing": False,
+        "has_registration": False,
         "penalty_legal_representative": "张某",
     }
     assert nested(row)["penalty"]

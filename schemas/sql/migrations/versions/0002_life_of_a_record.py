@@ -1,0 +1,27 @@
+"""The whole life of a record: columns and tables that databases of the first revision lack."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from schemas.store import sql
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Bring the shared tables and every generation to what their files hold today, and make the readers' views anew."""
+    bind = op.get_bind()
+    run = bind.exec_driver_sql
+    run(sql("migrations/0002_shared"))
+    for (schema,) in run("SELECT schema_name FROM xinliu.generation ORDER BY generation").fetchall():
+        run(f"SET LOCAL search_path = {schema}, xinliu, pg_catalog")
+        run(sql("migrations/0002_generation"))
+    run("SET LOCAL search_path = public")
+    run("DROP SCHEMA report CASCADE")
+    run(sql("reader"))
+
+
+def downgrade() -> None:
+    """Nothing to undo: the older code does not look at what was added."""
