@@ -78,9 +78,10 @@ def records_at(
 def _highest(rows: Iterable[Row]) -> Iterable[Row]:
     best: dict[Any, Row] = {}
     for row in rows:
-        held = best.get(row["record_id"])
+        record = row["record_id"], row["province"], row["department"]
+        held = best.get(record)
         if held is None or _rank(row) > _rank(held):
-            best[row["record_id"]] = row
+            best[record] = row
     return best.values()
 
 

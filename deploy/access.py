@@ -123,7 +123,9 @@ def _intake(departments: Iterable[Department]) -> Iterable[Right]:
 def _view(departments: Iterable[Department]) -> Iterable[Right]:
     for topic in ("accepted", "quarantine"):
         yield Right("view", "TOPIC", "LITERAL", topic, "READ")
-    yield Right("view", "TOPIC", "LITERAL", "changes", "WRITE")
+    # Tombstones of what a revocation erases, and nothing else.
+    for topic in ("accepted", "changes"):
+        yield Right("view", "TOPIC", "LITERAL", topic, "WRITE")
     for department in departments:
         # Their ids and partitions, for 数据截至; not what is in them.
         yield Right("view", "TOPIC", "LITERAL", department.records_topic, "DESCRIBE")

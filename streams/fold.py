@@ -10,33 +10,43 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-__all__ = ["RANK", "mark_newest", "newest", "summary"]
+__all__ = ["KEY", "RANK", "mark_newest", "newest", "summary"]
+
+KEY = ("record_id", "province", "department")
+"""What names a record: its id, and whose it is. The same id said by another department is another record."""
 
 RANK = ("version", "digest_hi", "digest_lo")
 """Columns of the rank, most significant first; the digest halves are signed 64-bit."""
 
 
 def mark_newest(statements: pl.DataFrame) -> pl.DataFrame:
-    """Add the Boolean column `newest`: true for the one row of each record_id that holds its highest rank.
+    """Add the Boolean column `newest`: true for the one row of each record (KEY) that holds its highest rank.
 
     Equal ranks are the same statement twice; the first row of them is marked.
     """
     place = "__place"
     # Sorted by key alone: a statement has fifty columns, and sorting them all took longer than the fold.
+    record = ["record_id", "__owner"]
     ranked = (
-        statements.select("record_id", *RANK)
+        statements.select("record_id", _owner(statements), *RANK)
         .with_row_index(place)
-        .sort(["record_id", *RANK, place], descending=[False, True, True, True, False])
+        .sort([*record, *RANK, place], descending=[False, False, True, True, True, False])
     )
-    chosen = ranked.filter(pl.col("record_id").is_first_distinct())[place]
+    chosen = ranked.filter(pl.struct(record).is_first_distinct())[place]
     marks = np.zeros(statements.height, dtype=np.bool_)
     marks[chosen.to_numpy()] = True
     return statements.with_columns(newest=pl.Series(marks))
 
 
+def _owner(statements: pl.DataFrame) -> pl.Series:
+    # A number for each department: mostly a batch holds few of them, and numbers compare faster than names.
+    names = pl.concat_str("province", "department", separator="/").alias("__owner")
+    return statements.select(names.rank("dense").cast(pl.UInt32)).to_series()
+
+
 def newest(statements: pl.DataFrame) -> pl.DataFrame:
-    """Fold statements into the state of their records: one row a record, sorted by record_id."""
-    return mark_newest(statements).filter("newest").drop("newest").sort("record_id")
+    """Fold statements into the state of their records: one row a record, sorted by KEY."""
+    return mark_newest(statements).filter("newest").drop("newest").sort(KEY)
 
 
 def summary(records: pl.DataFrame) -> pl.DataFrame:

@@ -17,8 +17,9 @@ from psycopg.types.json import Jsonb
 
 from schemas.columns import FLAT
 from schemas.copying import BigintArray, UuidArray, copy_rows
+from schemas.identity import digest_hex
 from schemas.store import sql
-from streams.fold import RANK, mark_newest
+from streams.fold import KEY, RANK, mark_newest
 
 __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
@@ -34,12 +35,17 @@ _RECORD = (
 )
 _HISTORY = (
     "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
-    "accepted_offset", "writer", "statement",
+    "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
 )  # fmt: skip
-_SUSPECT = ("row", "record_id", "version", "digest_hi", "digest_lo", "status", "reason", "uscc")
+_SUSPECT = (
+    "row", "record_id", "province", "department", "version", "digest_hi", "digest_lo", "status", "reason", "uscc",
+    "disputed", "removed", "accepted_partition",
+)  # fmt: skip
 _TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
 _HELD = {
     "record_id": pl.Binary(),
+    "province": pl.String(),
+    "department": pl.String(),
     "version": pl.Int64(),
     "digest_hi": pl.Int64(),
     "digest_lo": pl.Int64(),
@@ -62,6 +68,9 @@ STAGED = (
 )
 """Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, and
 when the broker took it."""
+
+_TOMBSTONES_A_ROW = 1_000
+"""So that no row of the outbox grows with what a batch revokes."""
 
 _UUID = r"^[0-9a-f]{32}$"
 
@@ -112,6 +121,8 @@ def _ranked(statements: pl.DataFrame) -> pl.DataFrame:
     return marked.with_columns(
         content_key=content_keys(marked),
         again=~pl.col("record_id").is_unique(),
+        disputed=pl.col("disputed_since").is_not_null(),
+        removed=pl.col("listing_removed_on").is_not_null(),
         record_id=pl.col("record_id").str.decode("hex"),
         row=pl.col("row").cast(pl.Int32),
     ).sort("record_id")
@@ -231,8 +242,8 @@ class Projection:
         # is compared, under lock. A record that another worker enters at the same time fails the whole batch
         # (UniqueViolation), which is then tried again and finds it held.
         held = self._held(newest["record_id"])
-        known = newest.join(held, on="record_id", how="inner", suffix="_held", maintain_order="left")
-        news = newest.join(held, on="record_id", how="anti", maintain_order="left")
+        known = newest.join(held, on=KEY, how="inner", suffix="_held", maintain_order="left")
+        news = newest.join(held, on=KEY, how="anti", maintain_order="left")
         outranking = known.filter(_above([pl.col(name) for name in RANK], [pl.col(f"{name}_held") for name in RANK]))
         twins = self._possible_twins(news, newest)
         copy_rows(self._connection, "record", news, _RECORD)
@@ -282,8 +293,9 @@ class Projection:
         self.announce("CHANGES", {"uscc": delta["uscc"].unique().sort().to_list()})
 
     def _suspects(self, statements: pl.DataFrame, before: pl.Series) -> tuple[StoreFinding, ...]:
-        # A statement that is the only one of its record can neither be old nor contradict another: most are.
-        suspects = statements.filter(pl.col("again") | pl.col("record_id").is_in(before.implode()))
+        # A first publication that is the only statement of its record contradicts nothing: most are.
+        first = pl.col("reason") == "PUBLISHED"
+        suspects = statements.filter(~first | pl.col("again") | pl.col("record_id").is_in(before.implode()))
         if suspects.is_empty():
             self._append(statements)
             return ()
@@ -291,10 +303,19 @@ class Projection:
         repeated = [row for (row,) in self._connection.execute(sql("view/repeated"))]
         # Said twice in this batch: the first one stays, as it would have in two batches.
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
-        self._append(news.unique(["record_id", "version", "digest_hi", "digest_lo"], keep="first", maintain_order=True))
+        self._append(news.unique([*KEY, *RANK], keep="first", maintain_order=True))
         self._connection.execute(sql("view/former"))
-        self._connection.execute(sql("view/erase"))
+        self._erase()
         return tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/findings")))
+
+    def _erase(self) -> None:
+        # A tombstone bears the key that intake gave the statement, and stands in the same partition behind it.
+        gone = [
+            [partition, f"{record_id.hex}|{version}|{digest_hex(high, low)}"]
+            for partition, record_id, version, high, low in self._connection.execute(sql("view/erase"))
+        ]
+        for start in range(0, len(gone), _TOMBSTONES_A_ROW):
+            self.announce("TOMBSTONES", gone[start : start + _TOMBSTONES_A_ROW])
 
     def _append(self, statements: pl.DataFrame) -> None:
         copy_rows(self._connection, "record_history", statements, _HISTORY)

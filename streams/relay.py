@@ -1,7 +1,7 @@
 """The relay: publishes what the view's transactions left in the outbox, in order, at least once.
 
 Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them; changed entities go to
-`changes`. An advisory lock lets one relay work at a time; the others stand by.
+`changes`; tombstones of what a revocation erases go to `accepted`, into the partition of what they erase. An advisory lock lets one relay work at a time; the others stand by.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _OUTBOX_ROWS = 500
 _ROUND = 0.1
 """Seconds between two rounds, at least."""
 _EXCEPTIONS_A_RECEIPT = 500
+_BY_KEY = -1
+"""librdkafka's number for: the partition that the key says."""
 
 
 class Relay:
@@ -114,6 +116,7 @@ class Relay:
         if not rows and not watermarks:
             return False
         crash_point("relay.before-publish")
+        tombstones = self._tombstones(rows)
         receipts = self._exceptions(rows)
         self._flush()  # before any watermark that passes them
         receipts += self._watermarks(watermarks)
@@ -132,8 +135,14 @@ class Relay:
                 for _, topic, partition, offset, as_of in watermarks
             ]
             connection.execute(sql("relay/sent"), {"rows": Jsonb(told)})
-        self._recorder.published(receipts, len(changed))
+        self._recorder.published(receipts, len(changed), tombstones)
         return not drained
+
+    def _tombstones(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        gone = [entry for _, kind, _, payload in rows if kind == "TOMBSTONES" for entry in payload]
+        for partition, key in gone:
+            self._produce("accepted", key, None, partition)
+        return len(gone)
 
     def _exceptions(self, rows: Iterable[tuple[Any, ...]]) -> int:
         receipts = 0
@@ -183,10 +192,10 @@ class Relay:
             }
             self._produce("changes", uscc, frame(schema_id, encode_own("xinliu.EntityChange", change)))
 
-    def _produce(self, topic: str, key: str, value: bytes) -> None:
+    def _produce(self, topic: str, key: str, value: bytes | None, partition: int = _BY_KEY) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, key.encode())
+                self._producer.produce(topic, value, key.encode(), partition)
                 return
             except BufferError:
                 self._producer.poll(0.1)

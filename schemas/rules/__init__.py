@@ -14,6 +14,7 @@ from schemas.catalogue import Catalogue
 from schemas.rules.codes import CODE_TEXTS, broken_codes
 from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
+from schemas.rules.life import LIFE_RULES
 from schemas.rules.model import LATEST, Context, Rule
 from schemas.rules.origin import ORIGIN_RULES, validate_origin
 
@@ -32,7 +33,7 @@ CODE_RULES = tuple(
     Rule(text.code, "refuse", text.text_zh, text.text_en, text.source, text.example, _elsewhere) for text in CODE_TEXTS
 )
 
-RULES: tuple[Rule, ...] = (*CONTENT_RULES, *CODE_RULES, *ORIGIN_RULES)
+RULES: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *CODE_RULES, *ORIGIN_RULES)
 """All rules, in the order in which they are told."""
 
 
@@ -55,7 +56,7 @@ def _expressions(catalogue: Catalogue, today: date) -> tuple[tuple[tuple[str, st
     context = Context(catalogue, today)
     broken = {
         (rule.code, name): expression.fill_null(False).alias(f"{rule.code}|{name}")
-        for rule in CONTENT_RULES
+        for rule in (*CONTENT_RULES, *LIFE_RULES)
         for name, expression in rule.breaks(context).items()
     }
     return tuple(broken), tuple(broken.values())

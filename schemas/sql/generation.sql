@@ -1,8 +1,9 @@
 -- One generation of the view: created in a PostgreSQL schema of its own, which the search_path names.
 
--- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo).
+-- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo). Whose a record is
+-- belongs to its key: the same id said by another department is another record (decision 030).
 CREATE TABLE record (
-    record_id   uuid PRIMARY KEY,
+    record_id   uuid NOT NULL,
     version     bigint NOT NULL,
     digest_hi   bigint NOT NULL,
     digest_lo   bigint NOT NULL,
@@ -62,7 +63,8 @@ CREATE TABLE record (
     -- Equal for two records that state the same decision: only a hint at a possible duplicate, never an identity.
     content_key bigint,
     -- Broker time (LogAppendTime of accepted) of the statement that is held.
-    known_at    timestamptz NOT NULL
+    known_at    timestamptz NOT NULL,
+    CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department)
 ) WITH (fillfactor = 85);
 CREATE INDEX record_uscc ON record (uscc);
 CREATE INDEX record_content_key ON record (content_key) WHERE content_key IS NOT NULL;
@@ -88,7 +90,13 @@ CREATE TABLE record_history (
     accepted_partition smallint NOT NULL,
     accepted_offset    bigint NOT NULL,
     writer    smallint NOT NULL,
-    statement bytea
+    statement bytea,
+    province   text NOT NULL,
+    department text NOT NULL,
+    -- What flags are computed from, kept when the statement is erased; NULL: written before it was kept.
+    reason    text,
+    disputed  boolean,
+    removed   boolean
 );
 CREATE INDEX record_history_record ON record_history (record_id);
 CREATE INDEX record_history_revoked ON record_history (record_id) WHERE status = 'REVOKED';
@@ -170,10 +178,11 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
 CREATE INDEX quarantine_department ON quarantine (department) WHERE state = 'OPEN';
 
--- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department) or CHANGES (entities).
+-- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department), CHANGES (entities) or
+-- TOMBSTONES (statements that a revocation erases from accepted).
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES')),
+    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES')),
     department text,
     payload    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()

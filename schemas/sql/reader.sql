@@ -38,7 +38,7 @@ WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'LISTING' AND statu
 -- stand twice; its earliest row says since when it is known.
 CREATE VIEW report.history AS
 SELECT h.record_id, h.version, h.digest_hi, h.digest_lo, h.status, h.uscc, h.known_at, h.accepted_partition,
-       h.accepted_offset, h.statement, w.fingerprint, w.schema
+       h.accepted_offset, h.statement, w.fingerprint, w.schema, h.province, h.department, h.reason
 FROM g1.record_history h JOIN g1.writer_schema w USING (writer)
 WHERE (SELECT generation FROM xinliu.serving) = 1;
 

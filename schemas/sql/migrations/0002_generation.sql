@@ -9,3 +9,12 @@ ALTER TABLE record ADD COLUMN IF NOT EXISTS registration_name_since date;
 ALTER TABLE record ADD COLUMN IF NOT EXISTS registration_former_names text;
 ALTER TABLE record ADD COLUMN IF NOT EXISTS registration_authority_name text;
 ALTER TABLE record ADD COLUMN IF NOT EXISTS registration_remark text;
+ALTER TABLE record DROP CONSTRAINT IF EXISTS record_pkey,
+    ADD CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department);
+ALTER TABLE record_history ADD COLUMN IF NOT EXISTS province text, ADD COLUMN IF NOT EXISTS department text,
+    ADD COLUMN IF NOT EXISTS reason text, ADD COLUMN IF NOT EXISTS disputed boolean, ADD COLUMN IF NOT EXISTS removed boolean;
+UPDATE record_history h SET province = r.province, department = r.department
+FROM record r WHERE r.record_id = h.record_id AND h.department IS NULL;
+ALTER TABLE record_history ALTER COLUMN province SET NOT NULL, ALTER COLUMN department SET NOT NULL;
+ALTER TABLE outbox DROP CONSTRAINT IF EXISTS outbox_kind_check,
+    ADD CONSTRAINT outbox_kind_check CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES'));
