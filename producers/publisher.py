@@ -13,6 +13,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from producers.changing import ChangePublisher
 from producers.errors import NotDelivered, StatementRejected
 from schemas.cluster import Cluster
 from schemas.codec import encode, frame
@@ -57,11 +58,12 @@ class PublisherConfig:
         return f"records.{self.department}"
 
 
-class Publisher:
+class Publisher(ChangePublisher):
     """Publishes statements and markers of one department. Use it as a context manager: leaving it flushes.
 
     >>> with Publisher(config) as publisher:                    # doctest: +SKIP
     ...     publisher.publish(statement)                        # a mapping as schemas/avro/Statement.avsc has it
+    ...     publisher.revoke(statement)                         # and every other change: ChangePublisher
     ...     publisher.mark(as_of=datetime.now(UTC))             # 数据截至: all up to now has been published
 
     A record that the broker does not confirm raises NotDelivered, at the latest on flush() or on leaving; none is
@@ -111,7 +113,7 @@ class Publisher:
         """When the broker received each record: milliseconds since 1970, by its clock, in the order of publication."""
         return self._received
 
-    def publish(self, statement: Mapping[str, Any]) -> None:
+    def publish(self, statement: Mapping[str, Any], /) -> None:
         """Publish one statement; waits while the queue is full.
 
         Raises StatementRejected where it is no statement or its subject has no USCC, NotDelivered where earlier records
