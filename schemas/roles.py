@@ -34,7 +34,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "credit_view": (*_W, "DELETE"),
     "source": (*_W, "DELETE"),
     "outbox": ("SELECT", "INSERT", "DELETE"),
-    "quarantine": ("SELECT", "INSERT"),
+    "quarantine": _W,
     "entity": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),

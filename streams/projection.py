@@ -305,10 +305,12 @@ class Projection:
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
         self._append(news.unique([*KEY, *RANK], keep="first", maintain_order=True))
         self._connection.execute(sql("view/former"))
-        self._erase()
+        self._erase(suspects.filter(pl.col("status") == "REVOKED")["record_id"])
         return tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/findings")))
 
-    def _erase(self) -> None:
+    def _erase(self, revoked: pl.Series) -> None:
+        if len(revoked):
+            self._connection.execute(sql("view/forget"), (UuidArray(revoked),))
         # A tombstone bears the key that intake gave the statement, and stands in the same partition behind it.
         gone = [
             [partition, f"{record_id.hex}|{version}|{digest_hex(high, low)}"]

@@ -177,6 +177,7 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
 CREATE INDEX quarantine_department ON quarantine (department) WHERE state = 'OPEN';
+CREATE INDEX quarantine_record ON quarantine (record_id) WHERE value IS NOT NULL;
 
 -- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department), CHANGES (entities) or
 -- TOMBSTONES (statements that a revocation erases from accepted).

@@ -18,3 +18,4 @@ FROM record r WHERE r.record_id = h.record_id AND h.department IS NULL;
 ALTER TABLE record_history ALTER COLUMN province SET NOT NULL, ALTER COLUMN department SET NOT NULL;
 ALTER TABLE outbox DROP CONSTRAINT IF EXISTS outbox_kind_check,
     ADD CONSTRAINT outbox_kind_check CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES'));
+CREATE INDEX IF NOT EXISTS quarantine_record ON quarantine (record_id) WHERE value IS NOT NULL;

@@ -27,7 +27,9 @@ WITH told AS (
            max(place) FILTER (WHERE status = 'REPAIRED') OVER below AS repaired_at,
            bool_or(status = 'IN_FORCE' AND removed IS NOT TRUE) OVER below AS listed,
            bool_or(status = 'IN_FORCE' AND removed IS NOT FALSE) OVER below AS left_list,
-           bool_or(status = 'IN_FORCE' AND disputed IS NOT FALSE) OVER below AS was_disputed
+           bool_or(status = 'IN_FORCE' AND disputed IS NOT FALSE) OVER below AS was_disputed,
+           max(place) FILTER (WHERE status = 'IN_FORCE' AND removed) OVER below AS removed_at,
+           max(place) FILTER (WHERE status = 'IN_FORCE' AND disputed) OVER below AS disputed_at
     FROM placed
     WINDOW below AS (
         PARTITION BY record_id, province, department ORDER BY place
@@ -49,6 +51,10 @@ FROM seen s CROSS JOIN LATERAL (VALUES
     ('FLAGGED', 'REPAIR_UNDONE', NULL,
      s.status = 'IN_FORCE' AND s.reason NOT IN ('RELISTED', 'CORRECTED')
      AND s.repaired_at > GREATEST(s.meant_at, s.revoked_at, 0)),
+    ('FLAGGED', 'REMOVAL_UNDONE', NULL,
+     s.status = 'IN_FORCE' AND NOT s.removed AND s.reason NOT IN ('RELISTED', 'CORRECTED') AND s.removed_at = s.place - 1),
+    ('FLAGGED', 'MARK_LOST', NULL,
+     s.status = 'IN_FORCE' AND NOT s.disputed AND s.reason NOT IN ('UPHELD', 'CORRECTED') AND s.disputed_at = s.place - 1),
     ('FLAGGED', 'REPAIR_OF_REVOKED', NULL, s.status = 'REPAIRED' AND s.revoked_at > COALESCE(s.published_at, 0))
 ) AS f (outcome, code, detail, holds)
 WHERE s."row" IS NOT NULL AND f.holds
