@@ -24,24 +24,26 @@ def mark_newest(statements: pl.DataFrame) -> pl.DataFrame:
 
     Equal ranks are the same statement twice; the first row of them is marked.
     """
-    place = "__place"
+    place, record = "__place", ["record_id", "__owner"]
     # Sorted by key alone: a statement has fifty columns, and sorting them all took longer than the fold.
-    record = ["record_id", "__owner"]
     ranked = (
         statements.select("record_id", _owner(statements), *RANK)
         .with_row_index(place)
         .sort([*record, *RANK, place], descending=[False, False, True, True, True, False])
     )
-    chosen = ranked.filter(pl.struct(record).is_first_distinct())[place]
+    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in record)
+    chosen = ranked.filter(begins)[place]
     marks = np.zeros(statements.height, dtype=np.bool_)
     marks[chosen.to_numpy()] = True
     return statements.with_columns(newest=pl.Series(marks))
 
 
 def _owner(statements: pl.DataFrame) -> pl.Series:
-    # A number for each department: mostly a batch holds few of them, and numbers compare faster than names.
-    names = pl.concat_str("province", "department", separator="/").alias("__owner")
-    return statements.select(names.rank("dense").cast(pl.UInt32)).to_series()
+    # A number for whoever states it: numbers compare faster than names, and mostly a batch needs none.
+    if max(statements[name].n_unique() for name in ("province", "department")) <= 1:
+        return pl.repeat(0, statements.height, dtype=pl.UInt32, eager=True).alias("__owner")
+    names = statements.select(pl.concat_str("province", "department", separator="/"))
+    return names.to_series().rank("dense").cast(pl.UInt32).alias("__owner")
 
 
 def newest(statements: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,196 @@
+"""Revocation erases: on the real servers nothing of a revoked record's content is left, in the log of truth neither."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from deploy.processes import wait_until
+from producers import Publisher, PublisherConfig
+from producers.receipts import Receipts
+from schemas.codec import encode
+from schemas.connection import Connection
+from schemas.identity import digest, digest_hex
+from schemas.store import connect
+from schemas.uscc import generate
+from tests.offline import assert_view_is_the_fold, lag, log_of, view_caught_up
+from tests.statements import Statement, penalty
+from tests.workers import Worker, workers
+
+QUICKLY = {
+    "segment.ms": "500",
+    "min.cleanable.dirty.ratio": "0.001",
+    "max.compaction.lag.ms": "500",
+    "delete.retention.ms": "600000",
+}
+"""The log cleaner at work within seconds; in earnest it takes a day."""
+
+
+def configure(connection: Connection, operation: AlterConfigOpType, config: dict[str, str]) -> None:
+    """Change the settings of `accepted`."""
+    entries = [ConfigEntry(name, value, incremental_operation=operation) for name, value in config.items()]
+    resource = ConfigResource(ResourceType.TOPIC, "accepted", incremental_configs=entries)
+    admin = AdminClient(connection.kafka.client())
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
+
+
+@contextmanager
+def cleaned_quickly(connection: Connection) -> Iterator[None]:
+    """Let the log cleaner run all the time; afterwards as it is declared."""
+    configure(connection, AlterConfigOpType.SET, QUICKLY)
+    try:
+        yield
+    finally:
+        configure(connection, AlterConfigOpType.DELETE, QUICKLY)
+        configure(connection, AlterConfigOpType.SET, {"max.compaction.lag.ms": "86400000"})
+
+
+@contextmanager
+def publisher_of(connection: Connection, department: str = "tax") -> Iterator[Publisher]:
+    """A department's own program."""
+    with Publisher(PublisherConfig(connection.kafka, connection.registry, department), track=True) as publisher:
+        yield publisher
+
+
+def published(connection: Connection, statements: list[Statement]) -> list[dict[str, Any]]:
+    """Publish, wait until all is visible, and return what receipts say of them."""
+    receipts = Receipts(connection.kafka, connection.registry, "tax")
+    try:
+        with publisher_of(connection) as publisher:
+            publisher.publish_many(statements)
+            publisher.flush()
+        places = list(zip(*publisher.offsets, strict=True))
+        told = [one for told, _ in receipts.watch_past(dict(sorted(places)), 60) for one in told]
+        return [one for one in told if (one["partition"], one["offset"]) in places]
+    finally:
+        receipts.close()
+
+
+def key(statement: Statement) -> bytes:
+    """Return the key of a statement in `accepted`."""
+    told = digest_hex(*digest(encode("xinliu.Statement", statement)))
+    return f"{statement['record_id']}|{statement['version']}|{told}".encode()
+
+
+def values(connection: Connection) -> bytes:
+    """Return all that `accepted` holds, read from the beginning."""
+    return b"\n".join(message.value() or b"" for message in log_of(connection, "accepted"))
+
+
+def tombstones(connection: Connection, record_id: str) -> set[bytes]:
+    """Return the keys of a record that have a tombstone."""
+    log = log_of(connection, "accepted")
+    return {m.key() for m in log if m.value() is None and m.key().startswith(record_id.encode())}
+
+
+def settled(connection: Connection) -> bool:
+    """Tell whether the view has read everything, its own tombstones too, and the relay published everything."""
+    with connect(connection.database.get_secret_value(), autocommit=True) as store:
+        row = store.execute("SELECT count(*) FROM outbox").fetchone()
+    return row == (0,) and view_caught_up(connection) and lag(connection, "xinliu-view", ["accepted"]) == 0
+
+
+@pytest.fixture(scope="module")
+def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """The servers with both workers."""
+    with workers(stack, tmp_path_factory.mktemp("workers"), "intake", "view"):
+        yield stack
+
+
+@pytest.mark.timeout(280)
+def test_the_log_cleaner_leaves_no_content_of_a_revoked_record(running: Connection) -> None:
+    run = uuid.uuid4().hex
+    secret, moved_to = f"须抹去{run}", 800_002
+    first = penalty(f"抹{run}", entity=800_001, facts=secret)
+    stays = penalty(f"留{run}", entity=800_001, facts=f"须保留{run}")
+    assert published(running, [first, stays]) == []
+    assert secret.encode() in values(running)
+    with publisher_of(running) as publisher:
+        corrected = publisher.correct(first, content=f"更正{secret}")
+        moved = publisher.correct(corrected, subject={"uscc": generate(moved_to)})
+        revoked = publisher.revoke(moved)
+    late = {**moved, "version": moved["version"] - 1, "reason": "CORRECTED"}
+    again = published(running, [late, first])
+    assert sorted(found["code"] for one in again for found in one["findings"]) == ["OLDER", "OLDER"]
+    gone = {key(statement) for statement in (first, corrected, moved, late)}
+    assert wait_until(lambda: tombstones(running, first["record_id"]) == gone, seconds=60, every=1.0)
+    with cleaned_quickly(running):
+
+        def cleaned() -> bool:
+            # The newest segment is never cleaned: each further record may begin a new one.
+            fillers = [penalty(f"续{uuid.uuid4().hex}", entity=entity) for entity in (800_001, moved_to, *range(40))]
+            assert published(running, fillers) == []
+            return secret.encode() not in values(running)
+
+        assert wait_until(cleaned, seconds=180, every=1.0), "the log cleaner has not taken it away"
+    left = values(running)
+    assert f"须保留{run}".encode() in left, "nothing else is gone"
+    held = {m.key() for m in log_of(running, "accepted") if m.value() is not None}
+    assert key(revoked) in held
+    assert not gone & held
+    assert wait_until(lambda: settled(running), seconds=60, every=0.5)
+    assert_view_is_the_fold(running)
+    with connect(running.database.get_secret_value(), autocommit=True) as store:
+        rows = store.execute(
+            "SELECT version, statement IS NULL FROM record_history WHERE record_id = %s ORDER BY version",
+            (first["record_id"],),
+        ).fetchall()
+        content = store.execute(
+            "SELECT count(*) FROM record_history WHERE position(%s::bytea IN statement) > 0", (secret.encode(),)
+        ).fetchone()
+    assert {version for version, erased in rows if erased} == {s["version"] for s in (first, corrected, moved, late)}
+    assert [version for version, erased in rows if not erased] == [revoked["version"]]
+    assert content == (0,)
+
+
+@pytest.mark.timeout(200)
+def test_a_crash_before_the_tombstones_are_published_loses_none(stack: Connection, tmp_path: Path) -> None:
+    first = penalty(f"崩{uuid.uuid4().hex}", entity=800_010)
+    intake = Worker(stack, "intake", tmp_path)
+    try:
+        with publisher_of(stack) as publisher:
+            publisher.publish(first)
+            publisher.revoke(first)
+        view = Worker(stack, "view", tmp_path, "--crash-at", "relay.before-publish")
+        assert view.wait(90) != 0
+        assert tombstones(stack, first["record_id"]) == set()
+        for point in ("relay.published", ""):
+            view = Worker(stack, "view", tmp_path, *(("--crash-at", point) if point else ()))
+            if point:
+                assert view.wait(90) != 0
+                assert tombstones(stack, first["record_id"]) <= {key(first)}
+        assert wait_until(lambda: tombstones(stack, first["record_id"]) == {key(first)}, seconds=60, every=0.5)
+        assert wait_until(lambda: settled(stack), seconds=60, every=0.5)
+        assert_view_is_the_fold(stack)
+    finally:
+        for worker in (intake, view):
+            worker.stop()
+
+
+def test_one_change_by_command(running: Connection, tmp_path: Path) -> None:
+    from tests.workers import environment
+
+    first = penalty(f"改{uuid.uuid4().hex}", entity=800_020)
+    published(running, [first])
+    body, subject = first["penalty"], first["subject"]
+    words = ["--number", body["document_number"], "--uscc", subject["uscc"], "--name", subject["name"]]
+    done = subprocess.run(
+        [sys.executable, "-m", "xinliu", "change", "repair", "--department", "tax", "--authority", first["authority"],
+         *words, "--wait", "--json"],
+        env=environment(running), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f'"record_id": "{first["record_id"]}"' in done.stdout
+    assert '"visible": true' in done.stdout
+    with connect(running.database.get_secret_value(), autocommit=True) as store:
+        status = store.execute("SELECT status FROM record WHERE record_id = %s", (first["record_id"],)).fetchone()
+    assert status == ("REPAIRED",)
