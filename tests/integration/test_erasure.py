@@ -8,22 +8,18 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from deploy.processes import wait_until
-from producers import Publisher, PublisherConfig
-from producers.receipts import Receipts
-from schemas.codec import encode
 from schemas.connection import Connection
-from schemas.identity import digest, digest_hex
 from schemas.store import connect
 from schemas.uscc import generate
-from tests.offline import assert_view_is_the_fold, lag, log_of, view_caught_up
-from tests.statements import Statement, penalty
-from tests.workers import Worker, workers
+from tests.erasing import key, published, publisher_of, settled, tombstones, values
+from tests.offline import assert_view_is_the_fold, log_of
+from tests.statements import penalty
+from tests.workers import environment, workers
 
 QUICKLY = {
     "segment.ms": "500",
@@ -52,51 +48,6 @@ def cleaned_quickly(connection: Connection) -> Iterator[None]:
     finally:
         configure(connection, AlterConfigOpType.DELETE, QUICKLY)
         configure(connection, AlterConfigOpType.SET, {"max.compaction.lag.ms": "86400000"})
-
-
-@contextmanager
-def publisher_of(connection: Connection, department: str = "tax") -> Iterator[Publisher]:
-    """A department's own program."""
-    with Publisher(PublisherConfig(connection.kafka, connection.registry, department), track=True) as publisher:
-        yield publisher
-
-
-def published(connection: Connection, statements: list[Statement]) -> list[dict[str, Any]]:
-    """Publish, wait until all is visible, and return what receipts say of them."""
-    receipts = Receipts(connection.kafka, connection.registry, "tax")
-    try:
-        with publisher_of(connection) as publisher:
-            publisher.publish_many(statements)
-            publisher.flush()
-        places = list(zip(*publisher.offsets, strict=True))
-        told = [one for told, _ in receipts.watch_past(dict(sorted(places)), 60) for one in told]
-        return [one for one in told if (one["partition"], one["offset"]) in places]
-    finally:
-        receipts.close()
-
-
-def key(statement: Statement) -> bytes:
-    """Return the key of a statement in `accepted`."""
-    told = digest_hex(*digest(encode("xinliu.Statement", statement)))
-    return f"{statement['record_id']}|{statement['version']}|{told}".encode()
-
-
-def values(connection: Connection) -> bytes:
-    """Return all that `accepted` holds, read from the beginning."""
-    return b"\n".join(message.value() or b"" for message in log_of(connection, "accepted"))
-
-
-def tombstones(connection: Connection, record_id: str) -> set[bytes]:
-    """Return the keys of a record that have a tombstone."""
-    log = log_of(connection, "accepted")
-    return {m.key() for m in log if m.value() is None and m.key().startswith(record_id.encode())}
-
-
-def settled(connection: Connection) -> bool:
-    """Tell whether the view has read everything, its own tombstones too, and the relay published everything."""
-    with connect(connection.database.get_secret_value(), autocommit=True) as store:
-        row = store.execute("SELECT count(*) FROM outbox").fetchone()
-    return row == (0,) and view_caught_up(connection) and lag(connection, "xinliu-view", ["accepted"]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -152,33 +103,7 @@ def test_the_log_cleaner_leaves_no_content_of_a_revoked_record(running: Connecti
     assert content == (0,)
 
 
-@pytest.mark.timeout(200)
-def test_a_crash_before_the_tombstones_are_published_loses_none(stack: Connection, tmp_path: Path) -> None:
-    first = penalty(f"崩{uuid.uuid4().hex}", entity=800_010)
-    intake = Worker(stack, "intake", tmp_path)
-    try:
-        with publisher_of(stack) as publisher:
-            publisher.publish(first)
-            publisher.revoke(first)
-        view = Worker(stack, "view", tmp_path, "--crash-at", "relay.before-publish")
-        assert view.wait(90) != 0
-        assert tombstones(stack, first["record_id"]) == set()
-        for point in ("relay.published", ""):
-            view = Worker(stack, "view", tmp_path, *(("--crash-at", point) if point else ()))
-            if point:
-                assert view.wait(90) != 0
-                assert tombstones(stack, first["record_id"]) <= {key(first)}
-        assert wait_until(lambda: tombstones(stack, first["record_id"]) == {key(first)}, seconds=60, every=0.5)
-        assert wait_until(lambda: settled(stack), seconds=60, every=0.5)
-        assert_view_is_the_fold(stack)
-    finally:
-        for worker in (intake, view):
-            worker.stop()
-
-
 def test_one_change_by_command(running: Connection, tmp_path: Path) -> None:
-    from tests.workers import environment
-
     first = penalty(f"改{uuid.uuid4().hex}", entity=800_020)
     published(running, [first])
     body, subject = first["penalty"], first["subject"]
