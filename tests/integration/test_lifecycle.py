@@ -14,10 +14,12 @@ import pytest
 from schemas.codec import encode
 from schemas.connection import Connection
 from schemas.identity import digest, digest_hex
+from schemas.store import sql
 from schemas.uscc import generate
 from streams.messages import STAGE_FINDINGS
+from streams.projection import Projection, staged
 from tests.statements import FIRST_VERSION, Statement, listing, penalty
-from tests.viewstore import Store, folded, opened, take, tombstones
+from tests.viewstore import Store, decoded, folded, opened, take, tombstones
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 FIRST, BETWEEN, LAST, NEWER = 10, 20, 30, 40
@@ -222,6 +224,38 @@ def test_the_same_change_twice_changes_nothing(store: Store) -> None:
     once = folded(store, [held])
     assert folded(store, [held, held, [held[1]]]) == once
     assert [found.code for found in take(store, [held, [held[1]]])] == []
+
+
+def test_what_was_revoked_before_this_revision_is_erased_from_the_log_too(store: Store) -> None:
+    statements = history("PENALTY", "revoked")
+    take(store, [statements])
+    wanted = tombstones(store)
+    store.execute("TRUNCATE outbox")
+    for _ in range(2):
+        with store.transaction():
+            store.execute(sql("migrations/0002_generation"))
+        assert tombstones(store) == wanted != set()
+
+
+def test_what_was_refused_of_a_revoked_record_loses_its_content(store: Store) -> None:
+    first, revoked = history("PENALTY", "revoked")
+    entry = {
+        "topic": "records.tax", "topic_id": "t", "partition": 0, "department": "tax", "received_at": datetime.now(UTC),
+        "uscc": None, "domain": "tax", "record_id": first["record_id"], "version": first["version"], "findings": [],
+        "value": b"refused", "quarantine_partition": 0,
+    }  # fmt: skip
+    take(store, [[first]])
+    projection = Projection(store)
+    with store.transaction():
+        projection.quarantine({**entry, "offset": 0, "quarantine_offset": 0})
+        projection.quarantine({**entry, "offset": 1, "quarantine_offset": 1, "record_id": "no id", "version": None})
+        projection.quarantine({**entry, "offset": 2, "quarantine_offset": 2, "department": "court"})
+    with store.transaction():
+        projection.fold(staged(decoded([revoked], 1))[0])
+    with store.transaction():
+        projection.quarantine({**entry, "offset": 3, "quarantine_offset": 3})
+    rows = store.execute('SELECT "offset", value IS NULL FROM quarantine ORDER BY 1').fetchall()
+    assert rows == [(0, True), (1, False), (2, False), (3, True)]
 
 
 def test_another_department_cannot_take_over_change_or_erase_a_record(store: Store) -> None:

@@ -19,3 +19,9 @@ ALTER TABLE record_history ALTER COLUMN province SET NOT NULL, ALTER COLUMN depa
 ALTER TABLE outbox DROP CONSTRAINT IF EXISTS outbox_kind_check,
     ADD CONSTRAINT outbox_kind_check CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES'));
 CREATE INDEX IF NOT EXISTS quarantine_record ON quarantine (record_id) WHERE value IS NOT NULL;
+-- What was revoked before tombstones were written: history holds no content any more, accepted still does.
+INSERT INTO outbox (kind, payload)
+SELECT 'TOMBSTONES', jsonb_agg(jsonb_build_array(accepted_partition, concat_ws('|',
+    replace(record_id::text, '-', ''), version, lpad(to_hex(digest_hi), 16, '0') || lpad(to_hex(digest_lo), 16, '0'))))
+FROM (SELECT *, row_number() OVER () / 1000 AS part FROM record_history WHERE statement IS NULL) erased
+GROUP BY part;
