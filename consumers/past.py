@@ -112,6 +112,7 @@ def _envelope(row: Row, said: Row) -> Row:
         "version": row["version"],
         "stated_at": said["stated_at"],
         "known_at": row["known_at"],
+        "disputed_since": said["disputed_since"],
     }
 
 

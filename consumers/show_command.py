@@ -148,7 +148,7 @@ def _domains(console: Console, view: CreditView) -> None:
 
 def _penalty(console: Console, row: dict[str, Any]) -> None:
     console.print(
-        f"\n[bold]行政处罚[/bold] {row['document_number']}  {row['decided_on']}  {row['authority_name']}",
+        f"\n[bold]行政处罚[/bold] {row['document_number']}  {row['decided_on']}  {row['authority_name']}{_mark(row)}",
         highlight=False,
     )
     money = f"  罚款 {row['fine'].normalize():f} 万元" if row["fine"] is not None else ""
@@ -159,7 +159,11 @@ def _penalty(console: Console, row: dict[str, Any]) -> None:
 def _listing(console: Console, row: dict[str, Any]) -> None:
     removed = f"  已移出 {row['removed_on']}({row['removal_reason']})" if row["removed_on"] else ""
     console.print(
-        f"\n[bold]严重失信主体名单[/bold] {row['list']} {row['entry_id']}  列入 {row['listed_on']}  {row['authority_name']}{removed}",
+        f"\n[bold]严重失信主体名单[/bold] {row['list']} {row['entry_id']}  列入 {row['listed_on']}  {row['authority_name']}{removed}{_mark(row)}",
         highlight=False,
     )
     console.print(f"  [dim]{row['grounds']}[/dim]", highlight=False)
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return f"  [yellow]异议标注 {row['disputed_since']} 起[/yellow]" if row["disputed_since"] else ""

@@ -21,7 +21,8 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
        penalty_basis AS basis, penalty_categories AS categories, penalty_content AS content, penalty_fine AS fine,
        penalty_confiscated AS confiscated, penalty_licence AS licence, penalty_decided_on AS decided_on,
        penalty_valid_until AS valid_until, penalty_publish_until AS publish_until,
-       penalty_authority_name AS authority_name, penalty_source_unit AS source_unit, penalty_remark AS remark
+       penalty_authority_name AS authority_name, penalty_source_unit AS source_unit, penalty_remark AS remark,
+       disputed_since
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'PENALTY' AND status = 'IN_FORCE';
 
@@ -30,7 +31,8 @@ CREATE VIEW report.listing AS
 SELECT record_id, uscc, subject_name, province, domain, department, authority, version, stated_at, known_at,
        listing_list AS list, listing_entry_id AS entry_id, listing_grounds AS grounds, listing_basis AS basis,
        listing_authority_name AS authority_name, listing_listed_on AS listed_on, listing_valid_until AS valid_until,
-       listing_removed_on AS removed_on, listing_removal_reason AS removal_reason, listing_remark AS remark
+       listing_removed_on AS removed_on, listing_removal_reason AS removal_reason, listing_remark AS remark,
+       disputed_since
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'LISTING' AND status = 'IN_FORCE';
 

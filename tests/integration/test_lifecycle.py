@@ -139,7 +139,8 @@ def erased(statements: list[Statement]) -> list[Statement]:
 def assert_state(store: Store, cell: Cell, says: str, statements: list[Statement]) -> None:
     """Hold the tables against what the page says of the state."""
     meant = STATES[says]
-    entity = generate(1 if "moved" in says else 0)
+    moved = says in ("moved", "removed, moved")
+    entity = generate(1 if moved else 0)
     rows = store.execute(
         "SELECT uscc, status, disputed_since, listing_removed_on, COALESCE(penalty_facts, listing_grounds) FROM record"
     ).fetchall()
@@ -153,7 +154,7 @@ def assert_state(store: Store, cell: Cell, says: str, statements: list[Statement
     viewed = store.execute("SELECT uscc, records, penalties, listings FROM credit_view").fetchall()
     assert viewed == [(entity, 1, counted * (cell.kind == "PENALTY"), counted * (cell.kind == "LISTING"))]
     former = store.execute("SELECT uscc FROM former_entity").fetchall()
-    assert former == ([(generate(0),)] if "moved" in says and statements[:-1] else [])
+    assert former == ([(generate(0),)] if moved and statements[:-1] else [])
     assert meant["history"].startswith("whole") == meant["accepted"].startswith("whole") == (says != "revoked")
     if says == "revoked":
         assert {s["version"] for s in erased(statements)} == {s["version"] for s in statements[:-1]}
