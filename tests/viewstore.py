@@ -19,7 +19,7 @@ from schemas.store import connect, sql
 from streams.projection import Projection, StoreFinding, staged
 from tests.statements import Statement
 
-__all__ = ["Store", "decoded", "folded", "opened", "take", "tombstones"]
+__all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "take", "tombstones"]
 
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
@@ -41,6 +41,11 @@ def opened(stack: Connection, generation: int) -> Iterator[Store]:
 def decoded(statements: list[Statement], first_offset: int) -> pl.DataFrame:
     """Return statements as the view stage has decoded them."""
     bodies = [encode(NAME, statement) for statement in statements]
+    return of_bodies(bodies, first_offset)
+
+
+def of_bodies(bodies: list[bytes], first_offset: int) -> pl.DataFrame:
+    """Return Avro bodies of our own contract as the view stage has decoded them."""
     frame = decode_statements(WRITER, bodies, list(range(len(bodies)))).frame
     high, low = digests(bodies)
     count = len(bodies)

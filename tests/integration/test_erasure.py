@@ -13,12 +13,16 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from deploy.processes import wait_until
+from schemas.codec import HEADER
 from schemas.connection import Connection
 from schemas.store import connect
 from schemas.uscc import generate
+from streams.headers import ORIGIN
+from streams.projection import Projection, staged
 from tests.erasing import key, published, publisher_of, settled, tombstones, values
 from tests.offline import assert_view_is_the_fold, log_of
 from tests.statements import penalty
+from tests.viewstore import of_bodies, opened
 from tests.workers import environment, workers
 
 QUICKLY = {
@@ -101,6 +105,27 @@ def test_the_log_cleaner_leaves_no_content_of_a_revoked_record(running: Connecti
     assert {version for version, erased in rows if erased} == {s["version"] for s in (first, corrected, moved, late)}
     assert [version for version, erased in rows if not erased] == [revoked["version"]]
     assert content == (0,)
+    assert_rebuilt(running)
+
+
+def assert_rebuilt(connection: Connection) -> None:
+    """Fold the log as it is now into empty tables: they must be those that the view has kept."""
+    log = [m for m in log_of(connection, "accepted") if m.value() is not None and ORIGIN in dict(m.headers() or [])]
+    bodies = [message.value()[HEADER:] for message in log]
+    queries = (
+        "SELECT record_id, province, department, version, digest_hi, digest_lo, status, uscc, disputed_since, penalty_facts"
+        " FROM record ORDER BY 1, 2, 3",
+        "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2",
+        "SELECT DISTINCT record_id, version, digest_hi, digest_lo, statement FROM record_history"
+        " WHERE statement IS NOT NULL ORDER BY 1, 2, 3, 4",
+    )
+    with opened(connection, 997) as fresh, connect(connection.database.get_secret_value(), autocommit=True) as store:
+        projection = Projection(fresh)
+        for start in range(0, len(bodies), 5_000):
+            with fresh.transaction():
+                projection.fold(staged(of_bodies(bodies[start : start + 5_000], start))[0])
+        for query in queries:
+            assert fresh.execute(query).fetchall() == store.execute(query).fetchall()
 
 
 def test_one_change_by_command(running: Connection, tmp_path: Path) -> None:
