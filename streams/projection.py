@@ -305,19 +305,31 @@ class Projection:
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
         self._append(news.unique([*KEY, *RANK], keep="first", maintain_order=True))
         self._connection.execute(sql("view/former"))
-        self._erase(suspects.filter(pl.col("status") == "REVOKED")["record_id"])
-        return tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/findings")))
+        found = [StoreFinding(*row) for row in self._connection.execute(sql("view/findings"))]
+        self._erase(suspects, [finding.row for finding in found if finding.outcome == "ERASED"])
+        return tuple(finding for finding in found if finding.outcome != "ERASED")
 
-    def _erase(self, revoked: pl.Series) -> None:
+    def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:
+        # What a revocation outranks: erased in history now, or long ago and said again. A tombstone bears the key that
+        # intake gave the statement, and comes to stand behind it in its partition.
+        revoked = suspects.filter(pl.col("status") == "REVOKED")["record_id"]
+        if not outranked and revoked.is_empty():
+            return
         if len(revoked):
             self._connection.execute(sql("view/forget"), (UuidArray(revoked),))
-        # A tombstone bears the key that intake gave the statement, and stands in the same partition behind it.
-        gone = [
-            [partition, f"{record_id.hex}|{version}|{digest_hex(high, low)}"]
+        again = suspects.filter(pl.col("row").is_in(list(outranked)))
+        gone = {
+            (partition, f"{record_id.hex()}|{version}|{digest_hex(high, low)}")
+            for partition, record_id, version, high, low in again.select(
+                "accepted_partition", "record_id", *RANK
+            ).rows()
+        } | {
+            (partition, f"{record_id.hex}|{version}|{digest_hex(high, low)}")
             for partition, record_id, version, high, low in self._connection.execute(sql("view/erase"))
-        ]
-        for start in range(0, len(gone), _TOMBSTONES_A_ROW):
-            self.announce("TOMBSTONES", gone[start : start + _TOMBSTONES_A_ROW])
+        }
+        ordered = sorted(gone)
+        for start in range(0, len(ordered), _TOMBSTONES_A_ROW):
+            self.announce("TOMBSTONES", ordered[start : start + _TOMBSTONES_A_ROW])
 
     def _append(self, statements: pl.DataFrame) -> None:
         copy_rows(self._connection, "record_history", statements, _HISTORY)

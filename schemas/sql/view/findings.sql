@@ -1,5 +1,6 @@
 -- What the department should know of statements that were accepted, computed from the set of statements that is held and
 -- from nothing else. `below` is what is ranked lower of the same record: GROUPS, because a statement may stand there twice.
+-- ERASED is told to nobody: a revocation outranks the statement, which must not stay in accepted, however often it comes.
 -- What was written before reason, disputed and removed were kept counts as what makes sense of the others.
 WITH told AS (
     SELECT "row", record_id, province, department, version, digest_hi, digest_lo, status, reason, disputed, removed
@@ -20,7 +21,8 @@ WITH told AS (
            one_id AS (PARTITION BY record_id)
 ), seen AS (
     SELECT *,
-           place < max(place) OVER (PARTITION BY record_id, province, department) AS older,
+           place < max(place) OVER whole AS older,
+           place < max(place) FILTER (WHERE status = 'REVOKED') OVER whole AS erased,
            max(place) FILTER (WHERE status = 'IN_FORCE') OVER below AS published_at,
            max(place) FILTER (WHERE status = 'IN_FORCE' AND reason IN ('RELISTED', 'CORRECTED')) OVER below AS meant_at,
            max(place) FILTER (WHERE status = 'REVOKED') OVER below AS revoked_at,
@@ -31,7 +33,7 @@ WITH told AS (
            max(place) FILTER (WHERE status = 'IN_FORCE' AND removed) OVER below AS removed_at,
            max(place) FILTER (WHERE status = 'IN_FORCE' AND disputed) OVER below AS disputed_at
     FROM placed
-    WINDOW below AS (
+    WINDOW whole AS (PARTITION BY record_id, province, department), below AS (
         PARTITION BY record_id, province, department ORDER BY place
         GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     )
@@ -39,6 +41,7 @@ WITH told AS (
 SELECT s."row", f.outcome, f.code, f.detail
 FROM seen s CROSS JOIN LATERAL (VALUES
     ('OLDER', 'OLDER', s.held_version::text, s.older),
+    ('ERASED', 'ERASED', NULL, s.erased),
     ('FLAGGED', 'VERSION_CONFLICT', NULL, s.conflict),
     ('FLAGGED', 'SHARED_ID', NULL, s.shared_id),
     ('FLAGGED', 'NEVER_PUBLISHED', NULL,
