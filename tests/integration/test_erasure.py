@@ -38,7 +38,7 @@ def configure(connection: Connection, operation: AlterConfigOpType, config: dict
     """Change the settings of `accepted`."""
     entries = [ConfigEntry(name, value, incremental_operation=operation) for name, value in config.items()]
     resource = ConfigResource(ResourceType.TOPIC, "accepted", incremental_configs=entries)
-    admin = AdminClient(connection.kafka.client())
+    admin = AdminClient(connection.kafka.client({}))
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)
 
