@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -28,6 +27,7 @@ from streams.logs import TopicFacts
 from streams.messages import Finding, finding
 from streams.projection import Move, Projection, StoreFinding, staged
 from streams.recorders import ViewRecorder, arrivals_of
+from streams.refusals import project_refusal, project_store_refusal
 from streams.transport import Run
 
 __all__ = ["ViewStage"]
@@ -161,7 +161,7 @@ class ViewStage:
             if prepared.frame is not None:
                 self._statements(projection, prepared)
             for record in prepared.quarantined:
-                self._quarantined(projection, record)
+                project_refusal(projection, record)
             projection.progress(prepared.progress)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
@@ -269,7 +269,7 @@ class ViewStage:
 
         for row, reason in refused.items():
             tell(row, "REFUSED", finding("STORE_REFUSED", detail=reason))
-            self._quarantine_refused(projection, records[row], reason)
+            project_store_refusal(projection, records[row], reason)
         for remark in findings:
             tell(remark.row, remark.outcome, finding(remark.code, detail=remark.detail))
         for row, record in enumerate(records):
@@ -278,52 +278,6 @@ class ViewStage:
                     tell(row, "FLAGGED", noted)
         for department, entries in told.items():
             projection.announce("EXCEPTIONS", [entry for _, entry in sorted(entries.items())], department)
-
-    def _quarantine_refused(self, projection: Projection, record: ConsumerRecord, reason: str) -> None:
-        # Accepted, but PostgreSQL cannot hold it: it must not vanish between the two.
-        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-        projection.quarantine(
-            {
-                **_origin_columns(origin),
-                "received_at": _time(record.timestamp),
-                "uscc": None,
-                "domain": None,
-                "record_id": None,
-                "version": None,
-                "findings": [finding("STORE_REFUSED", detail=reason)],
-                "value": record.value,
-                "quarantine_partition": record.partition,
-                "quarantine_offset": record.offset,
-            }
-        )
-
-    def _quarantined(self, projection: Projection, record: ConsumerRecord) -> None:
-        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-        known = findings_of(header(record.headers, FINDINGS)) or {}
-        entered = projection.quarantine(
-            {
-                **_origin_columns(origin),
-                "received_at": _time(known["received_at"]),
-                "uscc": known["uscc"],
-                "domain": known["domain"],
-                "record_id": known["record_id"],
-                "version": known["version"],
-                "findings": known["findings"],
-                "value": record.value,
-                "quarantine_partition": record.partition,
-                "quarantine_offset": record.offset,
-            }
-        )
-        if entered:
-            exception = {
-                "partition": origin.partition,
-                "offset": origin.offset,
-                "record_id": known["record_id"],
-                "version": known["version"],
-                "outcome": "REFUSED",
-                "findings": known["findings"],
-            }
-            projection.announce("EXCEPTIONS", [exception], origin.department)
 
     def _progress(self, records: list[ConsumerRecord]) -> list[dict[str, Any]]:
         newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
@@ -381,17 +335,3 @@ def _accepted_key(record: ConsumerRecord) -> tuple[str, int]:
 
 def _place(record: ConsumerRecord) -> str:
     return f"{record.topic}/{record.partition}@{record.offset}"
-
-
-def _origin_columns(origin: Origin) -> dict[str, Any]:
-    return {
-        "topic": origin.topic,
-        "topic_id": origin.topic_id,
-        "partition": origin.partition,
-        "offset": origin.offset,
-        "department": origin.department,
-    }
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
