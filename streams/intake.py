@@ -28,7 +28,7 @@ from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
 from streams.crashing import crash_point
-from streams.forwarding import Forwarder, Outgoing
+from streams.forwarding import Forwards, Outgoing
 from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
@@ -39,7 +39,7 @@ from streams.recorders import IntakeRecorder
 from streams.stopping import Stopping
 from streams.transport import Run
 
-__all__ = ["IntakeStage"]
+__all__ = ["Examined", "IntakeStage"]
 
 MAX_BYTES = 1 << 20
 """Longest message that is examined; a statement is some hundred bytes."""
@@ -102,7 +102,7 @@ class IntakeStage:
         catalogue: Catalogue,
         departments: dict[str, Department],
         facts: dict[str, TopicFacts],
-        forwarder: Forwarder,
+        forwarder: Forwards,
         *,
         recorder: IntakeRecorder | None = None,
         progress_every: float = 0.25,

@@ -223,7 +223,7 @@ def _told(decided: Decided, as_json: bool) -> int:
             " original is gone; have the department send it again, and discard this entry"
         )
     if decided.outcomes is not None:
-        print(f"  {_counts(decided.outcomes)}")
+        print(f"  {'by the rules and catalogue here: ' if decided.dry_run else ''}{_counts(decided.outcomes)}")
     elif decided.events:
         print("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has")
     return decided.exit_code

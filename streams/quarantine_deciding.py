@@ -14,13 +14,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
+from streams.forwarding import Nowhere
+from streams.intake import IntakeStage
+from streams.logs import Logs
 from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, DONE, OPEN, OVERRIDE
 from streams.quarantine_reading import QuarantineReader, Refusal
+from streams.redriving import Redriver
+from streams.stored import StoredMessages
 
 __all__ = ["Decided", "Deciding", "overridden"]
 
@@ -44,7 +50,7 @@ def overridden(chosen: Sequence[Refusal]) -> Sequence[Refusal]:
 class Decided:
     """What was decided: entries that are going, entries left out since their value is covered, events, what came of them.
 
-    `outcomes` is None where nobody has waited for it.
+    `outcomes` is None where nobody has waited for it; in a dry run it is what the rules here let expect.
     """
 
     kind: str
@@ -69,7 +75,8 @@ class Deciding:
     def __init__(self, connection: Connection, reason: str, kind: str) -> None:
         if not reason.strip():
             raise UsageError("--reason must say why: it is kept with the decision and told to the department")
-        self._kafka, self._reason, self._kind = connection.kafka, reason.strip(), kind
+        self._kafka, self._province = connection.kafka, connection.province
+        self._reason, self._kind = reason.strip(), kind
         self._by = f"{getpass.getuser()}@{socket.gethostname()}"
         self.reader = QuarantineReader(connection.database.get_secret_value())
         self._registry = Registry(connection.registry)
@@ -99,7 +106,11 @@ class Deciding:
         unique = list({one.entry: one for one in chosen}.values())
         left_out = [one for one in unique if one.masked and self._kind != DISCARD]
         going = [one for one in unique if one not in left_out]
-        events = [] if dry_run else self._events(going)
+        if dry_run:
+            # A value that only the department's topic holds is not for the operator to read.
+            foreseen = self._foreseen(self._events([one for one in going if one.entry.stored is not None]))
+            return Decided(self._kind, self._by, self._reason, dry_run, going, left_out, [], foreseen)
+        events = self._events(going)
         reader = OperationsReader(self._kafka, self._registry, principal="operator") if events and wait else None
         try:
             if events:
@@ -111,6 +122,22 @@ class Deciding:
             if reader is not None:
                 reader.close()
         return Decided(self._kind, self._by, self._reason, dry_run, going, left_out, events, outcomes)
+
+    def _foreseen(self, events: Sequence[Operation]) -> Counter[str]:
+        # By the rules and the catalogue of this process: intake may have been started with others.
+        catalogue = load()
+        departments = {one.records_topic: one for one in catalogue.departments(self._province)}
+        facts = Logs(self._kafka).describe(departments)
+        stored = StoredMessages(self._kafka, principal="operator")
+        stage = IntakeStage(self._registry, catalogue, departments, facts, Nowhere())
+        redriver = Redriver(stage, stored, Nowhere(), departments)
+        foreseen = Counter[str]()
+        try:
+            for event in events:
+                foreseen.update(redriver.foresee(event))
+        finally:
+            stored.close()
+        return foreseen
 
     def _events(self, going: Iterable[Refusal]) -> list[Operation]:
         by_department: dict[str, list[Refusal]] = {}

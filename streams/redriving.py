@@ -23,9 +23,9 @@ from confluent_kafka import Message
 from schemas.errors import Retryable
 from schemas.rules.overridable import OVERRIDABLE
 from streams.crashing import crash_point
-from streams.forwarding import Outgoing
+from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
-from streams.intake import IntakeStage
+from streams.intake import Examined, IntakeStage
 from streams.masking import is_masked
 from streams.messages import Finding, finding
 from streams.operations import Operation
@@ -45,7 +45,7 @@ from streams.quarantine import (
 from streams.stored import Place
 from streams.transport import Run
 
-__all__ = ["Decisions", "Forwards", "Redriver", "Stored", "waived_by"]
+__all__ = ["Decisions", "Redriver", "Stored", "waived_by"]
 
 log = structlog.get_logger()
 
@@ -57,19 +57,6 @@ class Stored(Protocol):
 
     def read(self, places: Iterable[Place], /) -> Mapping[Place, Message]:
         """Return what stands at these places; what is gone is missing."""
-
-
-class Forwards(Protocol):
-    """Where messages go; `flush` returns once all of them are lasting."""
-
-    def accept(self, messages: Sequence[Outgoing], /) -> None:
-        """Queue for `accepted`."""
-
-    def quarantine(self, value: bytes, headers: list[tuple[str, bytes]], /) -> None:
-        """Queue for `quarantine`."""
-
-    def flush(self) -> None:
-        """Wait for the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +93,8 @@ class Redriver:
 
         Raises Retryable where a server does not answer, ValueError where the event is not whole.
         """
-        entries = entries_of(decision)
-        if decision.kind == DISCARD:
-            told = [finding("DISCARDED", detail=decision.reason or None)]
-            outgoing, outcomes = list[Outgoing](), [_Outcome(entry, DISCARDED, told) for entry in entries]
-        else:
-            outgoing, outcomes = self._examined(entries, waived_by(decision))
+        examined, whole, outcomes = self._examined(decision)
+        outgoing = self._outgoing(examined, whole) if examined is not None else []
         crash_point("redrive.examined")
         self._forwards.accept(outgoing)
         self._forwards.flush()  # before anybody is told that it is accepted
@@ -122,29 +105,31 @@ class Redriver:
         crash_point("redrive.told")
         return Counter(outcome.outcome for outcome in outcomes)
 
+    def foresee(self, decision: Operation) -> Counter[str]:
+        """Return how many entries would have each outcome by this process's rules and catalogue; nothing is written."""
+        return Counter(outcome.outcome for outcome in self._examined(decision)[-1])
+
     def _examined(
-        self, entries: Sequence[Entry], waived: Sequence[frozenset[str]]
-    ) -> tuple[list[Outgoing], list[_Outcome]]:
+        self, decision: Operation
+    ) -> tuple[Examined | None, Sequence[tuple[Entry, bytes]], Sequence[_Outcome]]:
+        entries = entries_of(decision)
+        if decision.kind == DISCARD:
+            told = [finding("DISCARDED", detail=decision.reason or None)]
+            return None, (), [_Outcome(entry, DISCARDED, told) for entry in entries]
         found = self._stored.read(_place(entry) for entry in entries)
         outcomes, whole, waivers = list[_Outcome](), list[tuple[Entry, bytes]](), dict[int, frozenset[str]]()
-        for entry, codes in zip(entries, waived, strict=True):
+        for entry, codes in zip(entries, waived_by(decision), strict=True):
             message = found.get(_place(entry))
-            value = message.value() or b"" if message is not None else b""
             why = self._impossible(entry, message)
             if why:
                 outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding(why)]))
-            else:
+            elif message is not None:
                 waivers[len(whole)] = codes
-                whole.append((entry, value))
+                whole.append((entry, message.value() or b""))
         if not whole:
-            return [], outcomes
-        runs = [_run(entry, value) for entry, value in whole]
-        examined = self._stage.prepare(runs, waived=waivers)
+            return None, (), outcomes
+        examined = self._stage.prepare([_run(entry, value) for entry, value in whole], waived=waivers)
         good = {row: (record_id, version) for row, _, record_id, version in examined.good.rows()}
-        outgoing = [
-            (partition, key, value, _under(whole[row][0].origin, headers))
-            for row, (partition, key, value, headers) in zip(good, self._stage.outgoing(examined), strict=True)
-        ]
         for row, (entry, _) in enumerate(whole):
             verdict = examined.verdicts.get(row)
             findings = verdict.findings if verdict else []
@@ -154,7 +139,15 @@ class Redriver:
                 outcomes.append(_Outcome(entry, REFUSED, findings))
             else:  # it would vouch for a time long past, behind records that have gone on without it
                 outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding("MARKER_LATE")]))
-        return outgoing, outcomes
+        return examined, whole, outcomes
+
+    def _outgoing(self, examined: Examined, whole: Sequence[tuple[Entry, bytes]]) -> list[Outgoing]:
+        return [
+            (partition, key, value, _under(whole[row][0].origin, headers))
+            for row, (partition, key, value, headers) in zip(
+                examined.good["row"].to_list(), self._stage.outgoing(examined), strict=True
+            )
+        ]
 
     def _impossible(self, entry: Entry, message: Message | None) -> str | None:
         if entry.origin.topic not in self._topics:
