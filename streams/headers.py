@@ -51,7 +51,7 @@ def header(headers: Headers, name: str) -> bytes | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
     """The place of a message in a department's topic."""
 

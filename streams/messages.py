@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-__all__ = ["STAGE_FINDINGS", "Finding", "finding"]
+__all__ = ["STAGE_FINDINGS", "Finding", "finding", "shown"]
 
 
 _LONGEST_DETAIL = 300
@@ -50,9 +50,10 @@ STAGE_FINDINGS = {
 def finding(code: str, *, field: str | None = None, detail: str | None = None) -> Finding:
     """Return the finding with its text, and the detail where there is one."""
     text = STAGE_FINDINGS[code]
-    return {"code": code, "field": field, "message": f"{text}: {_shown(detail)}" if detail else text}
+    return {"code": code, "field": field, "message": f"{text}: {shown(detail)}" if detail else text}
 
 
-def _shown(detail: str) -> str:
+def shown(text: str, longest: int = _LONGEST_DETAIL) -> str:
+    """Return a text of somebody else's so that it can be kept and shown, cut to so many characters."""
     # Part of it may be the message's own: PostgreSQL keeps no U+0000, and a console should not be steered by it.
-    return "".join(one if one.isprintable() else "�" for one in detail[:_LONGEST_DETAIL])
+    return "".join(one if one.isprintable() else "�" for one in text[:longest])

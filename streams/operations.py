@@ -150,6 +150,8 @@ class OperationsReader:
             schema_id, body = unframe(value)
             told = decode(self._registry.writer(schema_id).parsed, body, parsed(RECORD))
             detail = json.loads(told["detail"])
+            if not isinstance(detail, dict):
+                raise ValueError("its detail is no JSON object")
         except (NotDecodable, ValueError) as error:
             raise ContractBroken(
                 f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"

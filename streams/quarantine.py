@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import UsageError
 from streams.headers import Origin
@@ -50,7 +52,21 @@ STATES = (OPEN, "SUPERSEDED", "DISCARDED", "REDRIVEN", "OVERRIDDEN")
 _NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9})/(?P<offset>\d{1,18})")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+_Partition = Annotated[int, Field(ge=0, lt=1 << 31)]
+_Offset = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class _Detail(BaseModel):
+    """An entry as an event names it."""
+
+    topic: Annotated[str, Field(pattern=r"^records\.[a-z0-9-]{1,200}$")]
+    topic_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    partition: _Partition
+    offset: _Offset
+    stored: tuple[_Partition, _Offset] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A refused message: its place in the department's topic, and where the topic `quarantine` keeps its value.
 
@@ -80,14 +96,12 @@ class Entry:
     @classmethod
     def from_detail(cls, detail: Mapping[str, Any]) -> Entry:
         """Read `to_detail` back. Raises ValueError where it is none."""
+        # Checked to the letter: this becomes a header that the view must be able to read.
         try:
-            origin = Origin(
-                str(detail["topic"]), str(detail["topic_id"]), int(detail["partition"]), int(detail["offset"])
-            )
-            stored = detail["stored"]
-            return cls(origin, (int(stored[0]), int(stored[1])) if stored else None)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{detail!r} names no quarantine entry") from error
+            found = _Detail.model_validate(detail)
+        except ValidationError as error:
+            raise ValueError(f"the event names no quarantine entry: {error.errors()[0]['msg']}") from None
+        return cls(Origin(found.topic, found.topic_id, found.partition, found.offset), found.stored)
 
 
 def parse_name(name: str) -> tuple[str, int, int]:

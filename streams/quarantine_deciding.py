@@ -30,6 +30,7 @@ from streams.stored import StoredMessages
 
 __all__ = ["Decided", "Deciding", "overridden"]
 
+_LONGEST_REASON = 1_000
 _ENTRIES_AN_EVENT = 500
 """An event stays far below what the broker takes, and intake does it in a second or two."""
 
@@ -75,6 +76,8 @@ class Deciding:
     def __init__(self, connection: Connection, reason: str, kind: str) -> None:
         if not reason.strip():
             raise UsageError("--reason must say why: it is kept with the decision and told to the department")
+        if len(reason.strip()) > _LONGEST_REASON:
+            raise UsageError(f"--reason has {len(reason.strip())} characters; {_LONGEST_REASON} are kept")
         self._kafka, self._province = connection.kafka, connection.province
         self._reason, self._kind = reason.strip(), kind
         self._by = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -130,7 +133,7 @@ class Deciding:
         facts = Logs(self._kafka).describe(departments)
         stored = StoredMessages(self._kafka, principal="operator")
         stage = IntakeStage(self._registry, catalogue, departments, facts, Nowhere())
-        redriver = Redriver(stage, stored, Nowhere(), departments)
+        redriver = Redriver(stage, stored, Nowhere(), {topic: known.topic_id for topic, known in facts.items()})
         foreseen = Counter[str]()
         try:
             for event in events:

@@ -27,7 +27,7 @@ from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
 from streams.intake import Examined, IntakeStage
 from streams.masking import is_masked
-from streams.messages import Finding, finding
+from streams.messages import Finding, finding, shown
 from streams.operations import Operation
 from streams.quarantine import (
     ACCEPTED,
@@ -50,6 +50,7 @@ __all__ = ["Decisions", "Redriver", "Stored", "waived_by"]
 log = structlog.get_logger()
 
 _LONGEST_PAUSE = 5.0
+_LONGEST_REASON = 1_000
 
 
 class Stored(Protocol):
@@ -75,18 +76,18 @@ def waived_by(decision: Operation) -> list[frozenset[str]]:
     entries = decision.detail["entries"]
     if decision.kind != OVERRIDE:
         return [frozenset()] * len(entries)
-    return [frozenset(map(str, entry.get("codes") or ())) & OVERRIDABLE.keys() for entry in entries]
+    named = [entry.get("codes") for entry in entries]
+    return [frozenset(map(str, codes if isinstance(codes, list) else ())) & OVERRIDABLE.keys() for codes in named]
 
 
 class Redriver:
     """Carries out one decision at a time. `stage` examines; it must be this one's own, and is never fed by a topic.
 
-    `topics` are those of the departments that the catalogue has today.
+    `topics` are those of the departments that the catalogue has today, with their ids.
     """
 
-    def __init__(self, stage: IntakeStage, stored: Stored, forwards: Forwards, topics: Iterable[str]) -> None:
-        self._stage, self._stored, self._forwards = stage, stored, forwards
-        self._topics = frozenset(topics)
+    def __init__(self, stage: IntakeStage, stored: Stored, forwards: Forwards, topics: Mapping[str, str]) -> None:
+        self._stage, self._stored, self._forwards, self._topics = stage, stored, forwards, topics
 
     def carry_out(self, decision: Operation) -> Counter[str]:
         """Do what was decided and return how many entries had each outcome; safe to be done again.
@@ -154,10 +155,11 @@ class Redriver:
             return "NO_DEPARTMENT"
         if message is None:
             return "VALUE_GONE"
-        if entry.stored is not None:
-            origin = next((value for name, value in message.headers() or () if name == ORIGIN), None)
-            if origin != entry.origin.to_bytes():
-                return "VALUE_GONE"  # the topic was made anew, and something else stands there now
+        # A topic that was made anew has something else standing there now.
+        if entry.stored is None and self._topics[entry.origin.topic] != entry.origin.topic_id:
+            return "VALUE_GONE"
+        if entry.stored is not None and dict(message.headers() or ()).get(ORIGIN) != entry.origin.to_bytes():
+            return "VALUE_GONE"
         return "VALUE_MASKED" if is_masked(message.value() or b"") else None
 
 
@@ -181,11 +183,11 @@ def _under(origin: Origin, headers: Sequence[tuple[str, bytes]]) -> list[tuple[s
 
 def _headers(decision: Operation, outcome: _Outcome) -> list[tuple[str, bytes]]:
     told: dict[str, Any] = {
-        "decision": decision.id,
+        "decision": shown(decision.id),
         "kind": decision.kind,
-        "by": decision.by,
+        "by": shown(decision.by),
         "at": round(decision.at.timestamp() * 1000),
-        "reason": decision.reason,
+        "reason": shown(decision.reason, _LONGEST_REASON),
         "outcome": outcome.outcome,
     }
     known: dict[str, Any] = {

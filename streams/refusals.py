@@ -13,7 +13,16 @@ from streams.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, hea
 from streams.messages import finding
 from streams.projection import Projection
 
-__all__ = ["project_refusal", "project_store_refusal"]
+__all__ = ["accepted_key", "project_refusal", "project_store_refusal"]
+
+
+def accepted_key(record: ConsumerRecord) -> tuple[str, int]:
+    """Return record id and version of a message of `accepted`: intake writes record_id|version|digest."""
+    try:
+        record_id, version, _ = (record.key or b"").decode().split("|")
+        return record_id, int(version)
+    except ValueError as error:
+        raise ContractBroken(f"the key of {_where(record)} is {record.key!r}: only intake may write there") from error
 
 
 def project_refusal(projection: Projection, record: ConsumerRecord) -> None:
@@ -54,15 +63,16 @@ def project_refusal(projection: Projection, record: ConsumerRecord) -> None:
 def project_store_refusal(projection: Projection, record: ConsumerRecord, reason: str) -> None:
     """Enter a message of `accepted` that PostgreSQL cannot hold: it must not vanish between the two."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
+    record_id, version = accepted_key(record)
     projection.quarantine(
         {
             **_place(origin),
             "department": origin.department,
             "received_at": _time(record.timestamp),
-            "uscc": None,
+            "uscc": None,  # whatever cannot be kept may be in there
             "domain": None,
-            "record_id": None,
-            "version": None,
+            "record_id": record_id,
+            "version": version,
             "findings": [finding("STORE_REFUSED", detail=reason)],
             "value": record.value,
             "quarantine_partition": record.partition,
@@ -91,9 +101,12 @@ def _outcome(record: ConsumerRecord, origin: Origin, known: dict[str, Any], deci
         }
     except (ValueError, KeyError, TypeError) as error:
         raise ContractBroken(
-            f"header {DECISION} of {record.topic}/{record.partition}@{record.offset} is {decision[:200]!r}: only intake may"
-            " write to this topic"
+            f"header {DECISION} of {_where(record)} is {decision[:200]!r}: only intake may write to this topic"
         ) from error
+
+
+def _where(record: ConsumerRecord) -> str:
+    return f"{record.topic}/{record.partition}@{record.offset}"
 
 
 def _place(origin: Origin) -> dict[str, Any]:

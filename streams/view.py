@@ -27,7 +27,7 @@ from streams.logs import TopicFacts
 from streams.messages import Finding, finding
 from streams.projection import Move, Projection, StoreFinding, staged
 from streams.recorders import ViewRecorder, arrivals_of
-from streams.refusals import project_refusal, project_store_refusal
+from streams.refusals import accepted_key, project_refusal, project_store_refusal
 from streams.transport import Run
 
 __all__ = ["ViewStage"]
@@ -249,7 +249,7 @@ class ViewStage:
 
         def tell(row: int, outcome: str, what: Finding) -> None:
             origin = Origin.from_bytes(header(records[row].headers, ORIGIN) or b"")
-            record_id, version = _accepted_key(records[row])
+            record_id, version = accepted_key(records[row])
             entries = told.setdefault(origin.department, {})
             entry = entries.setdefault(
                 row,
@@ -322,15 +322,6 @@ def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, .
     if again:
         raise Reread(again)
     return tuple(news), reached
-
-
-def _accepted_key(record: ConsumerRecord) -> tuple[str, int]:
-    # Intake writes record_id|version|digest.
-    try:
-        record_id, version, _ = (record.key or b"").decode().split("|")
-        return record_id, int(version)
-    except ValueError as error:
-        raise ContractBroken(f"the key of {_place(record)} is {record.key!r}: only intake may write there") from error
 
 
 def _place(record: ConsumerRecord) -> str:

@@ -83,7 +83,7 @@ def intake_worker(
         IntakeStage(beside, known, departments, facts, letting_through),
         StoredMessages(connection.kafka, principal="intake"),
         letting_through,
-        departments,
+        {topic: facts[topic].topic_id for topic in departments},
     )
     decisions = Decisions(redriver, OperationsWriter(connection.kafka, beside).write, by=by)
     operations = OperationsReader(connection.kafka, registry, principal="intake")

@@ -121,7 +121,13 @@ def test_the_department_is_told_of_every_change_once() -> None:
 @given(
     st.builds(
         Entry,
-        st.builds(Origin, st.just("records.tax"), st.text(), st.integers(0, 99), st.integers(0, 2**62)),
+        st.builds(
+            Origin,
+            st.just("records.tax"),
+            st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True),
+            st.integers(0, 99),
+            st.integers(0, 10**18 - 1),
+        ),
         st.none() | st.tuples(st.integers(0, 9), st.integers(0, 2**62)),
     )
 )
@@ -147,6 +153,20 @@ def event(kind: str, detail: dict[str, Any], number: int = 0) -> Operation:
 def test_an_event_that_is_not_whole_is_known_as_such(detail: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"entry|entries"):
         entries_of(event(REDRIVE, detail))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"topic": "records.tax x"}, {"topic": "accepted"}, {"topic": "records.税"}, {"topic_id": ""}, {"topic_id": "a b"},
+        {"partition": -1}, {"partition": 1 << 31}, {"offset": 1 << 63}, {"offset": "x"}, {"stored": [0]}, {"stored": [0, -1]},
+    ],
+)  # fmt: skip
+def test_what_would_break_the_view_is_no_entry(change: dict[str, Any]) -> None:
+    good = Entry(Origin("records.tax", "id", 0, 1), (0, 2)).to_detail()
+    assert Entry.from_detail(good).stored == (0, 2)
+    with pytest.raises(ValueError, match="names no quarantine entry"):
+        Entry.from_detail(good | change)
 
 
 def test_what_waits_follows_from_the_events_alone() -> None:

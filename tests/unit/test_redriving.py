@@ -54,7 +54,7 @@ class House:
         self.recorder = Recorder()
         self.stage = stage_of(self.writers.registry, self.recorder)
         self.later = Recorder()
-        self.redriver = Redriver(stage_of(self.writers.registry, self.later), self, self.later, ["records.tax"])  # type: ignore[arg-type]
+        self.redriver = Redriver(stage_of(self.writers.registry, self.later), self, self.later, {"records.tax": "id"})  # type: ignore[arg-type]
 
     def read(self, places: Iterable[Place]) -> dict[Place, _Message]:
         """The topic `quarantine`."""
