@@ -156,6 +156,30 @@ def test_what_cannot_be_examined_is_said_and_its_neighbours_are() -> None:
     assert ("REFUSED", ["NOT_AVRO"]) in codes
 
 
+def test_a_marker_that_was_refused_vouches_for_nothing_later() -> None:
+    house = House()
+    entry = Entry(Origin("records.tax", "id", 0, 0), (0, 0))
+    house.recorder.quarantine(marker("tax", house.writers.marker), [(ORIGIN, entry.origin.to_bytes())])
+    assert house.redriver.carry_out(decision(REDRIVE, [entry])) == {"IMPOSSIBLE": 1}
+    assert house.told == [("tax/0/0", "IMPOSSIBLE", ["MARKER_LATE"])]
+    assert (house.later.accepted, house.later.vectors) == ([], [])
+
+
+def test_what_only_the_departments_topic_holds_is_taken_from_there_unless_it_was_made_anew() -> None:
+    house = House()
+    value = house.statement("原1")
+    places: list[Place] = []
+
+    def read(wanted: Iterable[Place]) -> dict[Place, _Message]:
+        places.extend(wanted)
+        return {place: _Message(value) for place in places}
+
+    house.read = read  # type: ignore[method-assign]
+    now, before = (Entry(Origin("records.tax", topic_id, 0, 7), None) for topic_id in ("id", "another"))
+    assert house.redriver.carry_out(decision(REDRIVE, [now, before])) == {"ACCEPTED": 1, "IMPOSSIBLE": 1}
+    assert set(places) == {("records.tax", 0, 7)}
+
+
 def test_discarding_needs_no_value() -> None:
     house = House()
     entry = Entry(Origin("records.dissolved", "id", 0, 7), (0, 99))
