@@ -28,6 +28,8 @@ from tests.statements import framed, penalty, put
 from tests.workers import Worker, environment, workers
 
 TOPIC = "records.tax"
+ALONE = "housing-fund"
+"""A department of which no other test leaves refused records."""
 
 
 @pytest.fixture(scope="module")
@@ -81,36 +83,37 @@ def about(statement: dict[str, Any], uscc: str) -> dict[str, Any]:
     return {**statement, "subject": {**statement["subject"], "uscc": uscc}}
 
 
-def refused(connection: Connection, *statements: dict[str, Any] | bytes) -> list[str]:
+def refused(connection: Connection, *statements: dict[str, Any] | bytes, key: str = "tax") -> list[str]:
     """Publish what intake refuses, and return the names of its entries once the view has them."""
     values = [one if isinstance(one, bytes) else framed(connection, [one])[0] for one in statements]
-    names = [f"tax/{partition}/{offset}" for partition, offset in put(connection, TOPIC, list(values), partition=0)]
+    places = put(connection, f"records.{key}", list(values), partition=0)
+    names = [f"{key}/{partition}/{offset}" for partition, offset in places]
     assert wait_until(lambda: set(names) <= set(states(connection)), seconds=60)
     return names
 
 
 def states(connection: Connection) -> dict[str, str]:
-    """Return the state that the table keeps of every entry of the department."""
+    """Return the state that the table keeps of every entry."""
     with connect(connection.database.get_secret_value(), autocommit=True) as store:
-        rows = store.execute("SELECT partition, \"offset\", state FROM quarantine WHERE department = 'tax'").fetchall()
-    return {f"tax/{partition}/{offset}": str(state) for partition, offset, state in rows}
+        rows = store.execute('SELECT department, partition, "offset", state FROM quarantine').fetchall()
+    return {f"{department}/{partition}/{offset}": str(state) for department, partition, offset, state in rows}
 
 
-_SHOWN = "SELECT state FROM report.domain_state(%s, '2022-01-01', '2026-12-31') WHERE domain = 'tax'"
+_SHOWN = "SELECT state FROM report.domain_state(%s, '2022-01-01', '2026-12-31') WHERE domain = %s"
 
 
-def shown(connection: Connection, uscc: str) -> str:
-    """Return what a reader is told of an entity in the domain tax."""
+def shown(connection: Connection, uscc: str, domain: str = "tax") -> str:
+    """Return what a reader is told of an entity in a domain."""
     with connect(connection.database.get_secret_value(), autocommit=True) as store:
-        row = store.execute(_SHOWN, (uscc,)).fetchone()
+        row = store.execute(_SHOWN, (uscc, domain)).fetchone()
     assert row is not None
     return str(row[0])
 
 
-def vouch(connection: Connection) -> None:
-    """Let the department vouch for everything so far, and wait until 无 would be said of an entity without records."""
-    xinliu(connection, "mark", "--department", "tax")
-    assert wait_until(lambda: shown(connection, generate(790_000)) == "无", seconds=60, every=0.3)
+def vouch(connection: Connection, key: str = "tax") -> None:
+    """Let a department vouch for everything so far, and wait until 无 would be said of an entity without records."""
+    xinliu(connection, "mark", "--department", key)
+    assert wait_until(lambda: shown(connection, generate(790_000), key) == "无", seconds=60, every=0.3)
 
 
 @contextmanager
@@ -122,7 +125,7 @@ def watching(connection: Connection, uscc: str) -> Iterator[list[str]]:
     def poll() -> None:
         with connect(connection.database.get_secret_value(), autocommit=True) as store:
             while not ended.is_set():
-                row = store.execute(_SHOWN, (uscc,)).fetchone()
+                row = store.execute(_SHOWN, (uscc, "tax")).fetchone()
                 assert row is not None
                 if seen[-1:] != [row[0]]:
                     seen.append(str(row[0]))
@@ -139,14 +142,14 @@ def watching(connection: Connection, uscc: str) -> Iterator[list[str]]:
 def outcomes_told(connection: Connection, name: str) -> list[str]:
     """Return what the department was told of an entry, in order."""
     lines = subprocess.run(
-        [sys.executable, "-m", "xinliu", "receipts", "--department", "tax", "--json"],
+        [sys.executable, "-m", "xinliu", "receipts", "--department", name.partition("/")[0], "--json"],
         env=environment(connection),
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
     told = [exception for line in lines for exception in json.loads(line)["exceptions"]]
-    return [one["outcome"] for one in told if f"tax/{one['partition']}/{one['offset']}" == name]
+    return [one["outcome"] for one in told if name.endswith(f"/{one['partition']}/{one['offset']}")]
 
 
 def test_an_override_turns_pending_into_the_record_and_never_into_none(viewed: Connection, tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_an_override_turns_pending_into_the_record_and_never_into_none(viewed: C
 def test_a_redrive_after_the_catalogue_has_changed_lets_through_what_is_right_now(
     viewed: Connection, tmp_path: Path, catalogue_with: Callable[..., Path]
 ) -> None:
-    run, code = uuid.uuid4().hex[:8], generate(790_002)
+    run, code, began = uuid.uuid4().hex[:8], generate(790_002), datetime.now(UTC).isoformat()
     statement = penalty(f"录{run}", entity=790_002, categories="训诫")
     with intake(viewed, tmp_path):
         (name,) = refused(viewed, statement)
@@ -197,7 +200,8 @@ def test_a_redrive_after_the_catalogue_has_changed_lets_through_what_is_right_no
         vouch(viewed)
     larger = catalogue_with("penalty_category,训诫,训诫,2023-09-01,,test,yes")
     with intake(viewed, tmp_path, XINLIU_CATALOGUE=str(larger)), watching(viewed, code) as seen:
-        told = quarantine(viewed, "redrive", "--department", "tax", "--code", "CATEGORY", "--reason", "目录已更新")
+        chosen = ("--department", "tax", "--code", "CATEGORY", "--since", began)
+        told = quarantine(viewed, "redrive", *chosen, "--reason", "目录已更新")
         assert told["outcomes"]["ACCEPTED"] >= 1
         assert name in told["entries"]
         assert wait_until(lambda: states(viewed)[name] == "REDRIVEN", seconds=30)
@@ -258,25 +262,31 @@ def count(connection: Connection, table: str, name: str) -> int:
 
 def test_what_is_discarded_releases_entity_and_source(viewed: Connection, tmp_path: Path) -> None:
     run, code = uuid.uuid4().hex[:8], generate(790_003)
-    began = datetime.now(UTC)
 
-    def as_of() -> datetime | None:
+    def source() -> tuple[datetime | None, int]:
         with connect(viewed.database.get_secret_value(), autocommit=True) as store:
-            row = store.execute("SELECT data_as_of FROM report.source WHERE department = 'tax'").fetchone()
-        return row[0] if row else None  # type: ignore[return-value]
+            query = "SELECT data_as_of, open_quarantine FROM report.source WHERE department = %s"
+            row = store.execute(query, (ALONE,)).fetchone()
+        assert row is not None
+        return row  # type: ignore[return-value]
 
     with intake(viewed, tmp_path):
-        vouch(viewed)
-        pending, unreadable = refused(viewed, penalty(f"弃{run}", entity=790_003, categories="训诫"), b"unreadable")
-        xinliu(viewed, "mark", "--department", "tax")
-        assert shown(viewed, code) == "待核"
+        vouch(viewed, ALONE)
+        wrong = penalty(f"弃{run}", entity=790_003, key=ALONE, categories="训诫")
+        pending, unreadable = refused(viewed, wrong, b"unreadable", key=ALONE)
+        began = datetime.now(UTC)
+        xinliu(viewed, "mark", "--department", ALONE)
+        assert shown(viewed, code, ALONE) == "待核"
+        assert wait_until(lambda: view_caught_up(viewed), seconds=30)
+        assert source()[1] == 2
+        assert (source()[0] or began) <= began, "held back"
         quarantine(viewed, "discard", pending, unreadable, "--reason", "", expect=2)
         told = quarantine(viewed, "discard", pending, unreadable, "--reason", "误报")
         assert told["outcomes"] == {"DISCARDED": 2}
-        assert wait_until(lambda: shown(viewed, code) == "无", seconds=30)
+        assert wait_until(lambda: shown(viewed, code, ALONE) == "无", seconds=30)
         assert wait_until(lambda: states(viewed)[unreadable] == "DISCARDED", seconds=30)
-        xinliu(viewed, "mark", "--department", "tax")
-        assert wait_until(lambda: (as_of() or began) > began, seconds=30)
+        assert source()[1] == 0
+        assert (source()[0] or began) > began, "what was vouched for behind it counts now"
         assert wait_until(lambda: outcomes_told(viewed, pending) == ["REFUSED", "DISCARDED"], seconds=30, every=0.5)
         head = quarantine(viewed, "show", unreadable)["message"]
         assert head["head"] == b"unreadable".hex(" ")
