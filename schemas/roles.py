@@ -35,6 +35,8 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "source": (*_W, "DELETE"),
     "outbox": ("SELECT", "INSERT", "DELETE"),
     "quarantine": _W,
+    "quarantine_outcome": _W,
+    "quarantine_entry": (_R,),
     "entity": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),

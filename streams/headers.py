@@ -12,7 +12,18 @@ from typing import Any
 
 from schemas.errors import ContractBroken
 
-__all__ = ["FINDINGS", "ORIGIN", "RECEIVED", "SCHEMA", "Headers", "Origin", "findings_of", "header", "origins"]
+__all__ = [
+    "DECISION",
+    "FINDINGS",
+    "ORIGIN",
+    "RECEIVED",
+    "SCHEMA",
+    "Headers",
+    "Origin",
+    "findings_of",
+    "header",
+    "origins",
+]
 
 ORIGIN = "xinliu-origin"
 """Where the department's message stands: topic, topic id, partition and offset."""
@@ -25,6 +36,9 @@ RECEIVED = "xinliu-received"
 
 FINDINGS = "xinliu-findings"
 """JSON. On `accepted`: a list of remarks; on `quarantine`: an object with what is known of the refused record."""
+
+DECISION = "xinliu-decision"
+"""JSON, on `quarantine`: the message tells what came of a decision about the entry of that ORIGIN; it is no new entry."""
 
 Headers = Sequence[tuple[str, bytes]]
 

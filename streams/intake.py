@@ -28,7 +28,7 @@ from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
 from streams.crashing import crash_point
-from streams.forwarding import Forwarder, Outgoing
+from streams.forwarding import Forwards, Outgoing
 from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
@@ -39,7 +39,7 @@ from streams.recorders import IntakeRecorder
 from streams.stopping import Stopping
 from streams.transport import Run
 
-__all__ = ["IntakeStage"]
+__all__ = ["Examined", "IntakeStage"]
 
 MAX_BYTES = 1 << 20
 """Longest message that is examined; a statement is some hundred bytes."""
@@ -102,7 +102,7 @@ class IntakeStage:
         catalogue: Catalogue,
         departments: dict[str, Department],
         facts: dict[str, TopicFacts],
-        forwarder: Forwarder,
+        forwarder: Forwards,
         *,
         recorder: IntakeRecorder | None = None,
         progress_every: float = 0.25,
@@ -124,13 +124,16 @@ class IntakeStage:
         # Compaction keeps the last vector of every run of this stage, and each carries all that the run has forwarded.
         self._vector_key = f"progress|{uuid.uuid4().hex}".encode()
 
-    def prepare(self, runs: Sequence[Run]) -> Examined:
-        """Examine these runs. Raises Retryable where the registry does not answer."""
+    def prepare(self, runs: Sequence[Run], *, waived: Mapping[int, Collection[str]] | None = None) -> Examined:
+        """Examine these runs; `waived` holds, by row, codes that only count as remarks there.
+
+        Raises Retryable where the registry does not answer.
+        """
         records = [record for run in runs for record in run.records]
         batch = decode_batch(
             self._registry, [record.value for record in records], expected=_KNOWN_RECORDS, max_bytes=MAX_BYTES
         )
-        verdicts = self._examine(batch, records)
+        verdicts = self._examine(batch, records, waived or {})
         refused = {row for row, verdict in verdicts.items() if verdict.refused}
         markers = {row: marker["as_of"] for row, _, marker in batch.others if row not in refused}
         good = batch.statements.select("row", "uscc", "record_id", "version")
@@ -158,7 +161,7 @@ class IntakeStage:
         Raises Retryable where Kafka does not answer; the same may then be given again.
         """
         # What is written is made here, not in prepare: of the two threads this one has the less to do.
-        self._forwarder.accept(self._outgoing(examined))
+        self._forwarder.accept(self.outgoing(examined))
         for row, verdict in examined.verdicts.items():
             if verdict.refused:
                 self._quarantine(examined.records[row], verdict)
@@ -218,7 +221,9 @@ class IntakeStage:
             raise
         self._told_at = monotonic()
 
-    def _examine(self, batch: Batch, records: list[ConsumerRecord]) -> dict[int, _Verdict]:
+    def _examine(
+        self, batch: Batch, records: list[ConsumerRecord], waived: Mapping[int, Collection[str]]
+    ) -> dict[int, _Verdict]:
         verdicts: dict[int, _Verdict] = {}
         for damage in batch.undecodable:
             verdict = verdicts.setdefault(damage.row, _Verdict())
@@ -231,10 +236,16 @@ class IntakeStage:
                 verdict.findings.append(finding("WRONG_DEPARTMENT", field="department"))
         frame = batch.statements
         if frame.height:
-            self._validate(frame, records, verdicts)
+            self._validate(frame, records, verdicts, waived)
         return verdicts
 
-    def _validate(self, frame: pl.DataFrame, records: list[ConsumerRecord], verdicts: dict[int, _Verdict]) -> None:
+    def _validate(
+        self,
+        frame: pl.DataFrame,
+        records: list[ConsumerRecord],
+        verdicts: dict[int, _Verdict],
+        waived: Mapping[int, Collection[str]],
+    ) -> None:
         now = self._now()
         found = [validate(frame, self._catalogue, today=_today(now), now=now)]
         topics = pl.Series("topic", [records[row].topic for row in frame["row"].to_list()])
@@ -248,7 +259,7 @@ class IntakeStage:
         ).rows():
             verdict = verdicts.setdefault(row, _Verdict())
             verdict.findings.append({"code": code, "field": name, "message": message})
-            verdict.refused |= severity == "refuse"
+            verdict.refused |= severity == "refuse" and code not in waived.get(row, ())
         known = frame.filter(pl.col("row").is_in(list(verdicts))).select(
             "row", "uscc", "domain", "record_id", "version"
         )
@@ -257,7 +268,8 @@ class IntakeStage:
             verdict.uscc, verdict.domain, verdict.record_id = _keepable(uscc), _keepable(domain), _keepable(record_id)
             verdict.version = version
 
-    def _outgoing(self, examined: Examined) -> list[Outgoing]:
+    def outgoing(self, examined: Examined) -> list[Outgoing]:
+        """Return what goes to `accepted`: one message, verbatim, for each row of `good`, in its order."""
         good = examined.good
         if good.is_empty():
             return []

@@ -6,12 +6,13 @@ import re
 
 from schemas.uscc import is_resident_id
 
-__all__ = ["masked"]
+__all__ = ["is_masked", "masked"]
 
 # Division, birth date, serial number, check character. Looked for at every place, since the bytes round it are Avro's
 # lengths, which may be digits themselves.
 _CANDIDATE = re.compile(rb"(?=[1-9]\d{5}(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx])")
 _COVERED = slice(6, 17)
+_COVER = b"*" * 11
 _LENGTH = 18
 
 
@@ -28,5 +29,13 @@ def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
     for match in _CANDIDATE.finditer(value):
         begin = match.start()
         if value[begin : begin + _LENGTH] != own:
-            covered[begin + _COVERED.start : begin + _COVERED.stop] = b"*" * (_COVERED.stop - _COVERED.start)
+            covered[begin + _COVERED.start : begin + _COVERED.stop] = _COVER
     return bytes(covered), None if person else uscc
+
+
+def is_masked(value: bytes) -> bool:
+    """Tell whether something of a message is covered, so that it is not what the department wrote any more.
+
+    One that was covered by the department itself counts too: it is told to be sent again, which harms nothing.
+    """
+    return _COVER in value

@@ -357,6 +357,11 @@ class Projection:
         values = {**entry, "findings": Jsonb(entry["findings"])}
         return self._connection.execute(sql("view/quarantine"), values).rowcount == 1
 
+    def quarantine_outcome(self, outcome: Mapping[str, Any]) -> None:
+        """Project what came of a decision about an entry; nothing happens where that is known already."""
+        values = {**outcome, "findings": Jsonb(outcome["findings"])}
+        self._connection.execute(sql("view/quarantine_outcome"), values)
+
     def announce(self, kind: str, payload: Any, department: str | None = None) -> None:
         """Write an outbox row: what must leave once this transaction has committed."""
         self._connection.execute(

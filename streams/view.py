@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -28,6 +27,7 @@ from streams.logs import TopicFacts
 from streams.messages import Finding, finding
 from streams.projection import Move, Projection, StoreFinding, staged
 from streams.recorders import ViewRecorder, arrivals_of
+from streams.refusals import accepted_key, project_refusal, project_store_refusal
 from streams.transport import Run
 
 __all__ = ["ViewStage"]
@@ -161,7 +161,7 @@ class ViewStage:
             if prepared.frame is not None:
                 self._statements(projection, prepared)
             for record in prepared.quarantined:
-                self._quarantined(projection, record)
+                project_refusal(projection, record)
             projection.progress(prepared.progress)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
@@ -249,7 +249,7 @@ class ViewStage:
 
         def tell(row: int, outcome: str, what: Finding) -> None:
             origin = Origin.from_bytes(header(records[row].headers, ORIGIN) or b"")
-            record_id, version = _accepted_key(records[row])
+            record_id, version = accepted_key(records[row])
             entries = told.setdefault(origin.department, {})
             entry = entries.setdefault(
                 row,
@@ -269,7 +269,7 @@ class ViewStage:
 
         for row, reason in refused.items():
             tell(row, "REFUSED", finding("STORE_REFUSED", detail=reason))
-            self._quarantine_refused(projection, records[row], reason)
+            project_store_refusal(projection, records[row], reason)
         for remark in findings:
             tell(remark.row, remark.outcome, finding(remark.code, detail=remark.detail))
         for row, record in enumerate(records):
@@ -278,52 +278,6 @@ class ViewStage:
                     tell(row, "FLAGGED", noted)
         for department, entries in told.items():
             projection.announce("EXCEPTIONS", [entry for _, entry in sorted(entries.items())], department)
-
-    def _quarantine_refused(self, projection: Projection, record: ConsumerRecord, reason: str) -> None:
-        # Accepted, but PostgreSQL cannot hold it: it must not vanish between the two.
-        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-        projection.quarantine(
-            {
-                **_origin_columns(origin),
-                "received_at": _time(record.timestamp),
-                "uscc": None,
-                "domain": None,
-                "record_id": None,
-                "version": None,
-                "findings": [finding("STORE_REFUSED", detail=reason)],
-                "value": record.value,
-                "quarantine_partition": record.partition,
-                "quarantine_offset": record.offset,
-            }
-        )
-
-    def _quarantined(self, projection: Projection, record: ConsumerRecord) -> None:
-        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-        known = findings_of(header(record.headers, FINDINGS)) or {}
-        entered = projection.quarantine(
-            {
-                **_origin_columns(origin),
-                "received_at": _time(known["received_at"]),
-                "uscc": known["uscc"],
-                "domain": known["domain"],
-                "record_id": known["record_id"],
-                "version": known["version"],
-                "findings": known["findings"],
-                "value": record.value,
-                "quarantine_partition": record.partition,
-                "quarantine_offset": record.offset,
-            }
-        )
-        if entered:
-            exception = {
-                "partition": origin.partition,
-                "offset": origin.offset,
-                "record_id": known["record_id"],
-                "version": known["version"],
-                "outcome": "REFUSED",
-                "findings": known["findings"],
-            }
-            projection.announce("EXCEPTIONS", [exception], origin.department)
 
     def _progress(self, records: list[ConsumerRecord]) -> list[dict[str, Any]]:
         newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
@@ -370,28 +324,5 @@ def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, .
     return tuple(news), reached
 
 
-def _accepted_key(record: ConsumerRecord) -> tuple[str, int]:
-    # Intake writes record_id|version|digest.
-    try:
-        record_id, version, _ = (record.key or b"").decode().split("|")
-        return record_id, int(version)
-    except ValueError as error:
-        raise ContractBroken(f"the key of {_place(record)} is {record.key!r}: only intake may write there") from error
-
-
 def _place(record: ConsumerRecord) -> str:
     return f"{record.topic}/{record.partition}@{record.offset}"
-
-
-def _origin_columns(origin: Origin) -> dict[str, Any]:
-    return {
-        "topic": origin.topic,
-        "topic_id": origin.topic_id,
-        "partition": origin.partition,
-        "offset": origin.offset,
-        "department": origin.department,
-    }
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

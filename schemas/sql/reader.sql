@@ -57,11 +57,29 @@ SELECT f.department, f.topic, f.data_as_of, f.held_since, f.open_quarantine,
 FROM g1.source_freshness f
 WHERE (SELECT generation FROM xinliu.serving) = 1;
 
--- Refused records that someone must still look at and whose entity could be read (待核).
+-- Refused records that someone must still look at and whose entity could be read (待核). An entry leaves in the very
+-- transaction that makes its record visible, or once somebody has decided that it stays out.
 CREATE VIEW report.pending AS
 SELECT uscc, department, domain, received_at, quarantine_partition, quarantine_offset, findings
-FROM g1.quarantine
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL;
+FROM g1.quarantine_entry
+WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND NOT held AND NOT discarded;
+
+-- All refused records whose entity could be read, with what tells whether they were pending at an earlier moment.
+CREATE VIEW report.quarantine AS
+SELECT e.uscc, e.department, e.domain, e.received_at, e.quarantine_partition, e.quarantine_offset, e.state,
+       r.record_id, e.version, d.discarded_at, d.discarded_partition, d.discarded_offset
+FROM g1.quarantine_entry e
+LEFT JOIN g1.record r
+    ON r.record_id = CASE WHEN e.record_id ~ '^[0-9a-f]{32}$' THEN e.record_id::uuid END AND r.department = e.department
+LEFT JOIN LATERAL (
+    SELECT o.recorded_at AS discarded_at, o.quarantine_partition AS discarded_partition,
+           o.quarantine_offset AS discarded_offset
+    FROM g1.quarantine_outcome o
+    WHERE (o.topic, o.topic_id, o.partition, o."offset") = (e.topic, e.topic_id, e.partition, e."offset")
+      AND o.outcome = 'DISCARDED'
+    ORDER BY o.quarantine_offset LIMIT 1
+) d ON true
+WHERE (SELECT generation FROM xinliu.serving) = 1 AND e.uscc IS NOT NULL;
 
 -- 有 / 无 / 待核 / 未归集 for each domain in force on the last day of the window, both days included.
 -- 无 is said only where every source of the domain vouches for it and nothing about the entity waits in the quarantine.

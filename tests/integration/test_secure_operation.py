@@ -86,3 +86,20 @@ def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
     assert json.loads(tries[-1].stdout)["goes_on_at"] == standing()["next_offset"] == 1
     assert "has lost nothing" in xinliu(secure, *words).stderr
     secure.stack.up()
+
+
+def test_an_operator_decides_about_refused_records_and_intake_carries_it_out(secure: Secure) -> None:
+    ((partition, offset),) = put(secure.principals["department-tax"], "records.tax", [b"not avro"], partition=0)
+    refused, lost = f"tax/{partition}/{offset}", "water/0/0"
+
+    def entries() -> dict[str, str]:
+        listed = xinliu(secure, "quarantine", "list", "--state", "ALL", "--json")
+        return {one["entry"]: one["state"] for one in json.loads(listed.stdout)["entries"]}
+
+    assert wait_until(lambda: {refused, lost} <= set(entries()), seconds=60, every=1.0)
+    for words in (("--dry-run",), ("--wait",)):
+        done = xinliu(secure, "quarantine", "redrive", refused, "--reason", "a test", *words, "--json")
+        assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (1, {"REFUSED": 1}), done.stderr
+    done = xinliu(secure, "quarantine", "discard", lost, "--reason", "published again", "--wait", "--json")
+    assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (0, {"DISCARDED": 1}), done.stderr
+    assert wait_until(lambda: entries()[lost] == "DISCARDED", seconds=30, every=1.0)

@@ -25,3 +25,50 @@ SELECT 'TOMBSTONES', jsonb_agg(jsonb_build_array(accepted_partition, concat_ws('
     replace(record_id::text, '-', ''), version, lpad(to_hex(digest_hi), 16, '0') || lpad(to_hex(digest_lo), 16, '0'))))
 FROM (SELECT *, row_number() OVER () / 1000 AS part FROM record_history WHERE statement IS NULL) erased
 GROUP BY part;
+
+-- What became of quarantine entries that somebody decided about: one row for each entry, decision and outcome. What holds of an
+-- entry follows from the set of its rows and from record (streams/quarantine.py); no row is ever changed but for `settled`.
+CREATE TABLE IF NOT EXISTS quarantine_outcome (
+    topic       text NOT NULL,
+    topic_id    text NOT NULL,
+    partition   integer NOT NULL,
+    "offset"    bigint NOT NULL,
+    decision    text NOT NULL,  -- id of the event on operations
+    outcome     text NOT NULL,  -- ACCEPTED, REFUSED, DISCARDED or IMPOSSIBLE
+    kind        text NOT NULL,
+    decided_by  text NOT NULL,
+    decided_at  timestamptz NOT NULL,
+    reason      text NOT NULL,
+    record_id   uuid,           -- with version: what was forwarded, where the outcome is ACCEPTED
+    version     bigint,
+    findings    jsonb NOT NULL,
+    recorded_at timestamptz NOT NULL,  -- broker time
+    quarantine_partition integer NOT NULL,
+    quarantine_offset    bigint NOT NULL,
+    settled     boolean NOT NULL DEFAULT false,  -- the state of its entry and the department's receipt tell of it
+    PRIMARY KEY (topic, topic_id, partition, "offset", decision, outcome)
+);
+CREATE INDEX IF NOT EXISTS quarantine_outcome_unsettled ON quarantine_outcome (topic) WHERE NOT settled;
+
+-- Entries with what releases them: held: this department's record stands at the entry's version or a later one, whether the
+-- entry was let through or a mended version came; discarded: somebody decided that it stays out. `state` follows a moment
+-- later (streams/settling.py) and keeps the questions few.
+CREATE OR REPLACE VIEW quarantine_entry AS
+SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
+       q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
+       EXISTS (
+           SELECT FROM record r
+           WHERE r.record_id = CASE WHEN q.record_id ~ '^[0-9a-f]{32}$' THEN q.record_id::uuid END
+             AND r.version >= q.version AND r.department = q.department
+       ) OR EXISTS (
+           SELECT FROM quarantine_outcome o
+           JOIN record r ON r.record_id = o.record_id AND r.version >= o.version AND r.department = q.department
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'ACCEPTED'
+       ) AS held,
+       EXISTS (
+           SELECT FROM quarantine_outcome o
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'DISCARDED'
+       ) AS discarded
+FROM quarantine q;
