@@ -26,6 +26,7 @@ from streams.logs import Logs, TopicFacts
 from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
 from streams.probe import Probe
+from streams.reconciling import Reconciler
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
 from streams.relay import Relay
 from streams.stopping import Stopping
@@ -127,9 +128,15 @@ def view_worker(
         load_catalogue(session, known, connection.province)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
+    reconciler = Reconciler(database, generation=generation, on_commit=relay.wake)
+
+    def committed() -> None:
+        relay.wake()
+        reconciler.wake()
+
     recorders = [ViewRecorder(shown.instruments, [department.key for department in sources]) for _ in range(_LANES)]
     stages = [
-        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=relay.wake)
+        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=committed)
         for recorder in recorders
     ]
 
@@ -144,7 +151,8 @@ def view_worker(
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         _feed(app, list(PROJECTED), stages, work)
-        _relay_beside(app, relay)
+        _run_beside(app, "relay", relay)
+        _run_beside(app, "reconciler", reconciler)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -231,14 +239,14 @@ def _follow_beside(app: StreamApp, operations: OperationsReader, stopping: Stopp
             await asyncio.to_thread(thread.join, 10.0)
 
 
-def _relay_beside(app: StreamApp, relay: Relay) -> None:
+def _run_beside(app: StreamApp, name: str, work: Relay | Reconciler) -> None:
     @app.task
-    async def relay_beside() -> None:
-        thread = _thread(app, "relay", relay.run)
+    async def run_beside() -> None:
+        thread = _thread(app, name, work.run)
         try:
             await app.wait_until_stopped()
         finally:
-            relay.stop()
+            work.stop()
             await asyncio.to_thread(thread.join, 10.0)
 
 
