@@ -49,11 +49,13 @@ class Reconciler:
         self,
         database: str,
         *,
+        province: str,
         generation: int,
         on_commit: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
+        self._province = province
         self._generation = generation
         self._on_commit = on_commit
         self._now = now
@@ -121,7 +123,8 @@ class Reconciler:
         manifest = decode(parsed(NAME), due["body"])
         now = self._now()
         key = _key(manifest)
-        held = connection.execute(sql("reconcile/held"), {**key, **_bounds(manifest), "bits": manifest["bits"]})
+        about = {"province": self._province, "bits": manifest["bits"]}
+        held = connection.execute(sql("reconcile/held"), {**key, **_bounds(manifest), **about})
         periods, buckets, outside = _sums(held)
         wanted = differing(manifest["buckets"], buckets, "bucket")
         count, high, low = total(buckets)
@@ -190,7 +193,13 @@ class Reconciler:
     ) -> tuple[list[dict[str, Any]], int]:
         frame = pl.DataFrame(manifest["lines"], schema={name: LINES[name] for name in _STATED})
         copy_rows(connection, "stated", frame.with_columns(pl.col("record_id").str.decode("hex")), _STATED)
-        values = {**_key(lines), **_bounds(lines), "cutoff": lines["cutoff"], "most": _MOST_NAMED}
+        values = {
+            **_key(lines),
+            **_bounds(lines),
+            "cutoff": lines["cutoff"],
+            "most": _MOST_NAMED,
+            "province": self._province,
+        }
         cursor = connection.cursor(row_factory=dict_row)
         found = cursor.execute(sql("reconcile/stated"), values).fetchall()
         extra = connection.execute(sql("reconcile/unstated"), {**values, **_ranges(buckets, lines["bits"])}).fetchall()

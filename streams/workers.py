@@ -128,7 +128,7 @@ def view_worker(
         load_catalogue(session, known, connection.province)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
-    reconciler = Reconciler(database, generation=generation, on_commit=relay.wake)
+    reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
 
     def committed() -> None:
         relay.wake()

@@ -46,7 +46,7 @@ def store(stack: Connection) -> Iterator[Store]:
 def reconciler(stack: Connection, store: Store) -> Iterator[Reconciler]:
     """One over empty tables."""
     store.execute("TRUNCATE record, manifest, manifest_lines, record_difference, outbox, input_progress, quarantine")
-    made = Reconciler(stack.database.get_secret_value(), generation=GENERATION)
+    made = Reconciler(stack.database.get_secret_value(), province="beijing", generation=GENERATION)
     yield made
     made.close()
 

@@ -9,7 +9,7 @@ FROM (
                stated_at >= COALESCE(%(from)s, '-infinity'::timestamptz)
                AND stated_at < COALESCE(%(before)s, 'infinity'::timestamptz) AS inside
         FROM record
-        WHERE department = %(department)s AND domain = %(domain)s AND kind = %(kind)s
+        WHERE province = %(province)s AND department = %(department)s AND domain = %(domain)s AND kind = %(kind)s
     ) r
 ) r
 GROUP BY GROUPING SETS ((period), (bucket))
