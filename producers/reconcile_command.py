@@ -70,7 +70,9 @@ def manifest(
     last: Annotated[
         str | None, typer.Option("--to", help="Last month, included; by default the files' last one.")
     ] = None,
-    whole: Annotated[bool, typer.Option("--all", help="The files are everything that was ever told.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--all", help="The files are everything that the department ever told, in all its domains.")
+    ] = False,
     stated_at: Annotated[
         str | None, typer.Option(help="As `xinliu publish` was given it, for rows without 版本号 or 更新时间.")
     ] = None,
@@ -99,7 +101,7 @@ def manifest(
     with _spinner("reading", as_json):
         told = from_files(files, chosen, catalogue, stated_at=_time(stated_at))
     outcome = Outcome(department, [str(file) for file in files], told.records.height, told.refused)
-    wanted = scopes(told.records, first=months[0], last=months[1], whole=whole)
+    wanted = scopes(told.records, chosen, first=months[0], last=months[1], whole=whole)
     if not wanted:
         raise UsageError("no row of these files can be published: `xinliu publish --dry-run` says why")
     differs = told.refused > 0

@@ -14,6 +14,7 @@ from producers.errors import NotVisibleYet
 from producers.publisher import Publisher
 from producers.receipts import Receipts
 from producers.told import Told
+from schemas.catalogue import Department
 from schemas.errors import UsageError
 from schemas.manifest import Scope, lines_parts, summary, within
 
@@ -58,16 +59,23 @@ class Reconciled:
     message: str | None = None
 
 
-def scopes(records: pl.DataFrame, *, first: str | None, last: str | None, whole: bool) -> tuple[Scope, ...]:
+def scopes(
+    records: pl.DataFrame, department: Department, *, first: str | None, last: str | None, whole: bool
+) -> tuple[Scope, ...]:
     """Return what manifests of these records speak of: a domain and kind each, and the months from `first` to `last`.
 
-    Where no bound is given the months are those from the first to the last record's; `whole` is all that ever was.
+    Where no bound is given the months are those from the first to the last record's. `whole`: the records are all that
+    was ever told, in every domain of the department, and where there are none the platform must hold none.
     """
     parts = records.group_by("domain", "kind").agg(
         pl.col("period").min().alias("first"), pl.col("period").max().alias("last")
     )
+    if whole:
+        kinds = ("PENALTY", "LISTING") if department.lists else ("PENALTY",)
+        silent = {(domain, kind) for domain in department.domains for kind in kinds}
+        return tuple(Scope(*pair) for pair in sorted(silent | set(parts.select("domain", "kind").rows())))
     return tuple(
-        Scope(domain, kind, None if whole else first or begin, None if whole else last or end)
+        Scope(domain, kind, first or begin, last or end)
         for domain, kind, begin, end in parts.sort("domain", "kind").rows()
     )
 

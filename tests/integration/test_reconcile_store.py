@@ -234,3 +234,31 @@ def test_a_department_that_lost_its_data_is_told_within_bounds(store: Store, rec
     answers = [one for one in told(store) if one["part"] == 1]
     assert [(len(one["differences"]), one["complete"]) for one in answers] == [(500, False), (500, False), (200, True)]
     assert len({found["record_id"] for one in answers for found in one["differences"]}) == 1_200
+
+
+def test_a_comparison_that_breaks_off_leaves_nothing_and_is_made_again(
+    store: Store, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [uuid.uuid4().hex for _ in range(3)]
+    hold(store, {ids[0]: (1, 1, 1)})
+    records = frame({one: (1, 1, 1) for one in ids})
+    manifest = summary(records, "tax", SCOPE, made_at=NOW)
+    state(store, manifest)
+    pass_to(store, 0, 6)
+    pass_to(store, 1, 6)
+    whole = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM record_difference), (SELECT string_agg(state, ',') FROM manifest)"  # fmt: skip
+
+    def breaks(*_: Any) -> None:
+        raise psycopg.OperationalError("the server is gone")
+
+    for part in (manifest, *lines_parts(records, manifest, [0])):
+        if part["part"]:
+            state(store, part, 0)
+        before = store.execute(whole).fetchone()
+        with monkeypatch.context() as patched:
+            patched.setattr("streams.reconciling.announce", breaks)
+            with pytest.raises(psycopg.OperationalError):
+                reconciler.compare_one()
+        assert store.execute(whole).fetchone() == before
+        assert reconciler.compare_one()
+    assert store.execute(whole).fetchone() == (2, 2, "DIFFERS")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.reconciling import scopes
+from schemas.catalogue import load
 from schemas.codec import decode, encode
 from schemas.columns import digests
 from schemas.contracts import parsed
@@ -139,12 +140,15 @@ def test_the_scope_of_files_is_their_months() -> None:
         ("tax", "LISTING", "2024-01"),
     ]
     records = pl.DataFrame(rows, schema=["domain", "kind", "period"], orient="row")
-    assert scopes(records, first=None, last=None, whole=False) == (
+    tax = load().department("beijing", "tax")
+    assert scopes(records, tax, first=None, last=None, whole=False) == (
         Scope("tax", "LISTING", "2024-01", "2024-01"),
         Scope("tax", "PENALTY", "2025-03", "2025-09"),
     )
-    assert scopes(records, first="2020-01", last=None, whole=False)[1] == Scope("tax", "PENALTY", "2020-01", "2025-09")
-    assert scopes(records, first=None, last=None, whole=True)[1] == TAX
+    from_then = scopes(records, tax, first="2020-01", last=None, whole=False)
+    assert from_then[1] == Scope("tax", "PENALTY", "2020-01", "2025-09")
+    nothing = records.filter(kind="LISTING").clear()
+    assert scopes(nothing, tax, first=None, last=None, whole=True) == (Scope("tax", "LISTING"), TAX), "none at all"
 
 
 def test_buckets_grow_with_the_set_and_are_ranges_of_the_key() -> None:
