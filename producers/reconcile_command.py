@@ -19,11 +19,14 @@ from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.reconciling import Difference, Reconciled, reconcile, resend, scopes
-from producers.told import ToldInFiles, from_files
-from schemas.catalogue import load
+from producers.told import Told, from_files
+from producers.told_outbox import from_outbox
+from schemas.catalogue import Catalogue, Department, load
+from schemas.contracts import source
 from schemas.errors import UsageError
 from schemas.identity import digest_hex
 from schemas.manifest import PERIOD, Scope, summary, total
+from schemas.registry import Registry, writer_schema
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -59,7 +62,13 @@ class Outcome:
 
 def manifest(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(help="All files of what is compared, as `xinliu publish` takes them.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…|URL",
+            help="All files of what is compared, as `xinliu publish` takes them; or the address of the outbox's database.",
+        ),
+    ],
     department: Annotated[str, typer.Option(help="Key of the department.")],
     province: Annotated[
         str | None, typer.Option(help="Province of the department; that of the servers by default.")
@@ -99,11 +108,14 @@ def manifest(
     catalogue = load()
     chosen = catalogue.department(where, department)
     with _spinner("reading", as_json):
-        told = from_files(files, chosen, catalogue, stated_at=_time(stated_at))
-    outcome = Outcome(department, [str(file) for file in files], told.records.height, told.refused)
+        told = _told(sources, chosen, catalogue, connection, _time(stated_at))
+    shown = ["outbox" if "://" in one else one for one in sources]  # an address may hold a password
+    outcome = Outcome(department, shown, told.records.height, told.refused)
     wanted = scopes(told.records, chosen, first=months[0], last=months[1], whole=whole)
     if not wanted:
-        raise UsageError("no row of these files can be published: `xinliu publish --dry-run` says why")
+        raise UsageError(
+            "nothing is told there: of a file `xinliu publish --dry-run` says why; --all states that as well"
+        )
     differs = told.refused > 0
     if connection is None or not (wait or send_again):
         _state(connection, told, wanted, outcome)
@@ -117,7 +129,26 @@ def manifest(
         raise typer.Exit(1)
 
 
-def _state(connection: Connection | None, told: ToldInFiles, wanted: Sequence[Scope], outcome: Outcome) -> None:
+def _told(
+    sources: Sequence[str],
+    department: Department,
+    catalogue: Catalogue,
+    connection: Connection | None,
+    stated_at: datetime | None,
+) -> Told:
+    if not any("://" in one for one in sources):
+        return from_files([Path(one) for one in sources], department, catalogue, stated_at=stated_at)
+    if len(sources) > 1:
+        raise UsageError("one outbox, or files: not both")
+    schemas = [source("xinliu.Statement")]
+    if connection is not None:
+        with Registry(connection.registry) as registry:
+            schemas += registry.versions("xinliu.Statement").values()
+    writers = [writer_schema(0, json.dumps(schema)) for schema in schemas]
+    return from_outbox(sources[0], department.key, {writer.fingerprint: writer for writer in writers})
+
+
+def _state(connection: Connection | None, told: Told, wanted: Sequence[Scope], outcome: Outcome) -> None:
     made_at = datetime.now(UTC)
     for scope in wanted:
         records = told.records.filter(domain=scope.domain, kind=scope.kind)
@@ -137,7 +168,7 @@ def _state(connection: Connection | None, told: ToldInFiles, wanted: Sequence[Sc
 
 def _compare(
     connection: Connection,
-    told: ToldInFiles,
+    told: Told,
     wanted: Sequence[Scope],
     outcome: Outcome,
     send_again: bool,

@@ -34,6 +34,11 @@ class Told(Protocol):
         """The newest statement of each record: COLUMNS and `period`."""
         ...
 
+    @property
+    def refused(self) -> int:
+        """How many rows the rules refuse: they cannot have been told."""
+        ...
+
     def statement(self, place: int) -> bytes:
         """Return the Avro body of the statement at that place."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +14,15 @@ from producers.errors import NotVisibleYet
 from producers.receipts import Receipts
 from producers.reconciling import _Answers
 from producers.told import from_files
+from producers.told_outbox import from_outbox
 from schemas.catalogue import load
 from schemas.codec import decode, encode, frame, unframe
-from schemas.contracts import parsed
+from schemas.contracts import fingerprint, parsed, source
+from schemas.errors import UsageError
 from schemas.identity import digest
 from schemas.manifest import Scope, fault, newest, summary
 from schemas.memory_registry import MemoryRegistry
+from schemas.registry import writer_schema
 from streams.headers import FINDINGS, MANIFEST, Origin, findings_of, header
 from streams.manifests import answer, stated
 from tests.fuzz.properties import Recorder, records_of, stage_of
@@ -109,6 +114,34 @@ def test_files_tell_the_newest_statement_of_each_record(tmp_path: Path) -> None:
     made = summary(told.records, "tax", Scope("tax", "PENALTY"), made_at=NOW)
     assert fault(made) is None
     assert unframe(frame(1, encode("xinliu.Manifest", made)))[0] == 1
+
+
+def test_an_outbox_tells_what_was_confirmed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'outbox.db'}"
+    columns = "id INTEGER PRIMARY KEY, department TEXT, writer_schema TEXT, body BLOB, state TEXT"
+    told = [statement("箱1"), statement("箱1", version=2), statement("箱2", entity=1), statement("箱3", entity=2)]
+    bodies = [encode("xinliu.Statement", one) for one in told]
+    known = fingerprint(source("xinliu.Statement"))
+    with sqlite3.connect(tmp_path / "outbox.db") as database:
+        database.execute(f"CREATE TABLE xinliu_outbox ({columns})")
+        rows = [
+            ("tax", known, body, state) for body, state in zip(bodies, ("SENT", "SENT", "SENT", "WAITING"), strict=True)
+        ]
+        database.executemany(
+            "INSERT INTO xinliu_outbox (department, writer_schema, body, state) VALUES (?, ?, ?, ?)",
+            [*rows, ("finance", known, bodies[3], "SENT")],
+        )
+    writers = {known: writer_schema(0, json.dumps(source("xinliu.Statement")))}
+    found = from_outbox(url, "tax", writers)
+    assert {found.where(place) for place in found.records["place"]} == {"outbox:2", "outbox:3"}
+    assert {found.statement(place) for place in found.records["place"]} == {bodies[1], bodies[2]}
+    assert found.records["version"].max() == told[1]["version"]
+    with pytest.raises(UsageError, match="fingerprint"):
+        from_outbox(url, "tax", {})
+    with pytest.raises(UsageError, match="no such table"):
+        from_outbox(f"sqlite:///{tmp_path / 'empty.db'}", "tax", writers)
+    with pytest.raises(UsageError, match="cannot be used"):
+        from_outbox("nonsense://x", "tax", writers)
 
 
 class Said:
