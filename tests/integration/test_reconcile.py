@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from deploy.processes import wait_until
 from producers.publisher import Publisher, PublisherConfig
@@ -20,6 +23,7 @@ from schemas.manifest import Scope, newest, summary
 from schemas.store import connect
 from schemas.uscc import generate
 from tests.integration.test_chain import write_file, xinliu
+from tests.offline import assert_view_is_the_fold
 from tests.statements import put, registered
 from tests.unit.test_manifest import lines
 from tests.workers import workers
@@ -48,6 +52,25 @@ def manifest(connection: Connection, file: Path, *words: str, expect: int = 0, k
     return xinliu(connection, "reconcile", "manifest", str(file), "--department", key, *words, expect=expect)
 
 
+def lose(store: psycopg.Connection[Any], number: str) -> tuple[UUID, int]:
+    """Take a record out of the database, as the owner by hand, without a trace; return its id and version."""
+    with store.transaction():
+        (gone,) = store.execute(
+            "DELETE FROM record WHERE penalty_document_number = %s"
+            " RETURNING record_id, version, uscc, domain, digest_hi, digest_lo",
+            (number,),
+        ).fetchall()
+        record_id, version, uscc, domain, high, low = gone
+        store.execute("DELETE FROM record_history WHERE record_id = %s", (record_id,))
+        store.execute(
+            "UPDATE credit_view SET records = records - 1, penalties = penalties - 1, digest_hi = digest_hi # %s,"
+            " digest_lo = digest_lo # %s WHERE uscc = %s AND domain = %s",
+            (high, low, uscc, domain),
+        )
+        store.execute("DELETE FROM credit_view WHERE records = 0")
+    return record_id, version
+
+
 def named(outcome: Any) -> dict[str, list[str | None]]:
     """Return the differences' places by kind."""
     found: dict[str, list[str | None]] = {}
@@ -74,10 +97,9 @@ def test_what_differs_is_named_sent_again_and_equal(running: Connection, tmp_pat
     whole = manifest(running, file, "--all")["manifests"][0]
     assert sum(period["count"] for period in whole["periods"]) == whole["stated"] == 500
     with connect(running.database.get_secret_value(), autocommit=True) as store:
-        told = "SELECT record_id FROM record WHERE department = %s AND penalty_document_number = %s"
-        (lost,), (older,) = (store.execute(told, (KEY, f"账〔2026〕{n}号")).fetchone() or () for n in (30, 31))
-        store.execute("DELETE FROM record WHERE record_id = %s", (lost,))
-        store.execute("UPDATE record SET version = version - 1 WHERE record_id = %s", (older,))
+        lose(store, "账〔2026〕30号")
+        older = "UPDATE record SET version = version - 1 WHERE penalty_document_number = %s"
+        assert store.execute(older, ("账〔2026〕31号",)).rowcount == 1
 
     found = manifest(running, broken, "--wait", expect=1)
     held = found["manifests"][0]
@@ -105,6 +127,7 @@ def test_what_differs_is_named_sent_again_and_equal(running: Connection, tmp_pat
     assert (line["state"], line["open_since"], line["stated"], line["held"]) == ("EQUAL", None, 500, 500)
     assert len(status["differences"]) == 7
     assert all(one["opened_at"] == since and one["closed_at"] for one in status["differences"])
+    assert_view_is_the_fold(running)
 
 
 def test_a_refused_record_is_told_with_its_reasons(running: Connection, tmp_path: Path) -> None:
@@ -118,20 +141,21 @@ def test_a_refused_record_is_told_with_its_reasons(running: Connection, tmp_path
     assert manifest(running, file, "--wait", key=key)["manifests"][0]["state"] == "EQUAL"
     with connect(running.database.get_secret_value(), autocommit=True) as store:
         # As though intake had refused what it let pass: an entry of that very version, and no record.
-        (record_id, version) = store.execute(
-            "DELETE FROM record WHERE department = %s AND penalty_document_number = %s RETURNING record_id, version",
-            (key, "体〔2026〕7号"),
-        ).fetchone() or ("", 0)
+        record_id, version = lose(store, "体〔2026〕7号")
         store.execute(
-            'INSERT INTO quarantine (topic, topic_id, partition, "offset", department, received_at, record_id, version,'
-            " findings, quarantine_partition, quarantine_offset) VALUES (%s, 'x', 0, -1, %s, now(), %s, %s,"
-            ' \'[{"code": "REQUIRED", "field": null, "message": "违法事实为空"}]\', 0, -1)',
-            (f"records.{key}", key, record_id.hex, version),  # type: ignore[union-attr]
+            'INSERT INTO quarantine (topic, topic_id, partition, "offset", department, received_at, uscc, record_id,'
+            " version, findings, quarantine_partition, quarantine_offset)"
+            " VALUES (%s, 'x', 0, -1, %s, now(), 'x', %s, %s, %s, 0, -1)",
+            (f"records.{key}", key, record_id.hex, version, Jsonb([{"code": "REQUIRED", "message": "违法事实为空"}])),
         )
     outcome = manifest(running, file, "--resend", expect=1, key=key)
     (one,) = outcome["manifests"][0]["differences"]
     assert (one["difference"], one["where"], one["reasons"]) == ("REFUSED", "a.csv:9", ["REQUIRED: 违法事实为空"])
     assert outcome["resent"] == 0, "it would be refused again"
+    with connect(running.database.get_secret_value(), autocommit=True) as store:
+        store.execute("DELETE FROM quarantine WHERE topic_id = 'x'")
+    assert manifest(running, file, "--resend", key=key)["resent"] == 1
+    assert_view_is_the_fold(running)
 
 
 def test_hostile_manifests_are_refused_and_told(running: Connection) -> None:
@@ -191,10 +215,10 @@ def test_the_same_manifest_twice_and_one_after_the_other(running: Connection, tm
     made = summary(newest(lines({uuid.uuid4().hex: (1, 2, 3)})), key, Scope(key, "PENALTY"), made_at=datetime.now(UTC))
     value = frame(schema_id, _encoded(made))
 
-    def state() -> list[tuple[str, int]]:
+    def state(manifest: dict[str, Any] = made) -> list[tuple[str, int]]:
         with connect(running.database.get_secret_value(), autocommit=True) as store:
             return store.execute(  # type: ignore[return-value]
-                "SELECT state, cardinality(wanted) FROM manifest WHERE manifest_id = %s", (made["manifest_id"],)
+                "SELECT state, cardinality(wanted) FROM manifest WHERE manifest_id = %s", (manifest["manifest_id"],)
             ).fetchall()
 
     put(running, f"records.{key}", [value], partition=0)
@@ -212,9 +236,7 @@ def test_the_same_manifest_twice_and_one_after_the_other(running: Connection, tm
     with Publisher(PublisherConfig(running.kafka, running.registry, key)) as publisher:
         second = made | {"manifest_id": uuid.uuid4().hex, "buckets": [], "periods": []}
         publisher.manifest(second)
-    assert wait_until(
-        lambda: xinliu(running, "reconcile", "status", "--department", key)["manifests"][0]["state"] == "EQUAL",
-        seconds=30,
-        every=1.0,
-    )
+    assert wait_until(lambda: state(second) == [("EQUAL", 0)], seconds=30)
+    (row,) = xinliu(running, "reconcile", "status", "--department", key)["manifests"]
+    assert (row["manifest_id"], row["state"]) == (second["manifest_id"], "EQUAL")
     assert state() == [("DIFFERS", 1)], "one that was answered is not compared again"
