@@ -19,7 +19,7 @@ from schemas.registry import Registry
 from schemas.store import sql
 from streams.headers import MANIFEST, Origin, header
 
-__all__ = ["NAME", "Stated", "announce", "answer", "keep", "stated"]
+__all__ = ["NAME", "Stated", "announce", "answer", "harmless", "keep", "stated"]
 
 NAME = "xinliu.Manifest"
 
@@ -88,7 +88,7 @@ def announce(connection: psycopg.Connection[tuple[Any, ...]], department: str, t
 def _keep_sums(connection: psycopg.Connection[tuple[Any, ...]], one: Stated) -> None:
     count, high, low = total(one.manifest["buckets"])
     values: dict[str, Any] = {"body": encode_own(NAME, dict(one.manifest)), "state": "WAITING", "message": None}
-    values |= {"stated": count, "stated_hi": high, "stated_lo": low, **_row(one)}
+    values |= {"stated": count, "stated_hi": high, "stated_lo": low, **_row(one, one.manifest)}
     connection.execute(sql("reconcile/manifest"), values)
 
 
@@ -96,20 +96,31 @@ def _keep_lines(connection: psycopg.Connection[tuple[Any, ...]], manifest: Mappi
     connection.execute(sql("reconcile/lines"), {**manifest, "body": encode_own(NAME, dict(manifest))})
 
 
+def harmless(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a faulty manifest with nothing in it that PostgreSQL or a receipt could not hold."""
+    known, part = str(manifest["manifest_id"]), manifest["part"]
+    nothing: dict[str, Any] = {
+        "first_period": None,
+        "last_period": None,
+        "bits": 0,
+        "periods": [],
+        "buckets": [],
+        "lines": [],
+    }
+    good = known if len(known) == 32 and known.isascii() and known.isalnum() else "0" * 32
+    return {**manifest, **nothing, "manifest_id": good, "part": part if 0 <= part < 1 << 31 else 0}
+
+
 def _refuse(connection: psycopg.Connection[tuple[Any, ...]], one: Stated) -> None:
-    # Its texts and numbers may be anything; PostgreSQL and the receipt get only what they can hold.
-    manifest_id = one.manifest["manifest_id"] if len(one.manifest["manifest_id"]) == 32 else "0" * 32
-    known = {**one.manifest, "manifest_id": manifest_id if manifest_id.isalnum() else "0" * 32}
-    known |= {"part": one.manifest["part"] if 0 <= one.manifest["part"] < 1 << 31 else 0}
-    nothing: dict[str, Any] = {"body": None, "stated": 0, "stated_hi": 0, "stated_lo": 0, "bits": 0}
-    bounds = {"first_period": None, "last_period": None, "manifest_id": known["manifest_id"]}
-    values = {**_row(one), **nothing, **bounds, "state": "REFUSED", "message": one.fault}
+    known = harmless(one.manifest)
+    kept = {"body": None, "state": "REFUSED", "message": one.fault, "stated": 0, "stated_hi": 0, "stated_lo": 0}
+    values = {**_row(one, known), **kept}
     if known["part"] or connection.execute(sql("reconcile/manifest"), values).rowcount:
         announce(connection, one.origin.department, answer(known, "REFUSED", one.known_at, message=one.fault))
 
 
-def _row(one: Stated) -> dict[str, Any]:
+def _row(one: Stated, manifest: Mapping[str, Any]) -> dict[str, Any]:
     names = ("department", "domain", "kind", "manifest_id", "made_at", "first_period", "last_period", "bits")
     fence = Jsonb({str(one.origin.partition): one.origin.offset})
-    kept = {name: one.manifest[name] for name in names}
+    kept = {name: manifest[name] for name in names}
     return {**kept, "topic_id": one.origin.topic_id, "fence": fence, "known_at": one.known_at}

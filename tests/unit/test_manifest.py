@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from schemas.manifest import (
     total,
 )
 from streams.fold import summary as credit_view
+from streams.manifests import answer, harmless
 from tests.statements import penalty
 
 TAX = Scope("tax", "PENALTY")
@@ -234,3 +236,38 @@ def test_an_honest_manifest_is_not_refused() -> None:
     assert fault(_told()) is None
     assert fault(_part()) is None
     assert fault(summary(newest(lines({})), "tax", TAX, made_at=NOW)) is None
+
+
+NUMBERS = st.one_of(st.integers(-3, 13), st.integers(-(1 << 63), (1 << 63) - 1))
+TEXTS = st.one_of(st.text(max_size=40), st.sampled_from(["2025-09", "a" * 32, "PENALTY", "0" * 32, "\0" * 32]))
+SUMS = {"count": NUMBERS, "digest_hi": NUMBERS, "digest_lo": NUMBERS}
+ANY_MANIFEST = st.fixed_dictionaries(
+    {
+        "manifest_id": TEXTS,
+        "part": NUMBERS,
+        "domain": st.just("tax"),
+        "kind": TEXTS,
+        "first_period": st.none() | TEXTS,
+        "last_period": st.none() | TEXTS,
+        "bits": NUMBERS,
+        "periods": st.lists(st.fixed_dictionaries({"period": TEXTS, **SUMS}), max_size=3),
+        "buckets": st.lists(st.fixed_dictionaries({"bucket": NUMBERS, **SUMS}), max_size=3),
+        "lines": st.lists(
+            st.fixed_dictionaries({"record_id": TEXTS, "version": NUMBERS, "digest_hi": NUMBERS, "digest_lo": NUMBERS}),
+            max_size=3,
+        ),
+    }
+)
+
+
+@given(ANY_MANIFEST)
+def test_whatever_is_in_it_a_manifest_is_whole_or_has_a_fault(manifest: dict[str, Any]) -> None:
+    if fault(manifest) is None:
+        count, high, low = total(manifest["buckets"])
+        assert 0 <= count < 1 << 62
+        assert all(-(1 << 63) <= half < 1 << 63 for half in (high, low))
+        Scope("tax", "PENALTY", manifest["first_period"], manifest["last_period"]).bounds()
+    told = answer(harmless(manifest) | {"kind": "PENALTY"}, "REFUSED", NOW, message=fault(manifest))
+    assert "\\u0000" not in json.dumps(told)
+    receipt = {"department": "tax", "issued_at": NOW, "watermark": [], "exceptions": []}
+    encode("xinliu.Receipt", receipt | {"reconciliation": told | {"compared_at": NOW}})
