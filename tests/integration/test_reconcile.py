@@ -199,7 +199,7 @@ def test_hostile_manifests_are_refused_and_told(running: Connection) -> None:
 
     assert wait_until(lambda: len(answers()) == 3, seconds=30, every=0.5), answers()
     assert "a count below 0 or above" in str(answers()[absurd["manifest_id"]])
-    assert "out of range" in str(answers()["0" * 32])
+    assert "32 hexadecimal digits" in str(answers()["0" * 32])
     assert "belong to no manifest" in str(answers()["f" * 32])
     (row,) = xinliu(running, "reconcile", "status", "--department", key, expect=1)["manifests"]
     assert row["state"] == "REFUSED"
