@@ -262,3 +262,11 @@ def test_a_comparison_that_breaks_off_leaves_nothing_and_is_made_again(
         assert store.execute(whole).fetchone() == before
         assert reconciler.compare_one()
     assert store.execute(whole).fetchone() == (2, 2, "DIFFERS")
+
+
+def test_nothing_is_told_of_what_another_department_holds(store: Store, reconciler: Reconciler) -> None:
+    theirs, mine = uuid.uuid4().hex, uuid.uuid4().hex
+    hold(store, {theirs: (7, 1, 1), mine: (1, 1, 1)})
+    store.execute("UPDATE record SET department = 'finance' WHERE record_id = %s", (theirs,))
+    assert compared(store, reconciler, frame({theirs: (1, 1, 1), mine: (1, 1, 1)})) == {theirs: "MISSING"}
+    assert [one["held_version"] for one in told(store)[-1]["differences"]] == [None]
