@@ -168,23 +168,15 @@ class Reconciler:
         rows = Jsonb([{**row, "record_id": str(row["record_id"])} for row in found])
         values = {**key, "first_period": lines["first_period"], "last_period": lines["last_period"], "now": now}
         connection.execute(sql("reconcile/opened"), {**values, "rows": rows})
-        _close(connection, values, _ranges(buckets, lines["bits"]), [row["record_id"] for row in found], now)
+        if not unnamed:  # what is not named may be one of those
+            _close(connection, values, _ranges(buckets, lines["bits"]), [row["record_id"] for row in found], now)
         wanted = sorted(set(lines["wanted"]) - set(buckets))
         connection.execute(sql("reconcile/narrowed"), {**key, "wanted": wanted})
-        told = [
-            {
-                "record_id": row["record_id"].hex,
-                "difference": row["difference"],
-                "held_version": row["held_version"],
-                "reasons": row["reasons"],
-            }
-            for row in found
-        ]
         known = {"held": lines["held"], "outside": lines["outside"], "buckets": wanted, "unnamed": unnamed}
-        state = "DIFFERS" if told or unnamed else "EQUAL"
-        for start in range(0, max(1, len(told)), _NAMED_A_RECEIPT):
-            portion = told[start : start + _NAMED_A_RECEIPT]
-            complete = start + _NAMED_A_RECEIPT >= len(told)
+        state = "DIFFERS" if found else "EQUAL"
+        for start in range(0, max(1, len(found)), _NAMED_A_RECEIPT):
+            portion = _told(found[start : start + _NAMED_A_RECEIPT])
+            complete = start + _NAMED_A_RECEIPT >= len(found)
             announced = answer(manifest, state, now, **known, differences=portion, complete=complete)
             announce(connection, key["department"], announced)
 
@@ -207,6 +199,11 @@ class Reconciler:
             row = {"difference": "UNKNOWN", "stated_version": None, "held_version": version, "reasons": []}
             found.append({"record_id": record_id, **row})
         return found, extra[0][2] - len(extra) if extra else 0
+
+
+def _told(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    names = ("difference", "held_version", "reasons")
+    return [{"record_id": row["record_id"].hex, **{name: row[name] for name in names}} for row in found]
 
 
 def _close(
