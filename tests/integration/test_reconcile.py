@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,17 +29,24 @@ from tests.integration.test_chain import write_file, xinliu
 from tests.offline import assert_view_is_the_fold
 from tests.statements import put, registered
 from tests.unit.test_manifest import lines
-from tests.workers import workers
+from tests.workers import Worker, environment, workers
 
 KEY = "press"
 """A department that no other test of this module's servers writes for."""
 
 
 @pytest.fixture(scope="module")
-def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def crew(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, ...]]:
+    """Both workers."""
+    with workers(stack, tmp_path_factory.mktemp("workers"), "intake", "view") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def running(stack: Connection, crew: tuple[Worker, ...]) -> Connection:
     """The servers with both workers."""
-    with workers(stack, tmp_path_factory.mktemp("workers"), "intake", "view"):
-        yield stack
+    assert all(worker.runs for worker in crew)
+    return stack
 
 
 def row(number: int, **changes: str) -> dict[str, str]:
@@ -240,3 +250,27 @@ def test_the_same_manifest_twice_and_one_after_the_other(running: Connection, tm
     (row,) = xinliu(running, "reconcile", "status", "--department", key)["manifests"]
     assert (row["manifest_id"], row["state"]) == (second["manifest_id"], "EQUAL")
     assert state() == [("DIFFERS", 1)], "one that was answered is not compared again"
+
+
+def test_a_manifest_outlives_the_worker_that_would_have_answered(
+    running: Connection, crew: tuple[Worker, ...], tmp_path: Path
+) -> None:
+    """kill -9 of the view while records and manifest are on their way: the next one answers, and counts all of them."""
+    key = "veterans"
+    authority, name = load().department("beijing", key).authorities[0]
+    own = {"CF_CFJG": name, "CF_CFJGDM": authority, "CF_SJLY": name, "CF_SJLYDM": authority}
+    file = write_file(tmp_path / "a.csv", [row(n, **own) | {"CF_WSH": f"退〔2026〕{n}号"} for n in range(200)])
+    crew[1].kill()
+    xinliu(running, "publish", str(file), "--department", key)
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "xinliu", "reconcile", "manifest", str(file), "--department", key, "--wait", "--json"],
+        env=environment(running),
+        stdout=subprocess.PIPE,
+    )
+    view = Worker(running, "view", tmp_path)
+    try:
+        told, _ = asking.communicate(timeout=150)
+        (made,) = json.loads(told)["manifests"]
+        assert (asking.returncode, made["state"], made["stated"], made["held"]) == (0, "EQUAL", 200, 200), view.log
+    finally:
+        assert view.stop() == 0
