@@ -1,4 +1,4 @@
-"""The commands of this room: publish, change, mark, receipts, sample."""
+"""The commands of this room: publish, change, mark, receipts, reconcile manifest, sample."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ def mount(app: typer.Typer) -> None:
     from producers.mark_command import mark
     from producers.publish_command import publish
     from producers.receipts_command import receipts
+    from producers.reconcile_command import manifest
     from producers.sample_command import sample
+    from schemas.groups import RECONCILE, group
 
     app.command()(publish)
     app.add_typer(change, name="change")
     app.command()(mark)
     app.command()(receipts)
     app.command()(sample)
+    group(app, "reconcile", RECONCILE).command()(manifest)

@@ -26,7 +26,7 @@ __all__ = ["Publisher", "PublisherConfig"]
 _ASK = 15.0
 """Seconds that a broker may take to answer a question."""
 
-_STATEMENT, _MARKER = "xinliu.Statement", "xinliu.Marker"
+_STATEMENT, _MARKER, _MANIFEST = "xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +163,21 @@ class Publisher(ChangePublisher):
 
         Flushes first: a marker stands behind every record it vouches for.
         """
-        self.flush()
         marker = {"department": self.config.department, "marker_id": uuid.uuid4().hex, "as_of": as_of}
-        value = frame(self._registry.register(_MARKER), encode(_MARKER, marker))
+        return self._behind_all(_MARKER, marker, range(self.partitions()))
+
+    def manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Publish one part of a manifest (schemas.manifest), behind everything published before it.
+
+        Part 0 goes to every partition, so that the platform knows of each when all before it has come. It vouches for
+        nothing; `mark` does.
+        """
+        partitions = range(1) if manifest["part"] else range(self.partitions())
+        self._behind_all(_MANIFEST, manifest, partitions)
+
+    def _behind_all(self, name: str, record: Mapping[str, Any], partitions: Iterable[int]) -> dict[int, int]:
+        self.flush()
+        value = frame(self._registry.register(name), encode(name, dict(record)))
         places: dict[int, int] = {}
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -174,7 +186,7 @@ class Publisher(ChangePublisher):
             else:
                 self._note_failure(error)
 
-        for partition in range(self.partitions()):
+        for partition in partitions:
             self._produce(value, partition=partition, on_delivery=delivered)
         self.flush()
         return places

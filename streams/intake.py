@@ -24,12 +24,13 @@ from schemas.catalogue import Catalogue, Department
 from schemas.codec import HEADER
 from schemas.columns import Batch, decode_batch
 from schemas.errors import Retryable
+from schemas.manifest import belongs
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
-from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, origins
+from streams.headers import FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.masking import masked
@@ -48,7 +49,7 @@ _LONGEST_NAME = 64
 """Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
 
 _CHINA = ZoneInfo("Asia/Shanghai")
-_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker"}
+_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"}
 
 
 @dataclass(slots=True)
@@ -85,6 +86,8 @@ class Examined:
     """By row: messages with findings; those that are refused go to quarantine."""
     markers: tuple[tuple[ConsumerRecord, datetime], ...]
     """Markers that are good, with the time up to which they vouch."""
+    manifests: tuple[tuple[ConsumerRecord, dict[str, Any]], ...] = ()
+    """Manifests that are not refused; whether they can be compared with anything is asked when they are."""
     stops: tuple[Operation, ...] = ()
     """Departments that this batch stops."""
 
@@ -135,7 +138,9 @@ class IntakeStage:
         )
         verdicts = self._examine(batch, records, waived or {})
         refused = {row for row, verdict in verdicts.items() if verdict.refused}
-        markers = {row: marker["as_of"] for row, _, marker in batch.others if row not in refused}
+        others = [(row, name, value) for row, name, value in batch.others if row not in refused]
+        markers = {row: marker["as_of"] for row, name, marker in others if name == "xinliu.Marker"}
+        manifests = {row: manifest for row, name, manifest in others if name == "xinliu.Manifest"}
         good = batch.statements.select("row", "uscc", "record_id", "version")
         crash_point("intake.decoded")
         return Examined(
@@ -144,7 +149,9 @@ class IntakeStage:
             good.filter(~pl.col("row").is_in(list(refused))) if refused else good,
             dict(sorted(verdicts.items())),
             tuple((records[row], as_of) for row, as_of in markers.items()),
-            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys()),  # last: it counts them once
+            tuple((records[row], manifest) for row, manifest in manifests.items()),
+            # Last: it counts them once.
+            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys()),
         )
 
     def _judge(
@@ -167,15 +174,18 @@ class IntakeStage:
                 self._quarantine(examined.records[row], verdict)
         crash_point("intake.forwarding")
         self._forwarder.flush()
+        if examined.manifests:
+            self._forward_manifests(examined.manifests)
         crash_point("intake.forwarded")
         if self._stopping is not None:
             self._stopping.tell(examined.stops)
         self._note(examined)
-        if examined.markers:
+        if examined.markers or examined.manifests:
             # Before the marker is acked: a crash behind its commit would lose for good what the source has vouched for.
             self._tell()
         verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
-        self._recorder.forwarded(examined.runs, verdicts, (record for record, _ in examined.markers))
+        beside = (record for record, _ in (*examined.markers, *examined.manifests))
+        self._recorder.forwarded(examined.runs, verdicts, beside)
 
     def resumed(self, positions: Mapping[tuple[str, int], int]) -> None:
         """Take over from where input partitions are read on: all before that was forwarded, by whomever.
@@ -229,11 +239,14 @@ class IntakeStage:
             verdict = verdicts.setdefault(damage.row, _Verdict())
             verdict.findings.append(finding(damage.code, detail=damage.message))
             verdict.refused = True
-        for row, _, marker in batch.others:
+        for row, name, value in batch.others:
             department = self._departments[records[row].topic]
-            if marker["department"] != department.key:
+            if value["department"] != department.key:
                 verdict = verdicts.setdefault(row, _Verdict(refused=True))
                 verdict.findings.append(finding("WRONG_DEPARTMENT", field="department"))
+            elif name == "xinliu.Manifest" and not belongs(value, department.domains):
+                verdict = verdicts.setdefault(row, _Verdict(refused=True))
+                verdict.findings.append(finding("MANIFEST_SCOPE", field="domain"))
         frame = batch.statements
         if frame.height:
             self._validate(frame, records, verdicts, waived)
@@ -302,6 +315,19 @@ class IntakeStage:
             if remarks:  # as the last header: there the view looks for it
                 headers.append((FINDINGS, json.dumps(remarks.findings, ensure_ascii=False).encode()))
         return messages
+
+    def _forward_manifests(self, manifests: Sequence[tuple[ConsumerRecord, dict[str, Any]]]) -> None:
+        # Behind every statement before them: by their broker time the view knows what came later. The key's parts are
+        # few whatever a department writes, so that compaction keeps the newest and `accepted` does not grow.
+        messages: list[Outgoing] = []
+        for record, manifest in manifests:
+            (place,) = partitions_of(pl.Series([manifest["department"]]), self._forwarder.accepted_partitions).tolist()
+            parts = (record.topic, record.partition, manifest["domain"], manifest["kind"], manifest["part"] % 256)
+            key = "|".join(("manifest", *map(str, parts))).encode()
+            (origin,) = self._origins([record])
+            messages.append((place, key, record.value, [(MANIFEST, origin)]))
+        self._forwarder.accept(messages)
+        self._forwarder.flush()
 
     def _origins(self, records: Sequence[ConsumerRecord]) -> list[bytes]:
         logs = {

@@ -51,7 +51,8 @@ STAGE_FINDINGS = {
     "DECIMAL_OVERFLOW": "金额超过 18 位精度",
     "DATE_RANGE": "日期超出可表示的范围",
     "TOO_LARGE": "消息超过 1 MiB",
-    "WRONG_DEPARTMENT": "标记所称部门与主题不符",
+    "WRONG_DEPARTMENT": "所称部门与主题不符",
+    "MANIFEST_SCOPE": "对账清单所称领域或记录类别不属于该部门",
 }
 """Text of each code that is found by a stage, not by a rule."""
 

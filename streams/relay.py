@@ -117,7 +117,7 @@ class Relay:
             return False
         crash_point("relay.before-publish")
         tombstones = self._tombstones(rows)
-        receipts = self._exceptions(rows)
+        receipts = self._exceptions(rows) + self._reconciliations(rows)
         self._flush()  # before any watermark that passes them
         receipts += self._watermarks(watermarks)
         self._changes(changed)
@@ -156,6 +156,13 @@ class Relay:
                 receipts += 1
         return receipts
 
+    def _reconciliations(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        answers = [(department, payload) for _, kind, department, payload in rows if kind == "RECONCILED"]
+        for department, answer in answers:
+            compared_at = datetime.fromisoformat(answer["compared_at"])
+            self._receipt(department, reconciliation={**answer, "compared_at": compared_at})
+        return len(answers)
+
     def _watermarks(self, watermarks: Iterable[tuple[Any, ...]]) -> int:
         by_department: dict[str, list[Any]] = defaultdict(list)
         for department, _, partition, next_offset, as_of in watermarks:
@@ -165,13 +172,19 @@ class Relay:
         return len(by_department)
 
     def _receipt(
-        self, department: str, *, watermark: list[Any] | None = None, exceptions: list[Any] | None = None
+        self,
+        department: str,
+        *,
+        watermark: list[Any] | None = None,
+        exceptions: list[Any] | None = None,
+        reconciliation: dict[str, Any] | None = None,
     ) -> None:
         receipt = {
             "department": department,
             "issued_at": datetime.now(UTC),
             "watermark": watermark or [],
             "exceptions": exceptions or [],
+            "reconciliation": reconciliation,
         }
         value = frame(self._registry.register("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
         self._produce(f"receipts.{department}", department, value)

@@ -24,6 +24,7 @@ from streams.crashing import crash_point
 from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
+from streams.manifests import Stated, keep, stated
 from streams.messages import Finding, finding
 from streams.projection import Move, Projection, StoreFinding, staged
 from streams.recorders import ViewRecorder, arrivals_of
@@ -43,13 +44,14 @@ class _Batch:
 
     statements: list[ConsumerRecord] = field(default_factory=list)
     progress: list[ConsumerRecord] = field(default_factory=list)
+    manifests: list[ConsumerRecord] = field(default_factory=list)
     quarantined: list[ConsumerRecord] = field(default_factory=list)
 
     def add(self, record: ConsumerRecord) -> None:
         if record.value is None:
             return  # a tombstone: compaction has done its work, nothing is left to fold
         if header(record.headers, ORIGIN) is None:
-            self.progress.append(record)
+            (self.manifests if record.headers else self.progress).append(record)
         elif record.topic == "quarantine":
             self.quarantined.append(record)
         else:
@@ -63,6 +65,7 @@ class Prepared:
     runs: tuple[Run, ...]
     quarantined: tuple[ConsumerRecord, ...]
     progress: tuple[dict[str, Any], ...]
+    manifests: tuple[Stated, ...]
     statements: tuple[ConsumerRecord, ...]
     frame: pl.DataFrame | None
     """As projection.staged makes it, `writer` being a place in `writers` so far; None where there are no statements."""
@@ -111,10 +114,10 @@ class ViewStage:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
             frame, refused = staged(decoded)
-        progress = tuple(self._progress(batch.progress))
+        told = tuple(self._progress(batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
-            tuple(runs), tuple(batch.quarantined), progress, tuple(batch.statements), frame, refused, writers, arrivals
+            tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals
         )
 
     def finish(self, prepared: Prepared) -> None:
@@ -163,6 +166,7 @@ class ViewStage:
             for record in prepared.quarantined:
                 project_refusal(projection, record)
             projection.progress(prepared.progress)
+            keep(connection, prepared.manifests)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
                 for (topic, partition), next_offset in sorted(reached.items())
@@ -283,8 +287,7 @@ class ViewStage:
         newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
         decoded = decode_batch(self._registry, [record.value for record in records], expected={"xinliu.Progress"})
         if decoded.undecodable:
-            record = records[decoded.undecodable[0].row]
-            raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is no Progress vector")
+            raise ContractBroken(f"{_place(records[decoded.undecodable[0].row])} is no Progress vector")
         for row, _, vector in decoded.others:
             reporter = records[row]
             for told in vector["inputs"]:

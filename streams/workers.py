@@ -26,6 +26,7 @@ from streams.logs import Logs, TopicFacts
 from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
 from streams.probe import Probe
+from streams.reconciling import Reconciler
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
 from streams.redriving import Decisions, Redriver
 from streams.relay import Relay
@@ -138,9 +139,15 @@ def view_worker(
         load_catalogue(session, known, connection.province)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
+    reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
+
+    def committed() -> None:
+        relay.wake()
+        reconciler.wake()
+
     recorders = [ViewRecorder(shown.instruments, [department.key for department in sources]) for _ in range(_LANES)]
     stages = [
-        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=relay.wake)
+        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=committed)
         for recorder in recorders
     ]
 
@@ -157,6 +164,7 @@ def view_worker(
         _feed(app, list(PROJECTED), stages, work)
         _run_beside(app, "relay", relay)
         _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
+        _run_beside(app, "reconciler", reconciler)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -260,7 +268,7 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: Relay | Settling) -> None:
+def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler) -> None:
     @app.task
     async def run_beside() -> None:
         thread = _thread(app, name, work.run)
