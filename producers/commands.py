@@ -1,4 +1,4 @@
-"""The commands of this room: publish, mark, receipts, sample."""
+"""The commands of this room: publish, mark, heartbeat, receipts, sample."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ __all__ = ["mount"]
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
+    from producers.heartbeat_command import heartbeat
     from producers.mark_command import mark
     from producers.publish_command import publish
     from producers.receipts_command import receipts
@@ -16,5 +17,6 @@ def mount(app: typer.Typer) -> None:
 
     app.command()(publish)
     app.command()(mark)
+    app.command()(heartbeat)
     app.command()(receipts)
     app.command()(sample)

@@ -19,6 +19,7 @@ from schemas.columns import FLAT
 from schemas.copying import BigintArray, UuidArray, copy_rows
 from schemas.store import sql
 from streams.fold import RANK, mark_newest
+from streams.quality import Quality
 
 __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
@@ -34,9 +35,9 @@ _RECORD = (
 )
 _HISTORY = (
     "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
-    "accepted_offset", "writer", "statement",
+    "accepted_offset", "writer", "statement", "department", "reason", "received_at", "decided_on",
 )  # fmt: skip
-_SUSPECT = ("row", "record_id", "version", "digest_hi", "digest_lo", "status", "reason", "uscc")
+_SUSPECT = ("row", "record_id", "version", "digest_hi", "digest_lo", "status", "reason", "uscc", "received_at")
 _TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
 _HELD = {
     "record_id": pl.Binary(),
@@ -59,9 +60,10 @@ STAGED = (
     "accepted_offset",
     "writer",
     "known_at",
+    "received_at",
 )
-"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, and
-when the broker took it."""
+"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, when
+the broker took it, and when it had taken the department's own message."""
 
 _UUID = r"^[0-9a-f]{32}$"
 
@@ -113,6 +115,7 @@ def _ranked(statements: pl.DataFrame) -> pl.DataFrame:
         content_key=content_keys(marked),
         again=~pl.col("record_id").is_unique(),
         record_id=pl.col("record_id").str.decode("hex"),
+        decided_on=pl.col("penalty_decided_on"),
         row=pl.col("row").cast(pl.Int32),
     ).sort("record_id")
 
@@ -174,6 +177,7 @@ class Projection:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._quality = Quality(connection)
         # Plans that were made for empty tables must suit full ones: row by row through an index, nothing compiled.
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
             connection.execute(f"SET {setting} = off")
@@ -283,17 +287,26 @@ class Projection:
 
     def _suspects(self, statements: pl.DataFrame, before: pl.Series) -> tuple[StoreFinding, ...]:
         # A statement that is the only one of its record can neither be old nor contradict another: most are.
-        suspects = statements.filter(pl.col("again") | pl.col("record_id").is_in(before.implode()))
+        if statements.is_empty():
+            return ()
+        suspect = pl.col("again") | pl.col("record_id").is_in(before.implode())
+        suspects, shard = statements.filter(suspect), int(statements["accepted_partition"][0])
         if suspects.is_empty():
             self._append(statements)
+            self._quality.enter(shard, statements, statements)
             return ()
         copy_rows(self._connection, "suspect", suspects, _SUSPECT)
+        counted = self._quality.standing()
         repeated = [row for (row,) in self._connection.execute(sql("view/repeated"))]
         # Said twice in this batch: the first one stays, as it would have in two batches.
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
-        self._append(news.unique(["record_id", "version", "digest_hi", "digest_lo"], keep="first", maintain_order=True))
+        news = news.unique(["record_id", "version", "digest_hi", "digest_lo"], keep="first", maintain_order=True)
+        self._append(news)
+        if news.height < statements.height:
+            self._connection.execute(sql("view/received"))
         self._connection.execute(sql("view/former"))
         self._connection.execute(sql("view/erase"))
+        self._quality.enter(shard, statements.filter(~suspect), news, counted)
         return tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/findings")))
 
     def _append(self, statements: pl.DataFrame) -> None:

@@ -26,7 +26,9 @@ from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, heade
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.messages import Finding, finding
+from streams.progress import newest_vectors
 from streams.projection import Move, Projection, StoreFinding, staged
+from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.transport import Run
 
@@ -110,8 +112,8 @@ class ViewStage:
         if batch.statements:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
-            frame, refused = staged(decoded)
-        progress = tuple(self._progress(batch.progress))
+            frame, refused = staged(with_receipt(decoded, arrivals["received"]))
+        progress = tuple(newest_vectors(self._registry, batch.progress))
         crash_point("view.decoded")
         return Prepared(
             tuple(runs), tuple(batch.quarantined), progress, tuple(batch.statements), frame, refused, writers, arrivals
@@ -324,27 +326,6 @@ class ViewStage:
                 "findings": known["findings"],
             }
             projection.announce("EXCEPTIONS", [exception], origin.department)
-
-    def _progress(self, records: list[ConsumerRecord]) -> list[dict[str, Any]]:
-        newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
-        decoded = decode_batch(self._registry, [record.value for record in records], expected={"xinliu.Progress"})
-        if decoded.undecodable:
-            record = records[decoded.undecodable[0].row]
-            raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is no Progress vector")
-        for row, _, vector in decoded.others:
-            reporter = records[row]
-            for told in vector["inputs"]:
-                key = (told["topic"], told["partition"], reporter.topic, reporter.partition)
-                entry = {
-                    **told,
-                    "as_of": told["as_of"].isoformat() if told["as_of"] else None,
-                    "reporter_topic": reporter.topic,
-                    "reporter_partition": reporter.partition,
-                }
-                held = newest.get(key)
-                if held is None or entry["topic_id"] != held["topic_id"] or entry["next_offset"] >= held["next_offset"]:
-                    newest[key] = entry
-        return list(newest.values())
 
 
 def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, ...], dict[Place, int]]:

@@ -88,7 +88,12 @@ CREATE TABLE record_history (
     accepted_partition smallint NOT NULL,
     accepted_offset    bigint NOT NULL,
     writer    smallint NOT NULL,
-    statement bytea
+    statement bytea,
+    -- What a department is measured by (view/quality.sql); NULL for what was folded before this was kept.
+    department  text,
+    reason      text,
+    received_at timestamptz,  -- broker time of the department's own message, the earliest of equal ones
+    decided_on  date          -- of a penalty; erased with the statement
 );
 CREATE INDEX record_history_record ON record_history (record_id);
 CREATE INDEX record_history_revoked ON record_history (record_id) WHERE status = 'REVOKED';
@@ -145,6 +150,7 @@ CREATE TABLE input_progress (
     reporter_partition integer NOT NULL,
     next_offset bigint NOT NULL,
     as_of       timestamptz,
+    marked_at   timestamptz,  -- when the marker that says so was received
     PRIMARY KEY (topic, partition, reporter_topic, reporter_partition)
 );
 
@@ -169,6 +175,19 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
 CREATE INDEX quarantine_department ON quarantine (department) WHERE state = 'OPEN';
+CREATE INDEX quarantine_day ON quarantine (((received_at AT TIME ZONE 'Asia/Shanghai')::date));
+
+-- What departments are measured by (docs/quality.md), counted once a batch in the transaction of its effect. Rows add up:
+-- shard is the partition of accepted whose position the writer holds, so that two writers never wait for one another.
+CREATE TABLE quality_day (
+    day        date NOT NULL,  -- China's, of the receipt
+    department text NOT NULL,
+    measure    text NOT NULL CHECK (measure IN ('ACCEPTED', 'CORRECTED', 'CONFLICT', 'PUBLISHED', 'VISIBLE')),
+    bucket     smallint NOT NULL,  -- PUBLISHED: days since the decision, 61 is more; VISIBLE: place in the bounds
+    shard      smallint NOT NULL,
+    n          bigint NOT NULL,
+    PRIMARY KEY (day, department, measure, bucket, shard)
+);
 
 -- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department) or CHANGES (entities).
 CREATE TABLE outbox (
@@ -210,3 +229,32 @@ LEFT JOIN LATERAL (
     SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
     FROM quarantine q WHERE q.department = s.department AND q.state = 'OPEN'
 ) q ON true;
+
+-- When a source was last heard, in any of its partitions.
+CREATE VIEW source_marked AS
+SELECT s.department, max(p.marked_at) AS marked_at
+FROM source s LEFT JOIN input_progress p USING (topic, topic_id)
+GROUP BY s.department;
+
+-- How many of what, by China's day of receipt: the view's counts, and refusals as the quarantine holds them.
+CREATE VIEW quality_count AS
+SELECT day, department, measure, bucket, sum(n)::bigint AS n
+FROM quality_day
+GROUP BY day, department, measure, bucket
+UNION ALL
+SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
+FROM quarantine
+GROUP BY 1, 2;
+
+-- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the seventh
+-- working day behind the decision. NULL where the calendar does not know the days.
+CREATE VIEW quality_lateness AS
+WITH calendar AS (
+    SELECT w.day, sum(w.is_workday::integer) OVER (ORDER BY w.day) AS worked FROM xinliu.workday w
+)
+SELECT p.day, p.department, p.day - p.bucket AS decided_on, p.n,
+       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.worked - decision.worked >= 7) AS late
+FROM quality_count p
+LEFT JOIN calendar before_receipt ON before_receipt.day = p.day - 1
+LEFT JOIN calendar decision ON decision.day = p.day - p.bucket
+WHERE p.measure = 'PUBLISHED';

@@ -25,7 +25,7 @@ from tests.statements import Statement, listing, penalty, state
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
 GENERATION = 999
-TABLES = ("record", "record_history", "former_entity", "credit_view", "quarantine", "outbox", "writer_schema")
+TABLES = ("record", "record_history", "former_entity", "credit_view", "quarantine", "outbox", "writer_schema", "quality_day")
 Store = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -54,6 +54,7 @@ def decoded(statements: list[Statement], first_offset: int) -> pl.DataFrame:
         low.alias("digest_lo"),
         pl.Series("statement", bodies, dtype=pl.Binary),
         pl.Series("known_at", [datetime(2026, 1, 1, tzinfo=UTC)] * count, dtype=pl.Datetime("ms", "UTC")),
+        pl.Series("received_at", [datetime(2026, 1, 1, tzinfo=UTC)] * count, dtype=pl.Datetime("ms", "UTC")),
     )
 
 

@@ -1,7 +1,7 @@
 -- Revoked: as if it had never been. Content of every statement that a revocation outranks goes, late arrivals too;
 -- the digests stay as evidence.
 UPDATE record_history h
-SET statement = NULL
+SET statement = NULL, decided_on = NULL
 FROM (SELECT DISTINCT record_id FROM suspect) s
 JOIN record_history r ON r.record_id = s.record_id AND r.status = 'REVOKED'
 WHERE h.record_id = r.record_id

@@ -21,6 +21,7 @@ def upgrade() -> None:
     run("SET LOCAL search_path = public")
     run("DROP SCHEMA report CASCADE")
     run(sql("reader"))
+    run(sql("report/quality"))
 
 
 def downgrade() -> None:
