@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from consumers.past import records_at
-from consumers.sources import DomainSource, SourceState, domain_sources, judged, sources_now
+from consumers.sources import DomainSource, SourceState, domain_sources, judged, sources_now, vouched_at
 from consumers.states import DomainState, states_at
 from consumers.token import Moment
 from schemas.errors import Retryable, UsageError
@@ -111,7 +111,7 @@ def _read(
             now,
             0,
         )
-    chosen = moment or now.at(as_of or now.read_at)
+    chosen = moment or now.at(as_of or now.read_at, vouched_at(connection, as_of or now.read_at))
     if chosen.topic_ids != now.topic_ids or chosen.generation != now.generation:
         raise UsageError("this token is of another database or generation: it cannot be reproduced here")
     past = records_at(connection, uscc, chosen, window)

@@ -11,7 +11,7 @@ import psycopg
 
 from consumers.token import Moment
 
-__all__ = ["DomainSource", "SourceState", "domain_sources", "judged", "sources_now"]
+__all__ = ["DomainSource", "SourceState", "domain_sources", "judged", "sources_now", "vouched_at"]
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -52,6 +52,16 @@ def sources_now(connection: Connection) -> tuple[SourceState, ...]:
         " FROM report.source ORDER BY department"
     )
     return tuple(SourceState(**row) for row in rows)
+
+
+def vouched_at(connection: Connection, at: datetime) -> dict[str, datetime | None]:
+    """Return what each source had vouched for at a time: at most ten minutes less, never more than readers were told."""
+    rows = connection.execute(
+        "SELECT DISTINCT ON (department) department, data_as_of FROM xinliu.vouched WHERE noted_at <= %s"
+        " ORDER BY department, noted_at DESC",
+        (at,),
+    )
+    return {row["department"]: row["data_as_of"] for row in rows}
 
 
 def judged(connection: Connection, sources: Iterable[SourceState], moment: Moment) -> tuple[SourceState, ...]:

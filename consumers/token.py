@@ -46,9 +46,9 @@ class Moment:
             read_at,
         )
 
-    def at(self, known_until: datetime) -> Moment:
-        """Return the same moment, narrowed to what was known at a time before it."""
-        return replace(self, known_until=known_until)
+    def at(self, known_until: datetime, data_as_of: Mapping[str, datetime | None]) -> Moment:
+        """Return the same moment, narrowed to what was known, and had been vouched for, at a time before it."""
+        return replace(self, known_until=min(known_until, self.read_at), data_as_of=dict(data_as_of))
 
     def to_token(self) -> str:
         """Return the token: URL-safe text of some hundred characters."""

@@ -49,6 +49,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
     "heartbeat": (_R, "INSERT", "TRUNCATE"),
+    "vouched": (_R, "INSERT"),
     "workday": (_R, "INSERT", "TRUNCATE"),
     "domain": (_R, "INSERT", "TRUNCATE"),
     "domain_source": (_R, "INSERT", "TRUNCATE"),
@@ -56,7 +57,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "heartbeat", "workday"})
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "heartbeat", "vouched", "workday"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -134,7 +134,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'xinliu_reader') THEN
         GRANT USAGE ON SCHEMA report, xinliu TO xinliu_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA report TO xinliu_reader;
-        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat, xinliu.workday
+        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat, xinliu.vouched, xinliu.workday
             TO xinliu_reader;
         GRANT EXECUTE ON FUNCTION report.domain_state(text, date, date) TO xinliu_reader;
     END IF;

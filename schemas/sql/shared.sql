@@ -80,6 +80,14 @@ AS $$
     ) AS s (state)
 $$;
 
+-- What readers were told of each source, and since when (relay/vouched.sql); of before its first row nothing is known.
+CREATE TABLE xinliu.vouched (
+    department text NOT NULL,
+    noted_at   timestamptz NOT NULL,
+    data_as_of timestamptz,
+    PRIMARY KEY (department, noted_at)
+);
+
 -- China's days, and which of them are working days (工作日): what deadlines are counted by.
 CREATE TABLE xinliu.workday (
     day        date PRIMARY KEY,

@@ -25,7 +25,16 @@ from tests.statements import Statement, listing, penalty, state
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
 GENERATION = 999
-TABLES = ("record", "record_history", "former_entity", "credit_view", "quarantine", "outbox", "writer_schema", "quality_day")
+TABLES = (
+    "record",
+    "record_history",
+    "former_entity",
+    "credit_view",
+    "quarantine",
+    "outbox",
+    "writer_schema",
+    "quality_day",
+)
 Store = psycopg.Connection[tuple[Any, ...]]
 
 

@@ -11,6 +11,12 @@ CREATE TABLE IF NOT EXISTS xinliu.workday (
     day        date PRIMARY KEY,
     is_workday boolean NOT NULL
 );
+CREATE TABLE IF NOT EXISTS xinliu.vouched (
+    department text NOT NULL,
+    noted_at   timestamptz NOT NULL,
+    data_as_of timestamptz,
+    PRIMARY KEY (department, noted_at)
+);
 CREATE OR REPLACE FUNCTION xinliu.judge_source(of_department text, vouched_until timestamptz, at_time timestamptz)
 RETURNS TABLE (state text, since timestamptz, expected_every interval, silent_after interval)
 LANGUAGE sql STABLE
