@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def test_it_beats_in_every_partition_until_it_is_told_to_end(stack: Connection, 
     said = beats(told)
     assert all(beat["failure"] is None and beat["markers"] == 2 for beat in said)
     times = [datetime.fromisoformat(beat["as_of"]).timestamp() for beat in said]
-    assert all(later - earlier >= 0.9 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 0.9 for earlier, later in pairwise(times))
     written = markers(stack, "records.meteorology")
     assert {partition for partition, *_ in written} == {0, 1}
     assert len(written) == 2 * len(said)
