@@ -62,7 +62,7 @@ AS $$
     SELECT s.state,
            vouched_until + CASE s.state WHEN '迟' THEN h.expected_every WHEN '中断' THEN h.silent_after END,
            h.expected_every, h.silent_after
-    FROM (VALUES (1)) AS one (row)
+    FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
         SELECT b.expected_every, b.silent_after
         FROM xinliu.heartbeat b
