@@ -28,21 +28,7 @@ __all__ = ["quality"]
 
 CHINA = ZoneInfo("Asia/Shanghai")
 
-_TITLES = {
-    "department": "部门",
-    "period_from": "期间",
-    "received": "归集",
-    "accepted": "入库",
-    "refused": "退回",
-    "compliance_rate": "合规率",
-    "published": "首报",
-    "late": "迟报",
-    "late_rate": "迟报率",
-    "corrected": "更正",
-    "conflicts": "冲突",
-    "visible_p50": "可见 p50",
-    "visible_p99": "可见 p99",
-}
+_TITLES = ("部门", "期间", "归集", "入库", "退回", "合规率", "迟报率", "更正", "冲突", "可见 p50/p99")
 
 
 class By(StrEnum):
@@ -78,7 +64,7 @@ def quality(
     if as_json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1, default=_plain))
     elif file is None:
-        _print(found, window)
+        _print(found, window, by)
     else:
         print(f"{file}: {len(found)} rows")
 
@@ -112,30 +98,35 @@ def _write(file: Path, found: Sequence[Indicators]) -> None:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
 
 
-def _print(found: Sequence[Indicators], window: tuple[date, date]) -> None:
+def _print(found: Sequence[Indicators], window: tuple[date, date], by: By) -> None:
     console = Console()
-    console.print(
-        f"{window[0]} 至 {window[1]},按接收日期(北京时间); 迟报: 处罚决定后第7个工作日之后接收", highlight=False
-    )
+    console.print(f"{window[0]} 至 {window[1]},按接收日期; 迟报: 第7个工作日之后接收", highlight=False)
     if not found:
         console.print("期间内没有接收任何声明")
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for name, title in _TITLES.items():
-        table.add_column(title, justify="left" if name in ("department", "period_from") else "right")
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for title in _TITLES:
+        table.add_column(title, justify="left" if title in ("部门", "期间") else "right", no_wrap=True)
     for one in found:
-        table.add_row(*(_cell(name, getattr(one, name)) for name in _TITLES))
+        table.add_row(
+            one.department,
+            str(one.period_from) if by is By.day else f"{one.period_from:%Y-%m}",
+            *(str(n) for n in (one.received, one.accepted, one.refused)),
+            _rate(one.compliance_rate),
+            _rate(one.late_rate),
+            str(one.corrected),
+            str(one.conflicts),
+            f"{_seconds(one.visible_p50)}/{_seconds(one.visible_p99)} s" if one.accepted else "—",
+        )
     console.print(table)
     unknown = sum(one.not_judged for one in found)
     if unknown:
         console.print(f"[yellow]{unknown} 条首报不在工作日历范围内,未计入迟报率[/yellow]")
 
 
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return "—"
-    if isinstance(value, Decimal):
-        return f"{value:.2%}"
-    if name.startswith("visible"):
-        return f"≤ {value:g} s"
-    return str(value)
+def _rate(rate: Decimal | None) -> str:
+    return "—" if rate is None else f"{rate:.1%}"
+
+
+def _seconds(bound: float | None) -> str:
+    return "> 86400" if bound is None else f"{bound:g}"

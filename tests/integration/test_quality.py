@@ -18,6 +18,7 @@ from schemas.store import connect, sql
 from streams.projection import Projection, staged
 from streams.quality import LONGEST_LAG
 from tests.integration.test_view_store import TABLES, decoded, statements
+from tests.offline import assert_figures_are_of_the_set
 from tests.statements import Statement, listing, penalty, state
 
 GENERATION = 998
@@ -103,6 +104,7 @@ def test_any_order_any_duplication_any_cut_counts_the_same(store: Store, data: s
     fold(store, [said + again])
     straight = counted(store)
     fold(store, batches)
+    assert_figures_are_of_the_set(store)
     other = counted(store)
     assert {key: n for key, n in other.items() if key[1] != "VISIBLE"} == {
         key: n for key, n in straight.items() if key[1] != "VISIBLE"
