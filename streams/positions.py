@@ -82,8 +82,10 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
             )
             # Holidays and the working days that make up for them are not known here: weekends alone are.
             cursor.execute(
-                "INSERT INTO xinliu.workday (day, is_workday) SELECT day::date, EXTRACT(isodow FROM day) < 6"
-                " FROM generate_series(date '2023-01-01', date '2030-12-31', interval '1 day') AS day"
+                "INSERT INTO xinliu.workday (day, working, why, ordinal)"
+                " SELECT day::date, works, '', sum(works::integer) OVER (ORDER BY day)"
+                " FROM generate_series(timestamp '2023-01-01', '2030-12-31', '1 day') AS day,"
+                " LATERAL (SELECT EXTRACT(isodow FROM day) < 6) AS of_week (works)"
             )
 
 

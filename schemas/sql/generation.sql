@@ -236,7 +236,8 @@ SELECT s.department, max(p.marked_at) AS marked_at
 FROM source s LEFT JOIN input_progress p USING (topic, topic_id)
 GROUP BY s.department;
 
--- How many of what, by China's day of receipt: the view's counts, and refusals as the quarantine holds them.
+-- How many of what, by China's day of receipt: the view's counts, and refusals as the quarantine holds them, without those that
+-- were let through since: these are accepted.
 CREATE VIEW quality_count AS
 SELECT day, department, measure, bucket, sum(n)::bigint AS n
 FROM quality_day
@@ -244,17 +245,15 @@ GROUP BY day, department, measure, bucket
 UNION ALL
 SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
 FROM quarantine
+WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN')
 GROUP BY 1, 2;
 
 -- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the seventh
 -- working day behind the decision. NULL where the calendar does not know the days.
 CREATE VIEW quality_lateness AS
-WITH calendar AS (
-    SELECT w.day, sum(w.is_workday::integer) OVER (ORDER BY w.day) AS worked FROM xinliu.workday w
-)
 SELECT p.day, p.department, p.day - p.bucket AS decided_on, p.n,
-       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.worked - decision.worked >= 7) AS late
+       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.ordinal - decision.ordinal >= 7) AS late
 FROM quality_count p
-LEFT JOIN calendar before_receipt ON before_receipt.day = p.day - 1
-LEFT JOIN calendar decision ON decision.day = p.day - p.bucket
+LEFT JOIN xinliu.workday before_receipt ON before_receipt.day = p.day - 1
+LEFT JOIN xinliu.workday decision ON decision.day = p.day - p.bucket
 WHERE p.measure = 'PUBLISHED';

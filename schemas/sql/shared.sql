@@ -90,6 +90,5 @@ CREATE TABLE xinliu.vouched (
 
 -- China's days, and which of them are working days (工作日): what deadlines are counted by.
 CREATE TABLE xinliu.workday (
-    day        date PRIMARY KEY,
-    is_workday boolean NOT NULL
+    day date PRIMARY KEY, working boolean NOT NULL, why text NOT NULL, ordinal integer NOT NULL
 );

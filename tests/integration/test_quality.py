@@ -192,9 +192,10 @@ def calendar(store: Store, *free: str) -> None:
     """Make 2026 a year whose weekends and these days are free."""
     store.execute("DELETE FROM xinliu.workday")
     store.execute(
-        "INSERT INTO xinliu.workday (day, is_workday)"
-        " SELECT d::date, EXTRACT(isodow FROM d) < 6 AND d::date <> ALL(%s::date[])"
-        " FROM generate_series(date '2026-01-01', date '2026-12-31', interval '1 day') d",
+        "INSERT INTO xinliu.workday (day, working, why, ordinal)"
+        " SELECT d::date, works, '', sum(works::integer) OVER (ORDER BY d)"
+        " FROM generate_series(timestamp '2026-01-01', '2026-12-31', '1 day') d,"
+        " LATERAL (SELECT EXTRACT(isodow FROM d) < 6 AND d::date <> ALL(%s::date[])) AS of_week (works)",
         (list(free),),
     )
 

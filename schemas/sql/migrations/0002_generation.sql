@@ -35,14 +35,12 @@ GROUP BY day, department, measure, bucket
 UNION ALL
 SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
 FROM quarantine
+WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN')
 GROUP BY 1, 2;
 CREATE OR REPLACE VIEW quality_lateness AS
-WITH calendar AS (
-    SELECT w.day, sum(w.is_workday::integer) OVER (ORDER BY w.day) AS worked FROM xinliu.workday w
-)
 SELECT p.day, p.department, p.day - p.bucket AS decided_on, p.n,
-       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.worked - decision.worked >= 7) AS late
+       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.ordinal - decision.ordinal >= 7) AS late
 FROM quality_count p
-LEFT JOIN calendar before_receipt ON before_receipt.day = p.day - 1
-LEFT JOIN calendar decision ON decision.day = p.day - p.bucket
+LEFT JOIN xinliu.workday before_receipt ON before_receipt.day = p.day - 1
+LEFT JOIN xinliu.workday decision ON decision.day = p.day - p.bucket
 WHERE p.measure = 'PUBLISHED';

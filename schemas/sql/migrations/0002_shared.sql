@@ -8,8 +8,7 @@ CREATE TABLE IF NOT EXISTS xinliu.heartbeat (
     PRIMARY KEY (department, effective_from)
 );
 CREATE TABLE IF NOT EXISTS xinliu.workday (
-    day        date PRIMARY KEY,
-    is_workday boolean NOT NULL
+    day date PRIMARY KEY, working boolean NOT NULL, why text NOT NULL, ordinal integer NOT NULL
 );
 CREATE TABLE IF NOT EXISTS xinliu.vouched (
     department text NOT NULL,
