@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_the_figures_are_those_of_what_was_sent(running: Connection, tmp_path: P
     assert [(row["period_from"], row["received"]) for row in month] == [(TODAY.replace(day=1).isoformat(), 10)]
     file = tmp_path / "figures.csv"
     quality(running, "--by", "day", "--csv", str(file))
-    (line,) = csv.DictReader(file.open(encoding="utf-8-sig"))
+    (line,) = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")))
     assert (line["received"], line["late_rate"]) == ("10", "0.2000")
     yesterday = TODAY - timedelta(days=1)
     assert quality(running, "--from", yesterday.isoformat(), "--to", yesterday.isoformat()) == []

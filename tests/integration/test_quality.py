@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,9 +46,8 @@ def fold(store: Store, batches: Sequence[Sequence[Arrival]]) -> None:
     projection, offset = Projection(store), 0
     for batch in batches:
         frame = decoded([statement for statement, _ in batch], offset)
-        received = [at for _, at in batch]
-        frame = frame.with_columns(frame["known_at"].clear(len(received)).alias("received_at"))
-        frame = frame.with_columns(received_at=received).cast({"received_at": frame["known_at"].dtype})
+        received = pl.Series([at for _, at in batch], dtype=frame.schema["received_at"])
+        frame = frame.with_columns(received_at=received)
         with store.transaction():
             projection.fold(staged(frame)[0])
         offset += len(batch)

@@ -214,7 +214,7 @@ def test_what_was_vouched_for_is_kept_never_too_favourably(store: Store) -> None
 
 def test_as_of_is_judged_by_what_had_been_vouched_for_then(store: Store, stack: Connection) -> None:
     store.execute("TRUNCATE xinliu.vouched")
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).replace(microsecond=0)  # a token keeps milliseconds
     silent, heard = now - timedelta(days=20), now - timedelta(days=10)
     for at, until in ((silent, silent - timedelta(days=9)), (heard, heard)):
         store.execute("INSERT INTO xinliu.vouched VALUES ('tax', %s, %s)", (at, until))
