@@ -80,7 +80,8 @@ def folded(store: Store, batches: list[list[Statement]]) -> list[Any]:
         "SELECT * FROM record ORDER BY record_id",
         "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2",
         "SELECT * FROM entity ORDER BY uscc",
-        "SELECT * FROM former_entity ORDER BY 1, 2",
+        # Whom a record is or was about, as readers see it; an entity that a record came back to may stand in both tables.
+        "SELECT uscc, record_id FROM record UNION SELECT uscc, record_id FROM former_entity ORDER BY 1, 2",
         "SELECT record_id, version, digest_hi, digest_lo, status, uscc, statement FROM record_history ORDER BY 1, 2, 3, 4",
     )
     return [store.execute(query).fetchall() for query in queries]
