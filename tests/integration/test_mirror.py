@@ -115,4 +115,6 @@ def test_the_figures_are_those_of_what_was_sent(running: Connection, tmp_path: P
         gauges = {row[1]: row[2] for row in store.execute(sql("watch/quality")) if row[0] == DEPARTMENT}
         by_view = store.execute("SELECT received, late FROM report.quality WHERE department = %s", (DEPARTMENT,))
         assert by_view.fetchall() == [(10, 1)]
+        kept = store.execute("SELECT data_as_of FROM xinliu.vouched WHERE department = %s", (DEPARTMENT,)).fetchall()
+        assert kept, "what the source vouched for was noted before its receipt was published"
     assert gauges == {"accepted": 8, "refused": 2, "published": 5, "late": 1, "corrected": 3, "conflicts": 2}
