@@ -7,30 +7,21 @@ positions and what each source vouched for, so that the same answer can be given
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from consumers.past import records_at
+from consumers.sources import DomainSource, SourceState, domain_sources, judged, sources_now, vouched_at
 from consumers.states import DomainState, states_at
 from consumers.token import Moment
 from schemas.errors import Retryable, UsageError
 from schemas.uscc import check
 
 __all__ = ["CreditView", "DomainState", "SourceState", "read"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """A department as a source: 数据截至 (UTC, None where it never vouched), and whether it counts as silent."""
-
-    department: str
-    data_as_of: datetime | None
-    silent: bool
-    open_quarantine: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +36,7 @@ class CreditView:
     penalties: tuple[dict[str, Any], ...]
     listings: tuple[dict[str, Any], ...]
     sources: tuple[SourceState, ...]
+    domain_sources: tuple[DomainSource, ...]
     moment: Moment
     erased: int
     """Statements that counted at that moment and have been erased since (撤销): their content is gone for good."""
@@ -88,13 +80,11 @@ def _read(
     positions = connection.execute("SELECT * FROM report.position ORDER BY topic, partition").fetchall()
     if not positions:
         raise UsageError("the view has not been started yet: run `xinliu up`")
-    sources = tuple(
-        SourceState(row["department"], row["data_as_of"], row["silent"], row["open_quarantine"])
-        for row in connection.execute(
-            "SELECT department, data_as_of, silent, open_quarantine FROM report.source ORDER BY department"
-        )
-    )
-    now = Moment.of(positions, {source.department: source.data_as_of for source in sources}, datetime.now(UTC))
+    sources = sources_now(connection)
+    # The transaction's own time, by which its sources were judged.
+    read_at = connection.execute("SELECT now() AS read_at").fetchone()
+    assert read_at is not None
+    now = Moment.of(positions, {source.department: source.data_as_of for source in sources}, read_at["read_at"])
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     name, kind = entity.get("name"), entity.get("kind")
     first, last = window
@@ -117,31 +107,26 @@ def _read(
                 "listed_on DESC",
             ),
             sources,
+            domain_sources(connection, sources),
             now,
             0,
         )
-    chosen = moment or now.at(as_of or now.read_at)
+    chosen = moment or now.at(as_of or now.read_at, vouched_at(connection, as_of or now.read_at))
     if chosen.topic_ids != now.topic_ids or chosen.generation != now.generation:
         raise UsageError("this token is of another database or generation: it cannot be reproduced here")
     past = records_at(connection, uscc, chosen, window)
-    freshness = connection.execute("SELECT silent_after FROM xinliu.freshness").fetchone()
-    assert freshness is not None
+    then = judged(connection, sources, chosen)
+    vouching = domain_sources(connection, then)
     return CreditView(
         uscc,
         past.name or name,
         past.kind or kind,
         window,
-        states_at(connection, uscc, chosen, window, past.penalties, past.listings),
+        states_at(connection, uscc, chosen, window, past.penalties, past.listings, vouching),
         past.penalties,
         past.listings,
-        tuple(
-            replace(
-                s,
-                data_as_of=chosen.data_as_of.get(s.department),
-                silent=chosen.silent(s.department, freshness["silent_after"]),
-            )
-            for s in sources
-        ),
+        then,
+        vouching,
         chosen,
         past.erased,
     )

@@ -28,6 +28,7 @@ CHINA = ZoneInfo("Asia/Shanghai")
 WINDOW_YEARS = 5
 """涵盖时间范围不超过5年 (notice of 2025-08-19); its anchor is unknown, ours is 处罚决定日期 and any overlap of a listing."""
 
+_SOURCE_STYLE = {"正常": "green", "迟": "yellow", "中断": "bold magenta"}
 _STYLE = {"有": "bold red", "待核": "yellow", "未归集": "magenta", "无": "green"}
 
 
@@ -45,6 +46,7 @@ def show(
     window_to: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the window; today.")
     ] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="How fresh every department of every domain is.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole view as JSON.")] = False,
 ) -> None:
     """Show an entity: 有 / 无 / 待核 / 未归集 for each domain, what is in force, and how fresh each source is."""
@@ -61,7 +63,7 @@ def show(
     if as_json:
         print(json.dumps(_plain(view), ensure_ascii=False, indent=2, default=_text))
     else:
-        _print(view)
+        _print(view, sources=sources)
 
 
 def _window(first: datetime | None, last: datetime | None) -> tuple[date, date]:
@@ -104,7 +106,7 @@ def _local(time: datetime | None) -> str:
     return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M") if time else "—"
 
 
-def _print(view: CreditView) -> None:
+def _print(view: CreditView, *, sources: bool) -> None:
     console = Console()
     first, last = view.window
     console.print(f"[bold]{view.name or '(未见任何记录)'}[/bold]  {view.uscc}  {view.kind or ''}")
@@ -114,6 +116,7 @@ def _print(view: CreditView) -> None:
     if view.erased:
         console.print(f"[yellow]{view.erased} 条当时有效的记录此后被撤销,内容已删除[/yellow]")
     _domains(console, view)
+    _sources(console, view, every=sources)
     for penalty in view.penalties:
         _penalty(console, penalty)
     for listing in view.listings:
@@ -144,6 +147,32 @@ def _domains(console: Console, view: CreditView) -> None:
         oldest = [line.data_as_of for line in view.domains if line.state == state and line.data_as_of]
         until = f"(数据截至最早 {_local(min(oldest))})" if state == "无" and oldest else ""
         console.print(f"[{_STYLE[state]}]{state}[/]  {len(names)} 个领域{until}: {'、'.join(names)}", highlight=False)
+
+
+def _sources(console: Console, view: CreditView, *, every: bool) -> None:
+    """Say which sources are not in time; each one, where every one is asked for."""
+    if every:
+        names = {line.domain: line.name_zh for line in view.domains}
+        table = Table(show_edge=False, pad_edge=False)
+        for title in ("领域", "来源部门", "数据截至", "状态", "自"):
+            table.add_column(title)
+        for one in view.domain_sources:
+            if one.domain in names:
+                state = f"[{_SOURCE_STYLE[one.state]}]{one.state}[/]"
+                table.add_row(names[one.domain], one.name_zh, _local(one.data_as_of), state, _local(one.since))
+        console.print(table)
+        return
+    named = {one.department: one for one in view.domain_sources if one.state != "正常"}
+    for state in ("迟", "中断"):
+        heard = [one for one in named.values() if one.state == state and one.since is not None]
+        for one in sorted(heard, key=lambda source: source.since or view.moment.read_at):
+            console.print(
+                f"[{_SOURCE_STYLE[state]}]{state}[/]  {one.name_zh}: 自 {_local(one.since)}, 数据截至 {_local(one.data_as_of)}",
+                highlight=False,
+            )
+    never = sum(one.since is None for one in named.values())
+    if never:
+        console.print(f"[{_SOURCE_STYLE['中断']}]中断[/]  {never} 个来源从未报送(--sources 列出)", highlight=False)
 
 
 def _penalty(console: Console, row: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.errors import UsageError
@@ -46,14 +46,9 @@ class Moment:
             read_at,
         )
 
-    def at(self, known_until: datetime) -> Moment:
-        """Return the same moment, narrowed to what was known at a time before it."""
-        return replace(self, known_until=known_until)
-
-    def silent(self, department: str, after: timedelta) -> bool:
-        """Tell whether a source counted as silent then."""
-        vouched = self.data_as_of.get(department)
-        return vouched is None or vouched < self.read_at - after
+    def at(self, known_until: datetime, data_as_of: Mapping[str, datetime | None]) -> Moment:
+        """Return the same moment, narrowed to what was known, and had been vouched for, at a time before it."""
+        return replace(self, known_until=min(known_until, self.read_at), data_as_of=dict(data_as_of))
 
     def to_token(self) -> str:
         """Return the token: URL-safe text of some hundred characters."""

@@ -1,4 +1,4 @@
-"""The commands of this room: publish, change, mark, receipts, reconcile manifest, sample."""
+"""The commands of this room: publish, change, mark, heartbeat, receipts, reconcile manifest, sample."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ __all__ = ["mount"]
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
     from producers.change_commands import change
+    from producers.heartbeat_command import heartbeat
     from producers.mark_command import mark
     from producers.publish_command import publish
     from producers.receipts_command import receipts
@@ -20,6 +21,7 @@ def mount(app: typer.Typer) -> None:
     app.command()(publish)
     app.add_typer(change, name="change")
     app.command()(mark)
+    app.command()(heartbeat)
     app.command()(receipts)
     app.command()(sample)
     group(app, "reconcile", RECONCILE).command()(manifest)

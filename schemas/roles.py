@@ -43,20 +43,26 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "entity": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),
+    "source_marked": (_R,),
+    "quality_day": _W,
+    "quality_count": (_R,),
+    "quality_lateness": (_R,),
 }
 """What the view worker may do with the tables of a generation."""
 
 SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
-    "freshness": (_R,),
+    "heartbeat": (_R, "INSERT", "TRUNCATE"),
+    "vouched": (_R, "INSERT"),
+    "workday": (_R, "INSERT", "TRUNCATE"),
     "domain": (_R, "INSERT", "TRUNCATE"),
     "domain_source": (_R, "INSERT", "TRUNCATE"),
     "list": (_R, "INSERT", "TRUNCATE"),
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "freshness"})
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "heartbeat", "vouched", "workday"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

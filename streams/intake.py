@@ -59,6 +59,7 @@ class _Input:
     topic_id: str
     next_offset: int = 0
     as_of: datetime | None = None
+    marked_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -219,6 +220,7 @@ class IntakeStage:
                     "partition": partition,
                     "next_offset": known.next_offset,
                     "as_of": known.as_of,
+                    "marked_at": known.marked_at,
                 }
                 for (topic, partition), known in sorted(self._inputs.items())
             ],
@@ -357,7 +359,8 @@ class IntakeStage:
         for record, as_of in examined.markers:
             received = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             # No source can vouch for a time that had not come when its marker was received.
-            self._inputs[record.topic, record.partition].as_of = min(as_of, received)
+            known = self._inputs[record.topic, record.partition]
+            known.as_of, known.marked_at = min(as_of, received), received
         self._news = True
 
 

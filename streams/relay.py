@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -36,6 +37,8 @@ _ROUND = 0.1
 _EXCEPTIONS_A_RECEIPT = 500
 _BY_KEY = -1
 """librdkafka's number for: the partition that the key says."""
+_NOTE_EVERY = 2.0
+"""Seconds between two looks at what the sources vouch for, where no watermark has moved."""
 
 
 class Relay:
@@ -64,6 +67,7 @@ class Relay:
         )
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._leads = False
+        self._noted_at = -_NOTE_EVERY
         self._woken = threading.Event()
         self._stopped = threading.Event()
 
@@ -113,6 +117,7 @@ class Relay:
             drained = len(rows) < _OUTBOX_ROWS
             watermarks = connection.execute(sql("relay/watermarks")).fetchall() if drained else []
             changed = self._changed(connection, rows)
+        self._note(connection, news=bool(watermarks))  # before a department is told that it is visible
         if not rows and not watermarks:
             return False
         crash_point("relay.before-publish")
@@ -143,6 +148,12 @@ class Relay:
         for partition, key in gone:
             self._produce("accepted", key, None, partition)
         return len(gone)
+
+    def _note(self, connection: psycopg.Connection[tuple[Any, ...]], *, news: bool = False) -> None:
+        # What becomes silent by itself, or is held back by the quarantine, brings no watermark: it is looked for now and then.
+        if news or monotonic() - self._noted_at >= _NOTE_EVERY:
+            connection.execute(sql("relay/vouched"), {"generation": self._generation})
+            self._noted_at = monotonic()
 
     def _exceptions(self, rows: Iterable[tuple[Any, ...]]) -> int:
         receipts = 0

@@ -26,7 +26,9 @@ from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated
 from streams.messages import Finding, finding
+from streams.progress import newest_vectors
 from streams.projection import Move, Projection, StoreFinding, staged
+from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
 from streams.transport import Run
@@ -113,8 +115,8 @@ class ViewStage:
         if batch.statements:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
-            frame, refused = staged(decoded)
-        told = tuple(self._progress(batch.progress)), stated(self._registry, batch.manifests)
+            frame, refused = staged(with_receipt(decoded, arrivals["received"]))
+        told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
             tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals
@@ -282,26 +284,6 @@ class ViewStage:
                     tell(row, "FLAGGED", noted)
         for department, entries in told.items():
             projection.announce("EXCEPTIONS", [entry for _, entry in sorted(entries.items())], department)
-
-    def _progress(self, records: list[ConsumerRecord]) -> list[dict[str, Any]]:
-        newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
-        decoded = decode_batch(self._registry, [record.value for record in records], expected={"xinliu.Progress"})
-        if decoded.undecodable:
-            raise ContractBroken(f"{_place(records[decoded.undecodable[0].row])} is no Progress vector")
-        for row, _, vector in decoded.others:
-            reporter = records[row]
-            for told in vector["inputs"]:
-                key = (told["topic"], told["partition"], reporter.topic, reporter.partition)
-                entry = {
-                    **told,
-                    "as_of": told["as_of"].isoformat() if told["as_of"] else None,
-                    "reporter_topic": reporter.topic,
-                    "reporter_partition": reporter.partition,
-                }
-                held = newest.get(key)
-                if held is None or entry["topic_id"] != held["topic_id"] or entry["next_offset"] >= held["next_offset"]:
-                    newest[key] = entry
-        return list(newest.values())
 
 
 def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, ...], dict[Place, int]]:

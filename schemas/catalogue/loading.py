@@ -16,7 +16,17 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from schemas.catalogue.model import Catalogue
-from schemas.catalogue.rows import AuthorityRow, CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow, Row
+from schemas.catalogue.rows import (
+    AuthorityRow,
+    CodeRow,
+    DepartmentRow,
+    DomainRow,
+    HeartbeatRow,
+    ListRow,
+    MutualRow,
+    ProvinceRow,
+    Row,
+)
 from schemas.errors import UsageError
 
 __all__ = ["CatalogueError", "choose", "load"]
@@ -75,6 +85,7 @@ def _load(path: Path) -> Catalogue:
     files.refer(
         "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
     )
+    heartbeats = _heartbeats(files, department_keys)
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -89,7 +100,21 @@ def _load(path: Path) -> Catalogue:
         {key: tuple(found) for key, found in by_department.items()},
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
+        heartbeats,
     )
+
+
+def _heartbeats(files: _Files, departments: Collection[str]) -> tuple[HeartbeatRow, ...]:
+    name = "heartbeats.csv"
+    rows = files.read(name, HeartbeatRow)
+    files.unique(name, rows, lambda row: row.department)
+    files.refer(name, rows, lambda row: (row.department,), {*departments, "*"}, "department", "departments.csv")
+    for number, row in rows:
+        if row.silent_after < row.expected_every:
+            files.problems.append(f"{name} line {number}: a source cannot be 中断 before it is expected to be heard")
+    if rows and not any(row.department == "*" and row.effective_to is None for _, row in rows):
+        files.problems.append(f"{name}: no row for * holds without an end: a source would have no limit")
+    return tuple(row for _, row in rows)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
-from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow
+from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, HeartbeatRow, ListRow, MutualRow, ProvinceRow
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -53,6 +53,7 @@ class Catalogue:
     """Department → USCC and name of its authorities."""
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
+    heartbeats: tuple[HeartbeatRow, ...]
 
     def province(self, key: str) -> ProvinceRow:
         """Return a province. Raises UsageError, naming those there are, where there is none of that key."""

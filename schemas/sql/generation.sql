@@ -96,7 +96,10 @@ CREATE TABLE record_history (
     -- What flags are computed from, kept when the statement is erased; NULL: written before it was kept.
     reason    text,
     disputed  boolean,
-    removed   boolean
+    removed   boolean,
+    -- What a department is measured by (view/quality.sql); NULL for what was folded before this was kept.
+    received_at timestamptz,  -- broker time of the department's own message, the earliest of equal ones
+    decided_on  date          -- of a penalty; erased with the statement
 );
 CREATE INDEX record_history_record ON record_history (record_id);
 CREATE INDEX record_history_revoked ON record_history (record_id) WHERE status = 'REVOKED';
@@ -153,6 +156,7 @@ CREATE TABLE input_progress (
     reporter_partition integer NOT NULL,
     next_offset bigint NOT NULL,
     as_of       timestamptz,
+    marked_at   timestamptz,  -- when the marker that says so was received
     PRIMARY KEY (topic, partition, reporter_topic, reporter_partition)
 );
 
@@ -178,6 +182,19 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
 CREATE INDEX quarantine_department ON quarantine (department) WHERE state = 'OPEN';
 CREATE INDEX quarantine_record ON quarantine (record_id) WHERE value IS NOT NULL;
+CREATE INDEX quarantine_day ON quarantine (((received_at AT TIME ZONE 'Asia/Shanghai')::date));
+
+-- What departments are measured by (docs/quality.md), counted once a batch in the transaction of its effect. Rows add up:
+-- shard is the partition of accepted whose position the writer holds, so that two writers never wait for one another.
+CREATE TABLE quality_day (
+    day        date NOT NULL,  -- China's, of the receipt
+    department text NOT NULL,
+    measure    text NOT NULL CHECK (measure IN ('ACCEPTED', 'CORRECTED', 'CONFLICT', 'PUBLISHED', 'VISIBLE')),
+    bucket     smallint NOT NULL,  -- PUBLISHED: days since the decision, 61 is more; VISIBLE: place in the bounds
+    shard      smallint NOT NULL,
+    n          bigint NOT NULL,
+    PRIMARY KEY (day, department, measure, bucket, shard)
+);
 
 -- What became of quarantine entries that somebody decided about: one row for each entry, decision and outcome. What holds of an
 -- entry follows from the set of its rows and from record (streams/quarantine.py); no row is ever changed but for `settled`.
@@ -329,3 +346,31 @@ LEFT JOIN LATERAL (
     SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
     FROM quarantine q WHERE q.department = s.department AND q.state = 'OPEN'
 ) q ON true;
+
+-- When a source was last heard, in any of its partitions.
+CREATE VIEW source_marked AS
+SELECT s.department, max(p.marked_at) AS marked_at
+FROM source s LEFT JOIN input_progress p USING (topic, topic_id)
+GROUP BY s.department;
+
+-- How many of what, by China's day of receipt: the view's counts, and refusals as the quarantine holds them, without those that
+-- were let through since: these are accepted.
+CREATE VIEW quality_count AS
+SELECT day, department, measure, bucket, sum(n)::bigint AS n
+FROM quality_day
+GROUP BY day, department, measure, bucket
+UNION ALL
+SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
+FROM quarantine
+WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN')
+GROUP BY 1, 2;
+
+-- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the seventh
+-- working day behind the decision. NULL where the calendar does not know the days.
+CREATE VIEW quality_lateness AS
+SELECT p.day, p.department, p.day - p.bucket AS decided_on, p.n,
+       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.ordinal - decision.ordinal >= 7) AS late
+FROM quality_count p
+LEFT JOIN xinliu.workday before_receipt ON before_receipt.day = p.day - 1
+LEFT JOIN xinliu.workday decision ON decision.day = p.day - p.bucket
+WHERE p.measure = 'PUBLISHED';

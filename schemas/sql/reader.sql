@@ -50,12 +50,34 @@ SELECT uscc, record_id FROM g1.record WHERE (SELECT generation FROM xinliu.servi
 UNION
 SELECT uscc, record_id FROM g1.former_entity WHERE (SELECT generation FROM xinliu.serving) = 1;
 
--- 数据截至, by source; NULL where a source has never vouched for anything.
-CREATE VIEW report.source AS
-SELECT f.department, f.topic, f.data_as_of, f.held_since, f.open_quarantine,
-       COALESCE(f.data_as_of < now() - (SELECT silent_after FROM xinliu.freshness), true) AS silent
-FROM g1.source_freshness f
+-- What each source vouches for, whatever the time is.
+CREATE VIEW report.source_vouched AS
+SELECT f.department, f.topic, f.data_as_of, f.held_since, f.open_quarantine, m.marked_at
+FROM g1.source_freshness f JOIN g1.source_marked m USING (department)
 WHERE (SELECT generation FROM xinliu.serving) = 1;
+
+-- Every source as it would be told of at a time, if nothing more came until then (xinliu.judge_source).
+CREATE FUNCTION report.source_at(at_time timestamptz)
+RETURNS TABLE (
+    department text, topic text, data_as_of timestamptz, held_since timestamptz, open_quarantine bigint, silent boolean,
+    state text, since timestamptz, expected_every interval, silent_after interval, marked_at timestamptz
+)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT v.department, v.topic, v.data_as_of, v.held_since, v.open_quarantine, j.state = '中断', j.state, j.since,
+           j.expected_every, j.silent_after, v.marked_at
+    FROM report.source_vouched v CROSS JOIN LATERAL xinliu.judge_source(v.department, v.data_as_of, at_time) j
+$$;
+
+-- 数据截至, by source; NULL where a source has never vouched for anything.
+CREATE VIEW report.source AS SELECT * FROM report.source_at(now());
+
+-- The same by domain and department.
+CREATE VIEW report.domain_source AS
+SELECT x.domain, x.department, x.name_zh, s.data_as_of, COALESCE(s.state, '中断') AS state, s.since, s.expected_every,
+       s.silent_after, s.held_since, s.open_quarantine, s.marked_at
+FROM xinliu.domain_source x LEFT JOIN report.source s USING (department);
 
 -- Refused records that someone must still look at and whose entity could be read (待核). An entry leaves in the very
 -- transaction that makes its record visible, or once somebody has decided that it stays out.
@@ -132,7 +154,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'xinliu_reader') THEN
         GRANT USAGE ON SCHEMA report, xinliu TO xinliu_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA report TO xinliu_reader;
-        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.freshness TO xinliu_reader;
+        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat, xinliu.vouched, xinliu.workday
+            TO xinliu_reader;
         GRANT EXECUTE ON FUNCTION report.domain_state(text, date, date) TO xinliu_reader;
     END IF;
 END

@@ -21,6 +21,7 @@ def upgrade() -> None:
     run("INSERT INTO xinliu.generation (generation, schema_name, state) VALUES (1, 'g1', 'SERVING')")
     run("INSERT INTO xinliu.serving (generation) VALUES (1)")
     run(sql("reader"))
+    run(sql("report/quality"))
 
 
 def downgrade() -> None:

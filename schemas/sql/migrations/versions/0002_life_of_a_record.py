@@ -22,6 +22,7 @@ def upgrade() -> None:
     run("DROP SCHEMA report CASCADE")
     run(sql("reader"))
     run(sql("report/reconciliation"))
+    run(sql("report/quality"))
 
 
 def downgrade() -> None:
