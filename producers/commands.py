@@ -1,4 +1,4 @@
-"""The commands of this room: publish, mark, receipts, sample."""
+"""The commands of this room: publish, mark, receipts, sample, outbox."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ __all__ = ["mount"]
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
     from producers.mark_command import mark
+    from producers.outbox_command import mount as mount_outbox
     from producers.publish_command import publish
     from producers.receipts_command import receipts
     from producers.sample_command import sample
@@ -18,3 +19,4 @@ def mount(app: typer.Typer) -> None:
     app.command()(mark)
     app.command()(receipts)
     app.command()(sample)
+    mount_outbox(app)
