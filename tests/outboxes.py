@@ -10,6 +10,7 @@ from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import URL
 
 from producers.outbox import Outbox
+from producers.outbox.database import open_engine
 from producers.outbox.lease import Lease
 from producers.outbox.relay import Relay, RelaySettings
 from producers.outbox.sending import Delivery, Sender
@@ -79,11 +80,12 @@ class MemoryTopic(Sender):
 class Database:
     """An outbox on some database, and how a department and a relay reach it."""
 
-    def __init__(self, engine: Engine, table_name: str, **outbox: Any) -> None:
+    def __init__(self, engine: Engine, table_name: str, relays: Engine | None = None, **outbox: Any) -> None:
         self.engine = engine
+        self._relays = relays or engine
         self.table_name = table_name
         self.outbox = Outbox("tax", table_name=table_name, **outbox)
-        self.store = Store(engine, "tax", table_name=table_name)
+        self.store = Store(self._relays, "tax", table_name=table_name)
         self.rows = Tables(MetaData(), table_name).rows
 
     def add(self, *statements: dict[str, Any]) -> None:
@@ -93,11 +95,16 @@ class Database:
 
     def lease(self, seconds: float = 20.0, **clock: Any) -> Lease:
         """A relay's lease."""
-        return Lease(self.engine, "tax", seconds=seconds, table_name=self.table_name, **clock)
+        return Lease(self._relays, "tax", seconds=seconds, table_name=self.table_name, **clock)
 
     def relay(self, topic: Sender, settings: RelaySettings = TIMELESS, *, seconds: float = 0.0, **now: Any) -> Relay:
         """A relay that takes over at once, whoever was at work."""
         return Relay(self.store, topic, self.lease(seconds), settings, **now)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.engine.dispose()
+        self._relays.dispose()
 
     def states(self) -> list[tuple[int, str]]:
         """Id and state of every row."""
@@ -112,7 +119,8 @@ def database(url: URL | str, table_name: str = "xinliu_outbox", **outbox: Any) -
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    made = Database(engine, table_name, **outbox)
+    relays = engine if engine.url.database in (None, "", ":memory:") else open_engine(engine.url)
+    made = Database(engine, table_name, relays, **outbox)
     made.outbox.table(metadata := MetaData())
     metadata.drop_all(engine)
     metadata.create_all(engine)

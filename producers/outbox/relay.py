@@ -29,6 +29,7 @@ __all__ = ["Progress", "Relay", "RelaySettings"]
 log = structlog.get_logger()
 
 _PRUNE_EVERY = 600.0
+_PRUNED_AT_ONCE = 1_000
 _LONGEST_PAUSE = 15.0
 
 
@@ -228,8 +229,10 @@ class Relay:
     def _prune(self) -> None:
         if self._settings.keep is None or monotonic() < self._due["prune"]:
             return
-        self._due["prune"] = monotonic() + _PRUNE_EVERY
-        pruned = self._store.prune(self._now() - self._settings.keep)
+        # A portion a round: telling does not wait until a year's rows are gone.
+        pruned = self._store.prune(self._now() - self._settings.keep, _PRUNED_AT_ONCE)
+        if pruned < _PRUNED_AT_ONCE:
+            self._due["prune"] = monotonic() + _PRUNE_EVERY
         if pruned:
             log.info("outbox.pruned", rows=pruned, kept_days=self._settings.keep.days)
 

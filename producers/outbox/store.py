@@ -19,6 +19,7 @@ from sqlalchemy import (
     Engine,
     MetaData,
     Update,
+    bindparam,
     case,
     delete,
     exists,
@@ -38,7 +39,6 @@ Place = tuple[int, int]
 """Partition and offset."""
 
 _UNSETTLED = (State.WAITING, State.FAILED)
-_PRUNED_AT_ONCE = 1_000
 _LONGEST_REASON = 500
 
 
@@ -161,6 +161,8 @@ class Store:
 
     def confirm(self, places: Mapping[int, Place], at: datetime) -> None:
         """Note where the broker keeps these rows; one round trip for all of them."""
+        if not places:
+            return
         row, ids = self._rows.c, list(places)
         partitions = case({id: place[0] for id, place in places.items()}, value=row.id)
         offsets = case({id: place[1] for id, place in places.items()}, value=row.id)
@@ -207,18 +209,17 @@ class Store:
             return 0
         return self.discard(ids, "a later version of the record has been sent")
 
-    def prune(self, before: datetime) -> int:
-        """Delete rows sent before a time; return how many. What failed or was discarded stays."""
-        row, deleted = self._rows.c, 0
+    def prune(self, before: datetime, limit: int = 1_000) -> int:
+        """Delete rows sent before a time, at most `limit`; return how many. What failed or was discarded stays."""
+        row = self._rows.c
         aged = select(row.id).where(row.department == self.department, row.sent_at < before, row.state == State.SENT)
-        while True:
-            with self._transaction() as connection:
-                ids = connection.execute(aged.limit(_PRUNED_AT_ONCE)).scalars().all()
-                if ids:
-                    connection.execute(delete(self._rows).where(row.id.in_(ids)))
-            deleted += len(ids)
-            if len(ids) < _PRUNED_AT_ONCE:
-                return deleted
+        # Each by its key: for a list MySQL may scan the table, and wait for what departments have open.
+        one = delete(self._rows).where(row.id == bindparam("aged"))
+        with self._transaction() as connection:
+            ids = connection.execute(aged.limit(limit)).scalars().all()
+            if ids:
+                connection.execute(one, [{"aged": id} for id in ids])
+        return len(ids)
 
     def _in(self, state: State) -> tuple[ColumnElement[bool], ...]:
         return self._rows.c.department == self.department, self._rows.c.state == state

@@ -17,6 +17,13 @@ TABLE_NAME = "xinliu_outbox"
 _MYSQL = ("mysql", "mariadb")
 _ID = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER counts by itself there
 _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
+_OPTIONS = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+}
+"""An engine without transactions would tell what was rolled back; a server's own character set may know no Chinese."""
 _BODY = LargeBinary().with_variant(mysql.MEDIUMBLOB(), *_MYSQL)  # a BLOB ends at 64 kB there
 
 
@@ -65,6 +72,7 @@ class Tables:
             Index(f"{name}_record", "record_id", "version"),
             schema=schema,
             sqlite_autoincrement=True,
+            **_OPTIONS,
         )
         self.relay = Table(
             f"{name}_relay",
@@ -75,6 +83,7 @@ class Tables:
             Column("beat_at", _TIME),
             Column("as_of", _TIME),
             schema=schema,
+            **_OPTIONS,
         )
 
 

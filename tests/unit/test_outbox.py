@@ -28,7 +28,7 @@ def tax(tmp_path: Path) -> Iterator[Database]:
     """An outbox in a file."""
     made = database(f"sqlite:///{tmp_path}/outbox.db")
     yield made
-    made.engine.dispose()
+    made.close()
 
 
 def numbers(topic: MemoryTopic) -> list[str]:
@@ -113,7 +113,7 @@ def test_with_the_catalogue_the_rules_are_held_against_it(tmp_path: Path) -> Non
     with pytest.raises(StatementRejected, match=r"document_number.*\["):
         tax.add(penalty("税3号"), penalty(""))  # all or none
     assert len(tax.states()) == 1
-    tax.engine.dispose()
+    tax.close()
 
 
 def test_a_crash_between_telling_and_noting_tells_the_same_bytes_again(tax: Database) -> None:
@@ -165,6 +165,23 @@ def test_an_empty_outbox_is_vouched_for_by_itself(tax: Database) -> None:
     assert len(topic.markers) == 2
     assert before <= topic.markers[0] <= topic.markers[1] <= fresh()
     assert relay.progress.as_of == topic.markers[1]
+
+
+def test_what_is_committed_just_after_the_look_is_not_vouched_for(tax: Database) -> None:
+    topic = MemoryTopic()
+    committed = []
+    looking = tax.store.last_unsettled
+
+    def committed_meanwhile() -> int | None:
+        last = looking()
+        committed.append(fresh())
+        tax.add(penalty("税1号"))
+        return last
+
+    tax.store.last_unsettled = committed_meanwhile  # type: ignore[method-assign]
+    tax.relay(topic, RelaySettings(mark_every=1e9, keep=None)).round()
+    (marker,) = topic.markers
+    assert marker <= committed[0]
 
 
 def test_nothing_is_vouched_for_while_a_row_has_failed(tax: Database) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter, defaultdict
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from producers.outbox.relay import Relay, RelaySettings
+from producers.outbox.relay import RelaySettings
 from producers.outbox.store import Waiting
 from schemas.codec import encode
 from schemas.errors import Retryable
@@ -35,89 +35,86 @@ STEPS = st.lists(
 SETTINGS = RelaySettings(batch=3, mark_every=0.000_001, report_every=1e9, keep=None)
 
 
-@dataclass
-class Department:
-    """What it has committed: every statement once, the newest version of each record."""
+class Run:
+    """A department, the topic, and relays of which some crash, fail or sleep; in memory."""
 
-    versions: Counter[int] = field(default_factory=Counter)
-    committed: list[bytes] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.tax = database("sqlite://")
+        self.topic = MemoryTopic()
+        self.relay = self.tax.relay(self.topic, SETTINGS)
+        self.versions: Counter[int] = Counter()
+        self.committed: list[tuple[datetime, bytes]] = []
+        """Every statement that was committed, and a time by which it was."""
+        self._asleep: list[list[Waiting]] = []
 
-    def says(self, records: list[int]) -> tuple[list[dict[str, object]], Counter[int]]:
-        """New versions of these records, as one transaction would state them."""
-        versions = self.versions.copy()
-        said = []
+    def step(self, step: str, what: Any) -> None:
+        """Take one step."""
+        match step:
+            case "commit" | "roll back":
+                self._transaction(what, commit=step == "commit")
+            case "crash":
+                self.topic.crash_after = what
+                with suppress(Crash):
+                    self.relay.round()
+                self.topic.crash_after = None
+                self.relay = self.tax.relay(self.topic, SETTINGS)
+            case "fail":
+                self.topic.fail_after = what
+                with suppress(Retryable):
+                    self.relay.round()
+                self.topic.fail_after = None
+            case "another relay":
+                self.tax.relay(self.topic, SETTINGS).round()
+            case "fall asleep":
+                self._asleep.append(self.tax.store.waiting(what))
+            case "wake":
+                while self._asleep:
+                    self.tax.store.confirm(self.topic.send(self._asleep.pop()).confirmed, fresh())
+            case _:
+                self.relay.round()
+
+    def _transaction(self, records: list[int], *, commit: bool) -> None:
+        versions, said = self.versions.copy(), []
         for record in records:
             versions[record] += 1
             said.append(penalty(f"税{record}号", version=versions[record], entity=record))
-        return said, versions
+        with self.tax.engine.connect() as connection:
+            self.tax.outbox.add_many(connection, said)
+            if not commit:
+                connection.rollback()
+                return
+            connection.commit()
+        self.versions = versions
+        self.committed += [(fresh(), encode("xinliu.Statement", one)) for one in said]
 
 
 @given(STEPS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_exactly_what_was_committed_is_told_and_every_marker_tells_the_truth(steps: list[tuple[str, object]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        tax = database(f"sqlite:///{Path(folder)}/outbox.db")
-        department, topic = Department(), MemoryTopic()
-        relay = tax.relay(topic, SETTINGS)
-        asleep: list[list[Waiting]] = []
-        committed_at: list[tuple[object, bytes]] = []
-
-        def attempt(other: Relay) -> None:
-            try:
-                other.round()
-            except (Crash, Retryable):
-                pass
-
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_exactly_what_was_committed_is_told_and_every_marker_tells_the_truth(steps: list[tuple[str, Any]]) -> None:
+    run = Run()
+    try:
         for step, what in steps:
-            if step in ("commit", "roll back"):
-                said, versions = department.says(what)  # type: ignore[arg-type]
-                with tax.engine.connect() as connection:
-                    tax.outbox.add_many(connection, said)
-                    if step == "roll back":
-                        connection.rollback()
-                        continue
-                    connection.commit()
-                at = fresh()
-                department.versions = versions
-                bodies = [encode("xinliu.Statement", one) for one in said]
-                department.committed += bodies
-                committed_at += [(at, body) for body in bodies]
-            elif step == "crash":
-                topic.crash_after = what  # type: ignore[assignment]
-                attempt(relay)
-                topic.crash_after = None
-                relay = tax.relay(topic, SETTINGS)
-            elif step == "fail":
-                topic.fail_after = what  # type: ignore[assignment]
-                attempt(relay)
-                topic.fail_after = None
-            elif step == "another relay":
-                tax.relay(topic, SETTINGS).round()
-            elif step == "fall asleep":
-                asleep.append(tax.store.waiting(what))  # type: ignore[arg-type]
-            elif step == "wake":
-                while asleep:
-                    tax.store.confirm(topic.send(asleep.pop()).confirmed, fresh())
-            else:
-                relay.round()
-        relay.drain()
-
-        assert set(topic.bodies) == set(department.committed), "nothing else, and nothing less"
-        folded: dict[str, int] = {}
-        for body in topic.bodies:
-            told = statement_of(body)
-            folded[told["record_id"]] = max(folded.get(told["record_id"], 0), told["version"])
-        assert sorted(folded.values()) == sorted(
-            penalty("", version=version)["version"] for version in department.versions.values()
-        )
-        first = {body: place for place, body in reversed(list(enumerate(topic.told))) if isinstance(body, bytes)}
-        for record in folded:
-            versions = [statement_of(body) for body in sorted(first, key=lambda body: first[body])]
-            order = [one["version"] for one in versions if one["record_id"] == record]
-            assert order == sorted(order), "told first in the order in which they were committed"
-        for place, marker in enumerate(topic.told):
-            if not isinstance(marker, bytes):
-                late = [body for at, body in committed_at if at <= marker and first[body] > place]  # type: ignore[operator]
+            run.step(step, what)
+        run.relay.drain()
+        assert set(run.topic.bodies) == {body for _, body in run.committed}, "nothing else, and nothing less"
+        first = {body: place for place, body in reversed([*enumerate(run.topic.told)]) if isinstance(body, bytes)}
+        _assert_in_order(sorted(first, key=lambda body: first[body]), run.versions)
+        for place, marker in enumerate(run.topic.told):
+            if isinstance(marker, datetime):
+                late = [body for at, body in run.committed if at <= marker and first[body] > place]
                 assert late == [], "what was committed by then stands before the marker"
-        assert topic.markers, "a drained outbox is vouched for"
-        tax.engine.dispose()
+        assert run.topic.markers, "a drained outbox is vouched for"
+    finally:
+        run.tax.close()
+
+
+def _assert_in_order(bodies: list[bytes], versions: Counter[int]) -> None:
+    told: defaultdict[str, list[int]] = defaultdict(list)
+    for body in bodies:
+        statement = statement_of(body)
+        told[statement["record_id"]].append(statement["version"])
+    assert all(order == sorted(order) for order in told.values()), "told first in the order of their commits"
+    newest = {
+        penalty(f"税{record}号", version=version, entity=record)["version"] for record, version in versions.items()
+    }
+    assert {order[-1] for order in told.values()} == newest
