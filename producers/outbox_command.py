@@ -63,7 +63,7 @@ def _create(
         statements = ddl(Tables(MetaData(), name, schema or None), database_url(url).get_dialect()())
         print(";\n\n".join(statements) + ";")
         return
-    with _store(url, "", table) as (store, _):
+    with _store(url, "", table, checked=False) as (store, _):
         store.create()
     print(f"{table} and {table}_relay are there")
 
@@ -118,7 +118,7 @@ def _relay(
         mark_every=mark_every,
         keep=None if keep_forever else timedelta(days=90.0 if keep is None else keep),
     )
-    with _store(url, department, table) as (store, engine), ExitStack() as stack:
+    with _store(url, department, table, checked=False) as (store, engine), ExitStack() as stack:
         sender = KafkaSender(connection.kafka, connection.registry, department)
         relay = Relay(store, sender, Lease(engine, department, seconds=lease, **_named(table)), settings)
         if metrics_port is not None:
@@ -137,7 +137,6 @@ def _status(url: Url, department: Department, table: TableName = _TABLE, as_json
     from producers.outbox.lease import Lease
 
     with _store(url, department, table) as (store, engine):
-        store.check()
         backlog, failed, last = store.backlog(), store.failed(_SHOWN), store.last_sent()
         relay = Lease(engine, department, seconds=0, **_named(table)).state()
     age = None if backlog.oldest is None else (datetime.now(UTC) - backlog.oldest).total_seconds()
@@ -215,13 +214,16 @@ def _named(table: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _store(url: str, department: str, table: str) -> Iterator[tuple[Store, Engine]]:
+def _store(url: str, department: str, table: str, *, checked: bool = True) -> Iterator[tuple[Store, Engine]]:
     from producers.outbox.database import database_url, open_engine
     from producers.outbox.store import Store
 
     engine = open_engine(database_url(url))
+    store = Store(engine, department, **_named(table))
     try:
-        yield Store(engine, department, **_named(table)), engine
+        if checked:
+            store.check()
+        yield store, engine
     finally:
         engine.dispose()
 

@@ -80,12 +80,15 @@ class MemoryTopic(Sender):
 class Database:
     """An outbox on some database, and how a department and a relay reach it."""
 
-    def __init__(self, engine: Engine, table_name: str, relays: Engine | None = None, **outbox: Any) -> None:
+    def __init__(
+        self, engine: Engine, table_name: str, relays: Engine | None = None, *, department: str = "tax", **outbox: Any
+    ) -> None:
         self.engine = engine
+        self.department = department
         self._relays = relays or engine
         self.table_name = table_name
-        self.outbox = Outbox("tax", table_name=table_name, **outbox)
-        self.store = Store(self._relays, "tax", table_name=table_name)
+        self.outbox = Outbox(department, table_name=table_name, **outbox)
+        self.store = Store(self._relays, department, table_name=table_name)
         self.rows = Tables(MetaData(), table_name).rows
 
     def add(self, *statements: dict[str, Any]) -> None:
@@ -95,7 +98,7 @@ class Database:
 
     def lease(self, seconds: float = 20.0, **clock: Any) -> Lease:
         """A relay's lease."""
-        return Lease(self._relays, "tax", seconds=seconds, table_name=self.table_name, **clock)
+        return Lease(self._relays, self.department, seconds=seconds, table_name=self.table_name, **clock)
 
     def relay(self, topic: Sender, settings: RelaySettings = TIMELESS, *, seconds: float = 0.0, **now: Any) -> Relay:
         """A relay that takes over at once, whoever was at work."""

@@ -16,18 +16,16 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import MetaData, inspect, text
-from sqlalchemy.engine import URL
 
 from producers.outbox import told
 from producers.outbox.database import database_url
 from producers.outbox.relay import RelaySettings
 from producers.outbox.table import State, Tables, ddl
 from schemas.codec import encode
-from schemas.connection import Connection
 from schemas.identity import digest, digest_hex
 from tests.outboxes import Crash, Database, MemoryTopic, database, fresh, statement_of
+from tests.relays import url_of
 from tests.statements import penalty, state
 
 MYSQL = os.environ.get("XINLIU_TEST_MYSQL")
@@ -38,19 +36,6 @@ mysql = pytest.param(
 EVERY = pytest.mark.parametrize("tax", ["sqlite", "postgresql", mysql], indirect=True)
 CONCURRENT = pytest.mark.parametrize("tax", ["postgresql", mysql], indirect=True)
 """Databases that take two writers at once; SQLite takes one, so that ids become visible in their order there."""
-
-
-def url_of(connection: Connection) -> URL:
-    """The address of the stack's PostgreSQL, as SQLAlchemy wants it."""
-    parts = conninfo_to_dict(connection.database.get_secret_value())
-    return URL.create(
-        "postgresql+psycopg",
-        username=str(parts["user"]),
-        password=str(parts["password"]),
-        host=str(parts["host"]),
-        port=int(str(parts["port"])),
-        database=str(parts["dbname"]),
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""A relay that is killed, frozen, doubled, and whose servers go away: what was committed is told, and nothing else."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+import pytest
+
+from deploy.processes import wait_until
+from deploy.stack import Stack
+from schemas.connection import Connection
+from schemas.store import connect
+from tests.chaos.load import settle
+from tests.offline import ends_of
+from tests.outboxes import Database
+from tests.relays import Program, RelayProcess, bodies_of, outbox_command, outbox_on, status_of
+from tests.workers import workers
+
+pytestmark = pytest.mark.timeout(280)
+
+
+def assert_told(connection: Connection, tax: Database, program: Program) -> None:
+    """Nothing waits, and the topic holds exactly what was committed; once each, or the same bytes again."""
+    outbox_command(connection, tax, "relay", "--once", "--lease", "1")
+    told = status_of(connection, tax)
+    assert (told["waiting"], told["failed"], told["relay"]) == (0, 0, None)
+    assert set(bodies_of(connection, tax.department)) == program.committed
+
+
+def for_a_while(seconds: float) -> None:
+    """Let a load go on."""
+    begun = monotonic()
+    wait_until(lambda: monotonic() - begun > seconds, seconds=seconds + 1)
+
+
+def test_a_relay_killed_under_load_loses_nothing_and_the_view_shows_it(stack: Connection, tmp_path: Path) -> None:
+    since, chance = ends_of(stack, "accepted"), Random(7)
+    with outbox_on(stack, "transport") as tax, workers(stack, tmp_path, "intake", "view") as running:
+        program = Program(tax, entity=4_000_000, transactions=1_500)
+        kills = 0
+        while program.runs or kills < 6:
+            relay = RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "0.2")
+            sent = status_of(stack, tax)["last_sent_at"]
+            assert wait_until(lambda sent=sent: status_of(stack, tax)["last_sent_at"] != sent, seconds=60), relay.log
+            for_a_while(chance.uniform(0.0, 1.0))
+            relay.kill()
+            kills += 1
+        program.join()
+        assert_told(stack, tax, program)
+        assert wait_until(lambda: bool(bodies_of(stack, "transport")), seconds=30)
+        settle(stack, since, running, len(program.newest), topic="records.transport")
+        with connect(stack.database.get_secret_value()) as store:
+            found = store.execute(
+                "SELECT replace(record_id::text, '-', ''), version FROM record WHERE department = 'transport'"
+            ).fetchall()
+        assert dict(found) == program.newest, "the newest of every record, and no other record"
+
+
+def test_two_relays_one_of_them_frozen_for_a_while(stack: Connection, tmp_path: Path) -> None:
+    with outbox_on(stack, "culture-tourism") as tax:
+        program = Program(tax, entity=4_100_000, transactions=400)
+        (tmp_path / "other").mkdir()
+        first = RelayProcess(stack, tax, tmp_path, "--batch", "20")
+        first.says("outbox.begins")
+        assert wait_until(lambda: status_of(stack, tax)["relay"] is not None, seconds=30)
+        other = RelayProcess(stack, tax, tmp_path / "other", "--batch", "20")
+        other.says("outbox.stands_by")
+        for _ in range(3):
+            first.signal(signal.SIGSTOP)
+            owner = status_of(stack, tax)["relay"]
+            assert wait_until(lambda owner=owner: status_of(stack, tax)["relay"] != owner, seconds=30), other.log
+            first.signal(signal.SIGCONT)
+            first, other = other, first
+        program.join()
+        assert (first.stop(), other.stop()) == (0, 0), first.log
+        assert_told(stack, tax, program)
+
+
+def test_the_database_is_restarted_while_relaying(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
+    with outbox_on(stack, "cultural-relics") as tax:
+        program = Program(tax, entity=4_200_000, transactions=1_000)
+        relay = RelayProcess(stack, tax, tmp_path, "--batch", "50")
+        assert wait_until(lambda: bool(bodies_of(stack, tax.department)), seconds=60), relay.log
+        local_stack.kill("postgres")
+        relay.says("the database does not answer")
+        local_stack.start("postgres")
+        relay.says("outbox.goes_on")
+        program.join()
+        assert relay.stop() == 0, relay.log
+        assert_told(stack, tax, program)
+
+
+def test_the_broker_is_restarted_while_relaying(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
+    with outbox_on(stack, "health") as tax:
+        program = Program(tax, entity=4_300_000, transactions=600)
+        relay = RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "1")
+        assert wait_until(lambda: bool(bodies_of(stack, tax.department)), seconds=60), relay.log
+        local_stack.kill("kafka")
+        relay.says("outbox.waits", seconds=60)
+        program.join()  # the department does not notice
+        local_stack.start("kafka")
+        relay.says("outbox.goes_on", seconds=90)
+        assert wait_until(lambda: status_of(stack, tax)["waiting"] == 0, seconds=60), relay.log
+        assert relay.stop() == 0, relay.log
+        assert_told(stack, tax, program)
