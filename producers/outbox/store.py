@@ -17,14 +17,15 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
+    Integer,
     MetaData,
     Update,
     bindparam,
-    case,
     delete,
     exists,
     func,
     inspect,
+    literal_column,
     select,
     update,
 )
@@ -163,17 +164,14 @@ class Store:
         """Note where the broker keeps these rows; one round trip for all of them."""
         if not places:
             return
-        row, ids = self._rows.c, list(places)
-        partitions = case({id: place[0] for id, place in places.items()}, value=row.id)
-        offsets = case({id: place[1] for id, place in places.items()}, value=row.id)
         told = {
             "state": State.SENT,
             "sent_at": at,
-            "sent_partition": partitions,
-            "sent_offset": offsets,
+            "sent_partition": _by_id({id: place[0] for id, place in places.items()}),
+            "sent_offset": _by_id({id: place[1] for id, place in places.items()}),
             "reason": None,
         }
-        self._settle(ids, told)
+        self._settle(list(places), told)
 
     def refuse(self, reasons: Mapping[int, str]) -> None:
         """Note that the broker will never take these rows, and why."""
@@ -235,10 +233,17 @@ class Store:
 
     def _changed(self, change: Update) -> int:
         with self._transaction() as connection:
-            result: CursorResult[Any] = connection.execute(change)
+            result: CursorResult[Any] = connection.execute(change, execution_options={"compiled_cache": None})
             return result.rowcount
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with answering(), self._engine.begin() as connection:
             yield connection
+
+
+def _by_id(values: Mapping[int, int]) -> ColumnElement[int]:
+    """Return what gives each row its number. As text, of whole numbers only: a thousand parameters take half the time."""
+    return literal_column(
+        f"CASE id {' '.join(f'WHEN {id:d} THEN {value:d}' for id, value in values.items())} END", Integer
+    )
