@@ -234,7 +234,7 @@ class Relay:
         if pruned < _PRUNED_AT_ONCE:
             self._due["prune"] = monotonic() + _PRUNE_EVERY
         if pruned:
-            log.info("outbox.pruned", rows=pruned, kept_days=self._settings.keep.days)
+            log.info("outbox.pruned", rows=pruned, kept=str(self._settings.keep))
 
     def _end(self) -> None:
         self._sender.close()
