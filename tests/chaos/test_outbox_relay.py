@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -39,18 +40,16 @@ def for_a_while(seconds: float) -> None:
 def test_a_relay_killed_under_load_loses_nothing_and_the_view_shows_it(stack: Connection, tmp_path: Path) -> None:
     since, chance = ends_of(stack, "accepted"), Random(7)
     with outbox_on(stack, "transport") as tax, workers(stack, tmp_path, "intake", "view") as running:
-        program = Program(tax, entity=4_000_000, transactions=1_500)
-        kills = 0
-        while program.runs or kills < 6:
-            relay = RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "0.2")
-            sent = status_of(stack, tax)["last_sent_at"]
-            assert wait_until(lambda sent=sent: status_of(stack, tax)["last_sent_at"] != sent, seconds=60), relay.log
-            for_a_while(chance.uniform(0.0, 1.0))
-            relay.kill()
-            kills += 1
-        program.join()
+        program = Program(tax, entity=4_000_000, transactions=100_000)
+        for _ in range(6):
+            sent = tax.store.last_sent()
+            with RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "0.2") as relay:
+                assert wait_until(lambda sent=sent: tax.store.last_sent() != sent, seconds=60), relay.log
+                for_a_while(chance.uniform(0.0, 0.5))
+                relay.kill()
+            assert tax.store.backlog().waiting > 0, "it was killed with work in hand"
+        program.stop()
         assert_told(stack, tax, program)
-        assert wait_until(lambda: bool(bodies_of(stack, "transport")), seconds=30)
         settle(stack, since, running, len(program.newest), topic="records.transport")
         with connect(stack.database.get_secret_value()) as store:
             found = store.execute(
@@ -60,49 +59,51 @@ def test_a_relay_killed_under_load_loses_nothing_and_the_view_shows_it(stack: Co
 
 
 def test_two_relays_one_of_them_frozen_for_a_while(stack: Connection, tmp_path: Path) -> None:
-    with outbox_on(stack, "culture-tourism") as tax:
-        program = Program(tax, entity=4_100_000, transactions=400)
-        (tmp_path / "other").mkdir()
-        first = RelayProcess(stack, tax, tmp_path, "--batch", "20")
-        first.says("outbox.begins")
-        assert wait_until(lambda: status_of(stack, tax)["relay"] is not None, seconds=30)
-        other = RelayProcess(stack, tax, tmp_path / "other", "--batch", "20")
-        other.says("outbox.stands_by")
-        for _ in range(3):
-            first.signal(signal.SIGSTOP)
-            owner = status_of(stack, tax)["relay"]
-            assert wait_until(lambda owner=owner: status_of(stack, tax)["relay"] != owner, seconds=30), other.log
-            first.signal(signal.SIGCONT)
-            first, other = other, first
-        program.join()
-        assert (first.stop(), other.stop()) == (0, 0), first.log
+    (tmp_path / "other").mkdir()
+    with (
+        outbox_on(stack, "culture-tourism") as tax,
+        RelayProcess(stack, tax, tmp_path, "--batch", "20") as one,
+        RelayProcess(stack, tax, tmp_path / "other", "--batch", "20") as other,
+    ):
+        program = Program(tax, entity=4_100_000, transactions=100_000)
+        assert wait_until(lambda: "outbox.stands_by" in one.log + other.log, seconds=60), one.log + other.log
+        works, stands_by = (other, one) if "outbox.stands_by" in one.log else (one, other)
+        for _ in range(4):
+            owner = tax.lease().state().owner
+            works.signal(signal.SIGSTOP)
+            assert wait_until(lambda owner=owner: tax.lease().state().owner != owner, seconds=60), stands_by.log
+            works.signal(signal.SIGCONT)
+            for_a_while(0.5)
+            works, stands_by = stands_by, works
+        program.stop()
+        assert (one.stop(), other.stop()) == (0, 0), one.log + other.log
         assert_told(stack, tax, program)
 
 
 def test_the_database_is_restarted_while_relaying(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
-    with outbox_on(stack, "cultural-relics") as tax:
-        program = Program(tax, entity=4_200_000, transactions=1_000)
-        relay = RelayProcess(stack, tax, tmp_path, "--batch", "50")
+    with outbox_on(stack, "cultural-relics") as tax, ExitStack() as stopped:
+        program = Program(tax, entity=4_200_000, transactions=100_000)
+        relay = stopped.enter_context(RelayProcess(stack, tax, tmp_path, "--batch", "50"))
         assert wait_until(lambda: bool(bodies_of(stack, tax.department)), seconds=60), relay.log
         local_stack.kill("postgres")
         relay.says("the database does not answer")
         local_stack.start("postgres")
         relay.says("outbox.goes_on")
-        program.join()
+        program.stop()
         assert relay.stop() == 0, relay.log
         assert_told(stack, tax, program)
 
 
 def test_the_broker_is_restarted_while_relaying(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
-    with outbox_on(stack, "health") as tax:
-        program = Program(tax, entity=4_300_000, transactions=600)
-        relay = RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "1")
+    with outbox_on(stack, "health") as tax, ExitStack() as stopped:
+        program = Program(tax, entity=4_300_000, transactions=100_000)
+        relay = stopped.enter_context(RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "1"))
         assert wait_until(lambda: bool(bodies_of(stack, tax.department)), seconds=60), relay.log
         local_stack.kill("kafka")
         relay.says("outbox.waits", seconds=60)
-        program.join()  # the department does not notice
+        program.stop()  # the department did not notice
         local_stack.start("kafka")
         relay.says("outbox.goes_on", seconds=90)
-        assert wait_until(lambda: status_of(stack, tax)["waiting"] == 0, seconds=60), relay.log
+        assert wait_until(lambda: tax.store.backlog().waiting == 0, seconds=60), relay.log
         assert relay.stop() == 0, relay.log
         assert_told(stack, tax, program)
