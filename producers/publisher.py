@@ -13,8 +13,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from producers.checking import checked
 from producers.errors import NotDelivered, StatementRejected
-from producers.statements import checked
 from schemas.cluster import Cluster
 from schemas.codec import encode, frame
 from schemas.errors import Retryable, UsageError

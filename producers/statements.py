@@ -9,13 +9,10 @@ from typing import Any
 
 import fastavro
 
-from producers.errors import StatementRejected
-from schemas.codec import encode
 from schemas.contracts import parsed, source
 from schemas.errors import Rejected
-from schemas.uscc import is_resident_id
 
-__all__ = ["checked", "encoded", "nested"]
+__all__ = ["encoded", "nested"]
 
 _BODIES = ("penalty", "listing", "registration")
 
@@ -54,19 +51,3 @@ def encoded(flat: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, AttributeError) as error:
         raise Rejected("a mandatory field is empty") from error
     return out.getvalue()
-
-
-def checked(statement: Mapping[str, Any], department: str) -> tuple[str, bytes]:
-    """Return the subject's code and the Avro body of a statement that this department may publish.
-
-    Raises StatementRejected where it is no statement, is another's, or its subject has no USCC.
-    """
-    uscc = (statement.get("subject") or {}).get("uscc") or ""
-    if not uscc.strip() or is_resident_id(uscc):
-        raise StatementRejected("the subject has no unified social credit code; natural persons are not published")
-    if statement.get("department") != department:
-        raise StatementRejected(f"the statement is of {statement.get('department')!r}, this is {department!r}")
-    try:
-        return uscc, encode("xinliu.Statement", dict(statement))
-    except Rejected as error:
-        raise StatementRejected(str(error)) from error

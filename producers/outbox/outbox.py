@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from sqlalchemy import Connection, MetaData, Table, insert
 
+from producers.checking import checked
 from producers.errors import StatementRejected
 from producers.outbox.table import TABLE_NAME, State, Tables
-from producers.statements import checked
 from schemas.catalogue import Catalogue
 from schemas.columns import decode_statements
 from schemas.contracts import source
