@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -134,10 +135,10 @@ class RelayProcess:
 class Program:
     """A department's program: transactions of new records, later versions and revocations, some of them rolled back."""
 
-    def __init__(self, tax: Database, *, entity: int, transactions: int, programs: int = 2) -> None:
+    def __init__(self, tax: Database, *, entity: int, programs: int = 2) -> None:
         self.committed: set[bytes] = set()
         self.newest: dict[str, int] = {}
-        self._tax, self._entity, self._transactions = tax, entity, transactions
+        self._tax, self._entity = tax, entity
         self._run = uuid.uuid4().hex[:8]
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
@@ -145,23 +146,13 @@ class Program:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def runs(self) -> bool:
-        """Whether it still writes."""
-        return any(thread.is_alive() for thread in self._threads)
-
-    def join(self) -> None:
-        """Wait until it has written everything; raises what went wrong in it."""
+    def stop(self) -> None:
+        """Let it end after the transactions that are under way; raises what went wrong in it."""
+        self._stop.set()
         for thread in self._threads:
             thread.join()
         for failure in self._failures:
             raise failure
-
-    def stop(self) -> None:
-        """Let it end after the transactions that are under way."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _guarded(self, program: int) -> None:
         try:
@@ -172,8 +163,8 @@ class Program:
     def _write(self, program: int) -> None:
         chance = Random(f"{self._run}{program}")
         known: list[tuple[str, int, int]] = []
-        for number in range(self._transactions):
-            if self._stop.is_set():
+        for number in count():
+            if self._stop.wait(0.02):
                 return
             said, added = [], []
             for part in range(chance.randint(1, 8)):

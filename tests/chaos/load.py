@@ -69,16 +69,14 @@ def says(worker: Worker, text: str, seconds: float = 40.0) -> None:
     assert wait_until(lambda: text in worker.log, seconds=seconds), worker.log[-3000:]
 
 
-def settle(
-    connection: Connection, since: dict[int, int], running: tuple[Worker, ...], published: int, *, topic: str = TOPIC
-) -> None:
+def settle(connection: Connection, since: dict[int, int], running: tuple[Worker, ...], published: int) -> None:
     """Wait until everything is folded and committed, and hold the view against the log."""
 
     def settled() -> bool:
         for worker in running:
             assert worker.runs, worker.log[-3000:]
         return (
-            lag(connection, INTAKE_GROUP, [topic]) == 0
+            lag(connection, INTAKE_GROUP, [TOPIC]) == 0
             and view_caught_up(connection)
             and lag(connection, VIEW_GROUP, ["accepted", "quarantine"]) == 0
         )
