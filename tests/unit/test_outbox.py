@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, text
 from sqlalchemy.orm import Session
 
 from producers import StatementRejected
 from producers.outbox import Outbox
 from producers.outbox.database import database_url, open_engine
 from producers.outbox.relay import RelaySettings
-from producers.outbox.table import State
+from producers.outbox.table import State, Tables, ddl
 from schemas.catalogue import load
 from schemas.codec import encode
 from schemas.errors import Retryable, UsageError
@@ -314,6 +314,22 @@ def test_a_database_without_tables_is_one_clear_line(tmp_path: Path) -> None:
     empty.store.create()
     empty.relay(MemoryTopic()).drain()
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://x/y", {"BYTEA", "BIGSERIAL", "TIMESTAMP WITH TIME ZONE"}),
+        ("mysql://x/y", {"MEDIUMBLOB", "DATETIME(6)", "ENGINE=InnoDB", "CHARSET=utf8mb4", "AUTO_INCREMENT"}),
+        ("mariadb://x/y", {"MEDIUMBLOB", "DATETIME(6)", "ENGINE=InnoDB", "CHARSET=utf8mb4", "AUTO_INCREMENT"}),
+        ("sqlite:///x", {"AUTOINCREMENT"}),
+    ],
+)
+def test_the_statements_for_each_database_need_no_driver(url: str, words: set[str]) -> None:
+    printed = "\n".join(ddl(Tables(MetaData(), "told", "dept"), database_url(url).get_dialect()()))
+    assert {word for word in words if word not in printed} == set(), printed
+    assert printed.count("CREATE INDEX") == 3
+    assert "dept.told_relay" in printed
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "postgres//x", "oracle+nothing://x/y"])
