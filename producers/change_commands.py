@@ -14,9 +14,9 @@ from rich.console import Console
 
 from producers import changes
 from producers.changes import Statement
-from producers.checking import check
 from producers.choosing import Named, chosen
 from producers.errors import StatementRejected
+from producers.examining import check
 from producers.importing.parsing import RowError
 from producers.importing.values import CellRefused, as_date, as_time
 from producers.publisher import Publisher, PublisherConfig

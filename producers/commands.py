@@ -1,4 +1,4 @@
-"""The commands of this room: publish, change, mark, heartbeat, receipts, reconcile manifest, sample."""
+"""The commands of this room: publish, change, mark, heartbeat, receipts, reconcile manifest, sample, outbox."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def mount(app: typer.Typer) -> None:
     from producers.change_commands import change
     from producers.heartbeat_command import heartbeat
     from producers.mark_command import mark
+    from producers.outbox_command import mount as mount_outbox
     from producers.publish_command import publish
     from producers.receipts_command import receipts
     from producers.reconcile_command import manifest
@@ -25,3 +26,4 @@ def mount(app: typer.Typer) -> None:
     app.command()(receipts)
     app.command()(sample)
     group(app, "reconcile", RECONCILE).command()(manifest)
+    mount_outbox(app)

@@ -23,7 +23,16 @@ __all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "take", "tombsto
 
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
-TABLES = ("record", "record_history", "former_entity", "credit_view", "quarantine", "outbox", "writer_schema", "quality_day")
+TABLES = (
+    "record",
+    "record_history",
+    "former_entity",
+    "credit_view",
+    "quarantine",
+    "outbox",
+    "writer_schema",
+    "quality_day",
+)
 Store = psycopg.Connection[tuple[Any, ...]]
 
 

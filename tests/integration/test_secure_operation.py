@@ -18,6 +18,7 @@ from schemas.errors import UsageError
 from schemas.uscc import generate
 from tests.exposition import is_ready, judged
 from tests.offline import assert_view_is_the_fold, view_caught_up
+from tests.outboxes import database
 from tests.secure import Secure, running, xinliu
 from tests.statements import framed, penalty, put
 
@@ -56,6 +57,17 @@ def test_a_backup_is_put_back_with_everyones_rights(secure: Secure, tmp_path: Pa
     assert len(penalties(secure)) == 2
     assert wait_until(lambda: view_caught_up(secure.connection), seconds=60)
     assert assert_view_is_the_fold(secure.connection) == 2
+
+
+def test_a_relay_of_an_outbox_acts_as_its_department(secure: Secure, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/cases.db"
+    tax = database(url)
+    tax.add(penalty("安1号", entity=900_002))
+    done = xinliu(secure, "outbox", "relay", "--once", "--department", "tax", "--url", url)
+    assert done.returncode == 0, done.stderr
+    assert [told for _, told in tax.states()] == ["SENT"]
+    assert tax.lease().state().as_of is not None, "it may vouch, too"
+    tax.close()
 
 
 def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
