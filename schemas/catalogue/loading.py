@@ -16,8 +16,20 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from schemas.catalogue.model import Catalogue
-from schemas.catalogue.rows import AuthorityRow, CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow, Row
+from schemas.catalogue.rows import (
+    AuthorityRow,
+    CodeRow,
+    CompetenceRow,
+    DepartmentRow,
+    DomainRow,
+    ListRow,
+    MutualRow,
+    ProvinceRow,
+    Row,
+    UsccExceptionRow,
+)
 from schemas.errors import UsageError
+from schemas.uscc import check
 
 __all__ = ["CatalogueError", "choose", "load"]
 
@@ -55,6 +67,8 @@ def _load(path: Path) -> Catalogue:
     authorities = files.read("authorities.csv", AuthorityRow)
     mutual = files.read("mutual_domains.csv", MutualRow)
     codes = files.read("codes.csv", CodeRow)
+    competences = files.read("competences.csv", CompetenceRow)
+    exceptions = files.read("uscc_exceptions.csv", UsccExceptionRow)
 
     domain_keys = {row.key for _, row in domains}
     list_keys = {row.key for _, row in lists}
@@ -75,6 +89,20 @@ def _load(path: Path) -> Catalogue:
     files.refer(
         "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
     )
+    authority_keys = {row.uscc for _, row in authorities}
+    files.unique("competences.csv", competences, lambda row: (row.authority, row.domain))
+    files.refer(
+        "competences.csv", competences, lambda row: (row.authority,), authority_keys, "authority", "authorities.csv"
+    )
+    files.refer("competences.csv", competences, lambda row: (row.domain,), domain_keys, "domain", "domains.csv")
+    files.unique("uscc_exceptions.csv", exceptions, lambda row: row.code)
+    excepted = {row.code for _, row in exceptions}
+    files.problems.extend(
+        f"authorities.csv line {number}: {row.uscc!r} is no unified social credit code (USCC_CHECK_DIGIT); a real one goes"
+        " into uscc_exceptions.csv"
+        for number, row in authorities
+        if check(row.uscc, exceptions=excepted)
+    )
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -89,6 +117,8 @@ def _load(path: Path) -> Catalogue:
         {key: tuple(found) for key, found in by_department.items()},
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
+        competences=tuple(row for _, row in competences),
+        uscc_exceptions=tuple(row for _, row in exceptions),
     )
 
 
