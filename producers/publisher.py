@@ -18,7 +18,7 @@ from schemas.cluster import Cluster
 from schemas.codec import encode, frame
 from schemas.errors import Rejected, Retryable, UsageError
 from schemas.registry import Registry
-from schemas.uscc import is_resident_id
+from schemas.uscc import names_person
 
 __all__ = ["Publisher", "PublisherConfig"]
 
@@ -118,7 +118,7 @@ class Publisher:
         were not confirmed, Retryable where the broker takes nothing for `timeout` seconds.
         """
         uscc = (statement.get("subject") or {}).get("uscc") or ""
-        if not uscc.strip() or is_resident_id(uscc):
+        if not uscc.strip() or names_person(uscc):
             raise StatementRejected("the subject has no unified social credit code; natural persons are not published")
         if statement.get("department") != self.config.department:
             raise StatementRejected(

@@ -46,7 +46,7 @@ _DIVISIONS = frozenset(
 
 _RESIDENT = re.compile(r"[1-9]\d{5}(?:19|20)\d\d\d{2}\d{2}\d{3}[0-9X]", re.ASCII)
 _RESIDENT_15 = re.compile(r"[1-9]\d{5}\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}", re.ASCII)
-_BETWEEN = re.compile(r"[\s\u200b-\u200d\u2060\ufeff·.,:/_-]+")
+_BETWEEN = re.compile("[^0-9A-Za-z]+")
 _LONGEST_WRITTEN = 80
 """Longest text in which a number that is written with something between its digits is looked for."""
 

@@ -27,6 +27,7 @@ from schemas.errors import Retryable
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
+from schemas.uscc import cover_persons, names_person
 from streams.crashing import crash_point
 from streams.forwarding import Forwarder, Outgoing
 from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, origins
@@ -254,7 +255,9 @@ class IntakeStage:
         )
         for row, uscc, domain, record_id, version in known.rows():
             verdict = verdicts[row]
-            verdict.uscc, verdict.domain, verdict.record_id = _keepable(uscc), _keepable(domain), _keepable(record_id)
+            # A person's number is known as such by `masked` alone, which keeps nothing of it.
+            verdict.uscc = uscc if names_person(uscc) else _keepable(uscc)
+            verdict.domain, verdict.record_id = _keepable(domain), _keepable(record_id)
             verdict.version = version
 
     def _outgoing(self, examined: Examined) -> list[Outgoing]:
@@ -326,7 +329,8 @@ class IntakeStage:
 def _keepable(text: str | None) -> str | None:
     # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
     # holds back its source instead of the view.
-    return text if text is not None and len(text) <= _LONGEST_NAME and text.isprintable() else None
+    keepable = text is not None and len(text) <= _LONGEST_NAME and text.isprintable() and cover_persons(text) == text
+    return text if keepable else None
 
 
 def _today(now: datetime) -> date:

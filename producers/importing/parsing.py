@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from producers.importing import values
 from producers.importing.headers import Columns
+from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
+from producers.importing.repairs import Mended, Repairs, visible
 from producers.importing.workbook import LONGEST_CELL
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.flat import FLAT
 from schemas.identity import record_id
-from schemas.uscc import mask
+from schemas.uscc import cover_persons, mask, names_person
 
-__all__ = ["Parsed", "RowError", "parse"]
+__all__ = ["Parsed", "RowError", "as_written", "parse", "shown"]
 
-_CODES = {"uscc", "authority", "penalty_source_unit_code", "original_uscc"}
+_READERS: dict[str, Callable[[Cell], values.Reading[Any]]] = {
+    **dict.fromkeys(("uscc", "authority", "penalty_source_unit_code", "original_uscc"), values.read_code),
+    **dict.fromkeys(
+        ("domain", "status", "reason", "subject_kind", "listing_list", "listing_removal_reason", "penalty_level"),
+        values.read_word,
+    ),
+    "penalty_document_number": values.read_document_number,
+    "listing_entry_id": values.read_identifier,
+    "original_record_id": values.read_record_id,
+    "penalty_categories": values.read_categories,
+    "version": values.read_version,
+}
+"""Fields that are read in a way of their own; the others by their type."""
+
 _NUMBERS = {"penalty_document_number", "listing_entry_id", "original_number"}
+_TEXTS = {
+    values.read_text,
+    values.read_word,
+    values.read_identifier,
+    values.read_document_number,
+    values.read_categories,
+}
 _BODIES = ("PENALTY", "LISTING", "REGISTRATION")
 _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
 """Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
@@ -55,6 +79,9 @@ class Parsed:
     frame: pl.DataFrame
     lines: list[int]
     errors: list[RowError] = field(default_factory=list)
+    remarks: list[RowError] = field(default_factory=list)
+    """What a person should look at, although it could be read."""
+    repairs: Repairs = field(default_factory=Repairs)
 
     @property
     def spoiled(self) -> frozenset[int]:
@@ -66,39 +93,48 @@ class Parsed:
 class _Reader:
     """Reads cells of one column, each distinct text once: dates, codes and amounts repeat over and over."""
 
-    def __init__(self, name: str, header: str, place: int) -> None:
-        self.header, self.place, self._read = header, place, _reader_of(name)
-        # Unicode's normal forms and a time's pattern take time by the square of the length: no cell may ask for hours.
-        is_text = self._read is values.as_text
-        self._longest = (_LONGEST_NUMBER if name in _NUMBERS else LONGEST_CELL) if is_text else _LONGEST_VALUE
-        self._known: dict[Any, Any] = {}
+    def __init__(
+        self, header: str, place: int, read: Callable[[Cell], values.Reading[Any]], longest: int, mended: list[_Mended]
+    ) -> None:
+        self.header, self.place, self._read, self._longest, self._mended = header, place, read, longest, mended
+        self._known: dict[Any, tuple[Any, Mended | None]] = {}
 
-    def __call__(self, cell: Cell) -> Any:
+    def __call__(self, line: int, cell: Cell) -> Any:
         if cell is None or cell == "":
             return None
+        # Unicode's normal forms and a time's pattern take time by the square of the length: no cell may ask for hours.
         if isinstance(cell, str | Decimal) and len(cell if isinstance(cell, str) else str(cell)) > self._longest:
             raise values.CellRefused("CELL_TOO_LONG", f"此格超过 {self._longest} 字")
         key = (type(cell), cell)
-        if key not in self._known:
+        known = self._known.get(key)
+        if known is None:
             if len(self._known) > 50_000:
                 self._known.clear()
-            self._known[key] = self._read(cell)
-        return self._known[key]
+            value, repairs = self._read(cell)
+            made = Mended(self.header, shown(cell), shown(value), repairs) if repairs else None
+            known = self._known[key] = value, made
+        if known[1] is not None:
+            self._mended.append((line, known[1]))
+        return known[0]
 
 
-def _reader_of(name: str) -> Callable[[Cell], Any]:
-    if name in _CODES:
-        return values.as_code
-    if name == "version":
-        return values.as_version
+_Mended = tuple[int, Mended]
+
+
+def _reader(name: str, columns: Columns, table: Table, mended: list[_Mended]) -> _Reader:
+    read, kind = _READERS.get(name), FLAT.get(name)
+    if name == "original_number":
+        read = values.read_document_number if columns.kind == "PENALTY" else values.read_identifier
     if name == "updated_at":
-        return values.as_time
-    kind = FLAT.get(name)
-    if kind == pl.Date():
-        return values.as_date
-    if kind == pl.Decimal(18, 6):
-        return values.as_money
-    return values.as_text
+        read = partial(values.read_time, from_1904=table.from_1904)
+    elif kind == pl.Date():
+        read = partial(values.read_date, from_1904=table.from_1904)
+    elif kind == pl.Decimal(18, 6):
+        read = values.read_money
+    read = read or values.read_text
+    header = columns.headers[name]
+    longest = (_LONGEST_NUMBER if name in _NUMBERS else LONGEST_CELL) if read in _TEXTS else _LONGEST_VALUE
+    return _Reader(header, table.headers.index(header), read, longest, mended)
 
 
 def parse(
@@ -131,13 +167,15 @@ def parse(
     for count, (line, cells) in enumerate(table.rows):
         if count % 2_000 == 0:
             progress(count)
-        statement, found = row_reader.read(line, cells)
-        errors.extend(found)
-        statement["row"] = len(lines)
-        for name, column in collected.items():
-            column.append(statement.get(name))
-        lines.append(line)
-    return Parsed(pl.DataFrame(collected, schema=FLAT), lines, errors)
+        for statement, found in row_reader.read(line, cells):
+            errors.extend(found)
+            statement["row"] = len(lines)
+            for name, column in collected.items():
+                column.append(statement.get(name))
+            lines.append(line)
+    return Parsed(
+        pl.DataFrame(collected, schema=FLAT), lines, errors, row_reader.remarks, Repairs(tuple(row_reader.mended))
+    )
 
 
 class _Rows:
@@ -147,8 +185,10 @@ class _Rows:
         self, columns: Columns, table: Table, department: Department, catalogue: Catalogue, stated_at: datetime | None
     ) -> None:
         self._columns, self._department, self._stated_at = columns, department, stated_at
-        places = {header: place for place, header in enumerate(table.headers)}
-        self._readers = {name: _Reader(name, header, places[header]) for name, header in columns.headers.items()}
+        self.mended: list[_Mended] = []
+        self.remarks: list[RowError] = []
+        self._readers = {name: _reader(name, columns, table, self.mended) for name in columns.headers}
+        self._places = {name: reader.place for name, reader in self._readers.items()}
         domains = {row.name_zh: row.key for row in catalogue.domains()}
         lists = {row.name_zh: key for key, row in catalogue.lists.items()}
         self._words = {
@@ -158,14 +198,50 @@ class _Rows:
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
         }
 
-    def read(self, line: int, cells: tuple[Cell, ...]) -> tuple[dict[str, Any], list[RowError]]:
-        """Return the flat statement of a row, or what is wrong with it."""
+    def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:
+        """Return the flat statement of each party of a row, with what is wrong with it."""
+        try:
+            parties = parted(cells, self._places)
+        except Unpaired as refused:
+            said, errors = self._read(line, cells)
+            column = self._columns.headers[refused.field]
+            others = [error for error in errors if error.column != column and error.code != "NO_IDENTITY"]
+            cell = cells[self._places[refused.field]]
+            return [(said, [self._error(line, refused.field, cell, refused.code, str(refused)), *others])]
+        if parties is None:
+            return [self._read(line, cells)]
+        return self._several(line, cells, parties)
+
+    def _several(
+        self, line: int, cells: tuple[Cell, ...], parties: Parties
+    ) -> list[tuple[dict[str, Any], list[RowError]]]:
+        begin = len(self.mended)
+        read = [self._read(line, party) for party in parties.rows]
+        # What they have in common was read, mended and refused with each of them: it is told once.
+        self.mended[begin:] = dict.fromkeys(self.mended[begin:])
+        told: set[RowError] = set()
+        for _, errors in read:
+            errors[:] = [error for error in errors if error not in told]
+            told.update(errors)
+        names = shown(cells[self._places["uscc"]])
+        made = Mended(self._columns.headers["uscc"], names, f"{len(read)} 条记录", ("PARTIES_SPLIT",))
+        self.mended.append((line, made))
+        for name in parties.shared:
+            cell = cells[self._places[name]]
+            self.remarks.append(
+                self._error(
+                    line, name, cell, "AMOUNT_SHARED", f"{len(read)} 个当事人各记此金额; 如为合计, 请每个当事人一行"
+                )
+            )
+        return read
+
+    def _read(self, line: int, cells: tuple[Cell, ...]) -> tuple[dict[str, Any], list[RowError]]:
         said: dict[str, Any] = {}
         errors: list[RowError] = []
         for name, reader in self._readers.items():
             cell = cells[reader.place]
             try:
-                said[name] = reader(cell)
+                said[name] = reader(line, cell)
             except values.CellRefused as refused:
                 errors.append(self._error(line, name, cell, refused.code, str(refused)))
         for name, words in self._words.items():
@@ -226,7 +302,7 @@ class _Rows:
     def _identity(self, said: dict[str, Any]) -> str | None:
         original = said.get("original_record_id")
         if original:
-            return str(original).lower()
+            return str(original)
         number = said.get("original_number") or said.get(
             "penalty_document_number" if said["kind"] == "PENALTY" else "listing_entry_id"
         )
@@ -273,6 +349,18 @@ _REQUIRED_DATES = {"PENALTY": ("penalty_decided_on", "penalty_valid_until"), "LI
 
 
 def shown(cell: object) -> str:
-    """Return a cell as it may be shown: cut, and covered where it may be a person's number."""
-    text = "" if cell is None else str(cell)
-    return _PERSONAL.sub(lambda found: mask(found[0]), text)[:_SHOWN]
+    """Return a cell as it may be shown: cut, nothing in it invisible, and covered where it may be a person's number."""
+    text = as_written(cell)
+    covered = cover_persons(_PERSONAL.sub(lambda found: mask(found[0]), text))
+    if covered == text and names_person(text):  # written in full width, or with something between its digits
+        covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))
+    return visible(covered[:_SHOWN])
+
+
+def as_written(cell: object) -> str:
+    """Return a cell as a person sees it: a day without its midnight, a long number with all its digits."""
+    if isinstance(cell, datetime) and cell.tzinfo is None and cell.time() == time():
+        return cell.date().isoformat()
+    if isinstance(cell, float) and 1e15 <= abs(cell) < 1e30:
+        return f"{cell:.0f}"
+    return "" if cell is None else str(cell)

@@ -115,7 +115,7 @@ def test_all_errors_of_all_rows_are_told(tmp_path: Path) -> None:
     assert [statement.line for statement in found.outgoing] == [2]
     assert set(told(found)) >= {
         (3, "CF_NR_FK", "MONEY_FORM"),
-        (3, "CF_JDRQ", "DATE_FORM"),
+        (3, "CF_JDRQ", "DATE_AMBIGUOUS"),
         (3, "CF_SY", "REQUIRED"),
         (4, "CF_JDRQ", "REQUIRED"),
         (5, "CF_XDR_SHXYM", "USCC_CHECK_DIGIT"),
