@@ -329,8 +329,9 @@ class IntakeStage:
 def _keepable(text: str | None) -> str | None:
     # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
     # holds back its source instead of the view.
-    keepable = text is not None and len(text) <= _LONGEST_NAME and text.isprintable() and cover_persons(text) == text
-    return text if keepable else None
+    if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
+        return None
+    return None if names_person(text) or cover_persons(text) != text else text
 
 
 def _today(now: datetime) -> date:
