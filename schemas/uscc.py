@@ -18,7 +18,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["FINDINGS", "check", "check_column", "cover_persons", "generate", "is_resident_id", "mask", "names_person"]
+__all__ = [
+    "FINDINGS",
+    "check",
+    "check_column",
+    "cover_persons",
+    "generate",
+    "is_resident_id",
+    "mask",
+    "names_person",
+    "showable",
+]
 
 FINDINGS = (
     "USCC_LENGTH",
@@ -206,6 +216,12 @@ def cover_persons(text: str) -> str:
     '联系人 362322***********9。'
     """
     return _CANDIDATE.sub(lambda found: found[1] + "*" * len(found[2]), text)
+
+
+def showable(code: str) -> str:
+    """Return a code as an error may repeat it: covered where it is a person's number, however it is written."""
+    covered = cover_persons(code)
+    return mask(code) if covered == code and names_person(code) else covered
 
 
 def mask(code: str) -> str:

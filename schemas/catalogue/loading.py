@@ -29,7 +29,7 @@ from schemas.catalogue.rows import (
     UsccExceptionRow,
 )
 from schemas.errors import UsageError
-from schemas.uscc import check
+from schemas.uscc import check, showable
 
 __all__ = ["CatalogueError", "choose", "load"]
 
@@ -213,4 +213,4 @@ def _reasons(name: str, number: int, error: ValidationError) -> Iterable[str]:
     for problem in error.errors():
         cell = ".".join(str(part) for part in problem["loc"][:1])
         reason = problem["msg"].removeprefix("Value error, ")
-        yield f"{name} line {number}: {cell}: {reason} (found {str(problem['input'])[:60]!r})"
+        yield f"{name} line {number}: {cell}: {reason} (found {showable(str(problem['input']))[:60]!r})"

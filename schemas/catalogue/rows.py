@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from schemas.uscc import check, cover_persons
+from schemas.uscc import check, showable
 
 __all__ = [
     "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "ListRow", "MutualRow", "ProvinceRow", "Row",
@@ -26,7 +26,7 @@ def _several(value: object) -> object:
 def _uscc(value: str) -> str:
     wrong = [code for code in check(value) if code != "USCC_CHECK_DIGIT"]  # that one may be excepted: see loading.py
     if wrong:
-        raise ValueError(f"{cover_persons(value)!r} is no unified social credit code ({', '.join(wrong)})")
+        raise ValueError(f"{showable(value)!r} is no unified social credit code ({', '.join(wrong)})")
     return value
 
 
@@ -34,7 +34,7 @@ def _excepted(value: str) -> str:
     wrong = check(value)
     if wrong != ("USCC_CHECK_DIGIT",):
         raise ValueError(
-            f"{cover_persons(value)!r} needs no exception: only its check digit may be wrong, and it has"
+            f"{showable(value)!r} needs no exception: only its check digit may be wrong, and it has"
             f" {', '.join(wrong) or 'nothing wrong'}"
         )
     return value
