@@ -111,3 +111,11 @@ def test_every_rule_has_an_example() -> None:
     assert EXAMPLES.keys() >= NOT_IN_A_FILE.keys()
     for example in EXAMPLES.values():
         json.dumps(dict(example.change), ensure_ascii=False)  # a machine can read it
+
+
+def test_the_guide_names_every_rule_with_its_severity() -> None:
+    guide = Path("docs/publishing.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in guide.splitlines() if line.startswith("|") and line.count("|") == 4]
+    columns = {severity: " ".join(row[place] for row in rows) for severity, place in (("refuse", 2), ("flag", 3))}
+    for code in EXAMPLES:
+        assert code in columns[BY_CODE[code].severity].replace(",", "").split(), code
