@@ -32,7 +32,8 @@ def collect(
 ) -> pl.DataFrame:
     """Return the findings, by row, then in the order of the rules."""
     parts = []
-    for (code, name), marks in broken.items():
+    places = {code: place for place, code in enumerate(rules)}
+    for (code, name), marks in sorted(broken.items(), key=lambda item: places[item[0][0]]):
         if not marks.any():
             continue
         bad = frame.filter(marks)
