@@ -201,7 +201,7 @@ class _Rows:
     def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:
         """Return the flat statement of each party of a row, with what is wrong with it."""
         try:
-            parties = parted(cells, self._places)
+            parties = None if self._columns.kind == "REGISTRATION" else parted(cells, self._places)
         except Unpaired as refused:
             said, errors = self._read(line, cells)
             column = self._columns.headers[refused.field]
