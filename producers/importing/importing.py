@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from producers.importing.cells import shown
 from producers.importing.headers import Columns, resolve
-from producers.importing.parsing import Parsed, RowError, parse, shown
+from producers.importing.parsing import Parsed, RowError, parse
 from producers.importing.reading import Table, read_table
 from producers.importing.repairs import Repairs
 from producers.statements import encoded

@@ -14,7 +14,8 @@ from pathlib import Path
 import xlsxwriter
 from xlsxwriter.exceptions import XlsxFileError
 
-from producers.importing.parsing import RowError, as_written
+from producers.importing.cells import as_written
+from producers.importing.parsing import RowError
 from producers.importing.reading import Cell, Table
 from producers.importing.workbook import LONGEST_CELL
 from schemas.errors import UsageError

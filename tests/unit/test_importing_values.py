@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from producers.importing.parsing import shown
+from producers.importing.cells import shown
 from producers.importing.reading import Cell
 from producers.importing.values import (
     REPAIRS,
