@@ -37,7 +37,16 @@ _HISTORY = (
     "accepted_offset", "writer", "statement",
 )  # fmt: skip
 _SUSPECT = ("row", "record_id", "version", "digest_hi", "digest_lo", "status", "reason", "uscc")
-_TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
+_TWIN = (
+    "row",
+    "record_id",
+    "version",
+    "content_key",
+    "uscc",
+    "department",
+    "penalty_document_number",
+    "listing_entry_id",
+)
 _HELD = {
     "record_id": pl.Binary(),
     "version": pl.Int64(),

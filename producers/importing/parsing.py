@@ -23,6 +23,8 @@ from schemas.identity import record_id
 __all__ = ["Parsed", "RowError", "parse"]
 
 _BODIES = ("PENALTY", "LISTING", "REGISTRATION")
+_MOST_PARTIES, _MOST_COPIED = 1 << 20, 1 << 28
+"""Parties in rows that name several, and characters that are copied for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class _Rows:
         self, columns: Columns, table: Table, department: Department, catalogue: Catalogue, stated_at: datetime | None
     ) -> None:
         self._columns, self._department, self._stated_at = columns, department, stated_at
+        self._parties = self._copied = 0
         self.mended: list[Mending] = []
         self.remarks: list[RowError] = []
         self._readers = {name: reader_of(name, columns, table, self.mended) for name in columns.headers}
@@ -126,9 +129,17 @@ class _Rows:
             return [self._read(line, cells)]
         return self._several(line, cells, parties)
 
+    def _within_bounds(self, cells: tuple[Cell, ...], parties: Parties) -> None:
+        # What a row says once is kept for each of its parties: a small file could ask for terabytes.
+        self._parties += len(parties.rows)
+        self._copied += len(parties.rows) * sum(len(cell) for cell in cells if isinstance(cell, str))
+        if self._parties > _MOST_PARTIES or self._copied > _MOST_COPIED:
+            raise UsageError("the rows name more parties than one file can hold: publish them in several files")
+
     def _several(
         self, line: int, cells: tuple[Cell, ...], parties: Parties
     ) -> list[tuple[dict[str, Any], list[RowError]]]:
+        self._within_bounds(cells, parties)
         begin = len(self.mended)
         read = [self._read(line, party) for party in parties.rows]
         # What they have in common was read, mended and refused with each of them: it is told once.

@@ -58,7 +58,7 @@ def parted(cells: tuple[Cell, ...], places: Mapping[str, int]) -> Parties | None
             _CODE, f"{len(names)} 个名称, {len(codes)} 个代码, 不能一一对应; 每个当事人须有名称和代码, 或每个当事人一行"
         )
     count = len(codes)
-    if len({code.upper() for code in codes}) < count:
+    if len({code.strip().upper() for code in codes}) < count:
         raise Unpaired(_CODE, "同一代码出现两次")
     said: dict[int, Sequence[Cell]] = {places[_CODE]: codes, places[_NAME]: names}
     shared = []

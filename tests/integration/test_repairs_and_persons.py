@@ -36,10 +36,14 @@ def logs(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield folder
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path: Path) -> None:
     run = uuid.uuid4().hex[:8]
     first, second, third = (generate(713_000 + number) for number in range(3))
-    updated = {"更新时间": datetime.now(UTC).isoformat(timespec="seconds"), "CF_FRDB": ""}
+    updated = {"更新时间": _now(), "CF_FRDB": "", "CF_SY": f"案卷{run}"}
     rows = [
         row(CF_WSH=f"修{run}〔2025〕1号", CF_XDR_MC="甲公司;乙公司", CF_XDR_SHXYM=f"{first};{second}", **updated),
         row(
@@ -85,6 +89,14 @@ def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path:
 
     again = subprocess.run(command, env=environment(stack), capture_output=True, text=True, check=False)
     assert json.loads(again.stdout)["flagged"] == 0, "the same again is no news"
+
+    # One party stated later and alone may be a correction that did not name the old subject.
+    later = write(
+        tmp_path / "b.csv", [rows[0] | {"CF_XDR_MC": "丁公司", "CF_XDR_SHXYM": generate(713_009), "更新时间": _now()}]
+    )
+    command[4] = str(later)
+    alone = subprocess.run(command, env=environment(stack), capture_output=True, text=True, check=False)
+    assert [remark["code"] for remark in json.loads(alone.stdout)["remarks"]] == ["POSSIBLE_DUPLICATE"], alone.stdout
     assert_view_is_the_fold(stack)
 
 

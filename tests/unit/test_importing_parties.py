@@ -11,6 +11,7 @@ from producers.importing.importing import Import
 from producers.importing.rejects import write_rejects
 from schemas.codec import decode
 from schemas.contracts import parsed
+from schemas.errors import UsageError
 from schemas.uscc import generate
 from tests.unit.importing import bodies, listing, penalty, read, told, write
 
@@ -117,3 +118,14 @@ def test_a_row_that_repeats_some_of_its_parties(tmp_path: Path) -> None:
 def test_lists_name_several_too(tmp_path: Path) -> None:
     row = listing(纳税人名称="甲公司、乙公司", 统一社会信用代码=f"{A}、{B}")
     assert [record["subject"]["uscc"] for record in said(read(write(tmp_path / "a.csv", [row])))] == [A, B]
+
+
+def test_a_small_file_cannot_ask_for_more_than_a_desk_has(tmp_path: Path) -> None:
+    many = 1_500
+    row = several(
+        CF_XDR_MC=";".join(f"公{number}" for number in range(many)),
+        CF_XDR_SHXYM=";".join(generate(number) for number in range(many)),
+        CF_SY="甲" * 20_000,
+    )
+    with pytest.raises(UsageError, match="several files"):
+        read(write(tmp_path / "a.csv", [row | {"CF_WSH": f"{number}号"} for number in range(20)]))

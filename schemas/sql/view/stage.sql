@@ -6,5 +6,5 @@ CREATE TEMPORARY TABLE delta ON COMMIT DELETE ROWS AS SELECT * FROM credit_view 
 CREATE TEMPORARY TABLE suspect ON COMMIT DELETE ROWS AS
 SELECT 0::integer AS "row", record_id, version, digest_hi, digest_lo, status, reason, uscc FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE twin ON COMMIT DELETE ROWS AS
-SELECT 0::integer AS "row", record_id, content_key, uscc, department, penalty_document_number, listing_entry_id
+SELECT 0::integer AS "row", record_id, version, content_key, uscc, department, penalty_document_number, listing_entry_id
 FROM record WITH NO DATA;
