@@ -61,23 +61,8 @@ QUALITY_RULES: tuple[Rule, ...] = (
 
 _SEPARATOR = re.compile("[;；]")
 _PLACEHOLDERS = (
-    "无",
-    "空",
-    "暂无",
-    "未知",
-    "不详",
-    "/",
-    "-",
-    "--",
-    "—",
-    "——",
-    "N/A",
-    "n/a",
-    "null",
-    "NULL",
-    "None",
-    "NaN",
-)
+    "无", "空", "暂无", "未知", "不详", "/", "-", "--", "—", "——", "N/A", "n/a", "null", "NULL", "None", "NaN",
+)  # fmt: skip
 _LONGEST_PLACEHOLDER = max(len(text.encode()) for text in _PLACEHOLDERS)
 MEANT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content",
@@ -120,14 +105,15 @@ def _categories(frame: pl.DataFrame, known: Collection[str]) -> dict[tuple[str, 
     def having(*words: str) -> pl.Expr:
         return _among(text for text, parts in said.items() if any(part.startswith(words) for part in parts))
 
+    fined, taken = having("罚款"), having("没收")
     fine, confiscated = pl.col("penalty_fine") > 0, pl.col("penalty_confiscated") > 0
     no_fine, none_confiscated = ~fine.fill_null(False), ~confiscated.fill_null(False)
     marks = {
         ("CATEGORY", "penalty_categories"): _among(text for text, parts in said.items() if not known.issuperset(parts)),
-        ("FINE_WITHOUT_AMOUNT", "penalty_fine"): having("罚款") & no_fine,
-        ("FINE_UNEXPECTED", "penalty_fine"): ~having("罚款") & fine,
-        ("CONFISCATION_WITHOUT_AMOUNT", "penalty_confiscated"): having("没收") & none_confiscated,
-        ("CONFISCATION_UNEXPECTED", "penalty_confiscated"): ~having("没收") & confiscated,
+        ("FINE_WITHOUT_AMOUNT", "penalty_fine"): fined & no_fine,
+        ("FINE_UNEXPECTED", "penalty_fine"): ~fined & fine,
+        ("CONFISCATION_WITHOUT_AMOUNT", "penalty_confiscated"): taken & none_confiscated,
+        ("CONFISCATION_UNEXPECTED", "penalty_confiscated"): ~taken & confiscated,
         ("LICENCE_MISSING", "penalty_licence"): having("暂扣", "吊销") & pl.col("penalty_licence").is_null(),
     }
     if (frame["penalty_fine"].max() or 0) >= _NOTABLE:  # type: ignore[operator]
