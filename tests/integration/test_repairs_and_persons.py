@@ -80,12 +80,12 @@ def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path:
     seen = {code: reading.read(database, code, WINDOW).penalties for code in (first, second, third, EXCEPTED)}
     assert [len(seen[code]) for code in (first, second, third)] == [1, 1, 1]
     (mended,) = seen[third]
-    assert (mended["penalty_document_number"], mended["penalty_categories"]) == (
+    assert (mended["document_number"], mended["categories"]) == (
         f"修{run}〔2025〕2号",
         "罚款;没收违法所得",
     )
-    assert mended["penalty_decided_on"] == date(2025, 9, 1)
-    assert f"修{run}〔2025〕3号" in {penalty["penalty_document_number"] for penalty in seen[EXCEPTED]}
+    assert mended["decided_on"] == date(2025, 9, 1)
+    assert f"修{run}〔2025〕3号" in {penalty["document_number"] for penalty in seen[EXCEPTED]}
 
     again = subprocess.run(command, env=environment(stack), capture_output=True, text=True, check=False)
     assert json.loads(again.stdout)["flagged"] == 0, "the same again is no news"
