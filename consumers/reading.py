@@ -19,7 +19,7 @@ from consumers.sources import DomainSource, SourceState, domain_sources, judged,
 from consumers.states import DomainState, states_at
 from consumers.token import Moment
 from schemas.errors import Retryable, UsageError
-from schemas.uscc import check
+from schemas.uscc import check, showable
 
 __all__ = ["CreditView", "DomainState", "SourceState", "read"]
 
@@ -59,7 +59,7 @@ def read(
         raise UsageError("this process has no database: name one with XINLIU_DATABASE or XINLIU_READER_DATABASE")
     wrong = [code for code in check(uscc) if code != "USCC_CHECK_DIGIT"]
     if wrong:
-        raise UsageError(f"{uscc!r} is no unified social credit code ({', '.join(wrong)})")
+        raise UsageError(f"{showable(uscc)!r} is no unified social credit code ({', '.join(wrong)})")
     try:
         with psycopg.connect(
             database, row_factory=dict_row, options="-c timezone=UTC", connect_timeout=10

@@ -1,4 +1,4 @@
-"""`xinliu catalogue` and `xinliu rules`: what is data, and what is held against it."""
+"""`xinliu catalogue`: what is data, with its dates and sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.table import Table
 
 from schemas.catalogue import Catalogue, load
 from schemas.errors import UsageError
-from schemas.rules import RULES
 
 __all__ = ["mount"]
 
@@ -31,7 +30,18 @@ _SHORT = {
     "partitions": "parts",
 }
 _LONG = ("instrument", "identified_by", "early_exit", "natural_persons", "source")
-SUBJECTS = ("provinces", "domains", "departments", "authorities", "lists", "mutual", "codes", "heartbeats")
+SUBJECTS = (
+    "provinces",
+    "domains",
+    "departments",
+    "authorities",
+    "lists",
+    "mutual",
+    "codes",
+    "competences",
+    "uscc-exceptions",
+    "heartbeats",
+)
 
 
 @catalogue_app.command()
@@ -90,6 +100,8 @@ def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
         "mutual": found.mutual,
         "codes": found.code_rows,
         "heartbeats": found.heartbeats,
+        "competences": found.competences,
+        "uscc-exceptions": found.uscc_exceptions,
     }
     # The keys first, the dates and sources last, as a person reads it.
     dated = ("effective_from", "effective_to", "illustrative", "source")
@@ -101,31 +113,9 @@ def _holds(row: dict[str, Any], on: date) -> bool:
     return "effective_from" not in row or (row["effective_from"] <= on and (row["effective_to"] or date.max) >= on)
 
 
-def rules(as_json: Json = False) -> None:
-    """List the rules that statements are held against: code, severity, text, source, example."""
-    if as_json:
-        plain = [
-            {
-                "code": rule.code,
-                "severity": rule.severity,
-                "text_zh": rule.text_zh,
-                "text_en": rule.text_en,
-                "source": rule.source,
-                "example": rule.example,
-            }
-            for rule in RULES
-        ]
-        print(json.dumps(plain, ensure_ascii=False, indent=1))
-        return
-    table = Table(show_edge=False, pad_edge=False)
-    for name in ("code", "severity", "text", "source", "example"):
-        table.add_column(name, overflow="fold", no_wrap=name == "code")
-    for rule in RULES:
-        table.add_row(rule.code, rule.severity, f"{rule.text_zh}\n[dim]{rule.text_en}[/dim]", rule.source, rule.example)
-    Console().print(table)
-
-
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command `xinliu`."""
     app.add_typer(catalogue_app, name="catalogue")
+    from schemas.rules_command import rules
+
     app.command()(rules)

@@ -28,6 +28,7 @@ from schemas.manifest import belongs
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
+from schemas.uscc import cover_persons, names_person
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, origins
@@ -280,7 +281,9 @@ class IntakeStage:
         )
         for row, uscc, domain, record_id, version in known.rows():
             verdict = verdicts[row]
-            verdict.uscc, verdict.domain, verdict.record_id = _keepable(uscc), _keepable(domain), _keepable(record_id)
+            # A person's number is known as such by `masked` alone, which keeps nothing of it.
+            verdict.uscc = uscc if names_person(uscc) else _keepable(uscc)
+            verdict.domain, verdict.record_id = _keepable(domain), _keepable(record_id)
             verdict.version = version
 
     def outgoing(self, examined: Examined) -> list[Outgoing]:
@@ -367,7 +370,9 @@ class IntakeStage:
 def _keepable(text: str | None) -> str | None:
     # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
     # holds back its source instead of the view.
-    return text if text is not None and len(text) <= _LONGEST_NAME and text.isprintable() else None
+    if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
+        return None
+    return None if names_person(text) or cover_persons(text) != text else text
 
 
 def _today(now: datetime) -> date:

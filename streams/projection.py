@@ -43,7 +43,9 @@ _SUSPECT = (
     "row", "record_id", "province", "department", "version", "digest_hi", "digest_lo", "status", "reason", "uscc",
     "disputed", "removed", "accepted_partition", "received_at",
 )  # fmt: skip
-_TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
+_TWIN = (
+    "row", "record_id", "version", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id",
+)  # fmt: skip
 _HELD = {
     "record_id": pl.Binary(),
     "province": pl.String(),
