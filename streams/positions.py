@@ -14,6 +14,7 @@ import structlog
 from schemas.catalogue import Catalogue
 from schemas.errors import PositionLost
 from streams.logs import Logs, TopicFacts
+from streams.time_tables import load_time
 
 __all__ = ["INTAKE_GROUP", "PROJECTED", "load_catalogue", "prepare", "resume", "resume_intake"]
 
@@ -51,7 +52,7 @@ def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Ma
 
 
 def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) -> None:
-    """Give readers the catalogue that this worker works by: domains, where they come from, lists."""
+    """Give readers the catalogue that this worker works by: domains, where they come from, lists, rules on time."""
     with connection.transaction():
         connection.execute("TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list")
         with connection.cursor() as cursor:
@@ -68,6 +69,7 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                 "INSERT INTO xinliu.list (list, name_zh, domain) VALUES (%s, %s, %s)",
                 [(key, row.name_zh, row.domain) for key, row in catalogue.lists.items()],
             )
+        load_time(connection, catalogue.time)
 
 
 def resume(

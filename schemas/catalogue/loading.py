@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from schemas.catalogue.model import Catalogue
 from schemas.catalogue.rows import AuthorityRow, CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow, Row
+from schemas.catalogue.time_loading import read_time
 from schemas.errors import UsageError
 
-__all__ = ["CatalogueError", "choose", "load"]
+__all__ = ["CatalogueError", "Files", "choose", "load"]
 
 R = TypeVar("R", bound=Row)
 
@@ -47,7 +48,7 @@ def choose(path: Path) -> None:
 
 @cache
 def _load(path: Path) -> Catalogue:
-    files = _Files(path)
+    files = Files(path)
     provinces = files.read("provinces.csv", ProvinceRow)
     domains = files.read("domains.csv", DomainRow)
     lists = files.read("lists.csv", ListRow)
@@ -75,6 +76,7 @@ def _load(path: Path) -> Catalogue:
     files.refer(
         "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
     )
+    time = read_time(files, province_keys, list_keys, [row for _, row in codes])
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -89,11 +91,12 @@ def _load(path: Path) -> Catalogue:
         {key: tuple(found) for key, found in by_department.items()},
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
+        time,
     )
 
 
 @dataclass
-class _Files:
+class Files:
     """Reads the files of one folder and collects what is wrong with them."""
 
     folder: Path

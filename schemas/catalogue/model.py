@@ -8,6 +8,7 @@ from datetime import date
 from typing import TypeVar
 
 from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow
+from schemas.catalogue.time_rows import TimeRows
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -53,6 +54,8 @@ class Catalogue:
     """Department → USCC and name of its authorities."""
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
+    time: TimeRows
+    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.periods and schemas.workdays compute with it."""
 
     def province(self, key: str) -> ProvinceRow:
         """Return a province. Raises UsageError, naming those there are, where there is none of that key."""

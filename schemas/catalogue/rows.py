@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.uscc import check
 
-__all__ = ["AuthorityRow", "CodeRow", "DepartmentRow", "DomainRow", "ListRow", "MutualRow", "ProvinceRow", "Row"]
+__all__ = [
+    "AuthorityRow", "CodeRow", "DepartmentRow", "DomainRow", "Key", "Keys", "ListRow", "MutualRow", "ProvinceRow", "Row", "Text",
+]  # fmt: skip
 
 
 def _empty_is_none(value: object) -> object:
