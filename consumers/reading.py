@@ -18,10 +18,10 @@ from consumers.states import DomainState, states_at
 from consumers.times import Timed, rules_of, window_of
 from consumers.token import Moment
 from schemas.errors import Retryable, UsageError
-from schemas.periods import Periods, china_day
+from schemas.periods import china_day
 from schemas.uscc import check
 
-__all__ = ["CreditView", "DomainState", "SourceState", "read"]
+__all__ = ["CreditView", "DomainState", "SourceState", "read", "read_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,9 @@ def read(
         ) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            asked = _Asked(window_from, window_to, on, as_of, moment)
-            return _read(connection, uscc, asked)
+            return read_in(
+                connection, uscc, window_from=window_from, window_to=window_to, on=on, as_of=as_of, moment=moment
+            )
     except psycopg.OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error}") from error
 
@@ -96,23 +97,17 @@ def read(
 Connection = psycopg.Connection[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a reader asks for; a moment says all of it."""
-
-    window_from: date | None
-    window_to: date | None
-    on: date | None
-    as_of: datetime | None
-    moment: Moment | None
-
-    def window(self, rules: Periods, today: date) -> tuple[date, date] | None:
-        if self.moment is not None and (self.moment.on or self.moment.window):
-            return self.moment.window
-        return None if self.on else window_of(rules, self.window_from, self.window_to or today)
-
-
-def _read(connection: Connection, uscc: str, asked: _Asked) -> CreditView:
+def read_in(
+    connection: Connection,
+    uscc: str,
+    *,
+    window_from: date | None = None,
+    window_to: date | None = None,
+    on: date | None = None,
+    as_of: datetime | None = None,
+    moment: Moment | None = None,
+) -> CreditView:
+    """As `read`, for a code that is checked, in the transaction of the caller, whose rows are dictionaries."""
     positions = connection.execute("SELECT * FROM report.position ORDER BY topic, partition").fetchall()
     if not positions:
         raise UsageError("the view has not been started yet: run `xinliu up`")
@@ -126,10 +121,14 @@ def _read(connection: Connection, uscc: str, asked: _Asked) -> CreditView:
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     name, kind = entity.get("name"), entity.get("kind")
     rules = rules_of(connection)
-    window = asked.window(rules, china_day(now.read_at))
-    on = asked.moment.on if asked.moment else asked.on
+    if moment is not None and (moment.on or moment.window):
+        window, on = moment.window, moment.on
+    elif on is not None:
+        window = None
+    else:
+        window = window_of(rules, window_from, window_to or china_day(now.read_at))
     timed = Timed(rules, window, on)
-    if window is not None and asked.as_of is None and asked.moment is None:
+    if window is not None and as_of is None and moment is None:
         states = connection.execute("SELECT * FROM report.domain_state(%s, %s, %s)", (uscc, *window)).fetchall()
         return CreditView(
             uscc,
@@ -146,7 +145,7 @@ def _read(connection: Connection, uscc: str, asked: _Asked) -> CreditView:
             now.asked(window, None),
             0,
         )
-    chosen = asked.moment or (now if asked.as_of is None else now.at(asked.as_of)).asked(window, on)
+    chosen = moment or (now if as_of is None else now.at(as_of)).asked(window, on)
     if chosen.topic_ids != now.topic_ids or chosen.generation != now.generation:
         raise UsageError("this token is of another database or generation: it cannot be reproduced here")
     past = records_at(connection, uscc, chosen, timed)

@@ -113,7 +113,7 @@ class Periods:
 
     def level(self, level: str | None, on: date) -> LevelRow | None:
         """Return the rule on a level that holds on a day; that of 未标明 for None."""
-        return _holding((row for row in self._levels if row.level == (level or UNSTATED)), on)
+        return _holding((row for row in self._levels if row.level == (UNSTATED if level is None else level)), on)
 
     def longest_window(self, last: date) -> tuple[date, date]:
         """Return the longest window (涵盖时间范围) that a report ending on that day may have, both days included.
@@ -152,7 +152,7 @@ class Periods:
             repair = None if rule.repair_after_months is None else add_months(decided_on, rule.repair_after_months)
         begins = self._window_from("PENALTY", on) if window_from is None else window_from
         counts = None if begins is None else _inside(decided_on, decided_on, begins, on)
-        case = ("PENALTY", level or UNSTATED, status, phase(decided_on, last, on))
+        case = ("PENALTY", UNSTATED if level is None else level, status, phase(decided_on, last, on))
         in_force = penalty_in_force(decided_on, valid_until, on)
         return self._period(decided_on, last, basis, repair, in_force, case, counts, on)
 
