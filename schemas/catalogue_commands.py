@@ -123,7 +123,7 @@ def workdays(
     start: Annotated[
         datetime, typer.Argument(metavar="FROM", formats=["%Y-%m-%d"], help="Day that the term counts from.")
     ],
-    days: Annotated[int | None, typer.Argument(metavar="[N]", help="Working days of the term.")] = None,
+    days: Annotated[int | None, typer.Argument(metavar="N", help="Working days of the term.")] = None,
     deadline: Annotated[
         str | None, typer.Option(help="A term of deadlines.csv in place of N: report-penalty, objection-mark…")
     ] = None,
