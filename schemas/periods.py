@@ -1,7 +1,7 @@
 """Periods: how long a record is published, what of it counts for a report, whether it was in force on a day.
 
 Pure arithmetic over the catalogue's rows on time (schemas.catalogue.time_rows). PostgreSQL computes the same in
-schemas/sql/report/time.sql; tests/integration/test_time.py holds one against the other. Days are China's.
+schemas/sql/report/time.sql; tests/integration/test_time_sql.py holds one against the other. Days are China's.
 
 Months count as 民法典 第二百零一至二百零三条 has it: the day they count from is not counted, the last is the day of the same number,
 or the last day of a month that has none (31 January and one month: 28 or 29 February).

@@ -110,7 +110,8 @@ AS $$
         FROM xinliu.domain_source x LEFT JOIN report.source f USING (department)
         WHERE x.domain = d.domain
     ) s ON true
-    WHERE d.effective_from <= window_to AND COALESCE(d.effective_to, 'infinity') >= window_to
+    WHERE report.window_holds(window_from, window_to)
+      AND d.effective_from <= window_to AND COALESCE(d.effective_to, 'infinity') >= window_to
     ORDER BY d.domain
 $$;
 

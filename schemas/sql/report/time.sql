@@ -1,5 +1,5 @@
 -- The arithmetic on days for SQL readers (docs/time.md): run before reader.sql, whose views use it. schemas/periods.py computes
--- the same; tests/integration/test_time.py holds one against the other. Adding months ends at the last day of a shorter month.
+-- the same; tests/integration/test_time_sql.py holds one against the other. Adding months ends at the last day of a shorter month.
 CREATE SCHEMA IF NOT EXISTS report;
 
 -- The day in China at a time.
@@ -41,6 +41,25 @@ BEGIN ATOMIC
     FROM xinliu.report_window w
     WHERE w.kind = window_from.kind AND w.effective_from <= day AND COALESCE(w.effective_to, 'infinity') >= day;
 END;
+
+-- True where a window is no longer than its rule allows; an error that names the rule where it is.
+CREATE FUNCTION report.window_holds(window_from date, window_to date) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog
+AS $$
+DECLARE
+    earliest date := GREATEST(report.window_from('PENALTY', window_to), report.window_from('LISTING', window_to));
+BEGIN
+    IF window_from < earliest THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('a report ending on %s begins on %s at the earliest, not on %s', window_to, earliest, window_from),
+            DETAIL = (SELECT string_agg(DISTINCT w.source, '; ') FROM xinliu.report_window w
+                      WHERE w.effective_from <= window_to AND COALESCE(w.effective_to, 'infinity') >= window_to);
+    END IF;
+    RETURN true;
+END
+$$;
 
 -- When a penalty is published and the two decisions on a day; window_from NULL is the longest window ending on that day.
 CREATE FUNCTION report.penalty_period(
@@ -144,4 +163,16 @@ LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT e.ordinal - b.ordinal FROM xinliu.workday b, xinliu.workday e
     WHERE b.day = workdays_between.day AND e.day = until;
+END;
+
+-- How many working days a term has in a province on a day; its own line goes before that of all; NULL where there is none.
+CREATE FUNCTION report.deadline_days(deadline text, province text, day date) RETURNS integer
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT d.working_days
+    FROM xinliu.deadline d
+    WHERE d.deadline = deadline_days.deadline AND d.province IN ('*', deadline_days.province)
+      AND d.effective_from <= day AND COALESCE(d.effective_to, 'infinity') >= day
+    ORDER BY d.province = '*'
+    LIMIT 1;
 END;
