@@ -53,7 +53,7 @@ BEGIN
     IF window_from < earliest THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('a report ending on %s begins on %s at the earliest, not on %s', window_to, earliest, window_from),
+            MESSAGE = 'a report ending on ' || window_to || ' begins on ' || earliest || ' at the earliest, not on ' || window_from,
             DETAIL = (SELECT string_agg(DISTINCT w.source, '; ') FROM xinliu.report_window w
                       WHERE w.effective_from <= window_to AND COALESCE(w.effective_to, 'infinity') >= window_to);
     END IF;
