@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.catalogue import load
 from schemas.catalogue.time_rows import TimeRows
 from schemas.errors import UsageError
-from schemas.periods import Periods, china_day
+from schemas.periods import Periods, add_months, china_day
 from schemas.uscc import generate
 from schemas.workdays import NoCalendar, Workdays, deadline
 from streams.time_tables import load_time
@@ -23,7 +23,14 @@ from streams.time_tables import load_time
 SHIPPED = load().time
 Store = psycopg.Connection[Any]
 
-days = st.dates(date(2018, 1, 1), date(2031, 12, 31))
+# Mostly days that lie exactly a rule's months apart, or one day beside: what is wrong is wrong at the bounds.
+_near = st.builds(
+    lambda day, months, beside: add_months(day, months) + timedelta(beside),
+    st.sampled_from([date(2024, 2, 29), date(2026, 5, 31), date(2026, 5, 31)]),
+    st.sampled_from([-60, -36, -12, -3, 0, 0, 0, 3, 12, 36]),
+    st.sampled_from([-1, 0, 0, 1]),
+)
+days = st.one_of(_near, _near, _near, st.dates(date(2018, 1, 1), date(2031, 12, 31)))
 levels = st.sampled_from([None, "轻微", "一般", "严重", "未标明", "别的"])
 statuses = st.sampled_from(["IN_FORCE", "IN_FORCE", "REPAIRED", "REVOKED"])
 
@@ -59,7 +66,11 @@ def catalogues(draw: st.DrawFn) -> TimeRows:
         windows=tuple(changed(row, max_months=draw(st.integers(1, 120))) for row in SHIPPED.windows),
         visibility=tuple(
             changed(
-                row, answer=draw(st.sampled_from(["yes", "no"])), publication=draw(_phases), report_window=draw(_phases)
+                row,
+                answer=draw(st.sampled_from(["yes", "no"])),
+                level=draw(st.sampled_from(["*", "*", "未标明", "轻微", "一般"])),
+                publication=draw(_phases),
+                report_window=draw(_phases),
             )
             for row in visibility
         ),
