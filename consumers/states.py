@@ -64,19 +64,19 @@ def states_at(
     connection: psycopg.Connection[Row],
     uscc: str,
     moment: Moment,
-    window: tuple[date, date],
+    day: date,
     penalties: Iterable[Mapping[str, Any]],
     listings: Iterable[Mapping[str, Any]],
     vouching: Iterable[DomainSource],
 ) -> tuple[DomainState, ...]:
-    """Return the lines of all domains in force on the last day of the window, as of the moment.
+    """Return the lines of all domains in force on a day, as of the moment; the records are those that count.
 
     `vouching` is where the domains' records came from at that moment, and how fresh that was.
     """
     domains = connection.execute(
         "SELECT domain, name_zh, display_label FROM xinliu.domain"
         " WHERE effective_from <= %(last)s AND COALESCE(effective_to, 'infinity') >= %(last)s ORDER BY domain",
-        {"last": window[1]},
+        {"last": day},
     ).fetchall()
     sources: dict[str, list[DomainSource]] = {}
     for source in vouching:

@@ -113,6 +113,7 @@ class _Rows:
             "listing_list": lists,
             "status": {name: code for code, name in catalogue.codes("status").items()},
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
+            "penalty_level": {name: code for code, name in catalogue.codes("level").items()},
         }
 
     def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:

@@ -29,10 +29,11 @@ from schemas.catalogue.rows import (
     Row,
     UsccExceptionRow,
 )
+from schemas.catalogue.time_loading import read_time
 from schemas.errors import UsageError
 from schemas.uscc import check, showable
 
-__all__ = ["CatalogueError", "choose", "load"]
+__all__ = ["CatalogueError", "Files", "choose", "load"]
 
 R = TypeVar("R", bound=Row)
 
@@ -60,7 +61,7 @@ def choose(path: Path) -> None:
 
 @cache
 def _load(path: Path) -> Catalogue:
-    files = _Files(path)
+    files = Files(path)
     provinces = files.read("provinces.csv", ProvinceRow)
     domains = files.read("domains.csv", DomainRow)
     lists = files.read("lists.csv", ListRow)
@@ -105,6 +106,7 @@ def _load(path: Path) -> Catalogue:
         for number, row in authorities
         if check(row.uscc, exceptions=excepted)
     )
+    time = read_time(files, province_keys, list_keys, [row for _, row in codes])
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -120,12 +122,13 @@ def _load(path: Path) -> Catalogue:
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
         heartbeats,
+        time,
         competences=tuple(row for _, row in competences),
         uscc_exceptions=tuple(row for _, row in exceptions),
     )
 
 
-def _heartbeats(files: _Files, departments: Collection[str]) -> tuple[HeartbeatRow, ...]:
+def _heartbeats(files: Files, departments: Collection[str]) -> tuple[HeartbeatRow, ...]:
     name = "heartbeats.csv"
     rows = files.read(name, HeartbeatRow)
     files.unique(name, rows, lambda row: row.department)
@@ -139,7 +142,7 @@ def _heartbeats(files: _Files, departments: Collection[str]) -> tuple[HeartbeatR
 
 
 @dataclass
-class _Files:
+class Files:
     """Reads the files of one folder and collects what is wrong with them."""
 
     folder: Path

@@ -18,6 +18,7 @@ from schemas.catalogue.rows import (
     ProvinceRow,
     UsccExceptionRow,
 )
+from schemas.catalogue.time_rows import TimeRows
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -64,6 +65,8 @@ class Catalogue:
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
     heartbeats: tuple[HeartbeatRow, ...]
+    time: TimeRows
+    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.periods and schemas.workdays compute with it."""
     competences: tuple[CompetenceRow, ...] = ()
     uscc_exceptions: tuple[UsccExceptionRow, ...] = ()
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from schemas.uscc import check, showable
 
 __all__ = [
-    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "HeartbeatRow", "ListRow", "MutualRow",
-    "ProvinceRow", "Row", "UsccExceptionRow",
+    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "HeartbeatRow", "Key", "Keys", "ListRow",
+    "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
 ]  # fmt: skip
 
 

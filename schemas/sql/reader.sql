@@ -1,6 +1,6 @@
 -- What the report service may rely on (docs/reading.md). Every view follows the serving generation; read them inside one
 -- REPEATABLE READ transaction, and report.position with them, and the answer is of one moment.
-CREATE SCHEMA report;
+CREATE SCHEMA IF NOT EXISTS report;  -- report/time.sql comes before, report/time_views.sql after
 
 CREATE VIEW report.position AS
 SELECT 1 AS generation, topic, topic_id, partition, next_offset
@@ -22,7 +22,7 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
        penalty_confiscated AS confiscated, penalty_licence AS licence, penalty_decided_on AS decided_on,
        penalty_valid_until AS valid_until, penalty_publish_until AS publish_until,
        penalty_authority_name AS authority_name, penalty_source_unit AS source_unit, penalty_remark AS remark,
-       disputed_since
+       disputed_since, penalty_level AS level
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'PENALTY' AND status = 'IN_FORCE';
 
@@ -123,13 +123,19 @@ AS $$
            p.n, l.n, q.n, s.data_as_of
     FROM xinliu.domain d
     CROSS JOIN LATERAL (
+        -- Where no rule answers (none was loaded), what lies in the window counts: never a 无 for want of a rule.
         SELECT count(*) AS n FROM report.penalty r
-        WHERE r.uscc = entity AND r.domain = d.domain AND r.decided_on BETWEEN window_from AND window_to
+        CROSS JOIN LATERAL report.penalty_period(
+            r.decided_on, r.valid_until, r.publish_until, r.level, 'IN_FORCE', window_from, window_to
+        ) t
+        WHERE r.uscc = entity AND r.domain = d.domain AND COALESCE(t.reportable, t.in_window)
     ) p
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM report.listing r
-        WHERE r.uscc = entity AND r.domain = d.domain AND r.listed_on <= window_to
-          AND COALESCE(r.removed_on, 'infinity') >= window_from
+        CROSS JOIN LATERAL report.listing_period(
+            r.list, r.listed_on, r.valid_until, r.removed_on, 'IN_FORCE', window_from, window_to
+        ) t
+        WHERE r.uscc = entity AND r.domain = d.domain AND COALESCE(t.reportable, t.in_window)
     ) l
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM report.pending r
@@ -145,7 +151,8 @@ AS $$
         FROM xinliu.domain_source x LEFT JOIN report.source f USING (department)
         WHERE x.domain = d.domain
     ) s ON true
-    WHERE d.effective_from <= window_to AND COALESCE(d.effective_to, 'infinity') >= window_to
+    WHERE report.window_holds(window_from, window_to)
+      AND d.effective_from <= window_to AND COALESCE(d.effective_to, 'infinity') >= window_to
     ORDER BY d.domain
 $$;
 
