@@ -8,7 +8,7 @@ from typing import Any
 from producers.errors import StatementRejected
 from schemas.codec import encode
 from schemas.errors import Rejected
-from schemas.uscc import is_resident_id
+from schemas.uscc import names_person
 
 __all__ = ["checked"]
 
@@ -19,7 +19,7 @@ def checked(statement: Mapping[str, Any], department: str) -> tuple[str, bytes]:
     Raises StatementRejected where it is no statement, is another's, or its subject has no USCC.
     """
     uscc = (statement.get("subject") or {}).get("uscc") or ""
-    if not uscc.strip() or is_resident_id(uscc):
+    if not uscc.strip() or names_person(uscc):
         raise StatementRejected("the subject has no unified social credit code; natural persons are not published")
     if statement.get("department") != department:
         raise StatementRejected(f"the statement is of {statement.get('department')!r}, this is {department!r}")

@@ -26,8 +26,8 @@ from tests.fuzz.hostile import Writers, marker, message
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.statements import penalty
 
-FAILS_ITS_CHECK = "91350211M0000XUF46"
-"""Said to be a real firm's code (FACTS, section 1): only its check digit is wrong."""
+FAILS_ITS_CHECK = "91350211M0000XUF47"
+"""Only its check digit is wrong, and no reviewed exception lets it through."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def test_an_override_waives_nothing_else_and_no_other_entry() -> None:
     assert house.redriver.carry_out(decision(REDRIVE, entries[1:])) == {"REFUSED": 1}
     assert house.redriver.carry_out(decision(OVERRIDE, entries[:1], ["CATEGORY", "USCC_CHECK_DIGIT"])) == {"REFUSED": 1}
     assert house.later.accepted == []
-    assert house.told[0][2] == ["CATEGORY", "USCC_CHECK_DIGIT"]
+    assert house.told[0][2] == ["CATEGORY", "FINE_UNEXPECTED", "USCC_CHECK_DIGIT"]
 
 
 def test_what_is_done_twice_forwards_the_same_statement_and_tells_the_same_outcome() -> None:
