@@ -29,7 +29,7 @@ WHERE p.uscc = %(uscc)s AND p.quarantine_offset < (%(quarantine)s::bigint[])[p.q
        OR p.discarded_offset >= (%(quarantine)s::bigint[])[p.discarded_partition + 1] OR p.discarded_at > %(until)s)
   AND NOT EXISTS (
       SELECT FROM report.history h
-      WHERE h.record_id = p.record_id AND h.version >= p.version
+      WHERE h.record_id = p.record_id AND h.department = p.department AND h.version >= p.version
         AND h.accepted_offset < (%(accepted)s::bigint[])[h.accepted_partition + 1]
         AND (%(until)s::timestamptz IS NULL OR h.known_at <= %(until)s)
   )
