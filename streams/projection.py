@@ -327,7 +327,7 @@ class Projection:
     def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:
         # What a revocation outranks: erased in history now, or long ago and said again. A tombstone bears the key that
         # intake gave the statement, and comes to stand behind it in its partition.
-        revoked = suspects.filter(pl.col("status") == "REVOKED")["record_id"]
+        revoked = suspects.filter(pl.col("status") == "REVOKED")["record_id"].unique()
         if not outranked and revoked.is_empty():
             return
         if len(revoked):
