@@ -113,6 +113,8 @@ def _intake(departments: Iterable[Department]) -> Iterable[Right]:
         yield Right("intake", "TOPIC", "LITERAL", department.records_topic, "READ")
     for topic in ("accepted", "quarantine"):
         yield Right("intake", "TOPIC", "LITERAL", topic, "WRITE")
+    # Takes an entry's value from there when an operator lets it through or has it examined again.
+    yield Right("intake", "TOPIC", "LITERAL", "quarantine", "READ")
     # Follows what operators decide, and writes down whom it has stopped itself.
     for operation in ("READ", "WRITE"):
         yield Right("intake", "TOPIC", "LITERAL", "operations", operation)

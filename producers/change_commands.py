@@ -14,11 +14,11 @@ from rich.console import Console
 
 from producers import changes
 from producers.changes import Statement
-from producers.checking import check
 from producers.choosing import Named, chosen
 from producers.errors import StatementRejected
+from producers.examining import check
 from producers.importing.parsing import RowError
-from producers.importing.values import CellRefused, as_date, as_time
+from producers.importing.values import CellRefused, as_time, read_date
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.statements import to_json
@@ -355,7 +355,7 @@ def _tell(outcome: ChangeOutcome) -> None:
 
 def _day(text: str, option: str) -> date:
     try:
-        day = as_date(text)
+        day = read_date(text).value
     except CellRefused:
         day = None
     if day is None:

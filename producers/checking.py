@@ -1,53 +1,29 @@
-"""One statement held against the rules before it is sent, as intake will hold it."""
+"""What must hold before anything of a statement is sent or stored; the same for Publisher and Outbox."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
-
-import polars as pl
 
 from producers.errors import StatementRejected
-from producers.importing.parsing import RowError
-from schemas.catalogue import Catalogue, Department
 from schemas.codec import encode
-from schemas.columns import decode_statements
-from schemas.contracts import fingerprint, parsed, source
 from schemas.errors import Rejected
-from schemas.registry import WriterSchema
-from schemas.rules import validate, validate_origin
+from schemas.uscc import names_person
 
-__all__ = ["check"]
-
-_NAME = "xinliu.Statement"
-_CHINA = ZoneInfo("Asia/Shanghai")
+__all__ = ["checked"]
 
 
-def check(
-    statement: Mapping[str, Any], department: Department, catalogue: Catalogue
-) -> tuple[list[RowError], list[RowError]]:
-    """Return what intake would refuse the statement for, and what it would only remark; line 1 stands for it.
+def checked(statement: Mapping[str, Any], department: str) -> tuple[str, bytes]:
+    """Return the subject's code and the Avro body of a statement that this department may publish.
 
-    Raises StatementRejected where it is no statement at all.
+    Raises StatementRejected where it is no statement, is another's, or its subject has no USCC.
     """
+    uscc = (statement.get("subject") or {}).get("uscc") or ""
+    if not uscc.strip() or names_person(uscc):
+        raise StatementRejected("the subject has no unified social credit code; natural persons are not published")
+    if statement.get("department") != department:
+        raise StatementRejected(f"the statement is of {statement.get('department')!r}, this is {department!r}")
     try:
-        body = encode(_NAME, dict(statement))
+        return uscc, encode("xinliu.Statement", dict(statement))
     except Rejected as error:
         raise StatementRejected(str(error)) from error
-    writer = WriterSchema(0, _NAME, fingerprint(source(_NAME)), source(_NAME), parsed(_NAME))
-    decoded = decode_statements(writer, [body], [1])
-    if decoded.undecodable:
-        raise StatementRejected(decoded.undecodable[0].message)
-    now = datetime.now(UTC)
-    found = pl.concat(
-        [
-            validate(decoded.frame, catalogue, today=now.astimezone(_CHINA).date(), now=now),
-            validate_origin(decoded.frame, department),
-        ]
-    )
-    parted: dict[str, list[RowError]] = {"refuse": [], "flag": []}
-    for _, code, severity, name, value, message in found.rows():
-        parted[severity].append(RowError(1, name, value or "", code, message))
-    return parted["refuse"], parted["flag"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -44,6 +44,11 @@ class Outcome(Fate):
     data_as_of: str | None = None
     warnings: list[str] = field(default_factory=list)
     rejects_file: str | None = None
+    statements: int = 0
+    """What the good rows are: a row that names several parties is several."""
+    repairs: list[dict[str, Any]] = field(default_factory=list)
+    """By column and code of the repair: how many cells were mended, and the first of them."""
+    repairs_file: str | None = None
 
 
 def publish(
@@ -58,6 +63,9 @@ def publish(
     ] = False,
     rejects: Annotated[
         Path | None, typer.Option(help="Write refused rows here (.csv, .xlsx), in their own columns, with the reasons.")
+    ] = None,
+    repairs: Annotated[
+        Path | None, typer.Option(help="Write every cell that was mended here (.csv): what it was, and what was read.")
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when every row is visible in the view or refused.")
@@ -102,6 +110,9 @@ def publish(
         )
     outcome = _outcome(file, department, found)
     outcome.dry_run = dry_run
+    if repairs is not None:
+        found.repairs.write(repairs)
+        outcome.repairs_file = str(repairs)
     errors = list(found.errors)
     if rejects is not None:
         # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
@@ -154,6 +165,8 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
         duplicates_in_file=found.duplicates,
         remarks=[asdict(remark) for remark in found.remarks],
         warnings=warnings,
+        statements=len(found.outgoing),
+        repairs=found.repairs.counted(),
     )
 
 

@@ -20,6 +20,7 @@ from schemas.copying import BigintArray, UuidArray, copy_rows
 from schemas.identity import digest_hex
 from schemas.store import sql
 from streams.fold import KEY, RANK, mark_newest
+from streams.quality import Quality
 
 __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
@@ -36,12 +37,15 @@ _RECORD = (
 _HISTORY = (
     "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
     "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
+    "received_at", "decided_on",
 )  # fmt: skip
 _SUSPECT = (
     "row", "record_id", "province", "department", "version", "digest_hi", "digest_lo", "status", "reason", "uscc",
-    "disputed", "removed", "accepted_partition",
+    "disputed", "removed", "accepted_partition", "received_at",
 )  # fmt: skip
-_TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
+_TWIN = (
+    "row", "record_id", "version", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id",
+)  # fmt: skip
 _HELD = {
     "record_id": pl.Binary(),
     "province": pl.String(),
@@ -65,9 +69,10 @@ STAGED = (
     "accepted_offset",
     "writer",
     "known_at",
+    "received_at",
 )
-"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, and
-when the broker took it."""
+"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, when
+the broker took it, and when it had taken the department's own message."""
 
 _TOMBSTONES_A_ROW = 1_000
 """So that no row of the outbox grows with what a batch revokes."""
@@ -124,6 +129,7 @@ def _ranked(statements: pl.DataFrame) -> pl.DataFrame:
         disputed=pl.col("disputed_since").is_not_null(),
         removed=pl.col("listing_removed_on").is_not_null(),
         record_id=pl.col("record_id").str.decode("hex"),
+        decided_on=pl.col("penalty_decided_on"),
         row=pl.col("row").cast(pl.Int32),
     ).sort("record_id")
 
@@ -185,6 +191,7 @@ class Projection:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._quality = Quality(connection)
         # Plans that were made for empty tables must suit full ones: row by row through an index, nothing compiled.
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
             connection.execute(f"SET {setting} = off")
@@ -293,20 +300,28 @@ class Projection:
         self.announce("CHANGES", {"uscc": delta["uscc"].unique().sort().to_list()})
 
     def _suspects(self, statements: pl.DataFrame, before: pl.Series) -> tuple[StoreFinding, ...]:
+        if statements.is_empty():
+            return ()
         # A first publication that is the only statement of its record contradicts nothing: most are.
-        first = pl.col("reason") == "PUBLISHED"
-        suspects = statements.filter(~first | pl.col("again") | pl.col("record_id").is_in(before.implode()))
+        suspect = (pl.col("reason") != "PUBLISHED") | pl.col("again") | pl.col("record_id").is_in(before.implode())
+        suspects, shard = statements.filter(suspect), int(statements["accepted_partition"][0])
         if suspects.is_empty():
             self._append(statements)
+            self._quality.enter(shard, statements, statements)
             return ()
         copy_rows(self._connection, "suspect", suspects, _SUSPECT)
+        counted = self._quality.standing()
         repeated = [row for (row,) in self._connection.execute(sql("view/repeated"))]
         # Said twice in this batch: the first one stays, as it would have in two batches.
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
-        self._append(news.unique([*KEY, *RANK], keep="first", maintain_order=True))
+        news = news.unique([*KEY, *RANK], keep="first", maintain_order=True)
+        self._append(news)
+        if news.height < statements.height:
+            self._connection.execute(sql("view/received"))
         self._connection.execute(sql("view/former"))
         found = [StoreFinding(*row) for row in self._connection.execute(sql("view/findings"))]
         self._erase(suspects, [finding.row for finding in found if finding.outcome == "ERASED"])
+        self._quality.enter(shard, statements.filter(~suspect), news, counted)
         return tuple(finding for finding in found if finding.outcome != "ERASED")
 
     def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:
@@ -356,6 +371,11 @@ class Projection:
         """Project one quarantine entry; false where it is there already."""
         values = {**entry, "findings": Jsonb(entry["findings"])}
         return self._connection.execute(sql("view/quarantine"), values).rowcount == 1
+
+    def quarantine_outcome(self, outcome: Mapping[str, Any]) -> None:
+        """Project what came of a decision about an entry; nothing happens where that is known already."""
+        values = {**outcome, "findings": Jsonb(outcome["findings"])}
+        self._connection.execute(sql("view/quarantine_outcome"), values)
 
     def announce(self, kind: str, payload: Any, department: str | None = None) -> None:
         """Write an outbox row: what must leave once this transaction has committed."""

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -36,6 +37,8 @@ _ROUND = 0.1
 _EXCEPTIONS_A_RECEIPT = 500
 _BY_KEY = -1
 """librdkafka's number for: the partition that the key says."""
+_NOTE_EVERY = 2.0
+"""Seconds between two looks at what the sources vouch for, where no watermark has moved."""
 
 
 class Relay:
@@ -64,6 +67,7 @@ class Relay:
         )
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._leads = False
+        self._noted_at = -_NOTE_EVERY
         self._woken = threading.Event()
         self._stopped = threading.Event()
 
@@ -113,11 +117,12 @@ class Relay:
             drained = len(rows) < _OUTBOX_ROWS
             watermarks = connection.execute(sql("relay/watermarks")).fetchall() if drained else []
             changed = self._changed(connection, rows)
+        self._note(connection, news=bool(watermarks))  # before a department is told that it is visible
         if not rows and not watermarks:
             return False
         crash_point("relay.before-publish")
         tombstones = self._tombstones(rows)
-        receipts = self._exceptions(rows)
+        receipts = self._exceptions(rows) + self._reconciliations(rows)
         self._flush()  # before any watermark that passes them
         receipts += self._watermarks(watermarks)
         self._changes(changed)
@@ -144,6 +149,12 @@ class Relay:
             self._produce("accepted", key, None, partition)
         return len(gone)
 
+    def _note(self, connection: psycopg.Connection[tuple[Any, ...]], *, news: bool = False) -> None:
+        # What becomes silent by itself, or is held back by the quarantine, brings no watermark: it is looked for now and then.
+        if news or monotonic() - self._noted_at >= _NOTE_EVERY:
+            connection.execute(sql("relay/vouched"), {"generation": self._generation})
+            self._noted_at = monotonic()
+
     def _exceptions(self, rows: Iterable[tuple[Any, ...]]) -> int:
         receipts = 0
         by_department: dict[str, list[Any]] = defaultdict(list)
@@ -156,6 +167,13 @@ class Relay:
                 receipts += 1
         return receipts
 
+    def _reconciliations(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        answers = [(department, payload) for _, kind, department, payload in rows if kind == "RECONCILED"]
+        for department, answer in answers:
+            compared_at = datetime.fromisoformat(answer["compared_at"])
+            self._receipt(department, reconciliation={**answer, "compared_at": compared_at})
+        return len(answers)
+
     def _watermarks(self, watermarks: Iterable[tuple[Any, ...]]) -> int:
         by_department: dict[str, list[Any]] = defaultdict(list)
         for department, _, partition, next_offset, as_of in watermarks:
@@ -165,13 +183,19 @@ class Relay:
         return len(by_department)
 
     def _receipt(
-        self, department: str, *, watermark: list[Any] | None = None, exceptions: list[Any] | None = None
+        self,
+        department: str,
+        *,
+        watermark: list[Any] | None = None,
+        exceptions: list[Any] | None = None,
+        reconciliation: dict[str, Any] | None = None,
     ) -> None:
         receipt = {
             "department": department,
             "issued_at": datetime.now(UTC),
             "watermark": watermark or [],
             "exceptions": exceptions or [],
+            "reconciliation": reconciliation,
         }
         value = frame(self._registry.register("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
         self._produce(f"receipts.{department}", department, value)

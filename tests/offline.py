@@ -13,11 +13,11 @@ from schemas.columns import decode_batch, digests
 from schemas.connection import Connection
 from schemas.identity import digest_hex
 from schemas.registry import Registry
-from schemas.store import connect
+from schemas.store import connect, sql
 from streams.fold import newest, summary
 from streams.headers import ORIGIN
 
-__all__ = ["assert_view_is_the_fold", "ends_of", "lag", "log_of", "view_caught_up"]
+__all__ = ["assert_figures_are_of_the_set", "assert_view_is_the_fold", "ends_of", "lag", "log_of", "view_caught_up"]
 
 GROUP = "operator.offline"
 VIEW_GROUP, INTAKE_GROUP = "xinliu-view", "xinliu-intake"
@@ -112,7 +112,25 @@ def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None
         assert all(row[:4] in there or row[4] for row in told.rows())
         erased = {f"{row[0]}|{row[1]}|{digest_hex(row[2], row[3])}".encode() for row in told.rows() if row[4]}
         assert tombstones <= erased, "a tombstone for what history still holds"
+        assert_figures_are_of_the_set(store)
     return records.height
+
+
+def assert_figures_are_of_the_set(store: psycopg.Connection[Any]) -> None:
+    """Hold the figures of the departments, entered batch by batch, against what all of history counts for at once."""
+    store.execute("DROP TABLE IF EXISTS pg_temp.suspect")
+    store.execute("CREATE TEMPORARY TABLE suspect AS SELECT DISTINCT record_id FROM record_history")
+    at_once = {row[:4]: row[4] for row in store.execute(sql("view/quality"))}
+    entered = store.execute(
+        "SELECT day, department, measure, bucket, sum(n)::bigint FROM quality_day WHERE measure <> 'VISIBLE'"
+        " GROUP BY 1, 2, 3, 4 HAVING sum(n) <> 0"
+    )
+    assert {row[:4]: row[4] for row in entered} == at_once
+    shown = store.execute(
+        "SELECT COALESCE(sum(n) FILTER (WHERE measure = 'ACCEPTED'), 0) = COALESCE(sum(n) FILTER (WHERE measure = 'VISIBLE'), 0)"
+        " FROM quality_day"
+    ).fetchone()
+    assert shown == (True,), "each statement became visible once"
 
 
 def _frame(store: psycopg.Connection[Any], query: str, columns: list[str], entities: list[str] | None) -> pl.DataFrame:

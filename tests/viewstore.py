@@ -23,7 +23,16 @@ __all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "take", "tombsto
 
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
-TABLES = ("record", "record_history", "former_entity", "credit_view", "quarantine", "outbox", "writer_schema")
+TABLES = (
+    "record",
+    "record_history",
+    "former_entity",
+    "credit_view",
+    "quarantine",
+    "outbox",
+    "writer_schema",
+    "quality_day",
+)
 Store = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -57,6 +66,7 @@ def of_bodies(bodies: list[bytes], first_offset: int) -> pl.DataFrame:
         low.alias("digest_lo"),
         pl.Series("statement", bodies, dtype=pl.Binary),
         pl.Series("known_at", [datetime(2026, 1, 1, tzinfo=UTC)] * count, dtype=pl.Datetime("ms", "UTC")),
+        pl.Series("received_at", [datetime(2026, 1, 1, tzinfo=UTC)] * count, dtype=pl.Datetime("ms", "UTC")),
     )
 
 
@@ -80,7 +90,8 @@ def folded(store: Store, batches: list[list[Statement]]) -> list[Any]:
         "SELECT * FROM record ORDER BY record_id, province, department",
         "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2",
         "SELECT * FROM entity ORDER BY uscc",
-        "SELECT * FROM former_entity ORDER BY 1, 2",
+        # Whom a record is or was about, as readers see it; an entity that a record came back to may stand in both tables.
+        "SELECT uscc, record_id FROM record UNION SELECT uscc, record_id FROM former_entity ORDER BY 1, 2",
         "SELECT record_id, version, digest_hi, digest_lo, status, uscc, statement FROM record_history ORDER BY 1, 2, 3, 4",
     )
     return [*(store.execute(query).fetchall() for query in queries), sorted(tombstones(store))]

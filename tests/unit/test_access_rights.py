@@ -38,6 +38,7 @@ def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("WRITE", "accepted") == {"intake", "view"}, "the view's relay writes tombstones there"
     assert those_who("WRITE", "quarantine") == {"intake"}
     assert those_who("READ", "accepted") == {"view", "operator"}
+    assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
     assert those_who("WRITE", "changes") == {"view"}
     assert those_who("WRITE", "operations") == {"operator", "intake"}
 

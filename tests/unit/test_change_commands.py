@@ -129,4 +129,4 @@ def test_what_a_rule_refuses_is_not_sent(tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(to_json({**P, "domain": "court"}), encoding="utf-8")
     told = xinliu("repair", "--from", str(path), expect=1)
-    assert [error["code"] for error in told["errors"]] == ["WRONG_DOMAIN"]
+    assert [error["code"] for error in told["errors"]] == ["AUTHORITY_DOMAIN", "WRONG_DOMAIN"]

@@ -1,7 +1,7 @@
 -- Revoked: as if it had never been. Content of every statement that a revocation outranks goes, late arrivals too;
 -- the digests stay as evidence. Returns what was erased, for the tombstones.
 UPDATE record_history h
-SET statement = NULL
+SET statement = NULL, decided_on = NULL
 FROM (
     SELECT DISTINCT ON (r.record_id, r.province, r.department) r.*
     FROM (SELECT DISTINCT record_id, province, department FROM suspect) s
