@@ -60,7 +60,7 @@ class _Detail(BaseModel):
     """An entry as an event names it."""
 
     topic: Annotated[str, Field(pattern=r"^records\.[a-z0-9-]{1,200}$")]
-    topic_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    topic_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
     partition: _Partition
     offset: _Offset
     stored: tuple[_Partition, _Offset] | None

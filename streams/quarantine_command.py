@@ -327,7 +327,8 @@ def _decisions(
             "reason": one.reason,
             "department": one.department,
             "entries": len(one.detail.get("entries", ())),
-            "outcomes": done[one.id].detail.get("outcomes") if one.id in done else None,
+            "outcomes": done[one.id].detail.get("outcomes", {}) if one.id in done else None,
+            "error": done[one.id].detail.get("error") if one.id in done else None,
         }
         for one in shown
     ]
@@ -336,7 +337,7 @@ def _decisions(
         return 1 if left else 0
     table = Table("decided", "kind", "by", "department", "entries", "outcomes", "reason")
     for row, one in zip(plain, shown, strict=True):
-        came = "waits for intake" if row["outcomes"] is None else _counts(row["outcomes"])
+        came = "waits for intake" if row["outcomes"] is None else escape(row["error"] or _counts(row["outcomes"]))
         table.add_row(
             _local(one.at), one.kind, one.by, one.department or "", str(row["entries"]), came, escape(one.reason)
         )

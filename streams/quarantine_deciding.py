@@ -169,7 +169,7 @@ class Deciding:
                 for told in reader.read(0.5):
                     if told.kind == DONE and told.detail.get("decision") in waiting:
                         waiting.discard(str(told.detail["decision"]))
-                        outcomes.update(told.detail.get("outcomes", {}))
+                        outcomes.update(told.detail.get("outcomes") or {"NOT_A_DECISION": 1})
                         bar.advance(task)
                 if monotonic() > deadline and waiting:
                     raise Retryable(
