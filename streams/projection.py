@@ -19,7 +19,7 @@ from schemas.columns import FLAT
 from schemas.copying import BigintArray, UuidArray, copy_rows
 from schemas.store import sql
 from streams.fold import RANK, mark_newest
-from streams.quality import Quality
+from streams.quality import COUNTED, Quality
 
 __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
@@ -289,7 +289,7 @@ class Projection:
         # A statement that is the only one of its record can neither be old nor contradict another: most are.
         if statements.is_empty():
             return ()
-        suspect = pl.col("again") | pl.col("record_id").is_in(before.implode())
+        suspect = statements.select(pl.col("again") | pl.col("record_id").is_in(before.implode())).to_series()
         suspects, shard = statements.filter(suspect), int(statements["accepted_partition"][0])
         if suspects.is_empty():
             self._append(statements)
@@ -306,7 +306,7 @@ class Projection:
             self._connection.execute(sql("view/received"))
         self._connection.execute(sql("view/former"))
         self._connection.execute(sql("view/erase"))
-        self._quality.enter(shard, statements.filter(~suspect), news, counted)
+        self._quality.enter(shard, statements.select(COUNTED).filter(~suspect), news, counted)
         return tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/findings")))
 
     def _append(self, statements: pl.DataFrame) -> None:
