@@ -20,7 +20,7 @@ from schemas.copying import BigintArray, UuidArray, copy_rows
 from schemas.identity import digest_hex
 from schemas.store import sql
 from streams.fold import KEY, RANK, mark_newest
-from streams.quality import Quality
+from streams.quality import COUNTED, Quality
 
 __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
@@ -303,7 +303,8 @@ class Projection:
         if statements.is_empty():
             return ()
         # A first publication that is the only statement of its record contradicts nothing: most are.
-        suspect = (pl.col("reason") != "PUBLISHED") | pl.col("again") | pl.col("record_id").is_in(before.implode())
+        first = pl.col("reason") == "PUBLISHED"
+        suspect = statements.select(~first | pl.col("again") | pl.col("record_id").is_in(before.implode())).to_series()
         suspects, shard = statements.filter(suspect), int(statements["accepted_partition"][0])
         if suspects.is_empty():
             self._append(statements)
@@ -321,7 +322,7 @@ class Projection:
         self._connection.execute(sql("view/former"))
         found = [StoreFinding(*row) for row in self._connection.execute(sql("view/findings"))]
         self._erase(suspects, [finding.row for finding in found if finding.outcome == "ERASED"])
-        self._quality.enter(shard, statements.filter(~suspect), news, counted)
+        self._quality.enter(shard, statements.select(COUNTED).filter(~suspect), news, counted)
         return tuple(finding for finding in found if finding.outcome != "ERASED")
 
     def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:

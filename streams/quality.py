@@ -19,10 +19,13 @@ import psycopg
 from schemas.store import sql
 from streams.metrics import VISIBLE_SECONDS
 
-__all__ = ["LONGEST_LAG", "Counts", "Quality", "counts_of", "visible_counts", "with_receipt"]
+__all__ = ["COUNTED", "LONGEST_LAG", "Counts", "Quality", "counts_of", "visible_counts", "with_receipt"]
 
 LONGEST_LAG = 61
 """Days from a decision to its receipt that are told apart; this one stands for more. 7 working days are always fewer."""
+
+COUNTED = ("department", "reason", "penalty_decided_on", "received_at")
+"""Columns of a statement that it is counted by."""
 
 Counts = Counter[tuple[date, str, str, int]]
 """(China's day of receipt, department, measure, bucket) → how many."""
