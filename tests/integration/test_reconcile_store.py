@@ -60,7 +60,7 @@ def hold(
         cursor.executemany(
             "INSERT INTO record (record_id, version, digest_hi, digest_lo, kind, status, reason, uscc, subject_name,"
             " subject_kind, province, domain, department, authority, stated_at, known_at) VALUES (%s, %s, %s, %s, 'PENALTY',"
-            " 'IN_FORCE', 'PUBLISHED', 'u', 'n', 'k', 'beijing', 'tax', 'tax', 'a', %s, %s) ON CONFLICT (record_id) DO UPDATE"
+            " 'IN_FORCE', 'PUBLISHED', 'u', 'n', 'k', 'beijing', 'tax', 'tax', 'a', %s, %s) ON CONFLICT (record_id, province, department) DO UPDATE"
             " SET (version, digest_hi, digest_lo, known_at) = (excluded.version, excluded.digest_hi, excluded.digest_lo,"
             " excluded.known_at)",
             rows,
