@@ -6,7 +6,7 @@ import re
 
 from schemas.uscc import names_person
 
-__all__ = ["masked"]
+__all__ = ["is_masked", "masked"]
 
 _DIGIT = rb"(?:[0-9]|\xef\xbc[\x90-\x99])"
 _0, _1, _2, _3 = (rb"(?:%d|\xef\xbc%c)" % (digit, 0x90 + digit) for digit in range(4))
@@ -19,6 +19,8 @@ _CANDIDATE = re.compile(
     rb"(?:" + _0 + rb"(?:[1-9]|\xef\xbc[\x91-\x99])|(?:" + _1 + rb"|" + _2 + rb")" + _DIGIT + rb"|" + _3 + rb"(?:" + _0 + rb"|" + _1 + rb"))"
     + _DIGIT + rb"{3})(?:[0-9Xx]|\xef\xbc[\x90-\x99\xb8]|\xef\xbd\x98))"
 )  # fmt: skip
+_COVER = b"*" * 11
+"""The least that is ever covered: a birth date and a serial number."""
 
 
 def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
@@ -40,3 +42,11 @@ def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
         if person or not own or value[match.start() : match.start() + len(own)] != own:
             covered[begin:end] = b"*" * (end - begin)
     return bytes(covered), None if person else uscc
+
+
+def is_masked(value: bytes) -> bool:
+    """Tell whether something of a message is covered, so that it is not what the department wrote any more.
+
+    One that was covered by the department itself counts too: it is told to be sent again, which harms nothing.
+    """
+    return _COVER in value

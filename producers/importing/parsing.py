@@ -113,6 +113,7 @@ class _Rows:
             "listing_list": lists,
             "status": {name: code for code, name in catalogue.codes("status").items()},
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
+            "penalty_level": {name: code for code, name in catalogue.codes("level").items()},
         }
 
     def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:
@@ -213,12 +214,12 @@ class _Rows:
             said["version"] = round(moment.timestamp() * 1000) if moment else None
         moment = updated or self._stated_at or (_time_of(said["version"]) if said["version"] else None)
         said["stated_at"] = moment.astimezone(UTC) if moment else None
-        # Only a record in force carries content (DESIGN: neither a repair nor a revocation has a body).
+        # Only a record in force carries content and bears a mark (DESIGN: neither a repair nor a revocation has a body).
         in_force = said["status"] == "IN_FORCE"
         for body in _BODIES:
             said[f"has_{body.lower()}"] = in_force and kind == body
         for name in FLAT.names():
-            if name.startswith(("penalty_", "listing_", "registration_")) and not in_force:
+            if name.startswith(("penalty_", "listing_", "registration_", "disputed_")) and not in_force:
                 said[name] = None
         if in_force:
             for name in _REQUIRED_TEXT[kind]:
@@ -252,8 +253,9 @@ def _reason(said: dict[str, Any]) -> str:
         return str(said["status"])
     if said.get("listing_removed_on"):
         return "REMOVED"
-    corrected = any(said.get(name) for name in ("original_record_id", "original_number", "original_uscc"))
-    return "CORRECTED" if corrected else "PUBLISHED"
+    if any(said.get(name) for name in ("original_record_id", "original_number", "original_uscc")):
+        return "CORRECTED"
+    return "DISPUTED" if said.get("disputed_since") else "PUBLISHED"
 
 
 def _time_of(version: int) -> datetime:

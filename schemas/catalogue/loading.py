@@ -22,16 +22,18 @@ from schemas.catalogue.rows import (
     CompetenceRow,
     DepartmentRow,
     DomainRow,
+    HeartbeatRow,
     ListRow,
     MutualRow,
     ProvinceRow,
     Row,
     UsccExceptionRow,
 )
+from schemas.catalogue.time_loading import read_time
 from schemas.errors import UsageError
 from schemas.uscc import check, showable
 
-__all__ = ["CatalogueError", "choose", "load"]
+__all__ = ["CatalogueError", "Files", "choose", "load"]
 
 R = TypeVar("R", bound=Row)
 
@@ -59,7 +61,7 @@ def choose(path: Path) -> None:
 
 @cache
 def _load(path: Path) -> Catalogue:
-    files = _Files(path)
+    files = Files(path)
     provinces = files.read("provinces.csv", ProvinceRow)
     domains = files.read("domains.csv", DomainRow)
     lists = files.read("lists.csv", ListRow)
@@ -89,6 +91,7 @@ def _load(path: Path) -> Catalogue:
     files.refer(
         "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
     )
+    heartbeats = _heartbeats(files, department_keys)
     authority_keys = {row.uscc for _, row in authorities}
     files.unique("competences.csv", competences, lambda row: (row.authority, row.domain))
     files.refer(
@@ -103,6 +106,7 @@ def _load(path: Path) -> Catalogue:
         for number, row in authorities
         if check(row.uscc, exceptions=excepted)
     )
+    time = read_time(files, province_keys, list_keys, [row for _, row in codes])
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -117,13 +121,28 @@ def _load(path: Path) -> Catalogue:
         {key: tuple(found) for key, found in by_department.items()},
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
+        heartbeats,
+        time,
         competences=tuple(row for _, row in competences),
         uscc_exceptions=tuple(row for _, row in exceptions),
     )
 
 
+def _heartbeats(files: Files, departments: Collection[str]) -> tuple[HeartbeatRow, ...]:
+    name = "heartbeats.csv"
+    rows = files.read(name, HeartbeatRow)
+    files.unique(name, rows, lambda row: row.department)
+    files.refer(name, rows, lambda row: (row.department,), {*departments, "*"}, "department", "departments.csv")
+    for number, row in rows:
+        if row.silent_after < row.expected_every:
+            files.problems.append(f"{name} line {number}: a source cannot be 中断 before it is expected to be heard")
+    if rows and not any(row.department == "*" and row.effective_to is None for _, row in rows):
+        files.problems.append(f"{name}: no row for * holds without an end: a source would have no limit")
+    return tuple(row for _, row in rows)
+
+
 @dataclass
-class _Files:
+class Files:
     """Reads the files of one folder and collects what is wrong with them."""
 
     folder: Path

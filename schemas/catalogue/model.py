@@ -12,11 +12,13 @@ from schemas.catalogue.rows import (
     CompetenceRow,
     DepartmentRow,
     DomainRow,
+    HeartbeatRow,
     ListRow,
     MutualRow,
     ProvinceRow,
     UsccExceptionRow,
 )
+from schemas.catalogue.time_rows import TimeRows
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -62,6 +64,9 @@ class Catalogue:
     """Department → USCC and name of its authorities."""
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
+    heartbeats: tuple[HeartbeatRow, ...]
+    time: TimeRows
+    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.periods and schemas.workdays compute with it."""
     competences: tuple[CompetenceRow, ...] = ()
     uscc_exceptions: tuple[UsccExceptionRow, ...] = ()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import date, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -10,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from schemas.uscc import check, showable
 
 __all__ = [
-    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "ListRow", "MutualRow", "ProvinceRow", "Row",
-    "UsccExceptionRow",
+    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "HeartbeatRow", "Key", "Keys", "ListRow",
+    "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
 ]  # fmt: skip
 
 
@@ -38,6 +39,15 @@ def _excepted(value: str) -> str:
             f" {', '.join(wrong) or 'nothing wrong'}"
         )
     return value
+
+
+def _span(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([1-9]\d{0,4})\s*([mhd])", value.strip())
+    if found is None:
+        raise ValueError("no length of time: write minutes, hours or days as 30m, 12h or 7d")
+    return timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[found[2]]: int(found[1])})
 
 
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
@@ -120,6 +130,17 @@ class CodeRow(Row):
     table: Annotated[str, Field(pattern=r"^[a-z_]+$")]
     code: Text
     name_zh: Text
+
+
+class HeartbeatRow(Row):
+    """How often a department is expected to vouch for its data, and after how long without that it counts as 中断.
+
+    `*` stands for every department without a row of its own.
+    """
+
+    department: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
+    expected_every: Annotated[timedelta, BeforeValidator(_span)]
+    silent_after: Annotated[timedelta, BeforeValidator(_span)]
 
 
 class CompetenceRow(Row):

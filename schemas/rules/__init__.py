@@ -15,6 +15,7 @@ from schemas.catalogue import Catalogue
 from schemas.rules.codes import CODE_TEXTS, broken_codes
 from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
+from schemas.rules.life import LIFE_RULES
 from schemas.rules.model import LATEST, Context, Rule, elsewhere
 from schemas.rules.origin import ORIGIN_RULES, validate_origin
 from schemas.rules.quality import MEANT, QUALITY_RULES, broken_quality, short
@@ -31,10 +32,10 @@ CODE_RULES = tuple(
     Rule(text.code, "refuse", text.text_zh, text.text_en, text.source, text.example, elsewhere) for text in CODE_TEXTS
 )
 
-_EXPRESSED: tuple[Rule, ...] = (*CONTENT_RULES, *QUALITY_RULES)
+_EXPRESSED: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *QUALITY_RULES)
 """Rules that say themselves what breaks them; the others are held against a batch in passes of their own."""
 
-RULES: tuple[Rule, ...] = (*CONTENT_RULES, *TEXT_RULES, *QUALITY_RULES, *CODE_RULES, *ORIGIN_RULES)
+RULES: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *TEXT_RULES, *QUALITY_RULES, *CODE_RULES, *ORIGIN_RULES)
 """All rules, in the order in which they are told."""
 
 _BY_CODE = {rule.code: rule for rule in RULES}

@@ -9,12 +9,14 @@ import polars as pl
 from schemas.flat import FLAT
 from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.model import LATEST, Context, Rule
+from schemas.rules.publication import outside_level
 
 __all__ = ["CONTENT_RULES"]
 
 _FORM = "双公示 form (发改办财金〔2018〕424号), as observed"
 _HOUSE = "contract of the project"
 _LISTS = "instruments of the seven lists"
+_LEVELS = "国办发〔2025〕22号; 信用修复管理办法 (2025)"
 
 BODIES = ("penalty", "listing", "registration")
 _DATES = [name for name, kind in FLAT.items() if kind == pl.Date()]
@@ -133,6 +135,9 @@ CONTENT_RULES: tuple[Rule, ...] = (
     _rule("PUBLISH_BEFORE_DECIDED", "refuse", "公示截止期早于决定日期", "Published until a day before the decision", "date logic",
           "公示截止期早于处罚决定日期",
           lambda _: {"penalty_publish_until": _col("penalty_publish_until") < _col("penalty_decided_on")}),
+    _rule("LEVEL", "refuse", "失信程度未知", "Unknown level", _LEVELS, "失信程度 = 特别严重", _unknown("level", "penalty_level")),
+    _rule("PUBLISH_OUT_OF_BOUNDS", "flag", "公示截止期不在该失信程度的公示期限内", "Published for a shorter or longer time than the level allows",
+          _LEVELS, "一般失信, 公示截止期在决定日期两年后", lambda c: {"penalty_publish_until": outside_level(c.catalogue.time.levels, c.today)}),
     _rule("REMOVED_BEFORE_LISTED", "refuse", "移出日期早于列入日期", "Removed before it was listed", "date logic", "移出日期早于列入日期",
           lambda _: {"listing_removed_on": _col("listing_removed_on") < _col("listing_listed_on")}),
     _rule("REMOVAL_REASON", "refuse", "移出日期与移出事由须同时填写", "Removal date and removal reason go together", _LISTS,

@@ -24,7 +24,6 @@ from tests.unit.importing import write
 from tests.unit.test_persons import holds, written
 from tests.workers import environment, workers
 
-WINDOW = (date(2022, 1, 1), date(2030, 1, 1))
 EXCEPTED = "91350211M0000XUF46"
 
 
@@ -77,7 +76,7 @@ def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path:
         repair["count"] for repair in said["repairs"]
     )
     database = stack.database.get_secret_value()
-    seen = {code: reading.read(database, code, WINDOW).penalties for code in (first, second, third, EXCEPTED)}
+    seen = {code: reading.read(database, code).penalties for code in (first, second, third, EXCEPTED)}
     assert [len(seen[code]) for code in (first, second, third)] == [1, 1, 1]
     (mended,) = seen[third]
     assert (mended["document_number"], mended["categories"]) == (

@@ -75,11 +75,10 @@ def test_a_reviewed_code_passes_everywhere(tmp_path: Path) -> None:
     stage_of(registry, recorder)([records_of(f"records.{DEPARTMENT}", values)])
     assert [value for _, _, value, _ in recorder.accepted] == values[:1]
 
-    window = (date(2022, 1, 1), TODAY)
     with pytest.raises(Retryable):  # the reader would look, if there were a database
-        reading.read("postgresql://127.0.0.1:1/none", REAL, window)
+        reading.read("postgresql://127.0.0.1:1/none", REAL)
     with pytest.raises(UsageError) as refused:
-        reading.read("postgresql://127.0.0.1:1/none", "362322198709086409", window)
+        reading.read("postgresql://127.0.0.1:1/none", "362322198709086409")
     assert "19870908" not in str(refused.value)
 
 

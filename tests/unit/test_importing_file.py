@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -200,6 +200,27 @@ def test_list_entries(tmp_path: Path) -> None:
     first, second = (statement(body) for body in bodies(found))
     assert first["listing"]["list"] == "TAX"  # type: ignore[index]
     assert (first["penalty"], second["reason"]) == (None, "REMOVED")
+
+
+def test_the_mark_of_an_objection(tmp_path: Path) -> None:
+    rows = [
+        penalty(CF_WSH="1", 异议标注日期="2026年1月5日"),
+        penalty(CF_WSH="2", 异议标注日期="", 变更原因="异议核查后维持"),
+        penalty(CF_WSH="3", 异议标注日期="2026-01-05", 变更原因="异议标注"),
+        penalty(CF_WSH="4", 异议标注日期="2026-01-05", 状态="已修复"),
+        penalty(CF_WSH="5", 异议标注日期="", 变更原因="异议标注"),
+        penalty(CF_WSH="6", 异议标注日期="2026-01-05", 变更原因="异议核查后维持"),
+    ]
+    found = read(write(tmp_path / "a.csv", rows))
+    assert told(found) == [(6, "异议标注日期", "DISPUTED_DAY"), (7, "异议标注日期", "UPHELD_MARKED")]
+    said = [statement(body) for body in bodies(found)]
+    day = date(2026, 1, 5)
+    assert [(one["reason"], one["disputed_since"]) for one in said] == [
+        ("DISPUTED", day),
+        ("UPHELD", None),
+        ("DISPUTED", day),
+        ("REPAIRED", None),
+    ]
 
 
 def test_a_department_without_lists_cannot_publish_an_entry(tmp_path: Path) -> None:
