@@ -66,7 +66,8 @@ class Lease:
             return True
         with answering(), self._engine.begin() as connection:
             found = self._look(connection)
-            if self._beats is not None and found == (self.owner, self._beats):
+            if found is not None and found[0] == self.owner:
+                # With another count than ours, too: the answer to our last beat was lost, and it was taken all the same.
                 return self._move(connection, *found)
             self._beats = None
             if found is None:

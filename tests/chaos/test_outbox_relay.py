@@ -58,6 +58,13 @@ def assert_visible(connection: Connection, department: str, program: Program, ru
     assert found == program.newest, "the newest of every record, and no other record"
 
 
+def begun(connection: Connection, department: str) -> bool:
+    """Tell whether the first statements are visible: relay and workers are at work."""
+    with connect(connection.database.get_secret_value()) as store:
+        found = store.execute("SELECT EXISTS (SELECT FROM record WHERE department = %s)", (department,)).fetchone()
+    return bool(found and found[0])
+
+
 def for_a_while(seconds: float) -> None:
     """Let a load go on."""
     begun = monotonic()
@@ -100,7 +107,7 @@ def test_the_database_is_killed_while_relaying(stack: Connection, local_stack: S
         program_of(stack, "cultural-relics", tmp_path, entity=4_200_000) as (tax, program),
         RelayProcess(stack, tax, tmp_path, "--batch", "50") as relay,
     ):
-        assert wait_until(lambda: tax.store.last_sent() is not None, seconds=60), relay.log
+        assert wait_until(lambda: begun(stack, tax.department), seconds=90, every=0.5), relay.log
         local_stack.kill("postgres")
         relay.says("the database does not answer")
         local_stack.start("postgres")
@@ -114,7 +121,7 @@ def test_the_broker_is_killed_while_relaying(stack: Connection, local_stack: Sta
         program_of(stack, "health", tmp_path, entity=4_300_000) as (tax, program),
         RelayProcess(stack, tax, tmp_path, "--batch", "50", "--mark-every", "1") as relay,
     ):
-        assert wait_until(lambda: tax.store.last_sent() is not None, seconds=60), relay.log
+        assert wait_until(lambda: begun(stack, tax.department), seconds=90, every=0.5), relay.log
         local_stack.kill("kafka")
         try:
             relay.says("outbox.waits", seconds=60)

@@ -282,6 +282,17 @@ def test_a_second_relay_stands_by_until_the_first_goes_quiet(tax: Database) -> N
     assert mine.state().owner == mine.owner
 
 
+def test_a_relay_knows_itself_where_the_answer_to_its_beat_was_lost(tax: Database) -> None:
+    time = [0.0]
+    mine = tax.lease(20.0, clock=lambda: time[0])
+    assert mine.held()
+    with tax.engine.begin() as connection:  # committed, and the server died before it could say so
+        connection.execute(text("UPDATE xinliu_outbox_relay SET beats = beats + 1"))
+    time[0] = 6.0
+    assert mine.held()
+    assert not tax.lease(20.0).held()
+
+
 def test_only_rows_of_the_department_are_told(tax: Database) -> None:
     court = Outbox("court")
     with tax.engine.begin() as connection:
