@@ -22,10 +22,19 @@ Row = dict[str, Any]
 
 _PENDING = """
 SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known
-FROM report.pending p
-WHERE p.uscc = %s AND p.quarantine_offset < (%s::bigint[])[p.quarantine_partition + 1]
-  AND (%s::timestamptz IS NULL OR p.received_at <= %s)
+FROM report.quarantine p
+WHERE p.uscc = %(uscc)s AND p.quarantine_offset < (%(quarantine)s::bigint[])[p.quarantine_partition + 1]
+  AND (%(until)s::timestamptz IS NULL OR p.received_at <= %(until)s)
+  AND (p.discarded_offset IS NULL
+       OR p.discarded_offset >= (%(quarantine)s::bigint[])[p.discarded_partition + 1] OR p.discarded_at > %(until)s)
+  AND NOT EXISTS (
+      SELECT FROM report.history h
+      WHERE h.record_id = p.record_id AND h.version >= p.version
+        AND h.accepted_offset < (%(accepted)s::bigint[])[h.accepted_partition + 1]
+        AND (%(until)s::timestamptz IS NULL OR h.known_at <= %(until)s)
+  )
 """
+"""Entries that were open then: decided about, or released by their record, only behind these positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +64,31 @@ def states_at(
     connection: psycopg.Connection[Row],
     uscc: str,
     moment: Moment,
-    window: tuple[date, date],
+    day: date,
     penalties: Iterable[Mapping[str, Any]],
     listings: Iterable[Mapping[str, Any]],
     vouching: Iterable[DomainSource],
 ) -> tuple[DomainState, ...]:
-    """Return the lines of all domains in force on the last day of the window, as of the moment.
+    """Return the lines of all domains in force on a day, as of the moment; the records are those that count.
 
     `vouching` is where the domains' records came from at that moment, and how fresh that was.
     """
     domains = connection.execute(
         "SELECT domain, name_zh, display_label FROM xinliu.domain"
         " WHERE effective_from <= %(last)s AND COALESCE(effective_to, 'infinity') >= %(last)s ORDER BY domain",
-        {"last": window[1]},
+        {"last": day},
     ).fetchall()
     sources: dict[str, list[DomainSource]] = {}
     for source in vouching:
         sources.setdefault(source.domain, []).append(source)
     waiting = connection.execute(
-        _PENDING, (uscc, list(moment.positions["quarantine"]), moment.known_until, moment.known_until)
+        _PENDING,
+        {
+            "uscc": uscc,
+            "quarantine": list(moment.positions["quarantine"]),
+            "accepted": list(moment.positions["accepted"]),
+            "until": moment.known_until,
+        },
     ).fetchall()
     by_penalty = Counter(row["domain"] for row in penalties)
     by_listing = Counter(row["domain"] for row in listings)

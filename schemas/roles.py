@@ -34,7 +34,12 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "credit_view": (*_W, "DELETE"),
     "source": (*_W, "DELETE"),
     "outbox": ("SELECT", "INSERT", "DELETE"),
-    "quarantine": ("SELECT", "INSERT"),
+    "quarantine": _W,
+    "quarantine_outcome": _W,
+    "quarantine_entry": (_R,),
+    "manifest": _W,
+    "manifest_lines": (*_W, "DELETE"),
+    "record_difference": _W,
     "entity": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),
@@ -45,19 +50,21 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
 }
 """What the view worker may do with the tables of a generation."""
 
+_TIME = ("level", "list_period", "report_window", "visibility", "deadline", "workday")
+
 SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
     "heartbeat": (_R, "INSERT", "TRUNCATE"),
     "vouched": (_R, "INSERT"),
-    "workday": (_R, "INSERT", "TRUNCATE"),
     "domain": (_R, "INSERT", "TRUNCATE"),
     "domain_source": (_R, "INSERT", "TRUNCATE"),
     "list": (_R, "INSERT", "TRUNCATE"),
+    **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "heartbeat", "vouched", "workday"})
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "heartbeat", "vouched", *_TIME})
 
 
 @dataclass(frozen=True, slots=True, order=True)

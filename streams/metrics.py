@@ -150,7 +150,7 @@ OUTBOX = Metric(
 )  # fmt: skip
 RELAYED = Metric(
     "xinliu_relay_messages_total", Kind.COUNTER, "messages", ("kind",), _VIEW,
-    "Messages that the relay has published: kind receipt or change",
+    "Messages that the relay has published: kind receipt, change or tombstone",
 )  # fmt: skip
 
 METRICS = (

@@ -15,6 +15,7 @@ import structlog
 from schemas.catalogue import Catalogue
 from schemas.errors import PositionLost
 from streams.logs import Logs, TopicFacts
+from streams.time_tables import load_time
 
 __all__ = ["INTAKE_GROUP", "PROJECTED", "load_catalogue", "prepare", "resume", "resume_intake"]
 
@@ -52,11 +53,9 @@ def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Ma
 
 
 def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) -> None:
-    """Give readers the catalogue that this worker works by: domains, where they come from, lists, limits, working days."""
+    """Give readers the catalogue that this worker works by: domains, where they come from, lists, limits, rules on time."""
     with connection.transaction():
-        connection.execute(
-            "TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat, xinliu.workday"
-        )
+        connection.execute("TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat")
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO xinliu.domain (domain, name_zh, display_label, effective_from, effective_to)"
@@ -80,13 +79,7 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                     for h in catalogue.heartbeats
                 ],
             )
-            # Holidays and the working days that make up for them are not known here: weekends alone are.
-            cursor.execute(
-                "INSERT INTO xinliu.workday (day, working, why, ordinal)"
-                " SELECT day::date, works, '', sum(works::integer) OVER (ORDER BY day)"
-                " FROM generate_series(timestamp '2023-01-01', '2030-12-31', '1 day') AS day,"
-                " LATERAL (SELECT EXTRACT(isodow FROM day) < 6) AS of_week (works)"
-            )
+        load_time(connection, catalogue.time)
 
 
 def _seconds(*spans: timedelta) -> tuple[float, ...]:

@@ -8,19 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from schemas.uscc import check
+from schemas.uscc import check, showable
 
 __all__ = [
-    "AuthorityRow",
-    "CodeRow",
-    "DepartmentRow",
-    "DomainRow",
-    "HeartbeatRow",
-    "ListRow",
-    "MutualRow",
-    "ProvinceRow",
-    "Row",
-]
+    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "HeartbeatRow", "Key", "Keys", "ListRow",
+    "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
+]  # fmt: skip
 
 
 def _empty_is_none(value: object) -> object:
@@ -32,9 +25,19 @@ def _several(value: object) -> object:
 
 
 def _uscc(value: str) -> str:
-    wrong = check(value)
+    wrong = [code for code in check(value) if code != "USCC_CHECK_DIGIT"]  # that one may be excepted: see loading.py
     if wrong:
-        raise ValueError(f"{value!r} is no unified social credit code ({', '.join(wrong)})")
+        raise ValueError(f"{showable(value)!r} is no unified social credit code ({', '.join(wrong)})")
+    return value
+
+
+def _excepted(value: str) -> str:
+    wrong = check(value)
+    if wrong != ("USCC_CHECK_DIGIT",):
+        raise ValueError(
+            f"{showable(value)!r} needs no exception: only its check digit may be wrong, and it has"
+            f" {', '.join(wrong) or 'nothing wrong'}"
+        )
     return value
 
 
@@ -138,3 +141,18 @@ class HeartbeatRow(Row):
     department: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
     expected_every: Annotated[timedelta, BeforeValidator(_span)]
     silent_after: Annotated[timedelta, BeforeValidator(_span)]
+
+
+class CompetenceRow(Row):
+    """A domain in which an authority may decide (法定职权范围). A competence that ended covers the decisions before its end."""
+
+    authority: Annotated[str, BeforeValidator(_uscc)]
+    domain: Key
+
+
+class UsccExceptionRow(Row):
+    """A real code whose check digit is wrong, and who found so: it is let through wherever codes are checked."""
+
+    code: Annotated[str, BeforeValidator(_excepted)]
+    reviewed_by: Text
+    reason: Text

@@ -1,8 +1,9 @@
 -- One generation of the view: created in a PostgreSQL schema of its own, which the search_path names.
 
--- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo).
+-- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo). Whose a record is
+-- belongs to its key: the same id said by another department is another record (decision 030).
 CREATE TABLE record (
-    record_id   uuid PRIMARY KEY,
+    record_id   uuid NOT NULL,
     version     bigint NOT NULL,
     digest_hi   bigint NOT NULL,
     digest_lo   bigint NOT NULL,
@@ -62,7 +63,8 @@ CREATE TABLE record (
     -- Equal for two records that state the same decision: only a hint at a possible duplicate, never an identity.
     content_key bigint,
     -- Broker time (LogAppendTime of accepted) of the statement that is held.
-    known_at    timestamptz NOT NULL
+    known_at    timestamptz NOT NULL,
+    CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department)
 ) WITH (fillfactor = 85);
 CREATE INDEX record_uscc ON record (uscc);
 CREATE INDEX record_content_key ON record (content_key) WHERE content_key IS NOT NULL;
@@ -89,9 +91,13 @@ CREATE TABLE record_history (
     accepted_offset    bigint NOT NULL,
     writer    smallint NOT NULL,
     statement bytea,
+    province   text NOT NULL,
+    department text NOT NULL,
+    -- What flags are computed from, kept when the statement is erased; NULL: written before it was kept.
+    reason    text,
+    disputed  boolean,
+    removed   boolean,
     -- What a department is measured by (view/quality.sql); NULL for what was folded before this was kept.
-    department  text,
-    reason      text,
     received_at timestamptz,  -- broker time of the department's own message, the earliest of equal ones
     decided_on  date          -- of a penalty; erased with the statement
 );
@@ -168,13 +174,14 @@ CREATE TABLE quarantine (
     version     bigint,
     findings    jsonb NOT NULL,
     value       bytea,
-    state       text NOT NULL DEFAULT 'OPEN',
+    state       text NOT NULL DEFAULT 'OPEN',  -- or SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN
     quarantine_partition integer NOT NULL,
     quarantine_offset    bigint NOT NULL,
     PRIMARY KEY (topic, topic_id, partition, "offset")
 );
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
 CREATE INDEX quarantine_department ON quarantine (department) WHERE state = 'OPEN';
+CREATE INDEX quarantine_record ON quarantine (record_id) WHERE value IS NOT NULL;
 CREATE INDEX quarantine_day ON quarantine (((received_at AT TIME ZONE 'Asia/Shanghai')::date));
 
 -- What departments are measured by (docs/quality.md), counted once a batch in the transaction of its effect. Rows add up:
@@ -189,14 +196,124 @@ CREATE TABLE quality_day (
     PRIMARY KEY (day, department, measure, bucket, shard)
 );
 
--- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department) or CHANGES (entities).
+-- What became of quarantine entries that somebody decided about: one row for each entry, decision and outcome. What holds of an
+-- entry follows from the set of its rows and from record (streams/quarantine.py); no row is ever changed but for `settled`.
+CREATE TABLE quarantine_outcome (
+    topic       text NOT NULL,
+    topic_id    text NOT NULL,
+    partition   integer NOT NULL,
+    "offset"    bigint NOT NULL,
+    decision    text NOT NULL,  -- id of the event on operations
+    outcome     text NOT NULL,  -- ACCEPTED, REFUSED, DISCARDED or IMPOSSIBLE
+    kind        text NOT NULL,
+    decided_by  text NOT NULL,
+    decided_at  timestamptz NOT NULL,
+    reason      text NOT NULL,
+    record_id   uuid,           -- with version: what was forwarded, where the outcome is ACCEPTED
+    version     bigint,
+    findings    jsonb NOT NULL,
+    recorded_at timestamptz NOT NULL,  -- broker time
+    quarantine_partition integer NOT NULL,
+    quarantine_offset    bigint NOT NULL,
+    settled     boolean NOT NULL DEFAULT false,  -- the state of its entry and the department's receipt tell of it
+    PRIMARY KEY (topic, topic_id, partition, "offset", decision, outcome)
+);
+CREATE INDEX quarantine_outcome_unsettled ON quarantine_outcome (topic) WHERE NOT settled;
+
+-- Entries with what releases them: held: this department's record stands at the entry's version or a later one, whether the
+-- entry was let through or a mended version came; discarded: somebody decided that it stays out. `state` follows a moment
+-- later (streams/settling.py) and keeps the questions few.
+CREATE VIEW quarantine_entry AS
+SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
+       q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
+       EXISTS (
+           SELECT FROM record r
+           WHERE r.record_id = CASE WHEN q.record_id ~ '^[0-9a-f]{32}$' THEN q.record_id::uuid END
+             AND r.version >= q.version AND r.department = q.department
+       ) OR EXISTS (
+           SELECT FROM quarantine_outcome o
+           JOIN record r ON r.record_id = o.record_id AND r.version >= o.version AND r.department = q.department
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'ACCEPTED'
+       ) AS held,
+       EXISTS (
+           SELECT FROM quarantine_outcome o
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'DISCARDED'
+       ) AS discarded
+FROM quarantine q;
+
+-- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department), CHANGES (entities),
+-- TOMBSTONES (statements that a revocation erases from accepted) or RECONCILED (answers to a department's manifests).
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES')),
+    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES', 'RECONCILED')),
     department text,
     payload    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
+CREATE TABLE manifest (
+    department  text NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    kind        text NOT NULL,
+    manifest_id text NOT NULL,
+    topic_id    text NOT NULL,
+    -- Where it stands in the department's topic, by partition: compared once every watermark has passed it.
+    fences      jsonb NOT NULL,
+    made_at     timestamptz NOT NULL,
+    -- Broker time of its first and last copy in accepted: what is known later came after it.
+    received_at timestamptz NOT NULL,
+    cutoff      timestamptz NOT NULL,
+    first_period text,
+    last_period text,
+    bits        integer NOT NULL,
+    body        bytea,
+    state       text NOT NULL DEFAULT 'WAITING',  -- WAITING, EQUAL, DIFFERS, REFUSED, SUPERSEDED
+    message     text,
+    compared_at timestamptz,
+    stated      bigint NOT NULL,  -- 归集条数, as the department counts
+    stated_hi   bigint NOT NULL,
+    stated_lo   bigint NOT NULL,
+    held        bigint,           -- 入库条数 in its scope, and what is held beside it
+    held_hi     bigint,
+    held_lo     bigint,
+    outside     bigint,
+    -- Buckets that differ and whose lines have not come.
+    wanted      integer[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (department, domain, kind, manifest_id)
+);
+
+-- Lines that have come and are not compared yet.
+CREATE TABLE manifest_lines (
+    department  text NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    kind        text NOT NULL,
+    manifest_id text NOT NULL,
+    part        integer NOT NULL,
+    body        bytea NOT NULL,
+    PRIMARY KEY (department, domain, kind, manifest_id, part)
+);
+
+-- Every difference that was ever named; open while closed_at is null. first_period and last_period: scope of the manifest
+-- that opened it; only one that speaks of as much can close it.
+CREATE TABLE record_difference (
+    department  text NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    kind        text NOT NULL,
+    record_id   uuid NOT NULL,
+    difference  text NOT NULL,  -- MISSING, REFUSED, OLDER_HERE, NEWER_HERE, CONTENT, UNKNOWN
+    stated_version bigint,
+    held_version   bigint,
+    reasons     jsonb NOT NULL,
+    first_period text,
+    last_period text,
+    manifest_id text NOT NULL,
+    opened_at   timestamptz NOT NULL,
+    closed_at   timestamptz
+);
+CREATE UNIQUE INDEX record_difference_open ON record_difference (department, domain, kind, record_id) WHERE closed_at IS NULL;
 
 -- What the relay has told each department: receipts carry only news.
 CREATE TABLE receipt_sent (

@@ -27,6 +27,8 @@ moments = st.builds(
     data_as_of=st.dictionaries(st.text(min_size=1, max_size=10), times, max_size=50),
     read_at=times,
     known_until=st.none() | times,
+    on=st.none() | st.dates(),
+    window=st.none() | st.tuples(st.dates(), st.dates()),
 )
 
 

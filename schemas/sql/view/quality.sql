@@ -10,7 +10,8 @@ WITH said AS (
     SELECT department, (received_at AT TIME ZONE 'Asia/Shanghai')::date AS day, reason, decided_on,
            count(*) OVER (PARTITION BY record_id, department, version) > 1 AS contested,
            -- The first publication of a record, where all of its statements are known.
-           reason = 'PUBLISHED' AND count(*) OVER (PARTITION BY record_id) = count(received_at) OVER (PARTITION BY record_id)
+           reason = 'PUBLISHED' AND count(*) OVER (PARTITION BY record_id, department)
+               = count(received_at) OVER (PARTITION BY record_id, department)
                AND row_number() OVER (
                    PARTITION BY record_id, department, reason ORDER BY version, digest_hi, digest_lo
                ) = 1 AS first
