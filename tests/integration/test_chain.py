@@ -126,7 +126,7 @@ def test_a_day_and_a_level_are_asked_of_the_command(running: Connection, tmp_pat
     uscc = generate(700_015)
     row = {"CF_WSH": "日1号", "CF_XDR_SHXYM": uscc, "失信程度": "一般失信", "CF_GSJZQ": "2030-01-01"}
     outcome = xinliu(running, "publish", str(write_file(tmp_path / "a.csv", [row])), "--department", "tax", "--wait")
-    assert [remark["code"] for remark in outcome["remarks"]] == ["PUBLISH_OUT_OF_BOUNDS"], "a flag, and accepted"
+    assert "PUBLISH_OUT_OF_BOUNDS" in {remark["code"] for remark in outcome["remarks"]}, "a flag, and accepted"
     view = xinliu(running, "show", uscc, "--to", "2026-11-25")
     (shown,) = view["penalties"]
     assert (shown["level"], shown["publish_to"], shown["publish_basis"]) == ("一般", "2027-05-06", "LEVEL_MAXIMUM")
@@ -158,10 +158,10 @@ def test_a_day_and_a_level_are_asked_of_the_command(running: Connection, tmp_pat
     assert "the token says what was asked for" in refused("--token", view["token"], "--on", "2026-05-06")
     words = subprocess.run(
         [sys.executable, "-m", "xinliu", "show", uscc],
-        env=environment(running), capture_output=True, text=True, check=True, timeout=120,
+        env={**environment(running), "COLUMNS": "400"}, capture_output=True, text=True, check=True, timeout=120,
     ).stdout  # fmt: skip
     assert "处罚决定日期在涵盖时间范围内" in words
-    assert "公示期 2026-05-06 至 2027-05-06" in words.replace("\n", "")
+    assert "公示期 2026-05-06 至 2027-05-06" in words
 
 
 def test_the_same_file_twice_changes_nothing(running: Connection, tmp_path: Path) -> None:
