@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from consumers.past import records_at
+from consumers.registered import Registered, registered_at
 from consumers.states import DomainState, states_at
 from consumers.token import Moment
 from schemas.errors import Retryable, UsageError
@@ -44,6 +45,7 @@ class CreditView:
     domains: tuple[DomainState, ...]
     penalties: tuple[dict[str, Any], ...]
     listings: tuple[dict[str, Any], ...]
+    registered: Registered
     sources: tuple[SourceState, ...]
     moment: Moment
     erased: int
@@ -97,6 +99,7 @@ def _read(
     now = Moment.of(positions, {source.department: source.data_as_of for source in sources}, datetime.now(UTC))
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     name, kind = entity.get("name"), entity.get("kind")
+    registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
     first, last = window
     states = connection.execute("SELECT * FROM report.domain_state(%s, %s, %s)", (uscc, first, last)).fetchall()
     domains = tuple(DomainState(**row) for row in states)
@@ -116,6 +119,7 @@ def _read(
                 (last, first),
                 "listed_on DESC",
             ),
+            registered_at(connection, uscc, now, registrations, (name, kind)),
             sources,
             now,
             0,
@@ -126,14 +130,17 @@ def _read(
     past = records_at(connection, uscc, chosen, window)
     freshness = connection.execute("SELECT silent_after FROM xinliu.freshness").fetchone()
     assert freshness is not None
+    last_stated = past.name or name, past.kind or kind
+    who = registered_at(connection, uscc, chosen, past.registrations, last_stated)
     return CreditView(
         uscc,
-        past.name or name,
-        past.kind or kind,
+        who.name,
+        who.kind,
         window,
         states_at(connection, uscc, chosen, window, past.penalties, past.listings),
         past.penalties,
         past.listings,
+        who,
         tuple(
             replace(
                 s,

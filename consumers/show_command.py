@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from consumers.heading import heading
 from consumers.reading import CreditView, read
 from consumers.token import Moment
 from schemas.errors import UsageError
@@ -107,7 +108,8 @@ def _local(time: datetime | None) -> str:
 def _print(view: CreditView) -> None:
     console = Console()
     first, last = view.window
-    console.print(f"[bold]{view.name or '(未见任何记录)'}[/bold]  {view.uscc}  {view.kind or ''}")
+    for line in heading(view.uscc, view.registered):
+        console.print(line, highlight=False)
     console.print(
         f"{first} 至 {last}(处罚按决定日期,名单按列入至移出期间)  读取于 {_local(view.moment.read_at)}", highlight=False
     )

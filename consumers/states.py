@@ -22,7 +22,7 @@ Row = dict[str, Any]
 _PENDING = """
 SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known
 FROM report.pending p
-WHERE p.uscc = %s AND p.quarantine_offset < (%s::bigint[])[p.quarantine_partition + 1]
+WHERE p.uscc = %s AND NOT p.registration AND p.quarantine_offset < (%s::bigint[])[p.quarantine_partition + 1]
   AND (%s::timestamptz IS NULL OR p.received_at <= %s)
 """
 

@@ -2,6 +2,11 @@
 
 from producers.errors import NotDelivered, NotVisibleYet, StatementRejected
 from producers.publisher import Publisher, PublisherConfig
+from producers.registrations import Registration
 from schemas.cluster import Cluster
+from schemas.registration import FormerName
 
-__all__ = ["Cluster", "NotDelivered", "NotVisibleYet", "Publisher", "PublisherConfig", "StatementRejected"]
+__all__ = [
+    "Cluster", "FormerName", "NotDelivered", "NotVisibleYet", "Publisher", "PublisherConfig", "Registration",
+    "StatementRejected",
+]  # fmt: skip

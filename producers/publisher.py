@@ -14,6 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.errors import NotDelivered, StatementRejected
+from producers.registrations import Registration, registration_statement
 from schemas.cluster import Cluster
 from schemas.codec import encode, frame
 from schemas.errors import Rejected, Retryable, UsageError
@@ -136,6 +137,19 @@ class Publisher:
         for statement in statements:
             self.publish(statement)
         return self._published - before
+
+    def register(
+        self, registration: Registration, *, province: str, stated_at: datetime, version: int | None = None
+    ) -> str:
+        """Publish where an entity is registered, and return the record's id; for a department that registers.
+
+        `stated_at` is when this state was true; by default the version follows from it. Raises as `publish` does.
+        """
+        statement = registration_statement(
+            registration, province=province, department=self.config.department, stated_at=stated_at, version=version
+        )
+        self.publish(statement)
+        return str(statement["record_id"])
 
     def publish_encoded(self, uscc: str, body: bytes) -> None:
         """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already."""

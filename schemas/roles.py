@@ -36,6 +36,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "outbox": ("SELECT", "INSERT", "DELETE"),
     "quarantine": ("SELECT", "INSERT"),
     "entity": (_R,),
+    "registration": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),
 }
@@ -48,10 +49,11 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "domain": (_R, "INSERT", "TRUNCATE"),
     "domain_source": (_R, "INSERT", "TRUNCATE"),
     "list": (_R, "INSERT", "TRUNCATE"),
+    "province": (_R, "INSERT", "TRUNCATE"),
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "freshness"})
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "province", "freshness"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

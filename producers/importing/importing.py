@@ -117,7 +117,8 @@ def _distinct(statements: Iterator[Outgoing], columns: Columns) -> tuple[tuple[O
         lines[key].append(statement.line)
         if kept.setdefault(key, (statement, content))[1] != content:
             clashing.add(key)
-    header = columns.headers.get("penalty_document_number") or columns.headers.get("listing_entry_id") or ""
+    identifying = ("penalty_document_number", "listing_entry_id", "uscc")
+    header = next((columns.headers[name] for name in identifying if name in columns.headers), "")
     errors = [
         RowError(line, header, "", "CONFLICT_IN_FILE", _conflict(line, lines[key]))
         for key in clashing

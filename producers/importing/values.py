@@ -9,8 +9,9 @@ from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from producers.importing.reading import Cell
+from schemas.registration import FormerName, write_former_names
 
-__all__ = ["CellRefused", "as_code", "as_date", "as_money", "as_text", "as_time", "as_version"]
+__all__ = ["CellRefused", "as_code", "as_date", "as_former_names", "as_money", "as_text", "as_time", "as_version"]
 
 _CHINA = ZoneInfo("Asia/Shanghai")
 _NO_TIME = "不是时间; 写作 2025-09-01 08:30:00"
@@ -21,6 +22,8 @@ _PLAIN = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _CHINESE = re.compile(r"(\d{4})年(\d{1,2})月(\d{1,2})日?")
 _TIME = re.compile(r"(.+?)[ T]\s*(\d{1,2}):(\d{2})(?::(\d{2})(\.\d{1,6})?)?\s*(Z|[+-]\d{2}:?\d{2})?")
 _GROUPED = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
+_LONGEST_DAY = 40
+_SEPARATORS = str.maketrans("；｜", ";|")
 _MONEY = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -68,6 +71,24 @@ def as_date(cell: Cell) -> date | None:
             except ValueError:
                 break
     raise CellRefused("DATE_FORM", "不是日期; 写作 2025-09-01、2025/9/1、20250901 或 2025年9月1日")
+
+
+def as_former_names(cell: Cell) -> str | None:
+    """Return former names as NAME|DAY;NAME|DAY; separators may be full-width, and days written as in any date cell."""
+    text = as_text(cell)
+    if text is None:
+        return None
+    names = []
+    for part in text.translate(_SEPARATORS).strip(";").split(";"):
+        name, bar, day = part.rpartition("|")
+        last_day = as_date(day) if bar and len(day) <= _LONGEST_DAY else None
+        if last_day is None:
+            raise CellRefused("FORMER_NAMES", "曾用名称写作 名称|末日;名称|末日, 如 甲公司|2020-05-31")
+        names.append(FormerName(name.strip(), last_day))
+    try:
+        return write_former_names(names)
+    except ValueError as error:
+        raise CellRefused("FORMER_NAMES", "曾用名称须写作 名称|末日;名称|末日, 日期递增, 名称不含 | 或 ;") from error
 
 
 def as_money(cell: Cell) -> Decimal | None:

@@ -16,8 +16,19 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from schemas.catalogue.model import Catalogue
-from schemas.catalogue.rows import AuthorityRow, CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow, Row
+from schemas.catalogue.rows import (
+    AuthorityRow,
+    CodeRow,
+    DepartmentRow,
+    DomainRow,
+    EntityKindRow,
+    ListRow,
+    MutualRow,
+    ProvinceRow,
+    Row,
+)
 from schemas.errors import UsageError
+from schemas.registration import DOMAIN
 
 __all__ = ["CatalogueError", "choose", "load"]
 
@@ -55,6 +66,7 @@ def _load(path: Path) -> Catalogue:
     authorities = files.read("authorities.csv", AuthorityRow)
     mutual = files.read("mutual_domains.csv", MutualRow)
     codes = files.read("codes.csv", CodeRow)
+    entity_kinds = files.read("entity_kinds.csv", EntityKindRow)
 
     domain_keys = {row.key for _, row in domains}
     list_keys = {row.key for _, row in lists}
@@ -75,6 +87,19 @@ def _load(path: Path) -> Catalogue:
     files.refer(
         "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
     )
+    codes_of = {
+        table: {row.code for _, row in codes if row.table == table} for table in ("entity_kind", "subject_kind")
+    }
+    files.refer("entity_kinds.csv", entity_kinds, lambda row: (row.kind,), codes_of["entity_kind"], "kind", "codes.csv")
+    files.refer(
+        "entity_kinds.csv", entity_kinds, lambda row: (row.subject_kind,), codes_of["subject_kind"], "kind", "codes.csv"
+    )
+    files.problems.extend(
+        f"domains.csv line {number}: {DOMAIN!r} is the domain of registrations, and no other's"
+        for number, row in domains
+        if row.key == DOMAIN
+    )
+    files.unique("entity_kinds.csv", entity_kinds, lambda row: row.kind)
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -89,6 +114,7 @@ def _load(path: Path) -> Catalogue:
         {key: tuple(found) for key, found in by_department.items()},
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
+        {row.kind: row for _, row in entity_kinds},
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
-from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, ListRow, MutualRow, ProvinceRow
+from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, EntityKindRow, ListRow, MutualRow, ProvinceRow
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -25,6 +25,8 @@ class Department:
     partitions: int
     domains: tuple[str, ...]
     lists: tuple[str, ...]
+    registers: bool
+    """Whether it says where entities are registered (经营主体登记)."""
     authorities: tuple[tuple[str, str], ...]
     """USCC and name of every authority it publishes for."""
 
@@ -53,6 +55,8 @@ class Catalogue:
     """Department → USCC and name of its authorities."""
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
+    entity_kinds: Mapping[str, EntityKindRow]
+    """By kind (经营主体类型)."""
 
     def province(self, key: str) -> ProvinceRow:
         """Return a province. Raises UsageError, naming those there are, where there is none of that key."""
@@ -90,6 +94,7 @@ class Catalogue:
             row.partitions,
             row.domains,
             row.lists,
+            row.registers == "yes",
             self.authorities.get(row.key, ()),
         )
 

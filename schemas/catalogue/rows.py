@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.uscc import check
 
-__all__ = ["AuthorityRow", "CodeRow", "DepartmentRow", "DomainRow", "ListRow", "MutualRow", "ProvinceRow", "Row"]
+__all__ = [
+    "AuthorityRow", "CodeRow", "DepartmentRow", "DomainRow", "EntityKindRow", "ListRow", "MutualRow", "ProvinceRow", "Row",
+]  # fmt: skip
 
 
 def _empty_is_none(value: object) -> object:
@@ -64,7 +66,7 @@ class DomainRow(Row):
 
 
 class DepartmentRow(Row):
-    """A department that publishes: its topic follows from its key."""
+    """A department that publishes: its topic follows from its key. One that registers says where entities are registered."""
 
     key: Key
     name_zh: Text
@@ -72,6 +74,7 @@ class DepartmentRow(Row):
     partitions: Annotated[int, Field(ge=1, le=64)]
     domains: Keys
     lists: Keys
+    registers: Literal["yes", "no"]
 
 
 class AuthorityRow(Row):
@@ -80,6 +83,14 @@ class AuthorityRow(Row):
     uscc: Annotated[str, BeforeValidator(_uscc)]
     name_zh: Text
     department: Key
+
+
+class EntityKindRow(Row):
+    """A kind of entity (经营主体类型), the kind of subject it is, and the first two characters of codes it has."""
+
+    kind: Text
+    subject_kind: Text
+    prefixes: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9A-Z]{2}$")], ...], BeforeValidator(_several)]
 
 
 class ListRow(Row):

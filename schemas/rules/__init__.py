@@ -16,6 +16,7 @@ from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
 from schemas.rules.model import LATEST, Context, Rule
 from schemas.rules.origin import ORIGIN_RULES, validate_origin
+from schemas.rules.registration import REGISTRATION_RULES, broken_registrations
 
 __all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin"]
 
@@ -32,7 +33,7 @@ CODE_RULES = tuple(
     Rule(text.code, "refuse", text.text_zh, text.text_en, text.source, text.example, _elsewhere) for text in CODE_TEXTS
 )
 
-RULES: tuple[Rule, ...] = (*CONTENT_RULES, *CODE_RULES, *ORIGIN_RULES)
+RULES: tuple[Rule, ...] = (*CONTENT_RULES, *CODE_RULES, *REGISTRATION_RULES, *ORIGIN_RULES)
 """All rules, in the order in which they are told."""
 
 
@@ -46,7 +47,8 @@ def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: dat
     marks = frame.lazy().with_columns(latest).select(expressions).collect()
     hits = marks.select(pl.all().any()).row(0)
     broken = {key: marks.to_series(place) for place, key in enumerate(keys) if hits[place]}
-    return collect(frame, {**broken, **broken_codes(frame)}, {rule.code: rule for rule in RULES})
+    broken |= {**broken_codes(frame), **broken_registrations(frame, catalogue, today)}
+    return collect(frame, broken, {rule.code: rule for rule in RULES})
 
 
 @lru_cache(maxsize=8)

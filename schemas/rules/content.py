@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from schemas.flat import FLAT
+from schemas.registration import DOMAIN
 from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.model import LATEST, Context, Rule
 
@@ -57,7 +58,7 @@ def _rule(code: str, severity: str, text_zh: str, text_en: str, source: str, exa
 
 
 def _in_force(context: Context) -> list[str]:
-    return [row.key for row in context.catalogue.domains(context.today)]
+    return [*(row.key for row in context.catalogue.domains(context.today)), DOMAIN]
 
 
 def _categories_unknown(context: Context) -> dict[str, pl.Expr]:

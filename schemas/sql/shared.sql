@@ -38,6 +38,12 @@ CREATE TABLE xinliu.list (
     domain  text COLLATE "C" NOT NULL
 );
 
+CREATE TABLE xinliu.province (
+    province text PRIMARY KEY,
+    name_zh  text NOT NULL,
+    division text NOT NULL  -- the first two digits of GB/T 2260
+);
+
 -- One row. After how long without news a source counts as silent (未归集); illustrative, no rule states it.
 CREATE TABLE xinliu.freshness (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
