@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from consumers.registered import Registered
+from consumers.registered import NATIONAL, Registered
 from schemas.catalogue import load
 
 __all__ = ["heading"]
@@ -18,7 +18,7 @@ def heading(uscc: str, who: Registered) -> Iterator[str]:
     """Yield the lines, as rich prints them."""
     kind = f"  {escape(who.kind)}" if who.kind else ""
     yield f"[bold]{escape(who.name or '(未见任何记录)')}[/bold]  {uscc}{kind}"
-    yield f"登记地  {_place(who)}"
+    yield f"登记地  {_place(uscc, who)}"
     if who.moves:
         yield f"迁移    {' → '.join(_stay(row) for row in reversed(who.registrations))}"
     if who.former_names:
@@ -33,10 +33,11 @@ def heading(uscc: str, who: Registered) -> Iterator[str]:
         yield f"[yellow]待核    另有 {who.waiting} 条登记记录被退回,尚待处理[/yellow]"
 
 
-def _place(who: Registered) -> str:
+def _place(uscc: str, who: Registered) -> str:
     if who.province_source == "CODE":
         first = f"首次登记地 {_name(who.province)}" if who.province else "首次登记地不在京津冀晋"
-        return f"[dim]未见登记记录;{first}(由代码推定)[/dim]"
+        national = "代码由国家登记,不指明省份" if uscc[2:4] == NATIONAL else f"{first}(由代码推定)"
+        return f"[dim]未见登记记录;{national}[/dim]"
     present = who.registrations[0]
     ended = f";{who.until} 起不在此登记(迁出或注销)" if who.until else ""
     return f"{_name(who.province)},{who.since} 起({escape(present['authority_name'])}){ended}"

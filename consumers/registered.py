@@ -17,11 +17,12 @@ import psycopg
 from consumers.token import Moment
 from schemas.registration import FormerName, read_former_names
 
-__all__ = ["Move", "Registered", "registered", "registered_at"]
+__all__ = ["NATIONAL", "Move", "Registered", "registered", "registered_at"]
 
 Row = dict[str, Any]
 
-_NATIONAL = "10"
+NATIONAL = "10"
+"""First two digits of the division of an entity that was registered nationally: they say nothing of a province."""
 
 _WAITING = """
 SELECT count(*) AS n
@@ -93,7 +94,7 @@ def registered(
         tuple(sorted(former, key=lambda one: (one.last_day, one.name))),
         tuple(Move(a["province"], a["until"], b["province"], b["since"]) for a, b in pairwise(held)),
         tuple({name: row[name] for name in _SHOWN} | {"current": row is present} for row in reversed(held)),
-        present is not None and division != _NATIONAL and present["province"] != first,
+        present is not None and division != NATIONAL and present["province"] != first,
         waiting,
     )
 
