@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -20,7 +20,7 @@ from schemas.registry import WriterSchema
 from schemas.store import connect, sql
 from streams.fold import newest, summary
 from streams.projection import Projection, staged
-from tests.statements import Statement, listing, penalty, state
+from tests.statements import Statement, listing, penalty, registration, state
 
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
@@ -70,6 +70,7 @@ def folded(store: Store, batches: list[list[Statement]]) -> list[Any]:
         "SELECT * FROM record ORDER BY record_id",
         "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2",
         "SELECT * FROM entity ORDER BY uscc",
+        "SELECT * FROM registration ORDER BY uscc, province",
         "SELECT * FROM former_entity ORDER BY 1, 2",
         "SELECT record_id, version, digest_hi, digest_lo, status, uscc, statement FROM record_history ORDER BY 1, 2, 3, 4",
     )
@@ -81,7 +82,16 @@ def statements(draw: st.DrawFn) -> Statement:
     """Any statement about a few records of a few entities: versions clash, records move, come back, are revoked."""
     number = draw(st.integers(0, 3))
     version, entity = draw(st.integers(1, 4)), draw(st.integers(0, 2))
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["PENALTY", "LISTING", "REGISTRATION"]))
+    if kind == "REGISTRATION":
+        made = registration(
+            version=version,
+            entity=entity,
+            province=draw(st.sampled_from(["beijing", "hebei"])),
+            name=draw(st.sampled_from("甲乙")),
+            since=date(2015, 1, draw(st.integers(1, 2))),
+        )
+    elif kind == "PENALTY":
         made = penalty(
             f"P{number}", version=version, entity=entity, original_entity=0, content=draw(st.sampled_from("甲乙"))
         )
