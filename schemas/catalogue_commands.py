@@ -31,7 +31,7 @@ _SHORT = {
     "partitions": "parts",
 }
 _LONG = ("instrument", "identified_by", "early_exit", "natural_persons", "source")
-SUBJECTS = ("provinces", "domains", "departments", "authorities", "lists", "mutual", "codes")
+SUBJECTS = ("provinces", "domains", "departments", "authorities", "lists", "mutual", "codes", "kinds")
 
 
 @catalogue_app.command()
@@ -89,6 +89,7 @@ def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
         "lists": found.lists.values(),
         "mutual": found.mutual,
         "codes": found.code_rows,
+        "kinds": found.entity_kinds.values(),
     }
     # The keys first, the dates and sources last, as a person reads it.
     dated = ("effective_from", "effective_to", "illustrative", "source")

@@ -36,7 +36,8 @@ class FormerName:
 def read_former_names(text: str | None) -> tuple[FormerName, ...]:
     """Return the former names in a text `NAME|DAY;NAME|DAY`, oldest first.
 
-    Raises ValueError where it is none: a name is blank or holds `|`, a day is no date, or days do not ascend.
+    Raises ValueError, which names no name, where it is none: a name is blank or holds `|`, a day is no date, or days do
+    not ascend.
     """
     if text is None:
         return ()
@@ -47,9 +48,8 @@ def read_former_names(text: str | None) -> tuple[FormerName, ...]:
 
 def write_former_names(names: Sequence[FormerName]) -> str | None:
     """Return the text that says so; None where there are none. Raises ValueError where no text can."""
-    for name in names:
-        if "|" in name.name or ";" in name.name:
-            raise ValueError(f"a name may not hold | or ;, as {name.name!r} does")
+    if any("|" in name.name or ";" in name.name for name in names):
+        raise ValueError("a former name may not hold | or ;")
     text = ";".join(f"{name.name}|{name.last_day.isoformat()}" for name in names)
     read_former_names(text or None)
     return text or None
@@ -58,9 +58,9 @@ def write_former_names(names: Sequence[FormerName]) -> str | None:
 def _read_one(part: str) -> FormerName:
     name, bar, day = part.rpartition("|")
     if not bar or "|" in name or not any(letter > "\x1f" and not letter.isspace() for letter in name):
-        raise ValueError(f"{part[:80]!r} is not NAME|DAY")
+        raise ValueError("a former name is not written NAME|DAY")
     if not _DAY.fullmatch(day) or (last_day := date.fromisoformat(day)) < EARLIEST:
-        raise ValueError(f"{day[:20]!r} is no day: write 2024-05-31")
+        raise ValueError("the last day of a former name is no day: write 2024-05-31")
     return FormerName(name, last_day)
 
 
