@@ -309,7 +309,7 @@ def test_a_program_registers_and_two_contents_of_one_version_are_flagged(running
             markers = publisher.mark(datetime.now(UTC))
         assert named == registration_id("beijing", uscc)
         codes = {f["code"] for told, _ in receipts.watch_past(markers, 60.0) for one in told for f in one["findings"]}
-        assert codes == {"DIVISION_DIFFERS", "VERSION_CONFLICT"}
+        assert codes - {"OLDER"} == {"DIVISION_DIFFERS", "VERSION_CONFLICT"}
     finally:
         receipts.close()
     who = shown(running, uscc)["registered"]
