@@ -18,15 +18,17 @@ from psycopg.rows import dict_row
 from deploy.processes import wait_until
 from producers import FormerName, Publisher, PublisherConfig, Registration
 from producers.receipts import Receipts
+from schemas.codec import decode, unframe
 from schemas.connection import Connection
 from schemas.contracts import fingerprint, source
 from schemas.identity import digest, digest_hex, registration_id
 from schemas.partitioning import partitions_of
+from schemas.registry import Registry
 from schemas.store import connect
 from schemas.uscc import generate
 from streams.headers import ORIGIN, RECEIVED, SCHEMA, Origin
 from tests.integration.test_chain import write_file, xinliu
-from tests.offline import assert_view_is_the_fold, ends_of, view_caught_up
+from tests.offline import assert_view_is_the_fold, ends_of, log_of, view_caught_up
 from tests.statements import Statement, department, framed, put, registration
 from tests.workers import workers
 
@@ -142,6 +144,21 @@ def test_the_registry_names_an_entity_and_makes_no_record_of_a_domain(running: C
     assert row == (1, 0, 0)
     assert_views_agree(running, uscc)
     assert_view_is_the_fold(running)
+
+
+def test_those_who_cache_are_told_of_a_registration(running: Connection, tmp_path: Path) -> None:
+    uscc = generate(720_002)
+    register(running, tmp_path / "a.csv", {"统一社会信用代码": uscc})
+    with connect(running.database.get_secret_value(), autocommit=True) as store:
+        row = store.execute("SELECT digest_hi, digest_lo FROM credit_view WHERE uscc = %s", (uscc,)).fetchone()
+    assert row is not None
+
+    def told() -> list[str]:
+        changes = [message.value() for message in log_of(running, "changes") if message.key() == uscc.encode()]
+        with Registry(running.registry) as registry:
+            return [decode(registry.writer(unframe(v)[0]).parsed, unframe(v)[1])["digest"] for v in changes]
+
+    assert wait_until(lambda: told()[-1:] == [digest_hex(*row)], seconds=30, every=0.5)
 
 
 def test_records_first_or_registrations_first(running: Connection, tmp_path: Path) -> None:
