@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from schemas.errors import XinliuError
@@ -69,10 +68,11 @@ def main() -> None:
     _mount()
     try:
         outcome = app(standalone_mode=False)
-    except click.ClickException as mistake:
-        mistake.show()
+    except typer.TyperException as mistake:
+        # Typer carries a click of its own: what the library click calls its exceptions is never raised.
+        mistake.show()  # type: ignore[attr-defined]
         sys.exit(mistake.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except XinliuError as error:
         print(f"xinliu: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from time import monotonic, time
 from typing import Any
 
 import psutil
+from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.rig import RECORDS, Contender, Gauge, Rig, cpu_of_tree, fold_of
 from deploy.processes import wait_until
@@ -184,10 +185,14 @@ def at_a_steady_rate(
     }
 
 
-def intake_alone(rig: Rig, database: str, count: int) -> Measured:
+_INTAKE = {1: "xinliu intake alone", 2: "xinliu intake alone, two workers"}
+
+
+def intake_alone(rig: Rig, database: str, count: int, *, workers: int) -> Measured:
     """Let intake read all of the department's topic once more, and forward it: nobody else works meanwhile."""
-    measured = Measured("xinliu intake alone", events=count)
-    contender = Contender("xinliu intake", ([sys.executable, "-m", "xinliu", "worker", "intake"],), topic=RECORDS)
+    measured = Measured(_INTAKE[workers], events=count)
+    command = [sys.executable, "-m", "xinliu", "worker", "intake"]
+    contender = Contender(f"xinliu intake {workers}", [command] * workers, topic=RECORDS)
     topic_id = rig.logs.describe([RECORDS])[RECORDS].topic_id
     for partition in rig.ends(RECORDS):
         rig.logs.commit(INTAKE_GROUP, (RECORDS, partition), Committed(0, topic_id))
@@ -244,10 +249,13 @@ def measure(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Me
                 finally:
                     gauge.stop()
             found.append(measured)
+            rig.drop(str(conninfo_to_dict(database)["dbname"]))
         if not options.only or "intake" in options.only:
-            tell("xinliu intake alone …")
-            # Its department's topic holds what end to end was measured with, the paced events too.
-            found.append(intake_alone(rig, chosen["end-to-end"][1], sum(rig.ends(RECORDS).values())))
+            database = rig.database("bench_intake")
+            for workers, name in _INTAKE.items():
+                tell(f"{name} …")
+                # Its department's topic holds what end to end was measured with, the paced events too.
+                found.append(intake_alone(rig, database, sum(rig.ends(RECORDS).values()), workers=workers))
     return found
 
 
@@ -319,8 +327,9 @@ def ratios(found: Sequence[Measured]) -> list[str]:
     if view and rows and "5000" in view.latency and "5000" in rows.latency:
         ours, floor = (one.latency["5000"]["p99"] for one in (view, rows))
         tell("view / row floor, p99 at 5,000/s", ours, floor, "at most 2")
-    if intake := by.get("xinliu intake alone"):
-        lines.append(f"intake alone: {intake.rate:,.0f} events/s (aim: at least 100,000)")
+    for name in _INTAKE.values():
+        if name in by:
+            lines.append(f"{name}: {by[name].rate:,.0f} events/s (aim: at least 100,000)")
     folds = [one.fold for one in found if one.fold]
     if len(folds) > 1:
         equal = all(json.dumps(fold, default=str) == json.dumps(folds[0], default=str) for fold in folds)

@@ -21,7 +21,9 @@ import psycopg
 __all__ = ["HISTORY", "Message", "RowWriter", "fold_sql"]
 
 _SCHEMA = Path(__file__).parents[1] / "schemas" / "avro" / "Statement.avsc"
-_NARROW = ("record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at")
+_NARROW = (
+    "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "province", "department", "reason",
+)  # fmt: skip
 HISTORY = (*_NARROW, "accepted_partition", "accepted_offset", "writer", "statement")
 _CONTENT = {
     "PENALTY": ("penalty_decided_on", "penalty_facts", "penalty_content"),
@@ -42,7 +44,7 @@ def fold_sql(columns: Sequence[str]) -> str:
     return f"""
     WITH taken AS (
         INSERT INTO record AS held ({names}) SELECT {names} FROM stage ORDER BY record_id
-        ON CONFLICT (record_id) DO UPDATE SET {news}
+        ON CONFLICT (record_id, province, department) DO UPDATE SET {news}
         WHERE {rank.format("excluded")} > {rank.format("held")}
         RETURNING old.record_id AS had, old.uscc AS old_uscc, old.domain AS old_domain,
             {penalty.format("old")} AS old_penalty, {listing.format("old")} AS old_listing,

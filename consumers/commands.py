@@ -1,4 +1,4 @@
-"""The commands of this room: show."""
+"""The commands of this room: show, quality, reconcile status."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ __all__ = ["mount"]
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
+    from consumers.quality_command import quality
+    from consumers.reconcile_command import status
     from consumers.show_command import show
+    from schemas.groups import RECONCILE, group
 
     app.command()(show)
+    app.command()(quality)
+    group(app, "reconcile", RECONCILE).command()(status)

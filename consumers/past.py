@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from functools import cache
 from typing import Any
 
 import fastavro
 import psycopg
 
+from consumers.times import Timed
 from consumers.token import Moment
 from schemas.codec import decode
 from schemas.contracts import parsed
@@ -32,8 +32,8 @@ WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(
 
 @dataclass(frozen=True, slots=True)
 class PastRecords:
-    """Penalties, list entries and registrations in force then, shaped as the views of `report` shape them; name and kind
-    as the record stated last had them."""
+    """Penalties, list entries and registrations held then, shaped as the views of `report` shape them, with their periods;
+    name and kind as the record stated last had them."""
 
     name: str | None
     kind: str | None
@@ -43,10 +43,8 @@ class PastRecords:
     erased: int
 
 
-def records_at(
-    connection: psycopg.Connection[Row], uscc: str, moment: Moment, window: tuple[date, date]
-) -> PastRecords:
-    """Fold history up to the moment: the highest rank of every record, those of this entity, within the window."""
+def records_at(connection: psycopg.Connection[Row], uscc: str, moment: Moment, timed: Timed) -> PastRecords:
+    """Fold history up to the moment: the highest rank of every record, those of this entity that are asked for."""
     rows = connection.execute(
         _QUERY,
         {"uscc": uscc, "positions": list(moment.positions["accepted"]), "until": moment.known_until},
@@ -59,19 +57,8 @@ def records_at(
     newest = max(
         naming, key=lambda pair: (pair[1]["stated_at"], pair[0]["digest_hi"], pair[0]["digest_lo"]), default=None
     )
-    first, last = window
-    penalties = [
-        _penalty(row, said)
-        for row, said in readable
-        if said["penalty"] and first <= said["penalty"]["decided_on"] <= last
-    ]
-    listings = [
-        _listing(row, said)
-        for row, said in readable
-        if said["listing"]
-        and said["listing"]["listed_on"] <= last
-        and (said["listing"]["removed_on"] or date.max) >= first
-    ]
+    penalties = timed.penalties(_penalty(row, said) for row, said in readable if said["penalty"])
+    listings = timed.listings(_listing(row, said) for row, said in readable if said["listing"])
     return PastRecords(
         newest[1]["subject"]["name"] if newest else None,
         newest[1]["subject"]["kind"] if newest else None,
@@ -85,9 +72,10 @@ def records_at(
 def _highest(rows: Iterable[Row]) -> Iterable[Row]:
     best: dict[Any, Row] = {}
     for row in rows:
-        held = best.get(row["record_id"])
+        record = row["record_id"], row["province"], row["department"]
+        held = best.get(record)
         if held is None or _rank(row) > _rank(held):
-            best[row["record_id"]] = row
+            best[record] = row
     return best.values()
 
 
@@ -118,12 +106,14 @@ def _envelope(row: Row, said: Row) -> Row:
         "version": row["version"],
         "stated_at": said["stated_at"],
         "known_at": row["known_at"],
+        "disputed_since": said["disputed_since"],
     }
 
 
 _PENALTY = (
     "document_number", "violation_type", "facts", "basis", "categories", "content", "fine", "confiscated", "licence",
     "decided_on", "valid_until", "publish_until", "authority_name", "source_unit", "remark",
+    "level",
 )  # fmt: skip
 _LISTING = (
     "list", "entry_id", "grounds", "basis", "authority_name", "listed_on", "valid_until", "removed_on", "removal_reason",

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from consumers.states import WAITED
 from consumers.token import Moment
 from schemas.registration import FormerName, read_former_names
 
@@ -24,12 +25,7 @@ Row = dict[str, Any]
 NATIONAL = "10"
 """First two digits of the division of an entity that was registered nationally: they say nothing of a province."""
 
-_WAITING = """
-SELECT count(*) AS n
-FROM report.pending p
-WHERE p.uscc = %s AND p.registration AND p.quarantine_offset < (%s::bigint[])[p.quarantine_partition + 1]
-  AND (%s::timestamptz IS NULL OR p.received_at <= %s)
-"""
+_WAITING = f"SELECT count(*) AS n {WAITED} AND p.registration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,10 @@ def registered(
 
     `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them.
     """
-    held = sorted(rows, key=_age)
+    newest: dict[str, Row] = {}
+    for row in sorted(rows, key=_rank):  # should two departments of a province register it, the higher rank counts
+        newest[row["province"]] = row
+    held = sorted(newest.values(), key=_age)
     present = held[-1] if held else None
     first, division = provinces.get(uscc[2:4]), uscc[2:4]
     former = {name for row in held for name in read_former_names(row["former_names"])}
@@ -108,14 +107,23 @@ def registered_at(
 ) -> Registered:
     """Make one of the registrations that were held at a moment; what waits in the quarantine is looked up."""
     provinces = connection.execute("SELECT division, province FROM xinliu.province").fetchall()
-    until = moment.known_until
-    found = connection.execute(_WAITING, (uscc, list(moment.positions["quarantine"]), until, until)).fetchone()
+    waited = {
+        "uscc": uscc,
+        "quarantine": list(moment.positions["quarantine"]),
+        "accepted": list(moment.positions["accepted"]),
+        "until": moment.known_until,
+    }
+    found = connection.execute(_WAITING, waited).fetchone()
     assert found is not None
     return registered(uscc, rows, {row["division"]: row["province"] for row in provinces}, last, found["n"])
 
 
+def _rank(row: Row) -> tuple[Any, ...]:
+    return row["version"], row["digest_hi"], row["digest_lo"]
+
+
 def _age(row: Row) -> tuple[Any, ...]:
-    return row["since"], row["version"], row["digest_hi"], row["digest_lo"]
+    return row["since"], *_rank(row)
 
 
 _SHOWN = (

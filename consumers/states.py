@@ -6,25 +6,40 @@ The two must agree: tests/integration/test_chain.py holds a token's reading agai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import psycopg
 
+from consumers.sources import DomainSource
 from consumers.token import Moment
 
-__all__ = ["DomainState", "state_of", "states_at"]
+__all__ = ["WAITED", "DomainState", "state_of", "states_at"]
 
 Row = dict[str, Any]
 
-_PENDING = """
-SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known
-FROM report.pending p
-WHERE p.uscc = %s AND NOT p.registration AND p.quarantine_offset < (%s::bigint[])[p.quarantine_partition + 1]
-  AND (%s::timestamptz IS NULL OR p.received_at <= %s)
+WAITED = """
+FROM report.quarantine p
+WHERE p.uscc = %(uscc)s AND p.quarantine_offset < (%(quarantine)s::bigint[])[p.quarantine_partition + 1]
+  AND (%(until)s::timestamptz IS NULL OR p.received_at <= %(until)s)
+  AND (p.discarded_offset IS NULL
+       OR p.discarded_offset >= (%(quarantine)s::bigint[])[p.discarded_partition + 1] OR p.discarded_at > %(until)s)
+  AND NOT EXISTS (
+      SELECT FROM report.history h
+      WHERE h.record_id = p.record_id AND h.version >= p.version
+        AND h.accepted_offset < (%(accepted)s::bigint[])[h.accepted_partition + 1]
+        AND (%(until)s::timestamptz IS NULL OR h.known_at <= %(until)s)
+  )
 """
+"""Which refused records about an entity were pending at a moment."""
+
+_PENDING = f"""
+SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known
+{WAITED}  AND NOT p.registration
+"""
+"""Entries that were open then: decided about, or released by their record, only behind these positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +69,31 @@ def states_at(
     connection: psycopg.Connection[Row],
     uscc: str,
     moment: Moment,
-    window: tuple[date, date],
+    day: date,
     penalties: Iterable[Mapping[str, Any]],
     listings: Iterable[Mapping[str, Any]],
+    vouching: Iterable[DomainSource],
 ) -> tuple[DomainState, ...]:
-    """Return the lines of all domains in force on the last day of the window, as of the moment."""
+    """Return the lines of all domains in force on a day, as of the moment; the records are those that count.
+
+    `vouching` is where the domains' records came from at that moment, and how fresh that was.
+    """
     domains = connection.execute(
         "SELECT domain, name_zh, display_label FROM xinliu.domain"
         " WHERE effective_from <= %(last)s AND COALESCE(effective_to, 'infinity') >= %(last)s ORDER BY domain",
-        {"last": window[1]},
+        {"last": day},
     ).fetchall()
-    sources: dict[str, list[str]] = {}
-    for row in connection.execute("SELECT domain, department FROM xinliu.domain_source"):
-        sources.setdefault(row["domain"], []).append(row["department"])
-    freshness = connection.execute("SELECT silent_after FROM xinliu.freshness").fetchone()
-    assert freshness is not None
+    sources: dict[str, list[DomainSource]] = {}
+    for source in vouching:
+        sources.setdefault(source.domain, []).append(source)
     waiting = connection.execute(
-        _PENDING, (uscc, list(moment.positions["quarantine"]), moment.known_until, moment.known_until)
+        _PENDING,
+        {
+            "uscc": uscc,
+            "quarantine": list(moment.positions["quarantine"]),
+            "accepted": list(moment.positions["accepted"]),
+            "until": moment.known_until,
+        },
     ).fetchall()
     by_penalty = Counter(row["domain"] for row in penalties)
     by_listing = Counter(row["domain"] for row in listings)
@@ -79,20 +102,17 @@ def states_at(
             row,
             by_penalty[row["domain"]],
             by_listing[row["domain"]],
-            _pending(row["domain"], sources, waiting),
-            [moment.data_as_of.get(department) for department in sources.get(row["domain"], [])],
-            any(moment.silent(source, freshness["silent_after"]) for source in sources.get(row["domain"], []))
-            or not sources.get(row["domain"]),
+            _pending(row["domain"], {source.department for source in sources.get(row["domain"], ())}, waiting),
+            [source.data_as_of for source in sources.get(row["domain"], ())],
+            any(source.state == "中断" for source in sources.get(row["domain"], ())) or not sources.get(row["domain"]),
         )
         for row in domains
     )
 
 
-def _pending(domain: str, sources: Mapping[str, Sequence[str]], waiting: Iterable[Row]) -> int:
+def _pending(domain: str, departments: Collection[str], waiting: Iterable[Row]) -> int:
     # An entry whose domain cannot be read counts for every domain that its department answers for.
-    return sum(
-        row["domain"] == domain if row["known"] else row["department"] in sources.get(domain, ()) for row in waiting
-    )
+    return sum(row["domain"] == domain if row["known"] else row["department"] in departments for row in waiting)
 
 
 def _line(

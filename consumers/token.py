@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 from schemas.errors import UsageError
@@ -29,6 +29,10 @@ class Moment:
     read_at: datetime
     known_until: datetime | None = None
     """Where set: only what was known by then, by the broker's time of `accepted`."""
+    on: date | None = None
+    """Where set: what was in force on that day (China), by the records' own dates."""
+    window: tuple[date, date] | None = None
+    """The report's window that was asked for; None with `on`, and in tokens of before windows were written down."""
 
     @classmethod
     def of(
@@ -46,14 +50,13 @@ class Moment:
             read_at,
         )
 
-    def at(self, known_until: datetime) -> Moment:
-        """Return the same moment, narrowed to what was known at a time before it."""
-        return replace(self, known_until=known_until)
+    def at(self, known_until: datetime, data_as_of: Mapping[str, datetime | None]) -> Moment:
+        """Return the same moment, narrowed to what was known, and had been vouched for, at a time before it."""
+        return replace(self, known_until=min(known_until, self.read_at), data_as_of=dict(data_as_of))
 
-    def silent(self, department: str, after: timedelta) -> bool:
-        """Tell whether a source counted as silent then."""
-        vouched = self.data_as_of.get(department)
-        return vouched is None or vouched < self.read_at - after
+    def asked(self, window: tuple[date, date] | None, on: date | None) -> Moment:
+        """Return the same moment with what of the records was asked for."""
+        return replace(self, window=window, on=on)
 
     def to_token(self) -> str:
         """Return the token: URL-safe text of some hundred characters."""
@@ -67,6 +70,10 @@ class Moment:
             "r": read_at,
             "k": _milliseconds(self.known_until) if self.known_until else None,
         }
+        if self.on:
+            plain["d"] = self.on.isoformat()
+        if self.window:
+            plain["w"] = [day.isoformat() for day in self.window]
         packed = zlib.compress(json.dumps(plain, separators=(",", ":"), sort_keys=True).encode(), 9)
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -83,6 +90,8 @@ class Moment:
                 {key: _time(plain["r"] - value) for key, value in plain["s"].items()},
                 _time(plain["r"]),
                 _time(plain["k"]) if plain["k"] is not None else None,
+                date.fromisoformat(plain["d"]) if "d" in plain else None,
+                _window(*plain["w"]) if "w" in plain else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error) as error:
             raise UsageError("this is no token of a reading, or not the whole of it") from error
@@ -94,3 +103,7 @@ def _milliseconds(time: datetime) -> int:
 
 def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _window(first: str, last: str) -> tuple[date, date]:
+    return date.fromisoformat(first), date.fromisoformat(last)

@@ -113,6 +113,8 @@ def _intake(departments: Iterable[Department]) -> Iterable[Right]:
         yield Right("intake", "TOPIC", "LITERAL", department.records_topic, "READ")
     for topic in ("accepted", "quarantine"):
         yield Right("intake", "TOPIC", "LITERAL", topic, "WRITE")
+    # Takes an entry's value from there when an operator lets it through or has it examined again.
+    yield Right("intake", "TOPIC", "LITERAL", "quarantine", "READ")
     # Follows what operators decide, and writes down whom it has stopped itself.
     for operation in ("READ", "WRITE"):
         yield Right("intake", "TOPIC", "LITERAL", "operations", operation)
@@ -123,7 +125,9 @@ def _intake(departments: Iterable[Department]) -> Iterable[Right]:
 def _view(departments: Iterable[Department]) -> Iterable[Right]:
     for topic in ("accepted", "quarantine"):
         yield Right("view", "TOPIC", "LITERAL", topic, "READ")
-    yield Right("view", "TOPIC", "LITERAL", "changes", "WRITE")
+    # Tombstones of what a revocation erases, and nothing else.
+    for topic in ("accepted", "changes"):
+        yield Right("view", "TOPIC", "LITERAL", topic, "WRITE")
     for department in departments:
         # Their ids and partitions, for 数据截至; not what is in them.
         yield Right("view", "TOPIC", "LITERAL", department.records_topic, "DESCRIBE")

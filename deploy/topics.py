@@ -57,7 +57,12 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
     """Return all topics of a province."""
     topics = [
         # The log of truth: nothing ever leaves it but exact duplicates and what a tombstone erases.
-        Topic("accepted", 4, {"cleanup.policy": "compact", "max.message.bytes": str(4 << 20)}),
+        # What it erases is gone from the disks within a day, however quiet the topic is.
+        Topic(
+            "accepted",
+            4,
+            {"cleanup.policy": "compact", "max.compaction.lag.ms": str(_DAY), "max.message.bytes": str(4 << 20)},
+        ),
         Topic("quarantine", 1, {"retention.ms": str(365 * _DAY), "max.message.bytes": str(8 << 20)}),
         Topic("changes", 1, {"cleanup.policy": "compact"}),
         Topic("operations", 1, _KEEP),

@@ -1,5 +1,6 @@
 """A department's side: publishing records and reading what became of them. Imports schemas only."""
 
+from producers.changing import ChangePublisher
 from producers.errors import NotDelivered, NotVisibleYet, StatementRejected
 from producers.publisher import Publisher, PublisherConfig
 from producers.registrations import Registration
@@ -7,6 +8,13 @@ from schemas.cluster import Cluster
 from schemas.registration import FormerName
 
 __all__ = [
-    "Cluster", "FormerName", "NotDelivered", "NotVisibleYet", "Publisher", "PublisherConfig", "Registration",
+    "ChangePublisher",
+    "Cluster",
+    "FormerName",
+    "NotDelivered",
+    "NotVisibleYet",
+    "Publisher",
+    "PublisherConfig",
+    "Registration",
     "StatementRejected",
-]  # fmt: skip
+]

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from producers.importing.importing import Import, import_file
 from producers.importing.parsing import RowError
@@ -21,6 +19,7 @@ from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.summary import print_summary
+from producers.waiting import Fate, await_visible, progress_bar
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["publish"]
 
 
-@dataclass
-class Outcome:
+@dataclass(kw_only=True)
+class Outcome(Fate):
     """What became of a file; as --json prints it."""
 
     file: str
@@ -42,18 +41,14 @@ class Outcome:
     rows: int
     refused: int
     duplicates_in_file: int
-    sent: int = 0
-    dry_run: bool = False
     data_as_of: str | None = None
-    waited_seconds: float | None = None
-    visible: bool | None = None
-    refused_by_intake: int = 0
-    older: int = 0
-    flagged: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    remarks: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rejects_file: str | None = None
+    statements: int = 0
+    """What the good rows are: a row that names several parties is several."""
+    repairs: list[dict[str, Any]] = field(default_factory=list)
+    """By column and code of the repair: how many cells were mended, and the first of them."""
+    repairs_file: str | None = None
 
 
 def publish(
@@ -68,6 +63,9 @@ def publish(
     ] = False,
     rejects: Annotated[
         Path | None, typer.Option(help="Write refused rows here (.csv, .xlsx), in their own columns, with the reasons.")
+    ] = None,
+    repairs: Annotated[
+        Path | None, typer.Option(help="Write every cell that was mended here (.csv): what it was, and what was read.")
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when every row is visible in the view or refused.")
@@ -101,7 +99,7 @@ def publish(
     catalogue = load()
     chosen = catalogue.department(where, department)
     console = Console(stderr=True)
-    with _bar(console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("reading", total=None)
         found = import_file(
             file,
@@ -112,6 +110,9 @@ def publish(
         )
     outcome = _outcome(file, department, found)
     outcome.dry_run = dry_run
+    if repairs is not None:
+        found.repairs.write(repairs)
+        outcome.repairs_file = str(repairs)
     errors = list(found.errors)
     if rejects is not None:
         # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
@@ -154,16 +155,18 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
     if unknown:
         warnings.append(f"columns not known and not read: {', '.join(unknown)}")
     return Outcome(
-        str(file),
-        department,
-        found.columns.kind,
-        found.table.format,
-        found.table.encoding,
-        found.rows,
-        len(found.refused_lines),
-        found.duplicates,
+        file=str(file),
+        department=department,
+        kind=found.columns.kind,
+        format=found.table.format,
+        encoding=found.table.encoding,
+        rows=found.rows,
+        refused=len(found.refused_lines),
+        duplicates_in_file=found.duplicates,
         remarks=[asdict(remark) for remark in found.remarks],
         warnings=warnings,
+        statements=len(found.outgoing),
+        repairs=found.repairs.counted(),
     )
 
 
@@ -181,7 +184,7 @@ def _send(
     config = PublisherConfig(connection.kafka, connection.registry, outcome.department)
     receipts = Receipts(connection.kafka, connection.registry, outcome.department) if wait else None
     try:
-        with Publisher(config, track=wait) as publisher, _bar(console) as bar:
+        with Publisher(config, track=wait) as publisher, progress_bar(console) as bar:
             publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
             for statement in bar.track(found.outgoing, description="publishing"):
                 publisher.publish_encoded(statement.uscc, statement.body)
@@ -192,7 +195,7 @@ def _send(
             markers = publisher.mark(as_of)
             outcome.data_as_of = as_of.isoformat()
         if receipts is not None:
-            _await(receipts, markers, _lines(publisher, found), outcome, console, timeout, errors)
+            await_visible(receipts, markers, _lines(publisher, found), outcome, console, timeout, errors)
     finally:
         if receipts is not None:
             receipts.close()
@@ -206,41 +209,6 @@ def _lines(publisher: Publisher, found: Import) -> dict[tuple[int, int], int]:
     }
 
 
-def _await(
-    receipts: Receipts,
-    markers: dict[int, int],
-    lines: dict[tuple[int, int], int],
-    outcome: Outcome,
-    console: Console,
-    timeout: float,
-    errors: list[RowError],
-) -> None:
-    began = monotonic()
-    with _bar(console) as bar:
-        task = bar.add_task("waiting until visible", total=len(markers))
-        for exceptions, reached in receipts.watch_past(markers, timeout):
-            bar.update(task, completed=sum(reached.get(partition, 0) > at for partition, at in markers.items()))
-            for exception in exceptions:
-                # Taken out, because receipts come at least once.
-                line = lines.pop((exception["partition"], exception["offset"]), None)
-                if line is not None:
-                    _count(exception, line, outcome, errors)
-    outcome.waited_seconds = round(monotonic() - began, 3)
-    outcome.visible = True
-
-
-def _count(exception: dict[str, Any], line: int, outcome: Outcome, errors: list[RowError]) -> None:
-    told = [RowError(line, f["field"] or "", "", f["code"], f["message"]) for f in exception["findings"]]
-    if exception["outcome"] == "REFUSED":
-        outcome.refused_by_intake += 1
-        errors.extend(told)
-        return
-    outcome.older += exception["outcome"] == "OLDER"
-    outcome.flagged += exception["outcome"] == "FLAGGED"
-    known = {(remark["line"], remark["code"]) for remark in outcome.remarks}
-    outcome.remarks.extend(asdict(error) for error in told if (error.line, error.code) not in known)
-
-
 def _time(text: str | None, option: str) -> datetime | None:
     try:
         return as_time(text)
@@ -248,16 +216,3 @@ def _time(text: str | None, option: str) -> datetime | None:
         raise UsageError(
             f"{option} {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
         ) from None
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -13,20 +13,24 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from producers.changing import ChangePublisher
+from producers.checking import checked
 from producers.errors import NotDelivered, StatementRejected
 from producers.registrations import Registration, registration_statement
 from schemas.cluster import Cluster
 from schemas.codec import encode, frame
-from schemas.errors import Rejected, Retryable, UsageError
+from schemas.errors import Retryable, UsageError
 from schemas.registry import Registry
-from schemas.uscc import is_resident_id
 
 __all__ = ["Publisher", "PublisherConfig"]
 
 _ASK = 15.0
 """Seconds that a broker may take to answer a question."""
 
-_STATEMENT, _MARKER = "xinliu.Statement", "xinliu.Marker"
+_STATEMENT, _MARKER, _MANIFEST = "xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"
+
+OnDelivery = Callable[[KafkaError | None, Message], None]
+"""Told the error, or None where the broker has confirmed the record, and the record with its partition and offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,12 @@ class PublisherConfig:
         return f"records.{self.department}"
 
 
-class Publisher:
+class Publisher(ChangePublisher):
     """Publishes statements and markers of one department. Use it as a context manager: leaving it flushes.
 
     >>> with Publisher(config) as publisher:                    # doctest: +SKIP
     ...     publisher.publish(statement)                        # a mapping as schemas/avro/Statement.avsc has it
+    ...     publisher.revoke(statement)                         # and every other change: ChangePublisher
     ...     publisher.mark(as_of=datetime.now(UTC))             # 数据截至: all up to now has been published
 
     A record that the broker does not confirm raises NotDelivered, at the latest on flush() or on leaving; none is
@@ -112,24 +117,13 @@ class Publisher:
         """When the broker received each record: milliseconds since 1970, by its clock, in the order of publication."""
         return self._received
 
-    def publish(self, statement: Mapping[str, Any]) -> None:
+    def publish(self, statement: Mapping[str, Any], /) -> None:
         """Publish one statement; waits while the queue is full.
 
         Raises StatementRejected where it is no statement or its subject has no USCC, NotDelivered where earlier records
         were not confirmed, Retryable where the broker takes nothing for `timeout` seconds.
         """
-        uscc = (statement.get("subject") or {}).get("uscc") or ""
-        if not uscc.strip() or is_resident_id(uscc):
-            raise StatementRejected("the subject has no unified social credit code; natural persons are not published")
-        if statement.get("department") != self.config.department:
-            raise StatementRejected(
-                f"the statement is of {statement.get('department')!r}, this is {self.config.department!r}"
-            )
-        try:
-            body = encode(_STATEMENT, dict(statement))
-        except Rejected as error:
-            raise StatementRejected(str(error)) from error
-        self.publish_encoded(uscc, body)
+        self.publish_encoded(*checked(statement, self.config.department))
 
     def publish_many(self, statements: Iterable[Mapping[str, Any]]) -> int:
         """Publish statements one after the other; return how many. Raises as `publish` does."""
@@ -151,17 +145,27 @@ class Publisher:
         self.publish(statement)
         return str(statement["record_id"])
 
-    def publish_encoded(self, uscc: str, body: bytes) -> None:
-        """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already."""
+    def publish_encoded(
+        self, uscc: str, body: bytes, *, schema_id: int | None = None, on_delivery: OnDelivery | None = None
+    ) -> None:
+        """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already.
+
+        `schema_id` is that of the schema it was encoded with, where that is not this version's. Whoever gives
+        `on_delivery` is told what became of this record, by the time of the next `flush` that returns; its failure is
+        then his, and no error of the Publisher's.
+        """
+        value = frame(self._schema_id if schema_id is None else schema_id, body)
+        if on_delivery is not None:
+            self._produce(value, key=uscc.encode(), on_delivery=on_delivery)
+            self._published += 1
+            return
         place = self._published
         if self._track:
             self._partitions.append(-1)
             self._offsets.append(-1)
             self._received.append(-1)
         try:
-            self._produce(
-                frame(self._schema_id, body), key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m)
-            )
+            self._produce(value, key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m))
         except StatementRejected:
             if self._track:  # it was not published: the places of the others must stay theirs
                 self._partitions.pop()
@@ -175,9 +179,21 @@ class Publisher:
 
         Flushes first: a marker stands behind every record it vouches for.
         """
-        self.flush()
         marker = {"department": self.config.department, "marker_id": uuid.uuid4().hex, "as_of": as_of}
-        value = frame(self._registry.register(_MARKER), encode(_MARKER, marker))
+        return self._behind_all(_MARKER, marker, range(self.partitions()))
+
+    def manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Publish one part of a manifest (schemas.manifest), behind everything published before it.
+
+        Part 0 goes to every partition, so that the platform knows of each when all before it has come. It vouches for
+        nothing; `mark` does.
+        """
+        partitions = range(1) if manifest["part"] else range(self.partitions())
+        self._behind_all(_MANIFEST, manifest, partitions)
+
+    def _behind_all(self, name: str, record: Mapping[str, Any], partitions: Iterable[int]) -> dict[int, int]:
+        self.flush()
+        value = frame(self._registry.register(name), encode(name, dict(record)))
         places: dict[int, int] = {}
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -186,7 +202,7 @@ class Publisher:
             else:
                 self._note_failure(error)
 
-        for partition in range(self.partitions()):
+        for partition in partitions:
             self._produce(value, partition=partition, on_delivery=delivered)
         self.flush()
         return places
@@ -216,6 +232,12 @@ class Publisher:
             raise self._cluster.failure(first)
         if failed or left:
             raise NotDelivered(failed + left, first.str() if first else "no answer in time")
+
+    def close(self) -> None:
+        """Let go at once: what has not been confirmed may or may not arrive, and nobody is told."""
+        self._producer.purge()
+        self._producer.poll(0)
+        self._registry.close()
 
     def __enter__(self) -> Publisher:
         """Begin."""

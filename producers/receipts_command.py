@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
+from producers.importing.values import CellRefused, as_time
 from producers.receipts import Receipts
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -21,20 +27,108 @@ def receipts(
     ctx: typer.Context,
     department: Annotated[str, typer.Option(help="Key of the department.")],
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only receipts issued since then: 2026-11-23T10:00, China time unless it has a zone."),
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(help="Write what is refused of --file here (.csv, .xlsx), in its own columns, with the reasons."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="The file that was sent, as it was sent.")] = None,
+    stated_at: Annotated[
+        str | None, typer.Option(help="The --stated-at that the file was published with, if any.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show a department's receipts: watermarks, and what was refused, older or flagged."""
+    """Show a department's receipts: watermarks, what was refused, older or flagged, and what became of it later.
+
+    With --rejects and --file: the rows of that file that are refused and still are, ready to be mended and published again.
+    Exit code 1 where there are any.
+    """
+    if (rejects is None) != (file is None):
+        raise UsageError("--rejects needs --file, the file that was sent, and --file needs --rejects")
+    if rejects is not None and follow:
+        raise UsageError("--rejects writes what is known now: leave out --follow")
+    begin = _time(since, "--since")
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
     reader = Receipts(connection.kafka, connection.registry, department, from_beginning=True)
     try:
-        for receipt in reader.held():
+        held = (receipt for receipt in reader.held() if begin is None or receipt["issued_at"] >= begin)
+        if rejects is not None and file is not None:
+            stated = _time(stated_at, "--stated-at")
+            if _write(held, file, rejects, connection.province, department, stated, as_json):
+                raise typer.Exit(1)
+            return
+        for receipt in held:
             _print(receipt, as_json)
         while follow:
             for receipt in reader.read(1.0):
                 _print(receipt, as_json)
     finally:
         reader.close()
+
+
+def _write(
+    held: Iterator[dict[str, Any]],
+    file: Path,
+    rejects: Path,
+    province: str,
+    department: str,
+    stated_at: datetime | None,
+    as_json: bool,
+) -> int:
+    from producers.importing.importing import import_file
+    from producers.importing.rejects import write_rejects
+    from producers.refused import refused_in, rows_of
+    from schemas.catalogue import load
+
+    catalogue = load()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        reading = bar.add_task("reading the file", total=None)
+        found = import_file(
+            file,
+            catalogue.department(province, department),
+            catalogue,
+            stated_at=stated_at,
+            progress=lambda n: bar.update(reading, completed=n),
+        )
+        task = bar.add_task("reading receipts", total=None)
+        refused = refused_in(bar.track(held, task_id=task))
+    told, elsewhere = rows_of(found, refused)
+    errors = sorted([*found.errors, *told], key=lambda error: error.line)
+    count = write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+    outcome = {
+        "file": str(file),
+        "rows": found.rows,
+        "never_sent": len(found.refused_lines),
+        "refused_by_intake": len({error.line for error in told}),
+        "refused_of_other_files": elsewhere,
+        "rejects_file": str(rejects),
+        "errors": [asdict(error) for error in errors],
+    }
+    if as_json:
+        print(json.dumps(outcome, ensure_ascii=False))
+        return count
+    print(
+        f"{file}: {found.rows} rows, {outcome['refused_by_intake']} refused by intake,"
+        f" {outcome['never_sent']} refused before they were sent; {count} rows with their reasons: {rejects}"
+    )
+    if elsewhere:
+        print(f"{elsewhere} further records are refused that are no rows of this file, or could not be read")
+    return count
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    try:
+        time = as_time(text)
+    except CellRefused:
+        raise UsageError(
+            f"{option} {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
+        ) from None
+    return time.astimezone(UTC) if time else None
 
 
 def _print(receipt: dict[str, Any], as_json: bool) -> None:

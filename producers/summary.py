@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from producers.importing.headers import KIND_NAMES
+from producers.importing.values import REPAIRS
 
 __all__ = ["print_summary"]
 
@@ -23,6 +24,8 @@ def print_summary(outcome: dict[str, Any]) -> None:
     console.print(f"[bold]{escape(outcome['file'])}[/bold]  {form}, {kind}, {outcome['rows']} rows", highlight=False)
     for warning in outcome["warnings"]:
         console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
+    if outcome["repairs"]:
+        _print_repairs(console, outcome["repairs"])
     if outcome["errors"]:
         _print_findings(console, outcome["errors"], "refused")
     if outcome["remarks"]:
@@ -30,14 +33,15 @@ def print_summary(outcome: dict[str, Any]) -> None:
     console.print(_figures(outcome), highlight=False)
     if outcome["rejects_file"]:
         console.print(f"refused rows with their reasons: {escape(outcome['rejects_file'])}", highlight=False)
+    if outcome["repairs_file"]:
+        console.print(f"cells that were mended: {escape(outcome['repairs_file'])}", highlight=False)
 
 
 def _figures(outcome: dict[str, Any]) -> str:
     refused = outcome["refused"] + outcome["refused_by_intake"]
     parts = [f"[red]{refused} refused[/red]" if refused else "0 refused"]
     if outcome["dry_run"]:
-        good = outcome["rows"] - outcome["refused"] - outcome["duplicates_in_file"]
-        parts.insert(0, f"dry run: {good} would be sent")
+        parts.insert(0, f"dry run: {outcome['statements']} would be sent")
     else:
         parts.insert(0, f"[green]{outcome['sent']} sent[/green]")
     for name, text in (
@@ -50,6 +54,24 @@ def _figures(outcome: dict[str, Any]) -> str:
     if outcome["visible"]:
         parts.append(f"[green]everything visible[/green] after {outcome['waited_seconds']:.2f} s")
     return ", ".join(parts)
+
+
+def _print_repairs(console: Console, repairs: list[dict[str, Any]]) -> None:
+    table = Table(
+        title=f"mended: {sum(row['count'] for row in repairs)} times",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
+    for name in ("times", "column", "what", "first, on line", "was", "read as"):
+        table.add_column(name, justify="right" if name in ("times", "first, on line") else "left", overflow="fold")
+    for row in repairs[:_SHOWN]:
+        what = f"{REPAIRS[row['code']]} [dim]{row['code']}[/dim]"
+        cells = (escape(row[name]) for name in ("found", "made"))
+        table.add_row(str(row["count"]), escape(row["column"]), what, str(row["first_line"]), *cells)
+    console.print(table)
+    if len(repairs) > _SHOWN:
+        console.print(f"… and {len(repairs) - _SHOWN} more (--repairs FILE or --json has them all)", highlight=False)
 
 
 def _print_findings(console: Console, findings: list[dict[str, Any]], title: str) -> None:

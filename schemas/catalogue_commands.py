@@ -1,9 +1,10 @@
-"""`xinliu catalogue` and `xinliu rules`: what is data, and what is held against it."""
+"""`xinliu catalogue`: what is data, with its dates and sources."""
 
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,9 @@ from rich.table import Table
 
 from schemas.catalogue import Catalogue, load
 from schemas.errors import UsageError
-from schemas.rules import RULES
+from schemas.periods import china_day
+from schemas.workdays import Workdays
+from schemas.workdays import deadline as find_deadline
 
 __all__ = ["mount"]
 
@@ -31,19 +34,44 @@ _SHORT = {
     "partitions": "parts",
 }
 _LONG = ("instrument", "identified_by", "early_exit", "natural_persons", "source")
-SUBJECTS = ("provinces", "domains", "departments", "authorities", "lists", "mutual", "codes", "kinds")
+TIME = {
+    "levels": "levels", "periods": "list_periods", "windows": "windows", "visibility": "visibility",
+    "holidays": "holidays", "deadlines": "deadlines",
+}  # fmt: skip
+SUBJECTS = (
+    "provinces",
+    "domains",
+    "departments",
+    "authorities",
+    "lists",
+    "mutual",
+    "codes",
+    "kinds",
+    "competences",
+    "uscc-exceptions",
+    "heartbeats",
+    *TIME,
+)
 
 
 @catalogue_app.command()
 def check(path: Folder = None) -> None:
-    """Say whether the files can be used; every bad line is named with its reason. Exit code 2 where one is bad."""
+    """Say whether the files can be used; every bad line is named with its reason. Exit code 2 where one is bad.
+
+    From November on it warns where the calendar of the next year is still missing.
+    """
     found = load(path)
+    calendar = Workdays(found.time.holidays)
     counted = [
         f"{len(found.domains(date.today()))} domains today",
         f"{len(found.department_rows)} departments",
         f"{len(found.lists)} lists",
+        f"working days {calendar.first.year} to {calendar.last.year}",
     ]
     print(f"the catalogue is good: {', '.join(counted)}; version {found.version}")
+    today = china_day(datetime.now(UTC))
+    if today.month >= 11 and calendar.last.year <= today.year:
+        print(f"holidays.csv ends with {calendar.last.year}: add {today.year + 1} (docs/time.md)", file=sys.stderr)
 
 
 @catalogue_app.command()
@@ -69,7 +97,8 @@ def show(
         table.add_column(_SHORT.get(name, name), overflow="fold", no_wrap=place == 0)
     for row in rows:
         cells = [
-            ", ".join(row[name]) if isinstance(row[name], list | tuple) else str(row[name] or "") for name in names
+            ", ".join(row[name]) if isinstance(row[name], list | tuple) else "" if row[name] is None else str(row[name])
+            for name in names
         ]
         table.add_row(*cells, style="dim" if row.get("illustrative") == "yes" else None)
     Console().print(table)
@@ -90,6 +119,10 @@ def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
         "mutual": found.mutual,
         "codes": found.code_rows,
         "kinds": found.entity_kinds.values(),
+        "heartbeats": found.heartbeats,
+        "competences": found.competences,
+        "uscc-exceptions": found.uscc_exceptions,
+        **{name: getattr(found.time, rows) for name, rows in TIME.items()},
     }
     # The keys first, the dates and sources last, as a person reads it.
     dated = ("effective_from", "effective_to", "illustrative", "source")
@@ -101,31 +134,56 @@ def _holds(row: dict[str, Any], on: date) -> bool:
     return "effective_from" not in row or (row["effective_from"] <= on and (row["effective_to"] or date.max) >= on)
 
 
-def rules(as_json: Json = False) -> None:
-    """List the rules that statements are held against: code, severity, text, source, example."""
+@catalogue_app.command()
+def workdays(
+    start: Annotated[
+        datetime, typer.Argument(metavar="FROM", formats=["%Y-%m-%d"], help="Day that the term counts from.")
+    ],
+    days: Annotated[int | None, typer.Argument(metavar="N", help="Working days of the term.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="A term of deadlines.csv in place of N: report-penalty, objection-mark…")
+    ] = None,
+    province: Annotated[str, typer.Option(help="Whose deadline.")] = "beijing",
+    path: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Say on which day a term in working days (工作日) ends, and which days do not count, and why."""
+    found, first = load(path), start.date()
+    if (days is None) == (deadline is None):
+        raise UsageError("give the number of working days, or --deadline: one of them")
+    term = None
+    if deadline is not None:
+        found.province(province)
+        term = find_deadline(found.time.deadlines, deadline, province, first)
+        days = term.working_days
+    assert days is not None
+    calendar = Workdays(found.time.holidays)
+    end = calendar.add(first, days)
+    skipped = calendar.skipped(first, end)
+    assumed = any(row.illustrative == "yes" for row in (*found.time.holidays, *([term] if term else [])))
     if as_json:
-        plain = [
-            {
-                "code": rule.code,
-                "severity": rule.severity,
-                "text_zh": rule.text_zh,
-                "text_en": rule.text_en,
-                "source": rule.source,
-                "example": rule.example,
-            }
-            for rule in RULES
-        ]
-        print(json.dumps(plain, ensure_ascii=False, indent=1))
+        plain = {
+            "from": first,
+            "working_days": days,
+            "ends": end,
+            "skipped": [{"day": one.day, "why": one.why} for one in skipped],
+            "deadline": term.model_dump() if term else None,
+            "illustrative": "yes" if assumed else "no",
+        }
+        print(json.dumps(plain, ensure_ascii=False, indent=1, default=str))
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for name in ("code", "severity", "text", "source", "example"):
-        table.add_column(name, overflow="fold", no_wrap=name == "code")
-    for rule in RULES:
-        table.add_row(rule.code, rule.severity, f"{rule.text_zh}\n[dim]{rule.text_en}[/dim]", rule.source, rule.example)
-    Console().print(table)
+    if term:
+        print(f"{term.name_zh}: {term.counts_from}, {term.working_days} 个工作日 ({term.source})")
+    print(f"{end} ({calendar.on(end).why}): {first} 之后第 {days} 个工作日")
+    for one in skipped:
+        print(f"  {one.day}  {one.why}  不计")
+    if assumed:
+        print("  所用数据含假定内容 (illustrative): xinliu catalogue show holidays --json", file=sys.stderr)
 
 
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command `xinliu`."""
     app.add_typer(catalogue_app, name="catalogue")
+    from schemas.rules_command import rules
+
     app.command()(rules)

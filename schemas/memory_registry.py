@@ -76,3 +76,7 @@ class MemoryRegistry(Registry):
         """Return the registered schemas of a subject, as JSON, by version; empty where there is no such subject."""
         held = [known.schema for known in self._held.values() if known.name == name]
         return {version: json.loads(json.dumps(schema)) for version, schema in enumerate(held, 1)}
+
+    def ids(self, name: str) -> dict[str, int]:
+        """Return the schema ids of a subject's versions by fingerprint; empty where there is no such subject."""
+        return {known.fingerprint: known.id for known in self._held.values() if known.name == name}

@@ -126,6 +126,20 @@ class Registry:
         except Exception as error:  # sorted into ours by _failure
             raise self._failure(error, "") from error
 
+    def ids(self, name: str) -> dict[str, int]:
+        """Return the schema ids of a subject's versions by fingerprint; empty where there is no such subject."""
+        try:
+            if name not in self._client.get_subjects():
+                return {}
+            found = [self._client.get_version(name, version) for version in self._client.get_versions(name)]
+            return {
+                fingerprint(json.loads(known.schema.schema_str or "")): known.schema_id
+                for known in found
+                if known.schema_id is not None and known.schema is not None
+            }
+        except Exception as error:  # sorted into ours by _failure
+            raise self._failure(error, "") from error
+
     def ask(self) -> None:
         """Make sure that the registry answers."""
         try:

@@ -34,26 +34,39 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "credit_view": (*_W, "DELETE"),
     "source": (*_W, "DELETE"),
     "outbox": ("SELECT", "INSERT", "DELETE"),
-    "quarantine": ("SELECT", "INSERT"),
+    "quarantine": _W,
+    "quarantine_outcome": _W,
+    "quarantine_entry": (_R,),
+    "manifest": _W,
+    "manifest_lines": (*_W, "DELETE"),
+    "record_difference": _W,
     "entity": (_R,),
     "registration": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),
+    "source_marked": (_R,),
+    "quality_day": _W,
+    "quality_count": (_R,),
+    "quality_lateness": (_R,),
 }
 """What the view worker may do with the tables of a generation."""
+
+_TIME = ("level", "list_period", "report_window", "visibility", "deadline", "workday")
 
 SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
-    "freshness": (_R,),
+    "heartbeat": (_R, "INSERT", "TRUNCATE"),
+    "vouched": (_R, "INSERT"),
     "domain": (_R, "INSERT", "TRUNCATE"),
     "domain_source": (_R, "INSERT", "TRUNCATE"),
     "list": (_R, "INSERT", "TRUNCATE"),
     "province": (_R, "INSERT", "TRUNCATE"),
+    **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "province", "freshness"})
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "province", "heartbeat", "vouched", *_TIME})
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -15,7 +15,10 @@ from psycopg.conninfo import conninfo_to_dict
 from schemas.errors import Retryable, UsageError
 from schemas.roles import grant
 
-__all__ = ["connect", "migrate", "serving_generation", "sql"]
+__all__ = ["READER_FILES", "connect", "migrate", "serving_generation", "sql"]
+
+READER_FILES = ("report/time", "reader", "report/time_views", "report/reconciliation", "report/quality")
+"""The files that make the schema `report`, in this order."""
 
 _SQL = Path(__file__).parent / "sql"
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["FINDINGS", "check", "check_column", "generate", "is_resident_id", "mask"]
+__all__ = [
+    "FINDINGS",
+    "check",
+    "check_column",
+    "cover_persons",
+    "generate",
+    "is_resident_id",
+    "mask",
+    "names_person",
+    "showable",
+]
 
 FINDINGS = (
     "USCC_LENGTH",
@@ -43,7 +54,20 @@ _DIVISIONS = frozenset(
 )  # fmt: skip
 """First two digits of a division: the provinces of GB/T 2260, and 10."""
 
-_RESIDENT = re.compile(r"([1-9]\d{5})(\d{4})(\d{2})(\d{2})\d{3}[0-9X]")
+_RESIDENT = re.compile(r"[1-9]\d{5}(?:19|20)\d\d\d{2}\d{2}\d{3}[0-9X]", re.ASCII)
+_RESIDENT_15 = re.compile(r"[1-9]\d{5}\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}", re.ASCII)
+_BETWEEN = re.compile("[^0-9A-Za-z]+")
+_LONGEST_WRITTEN = 80
+"""Longest text in which a number that is written with something between its digits is looked for."""
+
+_CANDIDATE = re.compile(
+    r"(?<![0-9A-Za-z０-９])"
+    r"([1-9１-９][0-9０-９]{5})"
+    r"((?:[1１][8-9８-９]|[2２][0０])[0-9０-９]{2}(?:[0０][1-9１-９]|[1１][0-2０-２])(?:[0０][1-9１-９]|[12１２][0-9０-９]|[3３][01０１])"
+    r"[0-9０-９]{3})"
+    r"(?=[0-9Xx０-９Ｘｘ](?![0-9A-Za-z０-９]))"
+)
+"""Division, birth date, serial number, before a check character: in half or full width, as part of a text."""
 
 
 def _values(alphabet: str) -> NDArray[np.int64]:
@@ -75,44 +99,57 @@ def _divisions() -> NDArray[np.bool_]:
     return table
 
 
-def check(code: str) -> tuple[str, ...]:
-    """Return what is wrong with a code, of FINDINGS; empty where nothing is."""
-    found = check_column(pl.Series([code]))
+def check(code: str, *, exceptions: Collection[str] = ()) -> tuple[str, ...]:
+    """Return what is wrong with a code, of FINDINGS; empty where nothing is. See check_column."""
+    found = check_column(pl.Series([code]), exceptions=exceptions)
     return tuple(name for name in FINDINGS if found[name][0])
 
 
-def check_column(codes: pl.Series) -> Mapping[str, pl.Series]:
+def check_column(codes: pl.Series, *, exceptions: Collection[str] = ()) -> Mapping[str, pl.Series]:
     """Return, for each of FINDINGS, a Boolean series: true where that is wrong. A null is a wrong length.
 
     A code of another length, or with a character outside the alphabet, has only that finding; a resident identity
-    number only that one. The rest are looked for together.
+    number (居民身份证号), however it is written, only that one. The rest are looked for together. `exceptions` are codes
+    that a reviewer has found to be real although their check digit is wrong: they have no USCC_CHECK_DIGIT.
     """
     raw = codes.cast(pl.String).fill_null("").cast(pl.Binary)
     fits = (raw.bin.size() == 18).to_numpy()
     matrix = np.frombuffer(b"".join(raw.filter(pl.Series(fits)).to_list()), dtype=np.uint8).reshape(-1, 18)
     found = {name: np.zeros(len(codes), dtype=bool) for name in FINDINGS}
     found["USCC_LENGTH"] = ~fits
-    for name, wrong in _check_matrix(matrix).items():
+    excepted = codes.is_in(list(exceptions)).fill_null(False).to_numpy()[fits] if exceptions else None
+    for name, wrong in _check_matrix(matrix, excepted).items():
         found[name][fits] = wrong
+    strange = found["USCC_LENGTH"] | found["USCC_ALPHABET"]
+    for place in np.flatnonzero(strange).tolist():
+        if names_person(codes[place] or ""):  # in full width, with spaces, or of 15 digits
+            found["USCC_LENGTH"][place] = found["USCC_ALPHABET"][place] = False
+            found["USCC_RESIDENT_ID"][place] = True
     return {name: pl.Series(name, values) for name, values in found.items()}
 
 
-def _check_matrix(codes: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
+def _check_matrix(codes: NDArray[np.uint8], excepted: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.bool_]]:
     values = _CODE_VALUES[codes]
     strange = (values < 0).any(axis=1)
-    resident = _resident(codes)
-    open_ = ~(strange | resident)
     division = codes[:, 2:8]
     digits = ((division >= ord("0")) & (division <= ord("9"))).all(axis=1)
     total = (values[:, :17] * _WEIGHTS).sum(axis=1)
+    prefix = ~_prefixes()[codes[:, 0], codes[:, 1]]
+    elsewhere = ~(digits & _divisions()[codes[:, 2], codes[:, 3]])
+    organisation = ~_organisation(codes[:, 8:17])
+    check_digit = (31 - total % 31) % 31 != values[:, 17]
+    if excepted is not None:
+        check_digit &= ~excepted
+    resident = _resident(codes, strange | prefix | elsewhere | organisation | check_digit)
+    open_ = ~(strange | resident)
     return {
         # A resident number may hold characters outside the alphabet only as its letter X, which is inside.
         "USCC_ALPHABET": strange & ~resident,
         "USCC_RESIDENT_ID": resident,
-        "USCC_PREFIX": open_ & ~_prefixes()[codes[:, 0], codes[:, 1]],
-        "USCC_DIVISION": open_ & ~(digits & _divisions()[codes[:, 2], codes[:, 3]]),
-        "USCC_ORGANISATION": open_ & ~_organisation(codes[:, 8:17]),
-        "USCC_CHECK_DIGIT": open_ & ((31 - total % 31) % 31 != values[:, 17]),
+        "USCC_PREFIX": open_ & prefix,
+        "USCC_DIVISION": open_ & elsewhere,
+        "USCC_ORGANISATION": open_ & organisation,
+        "USCC_CHECK_DIGIT": open_ & check_digit,
     }
 
 
@@ -126,14 +163,16 @@ def _organisation(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 _RESIDENT_WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], dtype=np.int64)
 
 
-def _resident(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _resident(codes: NDArray[np.uint8], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
     # 居民身份证号 (GB 11643): division, birth date, serial number, check character; all digits but the last.
     digits = ((codes[:, :17] >= ord("0")) & (codes[:, :17] <= ord("9"))).all(axis=1)
-    last = (
-        ((codes[:, 17] >= ord("0")) & (codes[:, 17] <= ord("9")))
-        | (codes[:, 17] == ord("X"))
-        | (codes[:, 17] == ord("x"))
-    )
+    found = np.zeros(len(codes), dtype=bool)
+    places = np.flatnonzero(digits)  # few codes have no letter: only those are looked at closely
+    if not places.size:
+        return found
+    codes, bad = codes[places], bad[places]
+    small_x = codes[:, 17] == ord("x")
+    last = ((codes[:, 17] >= ord("0")) & (codes[:, 17] <= ord("9"))) | (codes[:, 17] == ord("X")) | small_x
     numbers = codes.astype(np.int64) - ord("0")
     year = numbers[:, 6] * 1000 + numbers[:, 7] * 100 + numbers[:, 8] * 10 + numbers[:, 9]
     month = numbers[:, 10] * 10 + numbers[:, 11]
@@ -142,19 +181,47 @@ def _resident(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     place = _divisions()[codes[:, 0], codes[:, 1]] & (codes[:, 0] != ord("0"))
     total = (numbers[:, :17] * _RESIDENT_WEIGHTS).sum(axis=1)
     expected = np.frombuffer(b"10X98765432", dtype=np.uint8)[total % 11]
-    checked = (codes[:, 17] == expected) | ((codes[:, 17] == ord("x")) & (expected == ord("X")))
-    # Codes registered in 1100… years do not exist: a plausible birth date in a code whose own prefix does not go
-    # together is a person's number even where its check character was mistyped.
-    foreign = ~_prefixes()[codes[:, 0], codes[:, 1]]
-    found: NDArray[np.bool_] = digits & last & born & place & (checked | foreign)
+    checked = (codes[:, 17] == expected) | (small_x & (expected == ord("X")))
+    # What is no code of anyone, but has a plausible place and birth date, is a person's number even where its check
+    # character was mistyped; and one whose own check passes is one even where all checks of a code happen to pass.
+    found[places] = last & born & place & (checked | bad)
     return found
 
 
 def is_resident_id(code: str) -> bool:
-    """Tell whether a text is a resident identity number (居民身份证号), which no field of ours may hold."""
+    """Tell whether a text is a resident identity number (居民身份证号) of 18 characters, which no field of ours may hold."""
     if not _RESIDENT.fullmatch(code.upper()):
         return False
     return bool(check_column(pl.Series([code.upper()]))["USCC_RESIDENT_ID"][0])
+
+
+def names_person(text: str) -> bool:
+    """Tell whether a text is a resident identity number however it is written.
+
+    In full width, with spaces or other marks between its digits, or of 15 digits as before 1999. A number of 15 digits
+    may be another's (工商注册号): in the field of a code it is none, and rather one too many is covered than one too few.
+    """
+    if not 15 <= len(text) <= _LONGEST_WRITTEN:
+        return False
+    plain = _BETWEEN.sub("", unicodedata.normalize("NFKC", text)).upper()
+    if len(plain) == 15:
+        return bool(_RESIDENT_15.fullmatch(plain))
+    return len(plain) == 18 and is_resident_id(plain)
+
+
+def cover_persons(text: str) -> str:
+    """Return a text with what may be a resident identity number made unreadable: birth date and serial number.
+
+    >>> cover_persons("联系人 362322198709086409。")
+    '联系人 362322***********9。'
+    """
+    return _CANDIDATE.sub(lambda found: found[1] + "*" * len(found[2]), text)
+
+
+def showable(code: str) -> str:
+    """Return a code as an error may repeat it: covered where it is a person's number, however it is written."""
+    covered = cover_persons(code)
+    return mask(code) if covered == code and names_person(code) else covered
 
 
 def mask(code: str) -> str:

@@ -136,7 +136,9 @@ def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
     from streams.intake_command import mount as mount_intake
     from streams.positions_command import mount as mount_positions
+    from streams.quarantine_command import mount as mount_quarantine
 
     app.add_typer(workers, name="worker")
     mount_positions(app)
     mount_intake(app)
+    mount_quarantine(app)

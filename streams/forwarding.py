@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Message, Producer
 
@@ -12,12 +12,52 @@ from schemas.codec import encode_own, frame
 from schemas.errors import Retryable
 from schemas.registry import Registry
 
-__all__ = ["Forwarder", "Outgoing"]
+__all__ = ["Forwarder", "Forwards", "Nowhere", "Outgoing"]
 
 Outgoing = tuple[int, bytes, bytes, list[tuple[str, bytes]]]
 """Partition, key, value and headers of a message for `accepted`."""
 
 _FLUSH_SECONDS = 60.0
+
+
+class Forwards(Protocol):
+    """Where what is forwarded goes. Any of these may raise Retryable; the same may then be given again."""
+
+    accepted_partitions: int
+
+    def accept(self, messages: Sequence[Outgoing], /) -> None:
+        """Queue messages for `accepted`."""
+
+    def quarantine(self, value: bytes, headers: list[tuple[str, bytes]], /) -> None:
+        """Queue a message for `quarantine`."""
+
+    def vector(self, key: bytes, progress: dict[str, Any], /) -> None:
+        """Write a Progress vector behind everything."""
+
+    def flush(self) -> None:
+        """Return once all of it is lasting."""
+
+
+class Nowhere:
+    """For those who examine only: whatever would be forwarded is a mistake of the code."""
+
+    accepted_partitions = 1
+
+    def accept(self, messages: Sequence[Outgoing], /) -> None:
+        """Refuse."""
+        raise AssertionError("nothing is forwarded here")
+
+    def quarantine(self, value: bytes, headers: list[tuple[str, bytes]], /) -> None:
+        """Refuse."""
+        raise AssertionError("nothing is forwarded here")
+
+    def vector(self, key: bytes, progress: dict[str, Any], /) -> None:
+        """Refuse."""
+        raise AssertionError("nothing is forwarded here")
+
+    def flush(self) -> None:
+        """Refuse."""
+        raise AssertionError("nothing is forwarded here")
 
 
 class Forwarder:

@@ -1,6 +1,7 @@
 """Headers of the messages that intake writes to `accepted` and `quarantine`; only intake may write there.
 
-A message without ORIGIN is a Progress vector; a department's bytes never decide what a message is.
+A message without ORIGIN is a manifest where it has MANIFEST, a Progress vector otherwise; a department's bytes never
+decide what a message is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from typing import Any
 
 from schemas.errors import ContractBroken
 
-__all__ = ["FINDINGS", "ORIGIN", "RECEIVED", "SCHEMA", "Headers", "Origin", "findings_of", "header", "origins"]
+__all__ = [
+    "DECISION",
+    "FINDINGS",
+    "MANIFEST",
+    "ORIGIN",
+    "RECEIVED",
+    "SCHEMA",
+    "Headers",
+    "Origin",
+    "findings_of",
+    "header",
+    "origins",
+]
 
 ORIGIN = "xinliu-origin"
 """Where the department's message stands: topic, topic id, partition and offset."""
@@ -23,8 +36,14 @@ SCHEMA = "xinliu-schema"
 RECEIVED = "xinliu-received"
 """On `accepted`: broker time of the department's message, in milliseconds since 1970; only measured by."""
 
+MANIFEST = "xinliu-manifest"
+"""On `accepted`, in place of ORIGIN: where the department's manifest stands, as ORIGIN has it."""
+
 FINDINGS = "xinliu-findings"
 """JSON. On `accepted`: a list of remarks; on `quarantine`: an object with what is known of the refused record."""
+
+DECISION = "xinliu-decision"
+"""JSON, on `quarantine`: the message tells what came of a decision about the entry of that ORIGIN; it is no new entry."""
 
 Headers = Sequence[tuple[str, bytes]]
 

@@ -24,12 +24,14 @@ from schemas.catalogue import Catalogue, Department
 from schemas.codec import HEADER
 from schemas.columns import Batch, decode_batch
 from schemas.errors import Retryable
+from schemas.manifest import belongs
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
+from schemas.uscc import cover_persons, names_person
 from streams.crashing import crash_point
-from streams.forwarding import Forwarder, Outgoing
-from streams.headers import FINDINGS, ORIGIN, RECEIVED, SCHEMA, origins
+from streams.forwarding import Forwards, Outgoing
+from streams.headers import FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.masking import masked
@@ -39,7 +41,7 @@ from streams.recorders import IntakeRecorder
 from streams.stopping import Stopping
 from streams.transport import Run
 
-__all__ = ["IntakeStage"]
+__all__ = ["Examined", "IntakeStage"]
 
 MAX_BYTES = 1 << 20
 """Longest message that is examined; a statement is some hundred bytes."""
@@ -48,7 +50,7 @@ _LONGEST_NAME = 64
 """Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
 
 _CHINA = ZoneInfo("Asia/Shanghai")
-_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker"}
+_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"}
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class _Input:
     topic_id: str
     next_offset: int = 0
     as_of: datetime | None = None
+    marked_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class Examined:
     """By row: messages with findings; those that are refused go to quarantine."""
     markers: tuple[tuple[ConsumerRecord, datetime], ...]
     """Markers that are good, with the time up to which they vouch."""
+    manifests: tuple[tuple[ConsumerRecord, dict[str, Any]], ...] = ()
+    """Manifests that are not refused; whether they can be compared with anything is asked when they are."""
     stops: tuple[Operation, ...] = ()
     """Departments that this batch stops."""
 
@@ -102,7 +107,7 @@ class IntakeStage:
         catalogue: Catalogue,
         departments: dict[str, Department],
         facts: dict[str, TopicFacts],
-        forwarder: Forwarder,
+        forwarder: Forwards,
         *,
         recorder: IntakeRecorder | None = None,
         progress_every: float = 0.25,
@@ -124,15 +129,20 @@ class IntakeStage:
         # Compaction keeps the last vector of every run of this stage, and each carries all that the run has forwarded.
         self._vector_key = f"progress|{uuid.uuid4().hex}".encode()
 
-    def prepare(self, runs: Sequence[Run]) -> Examined:
-        """Examine these runs. Raises Retryable where the registry does not answer."""
+    def prepare(self, runs: Sequence[Run], *, waived: Mapping[int, Collection[str]] | None = None) -> Examined:
+        """Examine these runs; `waived` holds, by row, codes that only count as remarks there.
+
+        Raises Retryable where the registry does not answer.
+        """
         records = [record for run in runs for record in run.records]
         batch = decode_batch(
             self._registry, [record.value for record in records], expected=_KNOWN_RECORDS, max_bytes=MAX_BYTES
         )
-        verdicts = self._examine(batch, records)
+        verdicts = self._examine(batch, records, waived or {})
         refused = {row for row, verdict in verdicts.items() if verdict.refused}
-        markers = {row: marker["as_of"] for row, _, marker in batch.others if row not in refused}
+        others = [(row, name, value) for row, name, value in batch.others if row not in refused]
+        markers = {row: marker["as_of"] for row, name, marker in others if name == "xinliu.Marker"}
+        manifests = {row: manifest for row, name, manifest in others if name == "xinliu.Manifest"}
         good = batch.statements.select("row", "uscc", "record_id", "version")
         crash_point("intake.decoded")
         return Examined(
@@ -141,7 +151,9 @@ class IntakeStage:
             good.filter(~pl.col("row").is_in(list(refused))) if refused else good,
             dict(sorted(verdicts.items())),
             tuple((records[row], as_of) for row, as_of in markers.items()),
-            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys()),  # last: it counts them once
+            tuple((records[row], manifest) for row, manifest in manifests.items()),
+            # Last: it counts them once.
+            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys()),
         )
 
     def _judge(
@@ -158,21 +170,24 @@ class IntakeStage:
         Raises Retryable where Kafka does not answer; the same may then be given again.
         """
         # What is written is made here, not in prepare: of the two threads this one has the less to do.
-        self._forwarder.accept(self._outgoing(examined))
+        self._forwarder.accept(self.outgoing(examined))
         for row, verdict in examined.verdicts.items():
             if verdict.refused:
                 self._quarantine(examined.records[row], verdict)
         crash_point("intake.forwarding")
         self._forwarder.flush()
+        if examined.manifests:
+            self._forward_manifests(examined.manifests)
         crash_point("intake.forwarded")
         if self._stopping is not None:
             self._stopping.tell(examined.stops)
         self._note(examined)
-        if examined.markers:
+        if examined.markers or examined.manifests:
             # Before the marker is acked: a crash behind its commit would lose for good what the source has vouched for.
             self._tell()
         verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
-        self._recorder.forwarded(examined.runs, verdicts, (record for record, _ in examined.markers))
+        beside = (record for record, _ in (*examined.markers, *examined.manifests))
+        self._recorder.forwarded(examined.runs, verdicts, beside)
 
     def resumed(self, positions: Mapping[tuple[str, int], int]) -> None:
         """Take over from where input partitions are read on: all before that was forwarded, by whomever.
@@ -206,6 +221,7 @@ class IntakeStage:
                     "partition": partition,
                     "next_offset": known.next_offset,
                     "as_of": known.as_of,
+                    "marked_at": known.marked_at,
                 }
                 for (topic, partition), known in sorted(self._inputs.items())
             ],
@@ -218,23 +234,34 @@ class IntakeStage:
             raise
         self._told_at = monotonic()
 
-    def _examine(self, batch: Batch, records: list[ConsumerRecord]) -> dict[int, _Verdict]:
+    def _examine(
+        self, batch: Batch, records: list[ConsumerRecord], waived: Mapping[int, Collection[str]]
+    ) -> dict[int, _Verdict]:
         verdicts: dict[int, _Verdict] = {}
         for damage in batch.undecodable:
             verdict = verdicts.setdefault(damage.row, _Verdict())
             verdict.findings.append(finding(damage.code, detail=damage.message))
             verdict.refused = True
-        for row, _, marker in batch.others:
+        for row, name, value in batch.others:
             department = self._departments[records[row].topic]
-            if marker["department"] != department.key:
+            if value["department"] != department.key:
                 verdict = verdicts.setdefault(row, _Verdict(refused=True))
                 verdict.findings.append(finding("WRONG_DEPARTMENT", field="department"))
+            elif name == "xinliu.Manifest" and not belongs(value, department.domains):
+                verdict = verdicts.setdefault(row, _Verdict(refused=True))
+                verdict.findings.append(finding("MANIFEST_SCOPE", field="domain"))
         frame = batch.statements
         if frame.height:
-            self._validate(frame, records, verdicts)
+            self._validate(frame, records, verdicts, waived)
         return verdicts
 
-    def _validate(self, frame: pl.DataFrame, records: list[ConsumerRecord], verdicts: dict[int, _Verdict]) -> None:
+    def _validate(
+        self,
+        frame: pl.DataFrame,
+        records: list[ConsumerRecord],
+        verdicts: dict[int, _Verdict],
+        waived: Mapping[int, Collection[str]],
+    ) -> None:
         now = self._now()
         found = [validate(frame, self._catalogue, today=_today(now), now=now)]
         topics = pl.Series("topic", [records[row].topic for row in frame["row"].to_list()])
@@ -248,16 +275,19 @@ class IntakeStage:
         ).rows():
             verdict = verdicts.setdefault(row, _Verdict())
             verdict.findings.append({"code": code, "field": name, "message": message})
-            verdict.refused |= severity == "refuse"
+            verdict.refused |= severity == "refuse" and code not in waived.get(row, ())
         known = frame.filter(pl.col("row").is_in(list(verdicts))).select(
             "row", "uscc", "domain", "record_id", "version"
         )
         for row, uscc, domain, record_id, version in known.rows():
             verdict = verdicts[row]
-            verdict.uscc, verdict.domain, verdict.record_id = _keepable(uscc), _keepable(domain), _keepable(record_id)
+            # A person's number is known as such by `masked` alone, which keeps nothing of it.
+            verdict.uscc = uscc if names_person(uscc) else _keepable(uscc)
+            verdict.domain, verdict.record_id = _keepable(domain), _keepable(record_id)
             verdict.version = version
 
-    def _outgoing(self, examined: Examined) -> list[Outgoing]:
+    def outgoing(self, examined: Examined) -> list[Outgoing]:
+        """Return what goes to `accepted`: one message, verbatim, for each row of `good`, in its order."""
         good = examined.good
         if good.is_empty():
             return []
@@ -291,6 +321,19 @@ class IntakeStage:
                 headers.append((FINDINGS, json.dumps(remarks.findings, ensure_ascii=False).encode()))
         return messages
 
+    def _forward_manifests(self, manifests: Sequence[tuple[ConsumerRecord, dict[str, Any]]]) -> None:
+        # Behind every statement before them: by their broker time the view knows what came later. The key's parts are
+        # few whatever a department writes, so that compaction keeps the newest and `accepted` does not grow.
+        messages: list[Outgoing] = []
+        for record, manifest in manifests:
+            (place,) = partitions_of(pl.Series([manifest["department"]]), self._forwarder.accepted_partitions).tolist()
+            parts = (record.topic, record.partition, manifest["domain"], manifest["kind"], manifest["part"] % 256)
+            key = "|".join(("manifest", *map(str, parts))).encode()
+            (origin,) = self._origins([record])
+            messages.append((place, key, record.value, [(MANIFEST, origin)]))
+        self._forwarder.accept(messages)
+        self._forwarder.flush()
+
     def _origins(self, records: Sequence[ConsumerRecord]) -> list[bytes]:
         logs = {
             (topic, partition): origins(topic, self._facts[topic].topic_id, partition)
@@ -319,14 +362,17 @@ class IntakeStage:
         for record, as_of in examined.markers:
             received = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             # No source can vouch for a time that had not come when its marker was received.
-            self._inputs[record.topic, record.partition].as_of = min(as_of, received)
+            known = self._inputs[record.topic, record.partition]
+            known.as_of, known.marked_at = min(as_of, received), received
         self._news = True
 
 
 def _keepable(text: str | None) -> str | None:
     # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
     # holds back its source instead of the view.
-    return text if text is not None and len(text) <= _LONGEST_NAME and text.isprintable() else None
+    if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
+        return None
+    return None if names_person(text) or cover_persons(text) != text else text
 
 
 def _today(now: datetime) -> date:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 
-from schemas.uscc import is_resident_id
+from schemas.uscc import names_person
 
-__all__ = ["masked"]
+__all__ = ["is_masked", "masked"]
 
-# Division, birth date, serial number, check character. Looked for at every place, since the bytes round it are Avro's
-# lengths, which may be digits themselves.
-_CANDIDATE = re.compile(rb"(?=[1-9]\d{5}(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx])")
-_COVERED = slice(6, 17)
-_LENGTH = 18
+_DIGIT = rb"(?:[0-9]|\xef\xbc[\x90-\x99])"
+_0, _1, _2, _3 = (rb"(?:%d|\xef\xbc%c)" % (digit, 0x90 + digit) for digit in range(4))
+# Division, birth date, serial number, check character; in half or full width. Looked for at every place, since the bytes
+# round it are Avro's lengths, which may be digits themselves.
+_CANDIDATE = re.compile(
+    rb"(?=(?:[1-9]|\xef\xbc[\x91-\x99])" + _DIGIT + rb"{5}"
+    rb"((?:" + _1 + rb"(?:[89]|\xef\xbc[\x98\x99])|" + _2 + _0 + rb")" + _DIGIT + rb"{2}"
+    rb"(?:" + _0 + rb"(?:[1-9]|\xef\xbc[\x91-\x99])|" + _1 + rb"(?:[0-2]|\xef\xbc[\x90-\x92]))"
+    rb"(?:" + _0 + rb"(?:[1-9]|\xef\xbc[\x91-\x99])|(?:" + _1 + rb"|" + _2 + rb")" + _DIGIT + rb"|" + _3 + rb"(?:" + _0 + rb"|" + _1 + rb"))"
+    + _DIGIT + rb"{3})(?:[0-9Xx]|\xef\xbc[\x90-\x99\xb8]|\xef\xbd\x98))"
+)  # fmt: skip
+_COVER = b"*" * 11
+"""The least that is ever covered: a birth date and a serial number."""
 
 
 def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
@@ -20,13 +28,25 @@ def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
 
     Birth date and serial number are replaced by as many asterisks, so that every length in the message stays true and
     it still decodes. Rather one number too many than one too few; only the message's own USCC is left as it is, unless
-    it is such a number: then it names a person, not an entity, and is not kept at all.
+    it is such a number, however it is written: then it names a person, not an entity, and is not kept at all.
     """
-    person = uscc is not None and is_resident_id(uscc)
-    own = uscc.encode() if uscc and not person else None
+    person = uscc is not None and names_person(uscc)
+    own = uscc.encode() if uscc else b""
     covered = bytearray(value)
+    at = value.find(own) if person else -1
+    while at >= 0:
+        covered[at : at + len(own)] = b"*" * len(own)
+        at = value.find(own, at + len(own))
     for match in _CANDIDATE.finditer(value):
-        begin = match.start()
-        if value[begin : begin + _LENGTH] != own:
-            covered[begin + _COVERED.start : begin + _COVERED.stop] = b"*" * (_COVERED.stop - _COVERED.start)
+        begin, end = match.span(1)
+        if person or not own or value[match.start() : match.start() + len(own)] != own:
+            covered[begin:end] = b"*" * (end - begin)
     return bytes(covered), None if person else uscc
+
+
+def is_masked(value: bytes) -> bool:
+    """Tell whether something of a message is covered, so that it is not what the department wrote any more.
+
+    One that was covered by the department itself counts too: it is told to be sent again, which harms nothing.
+    """
+    return _COVER in value

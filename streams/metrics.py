@@ -134,21 +134,30 @@ SOURCE_AS_OF = Metric(
 )  # fmt: skip
 SOURCE_SILENT = Metric(
     "xinliu_source_silent", Kind.GAUGE, "0 or 1", ("department",), _VIEW,
-    "1 where readers are told 未归集: the source has vouched for nothing, or not for longer than xinliu.freshness allows",
+    "1 where readers are told 未归集: the source has vouched for nothing, or not for longer than its limit allows (中断)",
+)  # fmt: skip
+SOURCE_STATE = Metric(
+    "xinliu_source_state", Kind.GAUGE, "0, 1 or 2", ("department",), _VIEW,
+    "State of a source: 0 正常, 1 迟 (later than expected), 2 中断 (past its limit, or never heard)",
+)  # fmt: skip
+QUALITY = Metric(
+    "xinliu_quality_month", Kind.GAUGE, "statements", ("department", "indicator"), _VIEW,
+    "What a department is measured by, of this month in China (docs/quality.md): indicator accepted, refused, published,"
+    " late, corrected, conflicts",
 )  # fmt: skip
 OUTBOX = Metric(
     "xinliu_outbox_rows", Kind.GAUGE, "rows", (), _VIEW, "Rows of the outbox that the relay has still to publish",
 )  # fmt: skip
 RELAYED = Metric(
     "xinliu_relay_messages_total", Kind.COUNTER, "messages", ("kind",), _VIEW,
-    "Messages that the relay has published: kind receipt or change",
+    "Messages that the relay has published: kind receipt, change or tombstone",
 )  # fmt: skip
 
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
-    QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, OUTBOX, RELAYED,
+    QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
 )  # fmt: skip
 """All metrics of ours."""
 

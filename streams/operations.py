@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,7 @@ class Operation:
     by: str
     reason: str
     detail: Mapping[str, Any]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class OperationsWriter:
@@ -51,7 +52,7 @@ class OperationsWriter:
     def write(self, operation: Operation) -> None:
         """Write an event. Raises Retryable where Kafka does not take it."""
         value = {
-            "id": uuid.uuid4().hex,
+            "id": operation.id,
             "kind": operation.kind,
             "department": operation.department,
             "at": operation.at,
@@ -149,10 +150,12 @@ class OperationsReader:
             schema_id, body = unframe(value)
             told = decode(self._registry.writer(schema_id).parsed, body, parsed(RECORD))
             detail = json.loads(told["detail"])
+            if not isinstance(detail, dict):
+                raise ValueError("its detail is no JSON object")
         except (NotDecodable, ValueError) as error:
             raise ContractBroken(
                 f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
         return Operation(
-            told["kind"], told["department"], told["at"].astimezone(UTC), told["by"], told["reason"], detail
+            told["kind"], told["department"], told["at"].astimezone(UTC), told["by"], told["reason"], detail, told["id"]
         )

@@ -6,6 +6,7 @@ The view's position is in PostgreSQL, intake's is what its group has committed t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ import structlog
 from schemas.catalogue import Catalogue
 from schemas.errors import PositionLost
 from streams.logs import Logs, TopicFacts
+from streams.time_tables import load_time
 
 __all__ = ["INTAKE_GROUP", "PROJECTED", "load_catalogue", "prepare", "resume", "resume_intake"]
 
@@ -51,9 +53,12 @@ def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Ma
 
 
 def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) -> None:
-    """Give readers the catalogue that this worker works by: domains, where they come from, lists, provinces."""
+    """Give readers the catalogue that this worker works by: domains, where they come from, lists, provinces, limits, rules on
+    time."""
     with connection.transaction():
-        connection.execute("TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province")
+        connection.execute(
+            "TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province, xinliu.heartbeat"
+        )
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO xinliu.domain (domain, name_zh, display_label, effective_from, effective_to)"
@@ -72,6 +77,20 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                 "INSERT INTO xinliu.province (province, name_zh, division) VALUES (%s, %s, %s)",
                 [(key, row.name_zh, row.division) for key, row in catalogue.provinces.items()],
             )
+            cursor.executemany(
+                # In seconds: a day is 24 hours, whatever zone a session speaks.
+                "INSERT INTO xinliu.heartbeat (department, effective_from, effective_to, expected_every, silent_after)"
+                " VALUES (%s, %s, %s, make_interval(secs => %s), make_interval(secs => %s))",
+                [
+                    (h.department, h.effective_from, h.effective_to, *_seconds(h.expected_every, h.silent_after))
+                    for h in catalogue.heartbeats
+                ],
+            )
+        load_time(connection, catalogue.time)
+
+
+def _seconds(*spans: timedelta) -> tuple[float, ...]:
+    return tuple(span.total_seconds() for span in spans)
 
 
 def resume(

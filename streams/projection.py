@@ -17,8 +17,10 @@ from psycopg.types.json import Jsonb
 
 from schemas.columns import FLAT
 from schemas.copying import BigintArray, UuidArray, copy_rows
+from schemas.identity import digest_hex
 from schemas.store import sql
-from streams.fold import RANK, mark_newest
+from streams.fold import KEY, RANK, mark_newest
+from streams.quality import Quality
 
 __all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
 
@@ -34,12 +36,20 @@ _RECORD = (
 )
 _HISTORY = (
     "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
-    "accepted_offset", "writer", "statement",
+    "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
+    "received_at", "decided_on",
 )  # fmt: skip
-_SUSPECT = ("row", "record_id", "version", "digest_hi", "digest_lo", "status", "reason", "uscc")
-_TWIN = ("row", "record_id", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id")
+_SUSPECT = (
+    "row", "record_id", "province", "department", "version", "digest_hi", "digest_lo", "status", "reason", "uscc",
+    "disputed", "removed", "accepted_partition", "received_at",
+)  # fmt: skip
+_TWIN = (
+    "row", "record_id", "version", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id",
+)  # fmt: skip
 _HELD = {
     "record_id": pl.Binary(),
+    "province": pl.String(),
+    "department": pl.String(),
     "version": pl.Int64(),
     "digest_hi": pl.Int64(),
     "digest_lo": pl.Int64(),
@@ -59,9 +69,13 @@ STAGED = (
     "accepted_offset",
     "writer",
     "known_at",
+    "received_at",
 )
-"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, and
-when the broker took it."""
+"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, when
+the broker took it, and when it had taken the department's own message."""
+
+_TOMBSTONES_A_ROW = 1_000
+"""So that no row of the outbox grows with what a batch revokes."""
 
 _UUID = r"^[0-9a-f]{32}$"
 
@@ -112,7 +126,10 @@ def _ranked(statements: pl.DataFrame) -> pl.DataFrame:
     return marked.with_columns(
         content_key=content_keys(marked),
         again=~pl.col("record_id").is_unique(),
+        disputed=pl.col("disputed_since").is_not_null(),
+        removed=pl.col("listing_removed_on").is_not_null(),
         record_id=pl.col("record_id").str.decode("hex"),
+        decided_on=pl.col("penalty_decided_on"),
         row=pl.col("row").cast(pl.Int32),
     ).sort("record_id")
 
@@ -174,6 +191,7 @@ class Projection:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._quality = Quality(connection)
         # Plans that were made for empty tables must suit full ones: row by row through an index, nothing compiled.
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
             connection.execute(f"SET {setting} = off")
@@ -231,8 +249,8 @@ class Projection:
         # is compared, under lock. A record that another worker enters at the same time fails the whole batch
         # (UniqueViolation), which is then tried again and finds it held.
         held = self._held(newest["record_id"])
-        known = newest.join(held, on="record_id", how="inner", suffix="_held", maintain_order="left")
-        news = newest.join(held, on="record_id", how="anti", maintain_order="left")
+        known = newest.join(held, on=KEY, how="inner", suffix="_held", maintain_order="left")
+        news = newest.join(held, on=KEY, how="anti", maintain_order="left")
         outranking = known.filter(_above([pl.col(name) for name in RANK], [pl.col(f"{name}_held") for name in RANK]))
         twins = self._possible_twins(news, newest)
         copy_rows(self._connection, "record", news, _RECORD)
@@ -282,19 +300,51 @@ class Projection:
         self.announce("CHANGES", {"uscc": delta["uscc"].unique().sort().to_list()})
 
     def _suspects(self, statements: pl.DataFrame, before: pl.Series) -> tuple[StoreFinding, ...]:
-        # A statement that is the only one of its record can neither be old nor contradict another: most are.
-        suspects = statements.filter(pl.col("again") | pl.col("record_id").is_in(before.implode()))
+        if statements.is_empty():
+            return ()
+        # A first publication that is the only statement of its record contradicts nothing: most are.
+        suspect = (pl.col("reason") != "PUBLISHED") | pl.col("again") | pl.col("record_id").is_in(before.implode())
+        suspects, shard = statements.filter(suspect), int(statements["accepted_partition"][0])
         if suspects.is_empty():
             self._append(statements)
+            self._quality.enter(shard, statements, statements)
             return ()
         copy_rows(self._connection, "suspect", suspects, _SUSPECT)
+        counted = self._quality.standing()
         repeated = [row for (row,) in self._connection.execute(sql("view/repeated"))]
         # Said twice in this batch: the first one stays, as it would have in two batches.
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
-        self._append(news.unique(["record_id", "version", "digest_hi", "digest_lo"], keep="first", maintain_order=True))
+        news = news.unique([*KEY, *RANK], keep="first", maintain_order=True)
+        self._append(news)
+        if news.height < statements.height:
+            self._connection.execute(sql("view/received"))
         self._connection.execute(sql("view/former"))
-        self._connection.execute(sql("view/erase"))
-        return tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/findings")))
+        found = [StoreFinding(*row) for row in self._connection.execute(sql("view/findings"))]
+        self._erase(suspects, [finding.row for finding in found if finding.outcome == "ERASED"])
+        self._quality.enter(shard, statements.filter(~suspect), news, counted)
+        return tuple(finding for finding in found if finding.outcome != "ERASED")
+
+    def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:
+        # What a revocation outranks: erased in history now, or long ago and said again. A tombstone bears the key that
+        # intake gave the statement, and comes to stand behind it in its partition.
+        revoked = suspects.filter(pl.col("status") == "REVOKED")["record_id"]
+        if not outranked and revoked.is_empty():
+            return
+        if len(revoked):
+            self._connection.execute(sql("view/forget"), (UuidArray(revoked),))
+        again = suspects.filter(pl.col("row").is_in(list(outranked)))
+        gone = {
+            (partition, f"{record_id.hex()}|{version}|{digest_hex(high, low)}")
+            for partition, record_id, version, high, low in again.select(
+                "accepted_partition", "record_id", *RANK
+            ).rows()
+        } | {
+            (partition, f"{record_id.hex}|{version}|{digest_hex(high, low)}")
+            for partition, record_id, version, high, low in self._connection.execute(sql("view/erase"))
+        }
+        ordered = sorted(gone)
+        for start in range(0, len(ordered), _TOMBSTONES_A_ROW):
+            self.announce("TOMBSTONES", ordered[start : start + _TOMBSTONES_A_ROW])
 
     def _append(self, statements: pl.DataFrame) -> None:
         copy_rows(self._connection, "record_history", statements, _HISTORY)
@@ -321,6 +371,11 @@ class Projection:
         """Project one quarantine entry; false where it is there already."""
         values = {**entry, "findings": Jsonb(entry["findings"])}
         return self._connection.execute(sql("view/quarantine"), values).rowcount == 1
+
+    def quarantine_outcome(self, outcome: Mapping[str, Any]) -> None:
+        """Project what came of a decision about an entry; nothing happens where that is known already."""
+        values = {**outcome, "findings": Jsonb(outcome["findings"])}
+        self._connection.execute(sql("view/quarantine_outcome"), values)
 
     def announce(self, kind: str, payload: Any, department: str | None = None) -> None:
         """Write an outbox row: what must leave once this transaction has committed."""

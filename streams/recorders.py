@@ -168,7 +168,7 @@ class RelayRecorder:
         self._probe = outside.probe
         self._retries = outside.instruments.total(RETRIES)
         self._published = outside.instruments.total(RELAYED)
-        self._published.add({("receipt",): 0, ("change",): 0})
+        self._published.add({("receipt",): 0, ("change",): 0, ("tombstone",): 0})
 
     def goes_round(self) -> None:
         """A round of its loop begins."""
@@ -178,9 +178,9 @@ class RelayRecorder:
         """Its loop ends in good order."""
         self._probe.ended("relay")
 
-    def published(self, receipts: int, changes: int) -> None:
+    def published(self, receipts: int, changes: int, tombstones: int) -> None:
         """These messages are published, and the outbox knows."""
-        self._published.add({("receipt",): receipts, ("change",): changes})
+        self._published.add({("receipt",): receipts, ("change",): changes, ("tombstone",): tombstones})
 
     def retried(self, server: str) -> None:
         """A round failed because of this server, and will be made again."""

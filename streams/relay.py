@@ -1,7 +1,7 @@
 """The relay: publishes what the view's transactions left in the outbox, in order, at least once.
 
 Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them; changed entities go to
-`changes`. An advisory lock lets one relay work at a time; the others stand by.
+`changes`; tombstones of what a revocation erases go to `accepted`, into the partition of what they erase. An advisory lock lets one relay work at a time; the others stand by.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -34,6 +35,10 @@ _OUTBOX_ROWS = 500
 _ROUND = 0.1
 """Seconds between two rounds, at least."""
 _EXCEPTIONS_A_RECEIPT = 500
+_BY_KEY = -1
+"""librdkafka's number for: the partition that the key says."""
+_NOTE_EVERY = 2.0
+"""Seconds between two looks at what the sources vouch for, where no watermark has moved."""
 
 
 class Relay:
@@ -62,6 +67,7 @@ class Relay:
         )
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._leads = False
+        self._noted_at = -_NOTE_EVERY
         self._woken = threading.Event()
         self._stopped = threading.Event()
 
@@ -111,10 +117,12 @@ class Relay:
             drained = len(rows) < _OUTBOX_ROWS
             watermarks = connection.execute(sql("relay/watermarks")).fetchall() if drained else []
             changed = self._changed(connection, rows)
+        self._note(connection, news=bool(watermarks))  # before a department is told that it is visible
         if not rows and not watermarks:
             return False
         crash_point("relay.before-publish")
-        receipts = self._exceptions(rows)
+        tombstones = self._tombstones(rows)
+        receipts = self._exceptions(rows) + self._reconciliations(rows)
         self._flush()  # before any watermark that passes them
         receipts += self._watermarks(watermarks)
         self._changes(changed)
@@ -132,8 +140,20 @@ class Relay:
                 for _, topic, partition, offset, as_of in watermarks
             ]
             connection.execute(sql("relay/sent"), {"rows": Jsonb(told)})
-        self._recorder.published(receipts, len(changed))
+        self._recorder.published(receipts, len(changed), tombstones)
         return not drained
+
+    def _tombstones(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        gone = [entry for _, kind, _, payload in rows if kind == "TOMBSTONES" for entry in payload]
+        for partition, key in gone:
+            self._produce("accepted", key, None, partition)
+        return len(gone)
+
+    def _note(self, connection: psycopg.Connection[tuple[Any, ...]], *, news: bool = False) -> None:
+        # What becomes silent by itself, or is held back by the quarantine, brings no watermark: it is looked for now and then.
+        if news or monotonic() - self._noted_at >= _NOTE_EVERY:
+            connection.execute(sql("relay/vouched"), {"generation": self._generation})
+            self._noted_at = monotonic()
 
     def _exceptions(self, rows: Iterable[tuple[Any, ...]]) -> int:
         receipts = 0
@@ -147,6 +167,13 @@ class Relay:
                 receipts += 1
         return receipts
 
+    def _reconciliations(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        answers = [(department, payload) for _, kind, department, payload in rows if kind == "RECONCILED"]
+        for department, answer in answers:
+            compared_at = datetime.fromisoformat(answer["compared_at"])
+            self._receipt(department, reconciliation={**answer, "compared_at": compared_at})
+        return len(answers)
+
     def _watermarks(self, watermarks: Iterable[tuple[Any, ...]]) -> int:
         by_department: dict[str, list[Any]] = defaultdict(list)
         for department, _, partition, next_offset, as_of in watermarks:
@@ -156,13 +183,19 @@ class Relay:
         return len(by_department)
 
     def _receipt(
-        self, department: str, *, watermark: list[Any] | None = None, exceptions: list[Any] | None = None
+        self,
+        department: str,
+        *,
+        watermark: list[Any] | None = None,
+        exceptions: list[Any] | None = None,
+        reconciliation: dict[str, Any] | None = None,
     ) -> None:
         receipt = {
             "department": department,
             "issued_at": datetime.now(UTC),
             "watermark": watermark or [],
             "exceptions": exceptions or [],
+            "reconciliation": reconciliation,
         }
         value = frame(self._registry.register("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
         self._produce(f"receipts.{department}", department, value)
@@ -183,10 +216,10 @@ class Relay:
             }
             self._produce("changes", uscc, frame(schema_id, encode_own("xinliu.EntityChange", change)))
 
-    def _produce(self, topic: str, key: str, value: bytes) -> None:
+    def _produce(self, topic: str, key: str, value: bytes | None, partition: int = _BY_KEY) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, key.encode())
+                self._producer.produce(topic, value, key.encode(), partition)
                 return
             except BufferError:
                 self._producer.poll(0.1)

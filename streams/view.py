@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -25,9 +24,13 @@ from streams.crashing import crash_point
 from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
+from streams.manifests import Stated, keep, stated
 from streams.messages import Finding, finding
+from streams.progress import newest_vectors
 from streams.projection import Move, Projection, StoreFinding, staged
+from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
+from streams.refusals import accepted_key, project_refusal, project_store_refusal
 from streams.transport import Run
 
 __all__ = ["ViewStage"]
@@ -43,13 +46,14 @@ class _Batch:
 
     statements: list[ConsumerRecord] = field(default_factory=list)
     progress: list[ConsumerRecord] = field(default_factory=list)
+    manifests: list[ConsumerRecord] = field(default_factory=list)
     quarantined: list[ConsumerRecord] = field(default_factory=list)
 
     def add(self, record: ConsumerRecord) -> None:
         if record.value is None:
             return  # a tombstone: compaction has done its work, nothing is left to fold
         if header(record.headers, ORIGIN) is None:
-            self.progress.append(record)
+            (self.manifests if record.headers else self.progress).append(record)
         elif record.topic == "quarantine":
             self.quarantined.append(record)
         else:
@@ -63,6 +67,7 @@ class Prepared:
     runs: tuple[Run, ...]
     quarantined: tuple[ConsumerRecord, ...]
     progress: tuple[dict[str, Any], ...]
+    manifests: tuple[Stated, ...]
     statements: tuple[ConsumerRecord, ...]
     frame: pl.DataFrame | None
     """As projection.staged makes it, `writer` being a place in `writers` so far; None where there are no statements."""
@@ -110,11 +115,11 @@ class ViewStage:
         if batch.statements:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
-            frame, refused = staged(decoded)
-        progress = tuple(self._progress(batch.progress))
+            frame, refused = staged(with_receipt(decoded, arrivals["received"]))
+        told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
-            tuple(runs), tuple(batch.quarantined), progress, tuple(batch.statements), frame, refused, writers, arrivals
+            tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals
         )
 
     def finish(self, prepared: Prepared) -> None:
@@ -161,8 +166,9 @@ class ViewStage:
             if prepared.frame is not None:
                 self._statements(projection, prepared)
             for record in prepared.quarantined:
-                self._quarantined(projection, record)
+                project_refusal(projection, record)
             projection.progress(prepared.progress)
+            keep(connection, prepared.manifests)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
                 for (topic, partition), next_offset in sorted(reached.items())
@@ -249,7 +255,7 @@ class ViewStage:
 
         def tell(row: int, outcome: str, what: Finding) -> None:
             origin = Origin.from_bytes(header(records[row].headers, ORIGIN) or b"")
-            record_id, version = _accepted_key(records[row])
+            record_id, version = accepted_key(records[row])
             entries = told.setdefault(origin.department, {})
             entry = entries.setdefault(
                 row,
@@ -269,7 +275,7 @@ class ViewStage:
 
         for row, reason in refused.items():
             tell(row, "REFUSED", finding("STORE_REFUSED", detail=reason))
-            self._quarantine_refused(projection, records[row], reason)
+            project_store_refusal(projection, records[row], reason)
         for remark in findings:
             tell(remark.row, remark.outcome, finding(remark.code, detail=remark.detail))
         for row, record in enumerate(records):
@@ -278,73 +284,6 @@ class ViewStage:
                     tell(row, "FLAGGED", noted)
         for department, entries in told.items():
             projection.announce("EXCEPTIONS", [entry for _, entry in sorted(entries.items())], department)
-
-    def _quarantine_refused(self, projection: Projection, record: ConsumerRecord, reason: str) -> None:
-        # Accepted, but PostgreSQL cannot hold it: it must not vanish between the two.
-        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-        projection.quarantine(
-            {
-                **_origin_columns(origin),
-                "received_at": _time(record.timestamp),
-                "uscc": None,
-                "domain": None,
-                "record_id": None,
-                "version": None,
-                "findings": [finding("STORE_REFUSED", detail=reason)],
-                "value": record.value,
-                "quarantine_partition": record.partition,
-                "quarantine_offset": record.offset,
-            }
-        )
-
-    def _quarantined(self, projection: Projection, record: ConsumerRecord) -> None:
-        origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-        known = findings_of(header(record.headers, FINDINGS)) or {}
-        entered = projection.quarantine(
-            {
-                **_origin_columns(origin),
-                "received_at": _time(known["received_at"]),
-                "uscc": known["uscc"],
-                "domain": known["domain"],
-                "record_id": known["record_id"],
-                "version": known["version"],
-                "findings": known["findings"],
-                "value": record.value,
-                "quarantine_partition": record.partition,
-                "quarantine_offset": record.offset,
-            }
-        )
-        if entered:
-            exception = {
-                "partition": origin.partition,
-                "offset": origin.offset,
-                "record_id": known["record_id"],
-                "version": known["version"],
-                "outcome": "REFUSED",
-                "findings": known["findings"],
-            }
-            projection.announce("EXCEPTIONS", [exception], origin.department)
-
-    def _progress(self, records: list[ConsumerRecord]) -> list[dict[str, Any]]:
-        newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
-        decoded = decode_batch(self._registry, [record.value for record in records], expected={"xinliu.Progress"})
-        if decoded.undecodable:
-            record = records[decoded.undecodable[0].row]
-            raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is no Progress vector")
-        for row, _, vector in decoded.others:
-            reporter = records[row]
-            for told in vector["inputs"]:
-                key = (told["topic"], told["partition"], reporter.topic, reporter.partition)
-                entry = {
-                    **told,
-                    "as_of": told["as_of"].isoformat() if told["as_of"] else None,
-                    "reporter_topic": reporter.topic,
-                    "reporter_partition": reporter.partition,
-                }
-                held = newest.get(key)
-                if held is None or entry["topic_id"] != held["topic_id"] or entry["next_offset"] >= held["next_offset"]:
-                    newest[key] = entry
-        return list(newest.values())
 
 
 def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, ...], dict[Place, int]]:
@@ -370,28 +309,5 @@ def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, .
     return tuple(news), reached
 
 
-def _accepted_key(record: ConsumerRecord) -> tuple[str, int]:
-    # Intake writes record_id|version|digest.
-    try:
-        record_id, version, _ = (record.key or b"").decode().split("|")
-        return record_id, int(version)
-    except ValueError as error:
-        raise ContractBroken(f"the key of {_place(record)} is {record.key!r}: only intake may write there") from error
-
-
 def _place(record: ConsumerRecord) -> str:
     return f"{record.topic}/{record.partition}@{record.offset}"
-
-
-def _origin_columns(origin: Origin) -> dict[str, Any]:
-    return {
-        "topic": origin.topic,
-        "topic_id": origin.topic_id,
-        "partition": origin.partition,
-        "offset": origin.offset,
-        "department": origin.department,
-    }
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

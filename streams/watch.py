@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import psycopg
@@ -20,20 +20,28 @@ from streams.metrics import (
     INTAKE_LAG,
     OUTBOX,
     POSITION,
+    QUALITY,
     QUARANTINE_OPEN,
     RECORDS,
     SOURCE_AS_OF,
     SOURCE_SILENT,
+    SOURCE_STATE,
     VIEW_LAG,
 )
 from streams.probe import Probe
 
-__all__ = ["EVERY", "IntakeLag", "StoreWatch", "Watch"]
+__all__ = ["EVERY", "QUALITY_EVERY", "IntakeLag", "StoreWatch", "Watch"]
 
 EVERY = 5.0
 """Seconds between two rounds."""
 
+QUALITY_EVERY = 60.0
+"""Seconds between two looks at the figures of the month: they move slowly, and are sums of some thousand rows."""
+
 Place = tuple[str, int]
+
+_STATES = ("正常", "迟", "中断")
+_INDICATORS = ("accepted", "refused", "published", "late", "corrected", "conflicts")
 
 
 class Watch:
@@ -122,6 +130,9 @@ class StoreWatch:
         self._position = instruments.latest(POSITION)
         self._as_of = instruments.latest(SOURCE_AS_OF)
         self._silent = instruments.latest(SOURCE_SILENT)
+        self._state = instruments.latest(SOURCE_STATE)
+        self._quality = instruments.latest(QUALITY)
+        self._quality_at = -QUALITY_EVERY
         self._quarantine = instruments.latest(QUARANTINE_OPEN)
         self._records = instruments.latest(RECORDS)
         self._outbox = instruments.latest(OUTBOX)
@@ -161,11 +172,17 @@ class StoreWatch:
         self._position.replace({(topic, str(p)): offset for (topic, p), offset in self._positions.items()})
         sources = run(sql("watch/sources")).fetchall()
         self._as_of.replace({(department,): as_of for department, as_of, _, _ in sources if as_of is not None})
-        self._silent.replace({(department,): float(silent) for department, _, silent, _ in sources})
+        self._silent.replace({(department,): float(state == "中断") for department, _, state, _ in sources})
+        self._state.replace({(department,): float(_STATES.index(state)) for department, _, state, _ in sources})
         self._quarantine.replace({(department,): waiting for department, _, _, waiting in sources})
         records, outbox = run(sql("watch/sizes")).fetchone() or (0, 0)
         self._records.replace({(): records})
         self._outbox.replace({(): outbox})
+        if monotonic() - self._quality_at >= QUALITY_EVERY:
+            figures = {(department, indicator): n for department, indicator, n in run(sql("watch/quality"))}
+            departments = {department for department, _ in figures}
+            self._quality.replace({(d, i): figures.get((d, i), 0) for d in departments for i in _INDICATORS})
+            self._quality_at = monotonic()
 
     def _tell_lag(self) -> None:
         self._lag.replace(

@@ -26,9 +26,13 @@ from streams.logs import Logs, TopicFacts
 from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
 from streams.probe import Probe
+from streams.reconciling import Reconciler
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
+from streams.redriving import Decisions, Redriver
 from streams.relay import Relay
+from streams.settling import Settling
 from streams.stopping import Stopping
+from streams.stored import StoredMessages
 from streams.view import ViewStage
 from streams.watch import IntakeLag, StoreWatch, Watch
 
@@ -65,20 +69,28 @@ def intake_worker(
     logs = Logs(connection.kafka)
     facts = logs.describe([*departments, *PROJECTED])
     registry = Registry(connection.registry)
-    forwarder = Forwarder(
-        connection.kafka,
-        registry,
-        accepted_partitions=facts["accepted"].partitions,
-        quarantine_partitions=facts["quarantine"].partitions,
-    )
+    forwarder = _forwarder(connection, registry, facts)
+    by = f"intake@{socket.gethostname()}"
     stopping = Stopping(
         connection.intake_limits,
         {topic: department.key for topic, department in departments.items()},
         OperationsWriter(connection.kafka, registry).write,
-        by=f"intake@{socket.gethostname()}",
+        by=by,
     )
+    # All of its own: the clients of the work are in use by other threads.
+    beside = Registry(connection.registry)
+    letting_through = _forwarder(connection, beside, facts)
+    redriver = Redriver(
+        IntakeStage(beside, known, departments, facts, letting_through),
+        StoredMessages(connection.kafka, principal="intake"),
+        letting_through,
+        {topic: facts[topic].topic_id for topic in departments},
+    )
+    decisions = Decisions(redriver, OperationsWriter(connection.kafka, beside).write, by=by)
     operations = OperationsReader(connection.kafka, registry, principal="intake")
-    for operation in operations.held():
+    held = operations.held()
+    decisions.held(held)
+    for operation in held:
         stopping.follow(operation, news=False)
     for topic in filter(stopping.holds, departments):
         log.warning("intake.still_stopped", department=departments[topic].key, see="xinliu intake status")
@@ -96,7 +108,7 @@ def intake_worker(
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         (collector,) = _feed(app, list(departments), [stage], work, hold=_Holding(app, stopping), tick=stage.tick)
-        _follow_beside(app, operations, stopping, collector)
+        _follow_beside(app, operations, stopping, collector, decisions)
         lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: _standing(app))
         _watch_beside(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
         return app
@@ -127,9 +139,15 @@ def view_worker(
         load_catalogue(session, known, connection.province)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
+    reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
+
+    def committed() -> None:
+        relay.wake()
+        reconciler.wake()
+
     recorders = [ViewRecorder(shown.instruments, [department.key for department in sources]) for _ in range(_LANES)]
     stages = [
-        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=relay.wake)
+        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=committed)
         for recorder in recorders
     ]
 
@@ -144,7 +162,9 @@ def view_worker(
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         _feed(app, list(PROJECTED), stages, work)
-        _relay_beside(app, relay)
+        _run_beside(app, "relay", relay)
+        _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
+        _run_beside(app, "reconciler", reconciler)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -210,35 +230,52 @@ def _feed(
     return collectors
 
 
-def _follow_beside(app: StreamApp, operations: OperationsReader, stopping: Stopping, collector: Collector) -> None:
-    """Follow what operators decide for as long as the app runs."""
+def _forwarder(connection: Connection, registry: Registry, facts: Mapping[str, TopicFacts]) -> Forwarder:
+    return Forwarder(
+        connection.kafka,
+        registry,
+        accepted_partitions=facts["accepted"].partitions,
+        quarantine_partitions=facts["quarantine"].partitions,
+    )
+
+
+def _follow_beside(
+    app: StreamApp, operations: OperationsReader, stopping: Stopping, collector: Collector, decisions: Decisions
+) -> None:
+    """Follow what operators decide for as long as the app runs, and carry it out."""
 
     @app.task
     async def follow_beside() -> None:
         loop = asyncio.get_running_loop()
 
         def take(operation: Operation) -> None:
+            decisions.follow(operation)
             topic = stopping.follow(operation)
             if topic is not None:
                 log.info("intake.resumed", department=operation.department, by=operation.by, why=operation.reason)
                 asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
 
-        thread = _thread(app, "operations", lambda: operations.follow(take))
+        threads = [
+            _thread(app, "operations", lambda: operations.follow(take)),
+            _thread(app, "quarantine", decisions.run),
+        ]
         try:
             await app.wait_until_stopped()
         finally:
             operations.stop()
-            await asyncio.to_thread(thread.join, 10.0)
+            decisions.stop()
+            for thread in threads:
+                await asyncio.to_thread(thread.join, 10.0)
 
 
-def _relay_beside(app: StreamApp, relay: Relay) -> None:
+def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler) -> None:
     @app.task
-    async def relay_beside() -> None:
-        thread = _thread(app, "relay", relay.run)
+    async def run_beside() -> None:
+        thread = _thread(app, name, work.run)
         try:
             await app.wait_until_stopped()
         finally:
-            relay.stop()
+            work.stop()
             await asyncio.to_thread(thread.join, 10.0)
 
 

@@ -11,12 +11,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from deploy.processes import wait_until
 from schemas.columns import decode_batch, digests
 from schemas.connection import Connection
+from schemas.identity import digest_hex
 from schemas.registry import Registry
-from schemas.store import connect
+from schemas.store import connect, sql
 from streams.fold import newest, summary
 from streams.headers import ORIGIN
 
-__all__ = ["assert_view_is_the_fold", "ends_of", "lag", "log_of", "view_caught_up"]
+__all__ = ["assert_figures_are_of_the_set", "assert_view_is_the_fold", "ends_of", "lag", "log_of", "view_caught_up"]
 
 GROUP = "operator.offline"
 VIEW_GROUP, INTAKE_GROUP = "xinliu-view", "xinliu-intake"
@@ -53,27 +54,31 @@ def ends_of(connection: Connection, topic: str) -> dict[int, int]:
         consumer.close()
 
 
-def _statements(connection: Connection, since: dict[int, int] | None) -> pl.DataFrame:
-    messages = [
-        message
-        for message in log_of(connection, "accepted", since)
-        if message.value() is not None and ORIGIN in dict(message.headers() or [])
-    ]
+def _statements(connection: Connection, since: dict[int, int] | None) -> tuple[pl.DataFrame, set[bytes]]:
+    log = log_of(connection, "accepted", since)
+    tombstones = {message.key() for message in log if message.value() is None}
+    messages = [message for message in log if message.value() is not None and ORIGIN in dict(message.headers() or [])]
     values = [message.value() for message in messages]
     with Registry(connection.registry) as registry:
         batch = decode_batch(registry, values, expected={"xinliu.Statement"})
     assert not batch.undecodable
     high, low = digests([value[5:] for value in values])
-    return batch.statements.with_columns(high.alias("digest_hi"), low.alias("digest_lo"))
+    return batch.statements.with_columns(
+        high.alias("digest_hi"), low.alias("digest_lo"), pl.Series("key", [message.key() for message in messages])
+    ), tombstones
 
 
 def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None = None) -> int:
     """Hold the tables against the fold of the log, cell by cell; return how many records there are.
 
     With `since`, what `accepted` holds from these offsets on counts; it must be all there is about its entities.
+    Compaction may have taken away what a revocation erased: the log without it must give the same view, and history may
+    hold more than the log only where it holds no content.
     """
-    statements = _statements(connection, since)
+    statements, tombstones = _statements(connection, since)
     records = newest(statements)
+    left = newest(statements.filter(~pl.col("key").is_in(list(tombstones))))
+    assert left.rows() == records.rows(), "what is erased from the log changes no view that is made of it"
     entities = statements["uscc"].unique().to_list()
     with connect(connection.database.get_secret_value()) as store:
         held = _frame(
@@ -97,13 +102,35 @@ def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None
         rank = ["record_id", "version", "digest_hi", "digest_lo"]
         told = _frame(
             store,
-            "SELECT DISTINCT replace(record_id::text, '-', ''), version, digest_hi, digest_lo FROM record_history"
-            " WHERE uscc = ANY(%s) ORDER BY 1, 2, 3, 4",
-            rank,
+            "SELECT DISTINCT replace(record_id::text, '-', ''), version, digest_hi, digest_lo, statement IS NULL"
+            " FROM record_history WHERE uscc = ANY(%s) ORDER BY 1, 2, 3, 4",
+            [*rank, "erased"],
             entities if since else None,
         )
-        assert told.rows() == statements.select(rank).unique().sort(rank).rows()
+        there = {tuple(row) for row in statements.select(rank).rows()}
+        assert there <= {row[:4] for row in told.rows()}
+        assert all(row[:4] in there or row[4] for row in told.rows())
+        erased = {f"{row[0]}|{row[1]}|{digest_hex(row[2], row[3])}".encode() for row in told.rows() if row[4]}
+        assert tombstones <= erased, "a tombstone for what history still holds"
+        assert_figures_are_of_the_set(store)
     return records.height
+
+
+def assert_figures_are_of_the_set(store: psycopg.Connection[Any]) -> None:
+    """Hold the figures of the departments, entered batch by batch, against what all of history counts for at once."""
+    store.execute("DROP TABLE IF EXISTS pg_temp.suspect")
+    store.execute("CREATE TEMPORARY TABLE suspect AS SELECT DISTINCT record_id FROM record_history")
+    at_once = {row[:4]: row[4] for row in store.execute(sql("view/quality"))}
+    entered = store.execute(
+        "SELECT day, department, measure, bucket, sum(n)::bigint FROM quality_day WHERE measure <> 'VISIBLE'"
+        " GROUP BY 1, 2, 3, 4 HAVING sum(n) <> 0"
+    )
+    assert {row[:4]: row[4] for row in entered} == at_once
+    shown = store.execute(
+        "SELECT COALESCE(sum(n) FILTER (WHERE measure = 'ACCEPTED'), 0) = COALESCE(sum(n) FILTER (WHERE measure = 'VISIBLE'), 0)"
+        " FROM quality_day"
+    ).fetchone()
+    assert shown == (True,), "each statement became visible once"
 
 
 def _frame(store: psycopg.Connection[Any], query: str, columns: list[str], entities: list[str] | None) -> pl.DataFrame:

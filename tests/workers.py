@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,13 +33,15 @@ def environment(connection: Connection) -> dict[str, str]:
 class Worker:
     """One worker process; its log is kept for the message of a failing test."""
 
-    def __init__(self, connection: Connection, name: str, folder: Path, *options: str) -> None:
+    def __init__(
+        self, connection: Connection, name: str, folder: Path, *options: str, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "xinliu", "worker", name, *options],
-                env=environment(connection),
+                env=environment(connection) | dict(settings or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

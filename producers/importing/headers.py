@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -58,13 +60,31 @@ def _known() -> dict[tuple[str, str], str]:
         return {(row["kind"], row["header"].upper()): row["field"] for row in csv.DictReader(file)}
 
 
+_NOT_SEEN = re.compile("[\\s\u200b-\u200d\u2060\ufeff]+")
+_MONEY = ("penalty_fine", "penalty_confiscated")
+_UNIT = re.compile(
+    r"^(?P<name>.+?)[(\[_:/-]*(?:单位[:：]?)?(?P<unit>(?:人民币)?(?:亿|千万|百万|万|千|百)?(?:元|圆|美元|港元|USD|CNY|RMB))[)\]]*$"
+)
+_TEN_THOUSAND_YUAN = ("万元", "人民币万元")
+
+
 def _normal(header: str) -> str:
-    return header.strip().upper().replace("（", "(").replace("）", ")").replace(" ", "")
+    half_width = unicodedata.normalize("NFKC", header)  # a header is only looked up: nothing of it is published
+    return _NOT_SEEN.sub("", half_width).upper()
+
+
+def _in_another_unit(kind: str, header: str) -> bool:
+    """Tell whether a header names an amount in another unit than 万元: 罚款金额(元)."""
+    found = _UNIT.match(_normal(header))
+    return found is not None and _field(kind, found["name"]) in _MONEY and found["unit"] not in _TEN_THOUSAND_YUAN
 
 
 def _field(kind: str, header: str) -> str | None:
     known, name = _known(), _normal(header)
     found = known.get((kind, name)) or known.get(("ANY", name))
+    unit = _UNIT.match(name) if found is None else None
+    if unit and unit["unit"] in _TEN_THOUSAND_YUAN and known.get((kind, unit["name"])) in _MONEY:
+        return known[kind, unit["name"]]
     if found is None and (header in FLAT or header in ENVELOPE_FIELDS) and header != "row":
         prefix = header.partition("_")[0]
         return header if prefix.upper() == kind or prefix.upper() not in _MANDATORY else None
@@ -74,7 +94,8 @@ def _field(kind: str, header: str) -> str | None:
 def resolve(headers: Sequence[str]) -> Columns:
     """Return what the headers mean. A file holds penalties, list entries or registrations, whichever its headers fit best.
 
-    Raises UsageError where two headers mean the same field, or mandatory columns are missing (all are named).
+    Raises UsageError where two headers mean the same field, an amount is in another unit than 万元, or mandatory columns
+    are missing (all are named).
     """
     fitting = {kind: sum(_field(kind, header) is not None for header in headers) for kind in _MANDATORY}
     kind = max(fitting, key=lambda name: fitting[name])
@@ -90,6 +111,12 @@ def resolve(headers: Sequence[str]) -> Columns:
             raise UsageError(f"the columns {fields[field]!r} and {header!r} mean the same; keep one of them")
         else:
             fields[field] = header
+    converted = [header for header in unknown if _in_another_unit(kind, header)]
+    if converted:
+        raise UsageError(
+            f"amounts are in 万元, and are never converted: {', '.join(converted)}; convert the column (2000元 is 0.2) and"
+            " name it 罚款金额(万元) or as the form does"
+        )
     missing = [field for field in _MANDATORY[kind] if field not in fields and MOVES.get(field) not in fields]
     if missing:
         names = "、".join(_shown(kind, field) for field in missing)

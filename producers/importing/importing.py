@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from producers.importing.cells import shown
 from producers.importing.headers import Columns, resolve
-from producers.importing.parsing import RowError, parse
+from producers.importing.parsing import Parsed, RowError, parse
 from producers.importing.reading import Table, read_table
+from producers.importing.repairs import Repairs
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.identity import digest
 from schemas.rules import validate, validate_origin
+from schemas.rules.quality import separated
 
 __all__ = ["Import", "Outgoing", "import_file"]
 
@@ -48,6 +51,9 @@ class Import:
     errors: tuple[RowError, ...]
     remarks: tuple[RowError, ...]
     duplicates: int
+    """Rows of which everything is said by rows before them."""
+    repairs: Repairs = field(default_factory=Repairs)
+    """What was mended in the rows that are not refused."""
 
     @property
     def rows(self) -> int:
@@ -83,21 +89,37 @@ def import_file(
     ).sort("row", maintain_order=True)
     errors: list[RowError] = [RowError(fault.line, "", "", fault.code, fault.reason) for fault in table.faults]
     errors += parsed.errors
-    remarks: list[RowError] = []
-    for row, code, severity, field, value, message in found.rows():
-        told = RowError(parsed.lines[row], columns.headers.get(field, field), value or "", code, message)
+    remarks: list[RowError] = list(parsed.remarks)
+    unpaired = {error.line for error in parsed.errors if error.code == "PARTIES_UNPAIRED"}
+    for row, code, severity, name, value, text in found.rows():
+        line = parsed.lines[row]
+        if line in unpaired and name in ("uscc", "subject_name"):
+            continue  # several codes in one cell are no code: that has been told
+        met, message = _unknown(parsed, row, catalogue, text) if code == "CATEGORY" else (value or "", text)
+        told = RowError(line, columns.headers.get(name, name), met, code, message)
         (errors if severity == "refuse" else remarks).append(told)
-    refused = parsed.spoiled.union(found.filter(pl.col("severity") == "refuse")["row"].to_list())
-    good = parsed.frame.filter(~pl.col("row").is_in(list(refused)))
-    outgoing, duplicates, conflicts = _distinct(_outgoing(good, parsed.lines), columns)
+    refused = {error.line for error in errors}
+    good = parsed.frame.filter(pl.Series([line not in refused for line in parsed.lines], dtype=pl.Boolean))
+    outgoing, duplicates, conflicts = _distinct(list(_outgoing(good, parsed.lines)), columns)
+    errors = sorted([*errors, *conflicts], key=lambda error: error.line)
+    refused.update(conflict.line for conflict in conflicts)
     return Import(
         table,
         columns,
         outgoing,
-        tuple(sorted([*errors, *conflicts], key=lambda error: error.line)),
-        tuple(remarks),
+        tuple(errors),
+        tuple(remark for remark in remarks if remark.line not in refused),
         duplicates,
+        parsed.repairs.without(refused),
     )
+
+
+def _unknown(parsed: Parsed, row: int, catalogue: Catalogue, message: str) -> tuple[str, str]:
+    """Name the categories that nobody knows: of six that are joined, one may be wrong."""
+    known = catalogue.codes("penalty_category")
+    said = separated(parsed.frame["penalty_categories"][row])
+    unknown = shown("、".join(part for part in said if part not in known))
+    return unknown, f"{message}: {unknown}"
 
 
 def _outgoing(frame: pl.DataFrame, lines: list[int]) -> Iterator[Outgoing]:
@@ -107,25 +129,29 @@ def _outgoing(frame: pl.DataFrame, lines: list[int]) -> Iterator[Outgoing]:
         )
 
 
-def _distinct(statements: Iterator[Outgoing], columns: Columns) -> tuple[tuple[Outgoing, ...], int, list[RowError]]:
-    """Send an exact duplicate once; refuse rows that say different things of one record and version."""
-    kept: dict[tuple[str, int], tuple[Outgoing, tuple[int, int]]] = {}
+def _distinct(statements: Sequence[Outgoing], columns: Columns) -> tuple[tuple[Outgoing, ...], int, list[RowError]]:
+    """Send an exact duplicate once; refuse rows that say different things of one record and version, whole."""
+    contents: defaultdict[tuple[str, int], set[tuple[int, int]]] = defaultdict(set)
     lines: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-    clashing: set[tuple[str, int]] = set()
     for statement in statements:
-        key, content = (statement.record_id, statement.version), digest(statement.body)
+        key = statement.record_id, statement.version
+        contents[key].add(digest(statement.body))
         lines[key].append(statement.line)
-        if kept.setdefault(key, (statement, content))[1] != content:
-            clashing.add(key)
     identifying = ("penalty_document_number", "listing_entry_id", "uscc")
     header = next((columns.headers[name] for name in identifying if name in columns.headers), "")
     errors = [
         RowError(line, header, "", "CONFLICT_IN_FILE", _conflict(line, lines[key]))
-        for key in clashing
+        for key, said in contents.items()
+        if len(said) > 1
         for line in lines[key]
     ]
-    duplicates = sum(len(lines[key]) - 1 for key in kept if key not in clashing)
-    return tuple(statement for key, (statement, _) in kept.items() if key not in clashing), duplicates, errors
+    clashing = {error.line for error in errors}
+    kept: dict[tuple[str, int], Outgoing] = {}
+    for statement in statements:
+        if statement.line not in clashing:
+            kept.setdefault((statement.record_id, statement.version), statement)
+    answered = clashing | {statement.line for statement in kept.values()}
+    return tuple(kept.values()), len({statement.line for statement in statements} - answered), errors
 
 
 def _conflict(line: int, lines: list[int]) -> str:

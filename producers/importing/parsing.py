@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
 from producers.importing import values
+from producers.importing.cells import Mending, reader_of, shown
 from producers.importing.headers import MOVES, Columns
+from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
-from producers.importing.workbook import LONGEST_CELL
+from producers.importing.repairs import Mended, Repairs
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.flat import FLAT
 from schemas.identity import record_id, registration_id
 from schemas.registration import DOMAIN
-from schemas.uscc import mask
 
 __all__ = ["Parsed", "RowError", "parse"]
 
-_CODES = {"uscc", "authority", "penalty_source_unit_code", "original_uscc"}
-_NUMBERS = {"penalty_document_number", "listing_entry_id", "original_number"}
 _BODIES = ("PENALTY", "LISTING", "REGISTRATION")
-_LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
-"""Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
-
-_SHOWN = 60
-_PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
-"""What may be a resident identity number, of 15 or 18 digits."""
+_MOST_PARTIES, _MOST_COPIED = 1 << 20, 1 << 28
+"""Parties in rows that name several, and characters that are copied for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,53 +49,9 @@ class Parsed:
     frame: pl.DataFrame
     lines: list[int]
     errors: list[RowError] = field(default_factory=list)
-
-    @property
-    def spoiled(self) -> frozenset[int]:
-        """Rows of the frame that hold something unreadable."""
-        bad = {error.line for error in self.errors}
-        return frozenset(row for row, line in enumerate(self.lines) if line in bad)
-
-
-class _Reader:
-    """Reads cells of one column, each distinct text once: dates, codes and amounts repeat over and over."""
-
-    def __init__(self, name: str, header: str, place: int) -> None:
-        self.header, self.place, self._read = header, place, _reader_of(name)
-        # Unicode's normal forms and a time's pattern take time by the square of the length: no cell may ask for hours.
-        is_text = self._read in (values.as_text, values.as_former_names)
-        self._longest = (_LONGEST_NUMBER if name in _NUMBERS else LONGEST_CELL) if is_text else _LONGEST_VALUE
-        self._known: dict[Any, Any] = {}
-
-    def __call__(self, cell: Cell) -> Any:
-        if cell is None or cell == "":
-            return None
-        if isinstance(cell, str | Decimal) and len(cell if isinstance(cell, str) else str(cell)) > self._longest:
-            raise values.CellRefused("CELL_TOO_LONG", f"此格超过 {self._longest} 字")
-        key = (type(cell), cell)
-        if key not in self._known:
-            if len(self._known) > 50_000:
-                self._known.clear()
-            self._known[key] = self._read(cell)
-        return self._known[key]
-
-
-_READERS: dict[str, Callable[[Cell], Any]] = {
-    **dict.fromkeys(_CODES, values.as_code),
-    **dict.fromkeys(MOVES.values(), values.as_date),
-    "registration_former_names": values.as_former_names,
-    "version": values.as_version,
-    "updated_at": values.as_time,
-}
-
-
-def _reader_of(name: str) -> Callable[[Cell], Any]:
-    kind = FLAT.get(name)
-    if kind == pl.Date():
-        return values.as_date
-    if kind == pl.Decimal(18, 6):
-        return values.as_money
-    return _READERS.get(name, values.as_text)
+    remarks: list[RowError] = field(default_factory=list)
+    """What a person should look at, although it could be read."""
+    repairs: Repairs = field(default_factory=Repairs)
 
 
 def parse(
@@ -135,13 +84,15 @@ def parse(
     for count, (line, cells) in enumerate(table.rows):
         if count % 2_000 == 0:
             progress(count)
-        statement, found = row_reader.read(line, cells)
-        errors.extend(found)
-        statement["row"] = len(lines)
-        for name, column in collected.items():
-            column.append(statement.get(name))
-        lines.append(line)
-    return Parsed(pl.DataFrame(collected, schema=FLAT), lines, errors)
+        for statement, found in row_reader.read(line, cells):
+            errors.extend(found)
+            statement["row"] = len(lines)
+            for name, column in collected.items():
+                column.append(statement.get(name))
+            lines.append(line)
+    return Parsed(
+        pl.DataFrame(collected, schema=FLAT), lines, errors, row_reader.remarks, Repairs(tuple(row_reader.mended))
+    )
 
 
 class _Rows:
@@ -151,8 +102,11 @@ class _Rows:
         self, columns: Columns, table: Table, department: Department, catalogue: Catalogue, stated_at: datetime | None
     ) -> None:
         self._columns, self._department, self._stated_at = columns, department, stated_at
-        places = {header: place for place, header in enumerate(table.headers)}
-        self._readers = {name: _Reader(name, header, places[header]) for name, header in columns.headers.items()}
+        self._parties = self._copied = 0
+        self.mended: list[Mending] = []
+        self.remarks: list[RowError] = []
+        self._readers = {name: reader_of(name, columns, table, self.mended) for name in columns.headers}
+        self._places = {name: reader.place for name, reader in self._readers.items()}
         domains = {row.name_zh: row.key for row in catalogue.domains()}
         lists = {row.name_zh: key for key, row in catalogue.lists.items()}
         self._words = {
@@ -160,16 +114,61 @@ class _Rows:
             "listing_list": lists,
             "status": {name: code for code, name in catalogue.codes("status").items()},
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
+            "penalty_level": {name: code for code, name in catalogue.codes("level").items()},
         }
 
-    def read(self, line: int, cells: tuple[Cell, ...]) -> tuple[dict[str, Any], list[RowError]]:
-        """Return the flat statement of a row, or what is wrong with it."""
+    def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:
+        """Return the flat statement of each party of a row, with what is wrong with it."""
+        try:
+            parties = None if self._columns.kind == "REGISTRATION" else parted(cells, self._places)
+        except Unpaired as refused:
+            said, errors = self._read(line, cells)
+            column = self._columns.headers[refused.field]
+            others = [error for error in errors if error.column != column and error.code != "NO_IDENTITY"]
+            cell = cells[self._places[refused.field]]
+            return [(said, [self._error(line, refused.field, cell, refused.code, str(refused)), *others])]
+        if parties is None:
+            return [self._read(line, cells)]
+        return self._several(line, cells, parties)
+
+    def _within_bounds(self, cells: tuple[Cell, ...], parties: Parties) -> None:
+        # What a row says once is kept for each of its parties: a small file could ask for terabytes.
+        self._parties += len(parties.rows)
+        self._copied += len(parties.rows) * sum(len(cell) for cell in cells if isinstance(cell, str))
+        if self._parties > _MOST_PARTIES or self._copied > _MOST_COPIED:
+            raise UsageError("the rows name more parties than one file can hold: publish them in several files")
+
+    def _several(
+        self, line: int, cells: tuple[Cell, ...], parties: Parties
+    ) -> list[tuple[dict[str, Any], list[RowError]]]:
+        self._within_bounds(cells, parties)
+        begin = len(self.mended)
+        read = [self._read(line, party) for party in parties.rows]
+        # What they have in common was read, mended and refused with each of them: it is told once.
+        self.mended[begin:] = dict.fromkeys(self.mended[begin:])
+        told: set[RowError] = set()
+        for _, errors in read:
+            errors[:] = [error for error in errors if error not in told]
+            told.update(errors)
+        names = shown(cells[self._places["uscc"]])
+        made = Mended(self._columns.headers["uscc"], names, f"{len(read)} 条记录", ("PARTIES_SPLIT",))
+        self.mended.append((line, made))
+        for name in parties.shared:
+            cell = cells[self._places[name]]
+            self.remarks.append(
+                self._error(
+                    line, name, cell, "AMOUNT_SHARED", f"{len(read)} 个当事人各记此金额; 如为合计, 请每个当事人一行"
+                )
+            )
+        return read
+
+    def _read(self, line: int, cells: tuple[Cell, ...]) -> tuple[dict[str, Any], list[RowError]]:
         said: dict[str, Any] = {}
         errors: list[RowError] = []
         for name, reader in self._readers.items():
             cell = cells[reader.place]
             try:
-                said[name] = reader(cell)
+                said[name] = reader(line, cell)
             except values.CellRefused as refused:
                 errors.append(self._error(line, name, cell, refused.code, str(refused)))
         for name, words in self._words.items():
@@ -227,12 +226,12 @@ class _Rows:
             said["version"] = round(moment.timestamp() * 1000) if moment else None
         moment = updated or self._stated_at or (_time_of(said["version"]) if said["version"] else None)
         said["stated_at"] = moment.astimezone(UTC) if moment else None
-        # Only a record in force carries content (DESIGN: neither a repair nor a revocation has a body).
+        # Only a record in force carries content and bears a mark (DESIGN: neither a repair nor a revocation has a body).
         in_force = said["status"] == "IN_FORCE"
         for body in _BODIES:
             said[f"has_{body.lower()}"] = in_force and kind == body
         for name in FLAT.names():
-            if name.startswith(("penalty_", "listing_", "registration_")) and not in_force:
+            if name.startswith(("penalty_", "listing_", "registration_", "disputed_")) and not in_force:
                 said[name] = None
         if in_force:
             for name in _REQUIRED_TEXT[kind]:
@@ -241,7 +240,7 @@ class _Rows:
     def _identity(self, said: dict[str, Any]) -> str | None:
         original = said.get("original_record_id")
         if original:
-            return str(original).lower()
+            return str(original)
         number = said.get("original_number") or said.get(
             "penalty_document_number" if said["kind"] == "PENALTY" else "listing_entry_id"
         )
@@ -268,8 +267,9 @@ def _reason(said: dict[str, Any]) -> str:
         return str(said["status"])
     if said.get("listing_removed_on"):
         return "REMOVED"
-    corrected = any(said.get(name) for name in ("original_record_id", "original_number", "original_uscc"))
-    return "CORRECTED" if corrected else "PUBLISHED"
+    if any(said.get(name) for name in ("original_record_id", "original_number", "original_uscc")):
+        return "CORRECTED"
+    return "DISPUTED" if said.get("disputed_since") else "PUBLISHED"
 
 
 def _time_of(version: int) -> datetime:
@@ -292,9 +292,3 @@ _REQUIRED_DATES = {
     "LISTING": ("listing_listed_on",),
     "REGISTRATION": ("registration_since",),
 }
-
-
-def shown(cell: object) -> str:
-    """Return a cell as it may be shown: cut, and covered where it may be a person's number."""
-    text = "" if cell is None else str(cell)
-    return _PERSONAL.sub(lambda found: mask(found[0]), text)[:_SHOWN]

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -56,6 +56,8 @@ class Table:
     headers: tuple[str, ...]
     rows: tuple[tuple[int, tuple[Cell, ...]], ...]
     faults: tuple[Fault, ...] = ()
+    from_1904: bool = False
+    """Whether a plain number that is a day counts from 1904: a setting of some workbooks."""
 
 
 def read_table(path: Path) -> Table:
@@ -175,6 +177,7 @@ def _xlsx(path: Path) -> Table:
         raise FileNotFoundError(path)
     lines = _sheet(path)
     try:
+        _, settings = next(lines)
         _, head = next(lines, (0, ()))
         names = [str(cell).strip() for cell in head]
         while names and not names[-1]:
@@ -182,13 +185,16 @@ def _xlsx(path: Path) -> Table:
         headers = tuple(names)
         if not headers:
             raise UsageError(f"{path}: the first sheet is empty")
-        return _table(path, "XLSX", "", headers, lines)
+        return replace(_table(path, "XLSX", "", headers, lines), from_1904=settings[0])
     finally:
         lines.close()
 
 
 def _sheet(path: Path) -> Generator[tuple[int, Sequence[Any]], None, None]:
-    """Yield the filled rows of the first sheet, read by another process: see producers/importing/workbook.py."""
+    """Yield what is set for all of it, as line 0, and the filled rows of the first sheet.
+
+    They are read by another process: see producers/importing/workbook.py.
+    """
     with subprocess.Popen(
         [sys.executable, "-I", workbook.__file__, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as reader:

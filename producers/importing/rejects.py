@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import date, time, timedelta
 from decimal import Decimal
 from operator import itemgetter
@@ -14,10 +14,12 @@ from pathlib import Path
 import xlsxwriter
 from xlsxwriter.exceptions import XlsxFileError
 
+from producers.importing.cells import as_written
 from producers.importing.parsing import RowError
 from producers.importing.reading import Cell, Table
 from producers.importing.workbook import LONGEST_CELL
 from schemas.errors import UsageError
+from schemas.uscc import cover_persons, mask, names_person
 
 __all__ = ["REASON_HEADER", "write_rejects"]
 
@@ -27,15 +29,20 @@ REASON_HEADER = "退回原因"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """What no cell of a workbook can hold."""
 
+_PARTY = re.compile(r"[^;；、,，\r\n]+")
+"""A code of a cell that may hold several."""
+
 _LARGEST_NUMBER = 10**15
 """Excel rounds from here on; JSON has numbers that no workbook can hold at all."""
 
 
-def write_rejects(path: Path, table: Table, errors: Iterable[RowError], *, personal: Collection[str] = ()) -> int:
+def write_rejects(path: Path, table: Table, errors: Collection[RowError], *, personal: Collection[str] = ()) -> int:
     """Write the refused rows to a CSV (with BOM, so that Excel opens it) or XLSX file; return how many there are.
 
-    Columns in `personal` (identity documents) stay empty: such numbers are not copied.
+    Columns in `personal` (identity documents) stay empty: such numbers are not copied. Where one stands elsewhere, its
+    birth date and serial number are covered.
     """
+    persons = {(error.line, error.column) for error in errors if error.code == "USCC_RESIDENT_ID"}
     reasons: defaultdict[int, list[str]] = defaultdict(list)
     for error in errors:
         where = f"{error.column}: " if error.column else f"第 {error.line} 行: "
@@ -43,7 +50,7 @@ def write_rejects(path: Path, table: Table, errors: Iterable[RowError], *, perso
     blank = (None,) * len(table.headers)
     lines_of = [*table.rows, *((fault.line, fault.cells or blank) for fault in table.faults)]
     rows = [
-        (cells, "; ".join(dict.fromkeys(reasons[line])))
+        (line, cells, "; ".join(dict.fromkeys(reasons[line])))
         for line, cells in sorted(lines_of, key=itemgetter(0))
         if line in reasons
     ]
@@ -51,7 +58,14 @@ def write_rejects(path: Path, table: Table, errors: Iterable[RowError], *, perso
     headers = [header for header in table.headers if header != REASON_HEADER]
     kept = [place for place, header in enumerate(table.headers) if header != REASON_HEADER]
     lines: list[list[Cell]] = [
-        [*(None if place in hidden else cells[place] for place in kept), reason] for cells, reason in rows
+        [
+            *(
+                None if place in hidden else _covered(cells[place], (line, table.headers[place]) in persons)
+                for place in kept
+            ),
+            reason,
+        ]
+        for line, cells, reason in rows
     ]
     try:
         if path.suffix.lower() == ".xlsx":
@@ -64,6 +78,15 @@ def write_rejects(path: Path, table: Table, errors: Iterable[RowError], *, perso
     except (OSError, XlsxFileError) as error:
         raise UsageError(f"cannot write {path}: {error}") from error
     return len(rows)
+
+
+def _covered(cell: Cell, person: bool) -> Cell:
+    if not isinstance(cell, str | int | float | Decimal) or isinstance(cell, bool):
+        return cell
+    text = as_written(cell)
+    covered = _PARTY.sub(lambda found: mask(found[0]) if names_person(found[0]) else found[0], text) if person else text
+    covered = cover_persons(covered)
+    return cell if covered == text else covered
 
 
 def _write_xlsx(path: Path, headers: list[str], lines: list[list[Cell]]) -> None:

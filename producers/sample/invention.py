@@ -147,6 +147,7 @@ def penalty(
         "CF_CFLB": categories,
         "CF_NR": f"{categories.replace(';', '、')}" + (f", 罚款人民币{float(amount) * 10000:.0f}元" if amount else ""),
         "CF_NR_FK": amount,
+        "CF_NR_WFFF": amount if "没收" in categories else "",
         "CF_JDRQ": decided.isoformat(),
         "CF_YXQ": "2099-12-31",
         "CF_GSJZQ": (decided + timedelta(days=365)).isoformat(),

@@ -19,18 +19,23 @@ from schemas.catalogue.model import Catalogue
 from schemas.catalogue.rows import (
     AuthorityRow,
     CodeRow,
+    CompetenceRow,
     DepartmentRow,
     DomainRow,
     EntityKindRow,
+    HeartbeatRow,
     ListRow,
     MutualRow,
     ProvinceRow,
     Row,
+    UsccExceptionRow,
 )
+from schemas.catalogue.time_loading import read_time
 from schemas.errors import UsageError
 from schemas.registration import DOMAIN
+from schemas.uscc import check, showable
 
-__all__ = ["CatalogueError", "choose", "load"]
+__all__ = ["CatalogueError", "Files", "choose", "load"]
 
 R = TypeVar("R", bound=Row)
 
@@ -58,7 +63,7 @@ def choose(path: Path) -> None:
 
 @cache
 def _load(path: Path) -> Catalogue:
-    files = _Files(path)
+    files = Files(path)
     provinces = files.read("provinces.csv", ProvinceRow)
     domains = files.read("domains.csv", DomainRow)
     lists = files.read("lists.csv", ListRow)
@@ -67,6 +72,8 @@ def _load(path: Path) -> Catalogue:
     mutual = files.read("mutual_domains.csv", MutualRow)
     codes = files.read("codes.csv", CodeRow)
     entity_kinds = files.read("entity_kinds.csv", EntityKindRow)
+    competences = files.read("competences.csv", CompetenceRow)
+    exceptions = files.read("uscc_exceptions.csv", UsccExceptionRow)
 
     domain_keys = {row.key for _, row in domains}
     list_keys = {row.key for _, row in lists}
@@ -100,6 +107,22 @@ def _load(path: Path) -> Catalogue:
         if row.key == DOMAIN
     )
     files.unique("entity_kinds.csv", entity_kinds, lambda row: row.kind)
+    heartbeats = _heartbeats(files, department_keys)
+    authority_keys = {row.uscc for _, row in authorities}
+    files.unique("competences.csv", competences, lambda row: (row.authority, row.domain))
+    files.refer(
+        "competences.csv", competences, lambda row: (row.authority,), authority_keys, "authority", "authorities.csv"
+    )
+    files.refer("competences.csv", competences, lambda row: (row.domain,), domain_keys, "domain", "domains.csv")
+    files.unique("uscc_exceptions.csv", exceptions, lambda row: row.code)
+    excepted = {row.code for _, row in exceptions}
+    files.problems.extend(
+        f"authorities.csv line {number}: {row.uscc!r} is no unified social credit code (USCC_CHECK_DIGIT); a real one goes"
+        " into uscc_exceptions.csv"
+        for number, row in authorities
+        if check(row.uscc, exceptions=excepted)
+    )
+    time = read_time(files, province_keys, list_keys, [row for _, row in codes])
     if files.problems:
         raise CatalogueError(files.problems)
     by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -114,12 +137,29 @@ def _load(path: Path) -> Catalogue:
         {key: tuple(found) for key, found in by_department.items()},
         tuple(row for _, row in mutual),
         tuple(row for _, row in codes),
-        {row.kind: row for _, row in entity_kinds},
+        heartbeats,
+        time,
+        competences=tuple(row for _, row in competences),
+        uscc_exceptions=tuple(row for _, row in exceptions),
+        entity_kinds={row.kind: row for _, row in entity_kinds},
     )
 
 
+def _heartbeats(files: Files, departments: Collection[str]) -> tuple[HeartbeatRow, ...]:
+    name = "heartbeats.csv"
+    rows = files.read(name, HeartbeatRow)
+    files.unique(name, rows, lambda row: row.department)
+    files.refer(name, rows, lambda row: (row.department,), {*departments, "*"}, "department", "departments.csv")
+    for number, row in rows:
+        if row.silent_after < row.expected_every:
+            files.problems.append(f"{name} line {number}: a source cannot be 中断 before it is expected to be heard")
+    if rows and not any(row.department == "*" and row.effective_to is None for _, row in rows):
+        files.problems.append(f"{name}: no row for * holds without an end: a source would have no limit")
+    return tuple(row for _, row in rows)
+
+
 @dataclass
-class _Files:
+class Files:
     """Reads the files of one folder and collects what is wrong with them."""
 
     folder: Path
@@ -209,4 +249,4 @@ def _reasons(name: str, number: int, error: ValidationError) -> Iterable[str]:
     for problem in error.errors():
         cell = ".".join(str(part) for part in problem["loc"][:1])
         reason = problem["msg"].removeprefix("Value error, ")
-        yield f"{name} line {number}: {cell}: {reason} (found {str(problem['input'])[:60]!r})"
+        yield f"{name} line {number}: {cell}: {reason} (found {showable(str(problem['input']))[:60]!r})"

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
-from schemas.catalogue.rows import CodeRow, DepartmentRow, DomainRow, EntityKindRow, ListRow, MutualRow, ProvinceRow
+from schemas.catalogue.rows import (
+    CodeRow,
+    CompetenceRow,
+    DepartmentRow,
+    DomainRow,
+    EntityKindRow,
+    HeartbeatRow,
+    ListRow,
+    MutualRow,
+    ProvinceRow,
+    UsccExceptionRow,
+)
+from schemas.catalogue.time_rows import TimeRows
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -55,8 +67,13 @@ class Catalogue:
     """Department → USCC and name of its authorities."""
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
+    heartbeats: tuple[HeartbeatRow, ...]
+    time: TimeRows
+    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.periods and schemas.workdays compute with it."""
     entity_kinds: Mapping[str, EntityKindRow]
     """By kind (经营主体类型)."""
+    competences: tuple[CompetenceRow, ...] = ()
+    uscc_exceptions: tuple[UsccExceptionRow, ...] = ()
 
     def province(self, key: str) -> ProvinceRow:
         """Return a province. Raises UsageError, naming those there are, where there is none of that key."""
@@ -85,6 +102,23 @@ class Catalogue:
     def codes(self, table: str) -> Mapping[str, str]:
         """Return a code table: code → name in Chinese."""
         return {row.code: row.name_zh for row in self.code_rows if row.table == table}
+
+    def excepted_codes(self, on: date) -> frozenset[str]:
+        """Return the codes that a reviewer lets through on a day although their check digit is wrong."""
+        return frozenset(row.code for row in self.uscc_exceptions if row.holds(on))
+
+    def competent_until(self, on: date) -> Mapping[tuple[str, str], date]:
+        """Return, by authority and domain, the last day of which a decision may be stated on a day.
+
+        Where a competence began says when it was written down here, not since when the authority decides: a decision
+        of before then is covered too.
+        """
+        until: dict[tuple[str, str], date] = {}
+        for row in self.competences:
+            if row.effective_from <= on:
+                key = row.authority, row.domain
+                until[key] = max(until.get(key, date.min), row.effective_to or date.max)
+        return until
 
     def _department(self, row: DepartmentRow) -> Department:
         return Department(

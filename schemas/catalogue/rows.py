@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import date, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from schemas.uscc import check
+from schemas.uscc import check, showable
 
 __all__ = [
-    "AuthorityRow", "CodeRow", "DepartmentRow", "DomainRow", "EntityKindRow", "ListRow", "MutualRow", "ProvinceRow", "Row",
+    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "EntityKindRow", "HeartbeatRow", "Key", "Keys",
+    "ListRow", "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
 ]  # fmt: skip
 
 
@@ -23,10 +25,29 @@ def _several(value: object) -> object:
 
 
 def _uscc(value: str) -> str:
-    wrong = check(value)
+    wrong = [code for code in check(value) if code != "USCC_CHECK_DIGIT"]  # that one may be excepted: see loading.py
     if wrong:
-        raise ValueError(f"{value!r} is no unified social credit code ({', '.join(wrong)})")
+        raise ValueError(f"{showable(value)!r} is no unified social credit code ({', '.join(wrong)})")
     return value
+
+
+def _excepted(value: str) -> str:
+    wrong = check(value)
+    if wrong != ("USCC_CHECK_DIGIT",):
+        raise ValueError(
+            f"{showable(value)!r} needs no exception: only its check digit may be wrong, and it has"
+            f" {', '.join(wrong) or 'nothing wrong'}"
+        )
+    return value
+
+
+def _span(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([1-9]\d{0,4})\s*([mhd])", value.strip())
+    if found is None:
+        raise ValueError("no length of time: write minutes, hours or days as 30m, 12h or 7d")
+    return timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[found[2]]: int(found[1])})
 
 
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
@@ -118,3 +139,29 @@ class CodeRow(Row):
     table: Annotated[str, Field(pattern=r"^[a-z_]+$")]
     code: Text
     name_zh: Text
+
+
+class HeartbeatRow(Row):
+    """How often a department is expected to vouch for its data, and after how long without that it counts as 中断.
+
+    `*` stands for every department without a row of its own.
+    """
+
+    department: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
+    expected_every: Annotated[timedelta, BeforeValidator(_span)]
+    silent_after: Annotated[timedelta, BeforeValidator(_span)]
+
+
+class CompetenceRow(Row):
+    """A domain in which an authority may decide (法定职权范围). A competence that ended covers the decisions before its end."""
+
+    authority: Annotated[str, BeforeValidator(_uscc)]
+    domain: Key
+
+
+class UsccExceptionRow(Row):
+    """A real code whose check digit is wrong, and who found so: it is let through wherever codes are checked."""
+
+    code: Annotated[str, BeforeValidator(_excepted)]
+    reviewed_by: Text
+    reason: Text

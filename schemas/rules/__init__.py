@@ -5,6 +5,7 @@ Every rule has a code, a severity, a text in Chinese and English, a source and a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
@@ -14,9 +15,12 @@ from schemas.catalogue import Catalogue
 from schemas.rules.codes import CODE_TEXTS, broken_codes
 from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
-from schemas.rules.model import LATEST, Context, Rule
+from schemas.rules.life import LIFE_RULES
+from schemas.rules.model import LATEST, Context, Rule, elsewhere
 from schemas.rules.origin import ORIGIN_RULES, validate_origin
+from schemas.rules.quality import MEANT, QUALITY_RULES, broken_quality, short
 from schemas.rules.registration import REGISTRATION_RULES, broken_registrations
+from schemas.rules.texts import TEXT_RULES, TEXTS, broken_texts, suspect
 
 __all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin"]
 
@@ -25,16 +29,22 @@ _AHEAD = timedelta(minutes=10)
 """How far a department's clock may be ahead of ours."""
 
 
-def _elsewhere(_: Context) -> dict[str, pl.Expr]:
-    return {}  # codes are looked at in a pass of their own, see broken_codes
-
-
 CODE_RULES = tuple(
-    Rule(text.code, "refuse", text.text_zh, text.text_en, text.source, text.example, _elsewhere) for text in CODE_TEXTS
+    Rule(text.code, "refuse", text.text_zh, text.text_en, text.source, text.example, elsewhere) for text in CODE_TEXTS
 )
 
-RULES: tuple[Rule, ...] = (*CONTENT_RULES, *CODE_RULES, *REGISTRATION_RULES, *ORIGIN_RULES)
+_EXPRESSED: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *QUALITY_RULES)
+"""Rules that say themselves what breaks them; the others are held against a batch in passes of their own."""
+
+RULES: tuple[Rule, ...] = (
+    *CONTENT_RULES, *LIFE_RULES, *TEXT_RULES, *QUALITY_RULES, *CODE_RULES, *REGISTRATION_RULES, *ORIGIN_RULES
+)  # fmt: skip
 """All rules, in the order in which they are told."""
+
+_BY_CODE = {rule.code: rule for rule in RULES}
+_SUSPECT, _SHORT = "~suspect", "~short"
+_NULL_KEEPS = frozenset(("REQUIRED", "TEXT_TOO_LONG", "DATE_RANGE", "NEGATIVE_AMOUNT", _SUSPECT, _SHORT))
+"""Rules on every field of a kind, which a null keeps: not looked at where a batch says nothing in that field at all."""
 
 
 def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: datetime) -> pl.DataFrame:
@@ -42,22 +52,43 @@ def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: dat
 
     `today` is the day in China, `now` the time in UTC. Values are masked where they may name a person.
     """
-    keys, expressions = _expressions(catalogue, today)
     latest = pl.lit(int((now + _AHEAD).timestamp() * 1000), dtype=pl.Int64).alias(LATEST)
-    marks = frame.lazy().with_columns(latest).select(expressions).collect()
+    empty = {name for name in frame.columns if frame[name].null_count() == frame.height}
+    held = _held(catalogue, today)
+    chosen = [
+        (key, expression)
+        for key, expression in held.expressions.items()
+        if key[0] not in _NULL_KEEPS or key[1] not in empty
+    ]
+    marks = frame.lazy().with_columns(latest).select(expression for _, expression in chosen).collect()
     hits = marks.select(pl.all().any()).row(0)
-    broken = {key: marks.to_series(place) for place, key in enumerate(keys) if hits[place]}
-    broken |= {**broken_codes(frame), **broken_registrations(frame, catalogue, today)}
-    return collect(frame, broken, {rule.code: rule for rule in RULES})
+    broken = {key: marks.to_series(place) for place, (key, _) in enumerate(chosen) if hits[place]}
+    suspects = [name for code, name in broken if code == _SUSPECT]
+    shorts = [name for code, name in broken if code == _SHORT]
+    broken = {key: found for key, found in broken.items() if key[0] in _BY_CODE}
+    broken |= broken_texts(frame, suspects) | broken_quality(frame, held.categories, shorts)
+    broken |= broken_codes(frame, held.excepted)
+    broken |= broken_registrations(frame, catalogue, today)
+    return collect(frame, broken, _BY_CODE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What batches are held against on a day. Made once a day: a hundred expressions take longer than a small batch."""
+
+    expressions: dict[tuple[str, str], pl.Expr]
+    categories: frozenset[str]
+    excepted: frozenset[str]
 
 
 @lru_cache(maxsize=8)
-def _expressions(catalogue: Catalogue, today: date) -> tuple[tuple[tuple[str, str], ...], tuple[pl.Expr, ...]]:
-    # Made once a day: making a hundred expressions takes longer than holding a small batch against them.
+def _held(catalogue: Catalogue, today: date) -> _Held:
     context = Context(catalogue, today)
-    broken = {
-        (rule.code, name): expression.fill_null(False).alias(f"{rule.code}|{name}")
-        for rule in CONTENT_RULES
-        for name, expression in rule.breaks(context).items()
-    }
-    return tuple(broken), tuple(broken.values())
+    expressions = {(rule.code, name): found for rule in _EXPRESSED for name, found in rule.breaks(context).items()}
+    # Coarse screens, in the same pass: what they let through needs no closer look.
+    expressions |= {(_SUSPECT, name): suspect(name) for name in TEXTS} | {(_SHORT, name): short(name) for name in MEANT}
+    return _Held(
+        {key: found.fill_null(False).alias("|".join(key)) for key, found in expressions.items()},
+        frozenset(catalogue.codes("penalty_category")),
+        catalogue.excepted_codes(today),
+    )

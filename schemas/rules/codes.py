@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -34,21 +35,20 @@ CODE_TEXTS = (
     CodeText("USCC_DIVISION", "行政区划码未知", "Unknown division", "GB/T 2260", "91990000…"),
     CodeText("USCC_ORGANISATION", "主体标识码(第9至17位)校验不符", "Characters 9–17 fail their own check", "GB 11714", "111111111111111111"),
     CodeText("USCC_CHECK_DIGIT", "校验码不符; 若代码确实存在, 可申请人工放行", "Wrong check digit; a real code may be let through by a reviewer",
-             _STANDARD, "91350211M0000XUF46"),
+             f"{_STANDARD}; catalogue: uscc_exceptions.csv", "91350211M0000XUF47"),
 )  # fmt: skip
 
 
-def broken_codes(frame: pl.DataFrame) -> dict[tuple[str, str], pl.Series]:
+def broken_codes(frame: pl.DataFrame, exceptions: Collection[str]) -> dict[tuple[str, str], pl.Series]:
     """Return (code of the rule, field) → true where it is broken; a field that is null is not looked at.
 
-    Authorities repeat, so each distinct code is checked once.
+    Authorities repeat, so each distinct code is checked once. `exceptions` are real codes with a wrong check digit.
     """
+    columns = [frame[name] for name in CODE_FIELDS]
+    distinct = pl.concat([column.rename("code").unique() for column in columns]).unique().drop_nulls()
     broken: dict[tuple[str, str], pl.Series] = {}
-    for name in CODE_FIELDS:
-        column = frame[name]
-        distinct = column.drop_nulls().unique()
-        bad = check_column(distinct)
-        for code, wrong in bad.items():
-            if wrong.any():
-                broken[code, name] = column.is_in(distinct.filter(wrong).implode()).fill_null(False)
+    for code, wrong in check_column(distinct, exceptions=exceptions).items():
+        if wrong.any():
+            bad = distinct.filter(wrong).implode()
+            broken |= {(code, column.name): column.is_in(bad).fill_null(False) for column in columns}
     return broken

@@ -10,34 +10,24 @@ from schemas.flat import FLAT
 from schemas.registration import DOMAIN
 from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.model import LATEST, Context, Rule
+from schemas.rules.publication import outside_level
 
 __all__ = ["CONTENT_RULES"]
 
 _FORM = "双公示 form (发改办财金〔2018〕424号), as observed"
 _HOUSE = "contract of the project"
 _LISTS = "instruments of the seven lists"
+_LEVELS = "国办发〔2025〕22号; 信用修复管理办法 (2025)"
 
 BODIES = ("penalty", "listing", "registration")
 _DATES = [name for name, kind in FLAT.items() if kind == pl.Date()]
-_TEXTS = [name for name, kind in FLAT.items() if kind == pl.String()]
 _REQUIRED = (
     "uscc", "subject_name", "authority", "penalty_document_number", "penalty_violation_type", "penalty_facts",
     "penalty_basis", "penalty_categories", "penalty_content", "penalty_authority_name", "penalty_source_unit",
     "penalty_source_unit_code", "listing_list", "listing_entry_id", "listing_grounds", "listing_basis",
     "listing_authority_name", "registration_entity_kind", "registration_authority_name",
 )  # fmt: skip
-_FREE_TEXT = (
-    "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis",
-    "penalty_content", "penalty_licence", "penalty_remark", "penalty_legal_representative", "penalty_registration_number",
-    "penalty_organisation_code", "penalty_tax_number", "penalty_institution_number", "penalty_social_organisation_number",
-    "listing_entry_id", "listing_grounds", "listing_basis", "listing_legal_representative", "listing_remark", "registration_former_names",
-    "registration_remark",
-)  # fmt: skip
-_RESIDENT = (
-    r"(?:^|[^0-9A-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[0-9Xx](?:$|[^0-9A-Za-z])"
-)
-_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-_CATEGORY_SEPARATOR = r"[;；]"
+_SAYS_SOMETHING = r"[^\s\u200b\u2060\ufeff]"
 _FIRST_MILLISECONDS = 946_684_800_000
 """2000-01-01: a version from here on is a time in milliseconds, a smaller one a plain number."""
 
@@ -59,12 +49,6 @@ def _rule(code: str, severity: str, text_zh: str, text_en: str, source: str, exa
 
 def _in_force(context: Context) -> list[str]:
     return [*(row.key for row in context.catalogue.domains(context.today)), DOMAIN]
-
-
-def _categories_unknown(context: Context) -> dict[str, pl.Expr]:
-    known = list(context.catalogue.codes("penalty_category"))
-    parts = _col("penalty_categories").str.replace_all(_CATEGORY_SEPARATOR, ";").str.strip_chars("; ").str.split(";")
-    return {"penalty_categories": parts.list.eval(~pl.element().str.strip_chars().is_in(known)).list.any()}
 
 
 def _body_wrong(_: Context) -> dict[str, pl.Expr]:
@@ -96,12 +80,13 @@ def _too_long(_: Context) -> dict[str, pl.Expr]:
 
 def _domain_of_list(context: Context) -> dict[str, pl.Expr]:
     pairs = {key: row.domain for key, row in context.catalogue.lists.items()}
-    return {"domain": _col("listing_list").replace(list(pairs), list(pairs.values())) != _col("domain")}
+    expected = _col("listing_list").replace_strict(list(pairs), list(pairs.values()), default=None)
+    return {"domain": expected != _col("domain")}  # LIST tells a list that there is not
 
 
 CONTENT_RULES: tuple[Rule, ...] = (
     _rule("REQUIRED", "refuse", "必填项为空", "A mandatory field is blank", _FORM, "违法事实为空",
-          lambda _: {name: _col(name).str.strip_chars() == "" for name in _REQUIRED}),
+          lambda _: {name: ~_col(name).str.contains(_SAYS_SOMETHING) for name in _REQUIRED}),
     _rule("RECORD_ID", "refuse", "记录标识不是32位小写十六进制数字", "record_id is not 32 lower-case hexadecimal digits",
           _HOUSE, "record_id = ABC", lambda _: {"record_id": ~_col("record_id").str.contains(r"^[0-9a-f]{32}$")}),
     _rule("VERSION", "refuse", "版本号须大于0", "version must be above 0", _HOUSE, "version = 0",
@@ -136,11 +121,6 @@ CONTENT_RULES: tuple[Rule, ...] = (
     _rule("SUBJECT_KIND", "refuse", "行政相对人类别未知", "Unknown kind of subject", _FORM, "类别 = 其他",
           lambda c: {"subject_kind": ~_col("subject_kind").str.contains("自然人")
                      & ~_col("subject_kind").is_in(list(c.catalogue.codes("subject_kind")))}),
-    _rule("CONTROL_CHARACTER", "refuse", "含有控制字符", "Text holds a control character", _HOUSE, "违法事实含 U+0000",
-          lambda _: {name: _col(name).str.contains(_CONTROL) for name in _TEXTS}),
-    _rule("PERSONAL_IDENTIFIER", "refuse", "文字中含有居民身份证号", "Text holds a resident identity number",
-          "个人信息保护法 第二十八条", "备注写有身份证号",
-          lambda _: {name: _col(name).str.contains(_RESIDENT) for name in _FREE_TEXT}),
     _rule("TEXT_TOO_LONG", "refuse", "文字超过长度上限", "Text is longer than its field allows", _FORM + "; limits are ours",
           "文号超过128字", _too_long),
     _rule("DATE_RANGE", "refuse", "日期早于1900年或晚于2999年", "Date before 1900 or after 2999", _HOUSE, "处罚有效期 = 9999-12-31",
@@ -156,6 +136,9 @@ CONTENT_RULES: tuple[Rule, ...] = (
     _rule("PUBLISH_BEFORE_DECIDED", "refuse", "公示截止期早于决定日期", "Published until a day before the decision", "date logic",
           "公示截止期早于处罚决定日期",
           lambda _: {"penalty_publish_until": _col("penalty_publish_until") < _col("penalty_decided_on")}),
+    _rule("LEVEL", "refuse", "失信程度未知", "Unknown level", _LEVELS, "失信程度 = 特别严重", _unknown("level", "penalty_level")),
+    _rule("PUBLISH_OUT_OF_BOUNDS", "flag", "公示截止期不在该失信程度的公示期限内", "Published for a shorter or longer time than the level allows",
+          _LEVELS, "一般失信, 公示截止期在决定日期两年后", lambda c: {"penalty_publish_until": outside_level(c.catalogue.time.levels, c.today)}),
     _rule("REMOVED_BEFORE_LISTED", "refuse", "移出日期早于列入日期", "Removed before it was listed", "date logic", "移出日期早于列入日期",
           lambda _: {"listing_removed_on": _col("listing_removed_on") < _col("listing_listed_on")}),
     _rule("REMOVAL_REASON", "refuse", "移出日期与移出事由须同时填写", "Removal date and removal reason go together", _LISTS,
@@ -165,11 +148,4 @@ CONTENT_RULES: tuple[Rule, ...] = (
           lambda c: {"listing_removal_reason": ~_col("listing_removal_reason").is_in(list(c.catalogue.codes("removal_reason")))}),
     _rule("NEGATIVE_AMOUNT", "refuse", "金额为负", "Negative amount", "arithmetic", "罚款金额 = -0.2",
           lambda _: {name: _col(name).cast(pl.Float64) < 0 for name in ("penalty_fine", "penalty_confiscated")}),
-    _rule("CATEGORY", "refuse", "处罚类别未知", "Unknown category of penalty", "行政处罚法 (2021) 第九条", "处罚类别 = 批评教育",
-          _categories_unknown),
-    _rule("FINE_WITHOUT_AMOUNT", "flag", "类别含罚款而无罚款金额", "A fine without an amount", "background", "类别罚款, 金额为空",
-          lambda _: {"penalty_fine": _col("penalty_categories").str.contains("罚款") & _col("penalty_fine").is_null()}),
-    _rule("LICENCE_MISSING", "flag", "类别含暂扣或吊销而无证照名称及编号", "A licence was taken but is not named", "background",
-          "类别吊销许可证件, 证照为空",
-          lambda _: {"penalty_licence": _col("penalty_categories").str.contains("暂扣|吊销") & _col("penalty_licence").is_null()}),
 )  # fmt: skip

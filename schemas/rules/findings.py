@@ -23,7 +23,8 @@ FINDINGS = pl.Schema(
 """Columns of a frame of findings."""
 
 _SHOWN = 80
-_MASKED = r"([1-9]\d{5})\d{11}([0-9Xx])"
+_MASKED = r"([1-9１-９]\d{5})\d{11}([0-9Xx０-９Ｘｘ])"
+"""In polars' patterns a digit is one of any script and width."""
 
 
 def collect(
@@ -31,11 +32,14 @@ def collect(
 ) -> pl.DataFrame:
     """Return the findings, by row, then in the order of the rules."""
     parts = []
-    for (code, name), marks in broken.items():
+    places = {code: place for place, code in enumerate(rules)}
+    for (code, name), marks in sorted(broken.items(), key=lambda item: places[item[0][0]]):
         if not marks.any():
             continue
         bad = frame.filter(marks)
         value = _shown(name) if name in frame.columns else pl.lit(None, dtype=pl.String)
+        if code == "USCC_RESIDENT_ID":  # in any way of writing
+            value = pl.concat_str(pl.col(name).str.slice(0, 6), pl.lit("***********"))
         parts.append(
             bad.select(
                 pl.col("row"),

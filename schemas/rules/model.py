@@ -10,7 +10,7 @@ import polars as pl
 
 from schemas.catalogue import Catalogue
 
-__all__ = ["Context", "Rule"]
+__all__ = ["LATEST", "Context", "Rule", "elsewhere"]
 
 
 LATEST = "__latest"
@@ -41,3 +41,8 @@ class Rule:
     source: str
     example: str
     breaks: Callable[[Context], dict[str, pl.Expr]]
+
+
+def elsewhere(_: Context) -> dict[str, pl.Expr]:
+    """What a rule `breaks` that is held against batches in a pass of its own, together with its neighbours."""
+    return {}

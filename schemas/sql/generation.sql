@@ -1,8 +1,9 @@
 -- One generation of the view: created in a PostgreSQL schema of its own, which the search_path names.
 
--- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo).
+-- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo). Whose a record is
+-- belongs to its key: the same id said by another department is another record (decision 030).
 CREATE TABLE record (
-    record_id   uuid PRIMARY KEY,
+    record_id   uuid NOT NULL,
     version     bigint NOT NULL,
     digest_hi   bigint NOT NULL,
     digest_lo   bigint NOT NULL,
@@ -62,7 +63,8 @@ CREATE TABLE record (
     -- Equal for two records that state the same decision: only a hint at a possible duplicate, never an identity.
     content_key bigint,
     -- Broker time (LogAppendTime of accepted) of the statement that is held.
-    known_at    timestamptz NOT NULL
+    known_at    timestamptz NOT NULL,
+    CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department)
 ) WITH (fillfactor = 85);
 CREATE INDEX record_uscc ON record (uscc);
 CREATE INDEX record_content_key ON record (content_key) WHERE content_key IS NOT NULL;
@@ -88,7 +90,16 @@ CREATE TABLE record_history (
     accepted_partition smallint NOT NULL,
     accepted_offset    bigint NOT NULL,
     writer    smallint NOT NULL,
-    statement bytea
+    statement bytea,
+    province   text NOT NULL,
+    department text NOT NULL,
+    -- What flags are computed from, kept when the statement is erased; NULL: written before it was kept.
+    reason    text,
+    disputed  boolean,
+    removed   boolean,
+    -- What a department is measured by (view/quality.sql); NULL for what was folded before this was kept.
+    received_at timestamptz,  -- broker time of the department's own message, the earliest of equal ones
+    decided_on  date          -- of a penalty; erased with the statement
 );
 CREATE INDEX record_history_record ON record_history (record_id);
 CREATE INDEX record_history_revoked ON record_history (record_id) WHERE status = 'REVOKED';
@@ -114,7 +125,7 @@ CREATE TABLE credit_view (
 ) WITH (fillfactor = 85);
 
 -- Where entities are registered (经营主体登记): one row for each entity and province. The latest since is where it is
--- registered now; of two of one day the higher rank.
+-- registered now; of two of one day the higher rank. Should two departments of a province register it, likewise.
 CREATE VIEW registration AS
 SELECT record_id, uscc, subject_name AS name, subject_kind, registration_entity_kind AS entity_kind, province,
        registration_since AS since, registration_until AS until, registration_name_since AS name_since,
@@ -123,8 +134,12 @@ SELECT record_id, uscc, subject_name AS name, subject_kind, registration_entity_
        row_number() OVER (
            PARTITION BY uscc ORDER BY registration_since DESC, version DESC, digest_hi DESC, digest_lo DESC
        ) = 1 AS current
-FROM record
-WHERE kind = 'REGISTRATION' AND status = 'IN_FORCE';
+FROM (
+    SELECT DISTINCT ON (uscc, province) *
+    FROM record
+    WHERE kind = 'REGISTRATION' AND status = 'IN_FORCE'
+    ORDER BY uscc, province, version DESC, digest_hi DESC, digest_lo DESC
+) r;
 
 -- Name and kind as the registry has them; where it has none, as the entity's record that was stated last. A revoked
 -- registration names nobody.
@@ -166,6 +181,7 @@ CREATE TABLE input_progress (
     reporter_partition integer NOT NULL,
     next_offset bigint NOT NULL,
     as_of       timestamptz,
+    marked_at   timestamptz,  -- when the marker that says so was received
     PRIMARY KEY (topic, partition, reporter_topic, reporter_partition)
 );
 
@@ -183,22 +199,146 @@ CREATE TABLE quarantine (
     version     bigint,
     findings    jsonb NOT NULL,
     value       bytea,
-    state       text NOT NULL DEFAULT 'OPEN',
+    state       text NOT NULL DEFAULT 'OPEN',  -- or SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN
     quarantine_partition integer NOT NULL,
     quarantine_offset    bigint NOT NULL,
     PRIMARY KEY (topic, topic_id, partition, "offset")
 );
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
 CREATE INDEX quarantine_department ON quarantine (department) WHERE state = 'OPEN';
+CREATE INDEX quarantine_record ON quarantine (record_id) WHERE value IS NOT NULL;
+CREATE INDEX quarantine_day ON quarantine (((received_at AT TIME ZONE 'Asia/Shanghai')::date));
 
--- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department) or CHANGES (entities).
+-- What departments are measured by (docs/quality.md), counted once a batch in the transaction of its effect. Rows add up:
+-- shard is the partition of accepted whose position the writer holds, so that two writers never wait for one another.
+CREATE TABLE quality_day (
+    day        date NOT NULL,  -- China's, of the receipt
+    department text NOT NULL,
+    measure    text NOT NULL CHECK (measure IN ('ACCEPTED', 'CORRECTED', 'CONFLICT', 'PUBLISHED', 'VISIBLE')),
+    bucket     smallint NOT NULL,  -- PUBLISHED: days since the decision, 61 is more; VISIBLE: place in the bounds
+    shard      smallint NOT NULL,
+    n          bigint NOT NULL,
+    PRIMARY KEY (day, department, measure, bucket, shard)
+);
+
+-- What became of quarantine entries that somebody decided about: one row for each entry, decision and outcome. What holds of an
+-- entry follows from the set of its rows and from record (streams/quarantine.py); no row is ever changed but for `settled`.
+CREATE TABLE quarantine_outcome (
+    topic       text NOT NULL,
+    topic_id    text NOT NULL,
+    partition   integer NOT NULL,
+    "offset"    bigint NOT NULL,
+    decision    text NOT NULL,  -- id of the event on operations
+    outcome     text NOT NULL,  -- ACCEPTED, REFUSED, DISCARDED or IMPOSSIBLE
+    kind        text NOT NULL,
+    decided_by  text NOT NULL,
+    decided_at  timestamptz NOT NULL,
+    reason      text NOT NULL,
+    record_id   uuid,           -- with version: what was forwarded, where the outcome is ACCEPTED
+    version     bigint,
+    findings    jsonb NOT NULL,
+    recorded_at timestamptz NOT NULL,  -- broker time
+    quarantine_partition integer NOT NULL,
+    quarantine_offset    bigint NOT NULL,
+    settled     boolean NOT NULL DEFAULT false,  -- the state of its entry and the department's receipt tell of it
+    PRIMARY KEY (topic, topic_id, partition, "offset", decision, outcome)
+);
+CREATE INDEX quarantine_outcome_unsettled ON quarantine_outcome (topic) WHERE NOT settled;
+
+-- Entries with what releases them: held: this department's record stands at the entry's version or a later one, whether the
+-- entry was let through or a mended version came; discarded: somebody decided that it stays out. `state` follows a moment
+-- later (streams/settling.py) and keeps the questions few.
+CREATE VIEW quarantine_entry AS
+SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
+       q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
+       EXISTS (
+           SELECT FROM record r
+           WHERE r.record_id = CASE WHEN q.record_id ~ '^[0-9a-f]{32}$' THEN q.record_id::uuid END
+             AND r.version >= q.version AND r.department = q.department
+       ) OR EXISTS (
+           SELECT FROM quarantine_outcome o
+           JOIN record r ON r.record_id = o.record_id AND r.version >= o.version AND r.department = q.department
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'ACCEPTED'
+       ) AS held,
+       EXISTS (
+           SELECT FROM quarantine_outcome o
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'DISCARDED'
+       ) AS discarded
+FROM quarantine q;
+
+-- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department), CHANGES (entities),
+-- TOMBSTONES (statements that a revocation erases from accepted) or RECONCILED (answers to a department's manifests).
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES')),
+    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES', 'RECONCILED')),
     department text,
     payload    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
+CREATE TABLE manifest (
+    department  text NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    kind        text NOT NULL,
+    manifest_id text NOT NULL,
+    topic_id    text NOT NULL,
+    -- Where it stands in the department's topic, by partition: compared once every watermark has passed it.
+    fences      jsonb NOT NULL,
+    made_at     timestamptz NOT NULL,
+    -- Broker time of its first and last copy in accepted: what is known later came after it.
+    received_at timestamptz NOT NULL,
+    cutoff      timestamptz NOT NULL,
+    first_period text,
+    last_period text,
+    bits        integer NOT NULL,
+    body        bytea,
+    state       text NOT NULL DEFAULT 'WAITING',  -- WAITING, EQUAL, DIFFERS, REFUSED, SUPERSEDED
+    message     text,
+    compared_at timestamptz,
+    stated      bigint NOT NULL,  -- 归集条数, as the department counts
+    stated_hi   bigint NOT NULL,
+    stated_lo   bigint NOT NULL,
+    held        bigint,           -- 入库条数 in its scope, and what is held beside it
+    held_hi     bigint,
+    held_lo     bigint,
+    outside     bigint,
+    -- Buckets that differ and whose lines have not come.
+    wanted      integer[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (department, domain, kind, manifest_id)
+);
+
+-- Lines that have come and are not compared yet.
+CREATE TABLE manifest_lines (
+    department  text NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    kind        text NOT NULL,
+    manifest_id text NOT NULL,
+    part        integer NOT NULL,
+    body        bytea NOT NULL,
+    PRIMARY KEY (department, domain, kind, manifest_id, part)
+);
+
+-- Every difference that was ever named; open while closed_at is null. first_period and last_period: scope of the manifest
+-- that opened it; only one that speaks of as much can close it.
+CREATE TABLE record_difference (
+    department  text NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    kind        text NOT NULL,
+    record_id   uuid NOT NULL,
+    difference  text NOT NULL,  -- MISSING, REFUSED, OLDER_HERE, NEWER_HERE, CONTENT, UNKNOWN
+    stated_version bigint,
+    held_version   bigint,
+    reasons     jsonb NOT NULL,
+    first_period text,
+    last_period text,
+    manifest_id text NOT NULL,
+    opened_at   timestamptz NOT NULL,
+    closed_at   timestamptz
+);
+CREATE UNIQUE INDEX record_difference_open ON record_difference (department, domain, kind, record_id) WHERE closed_at IS NULL;
 
 -- What the relay has told each department: receipts carry only news.
 CREATE TABLE receipt_sent (
@@ -231,3 +371,31 @@ LEFT JOIN LATERAL (
     SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
     FROM quarantine q WHERE q.department = s.department AND q.state = 'OPEN'
 ) q ON true;
+
+-- When a source was last heard, in any of its partitions.
+CREATE VIEW source_marked AS
+SELECT s.department, max(p.marked_at) AS marked_at
+FROM source s LEFT JOIN input_progress p USING (topic, topic_id)
+GROUP BY s.department;
+
+-- How many of what, by China's day of receipt: the view's counts, and refusals as the quarantine holds them, without those that
+-- were let through since: these are accepted.
+CREATE VIEW quality_count AS
+SELECT day, department, measure, bucket, sum(n)::bigint AS n
+FROM quality_day
+GROUP BY day, department, measure, bucket
+UNION ALL
+SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
+FROM quarantine
+WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN')
+GROUP BY 1, 2;
+
+-- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the seventh
+-- working day behind the decision. NULL where the calendar does not know the days.
+CREATE VIEW quality_lateness AS
+SELECT p.day, p.department, p.day - p.bucket AS decided_on, p.n,
+       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.ordinal - decision.ordinal >= 7) AS late
+FROM quality_count p
+LEFT JOIN xinliu.workday before_receipt ON before_receipt.day = p.day - 1
+LEFT JOIN xinliu.workday decision ON decision.day = p.day - p.bucket
+WHERE p.measure = 'PUBLISHED';

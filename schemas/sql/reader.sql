@@ -1,6 +1,6 @@
 -- What the report service may rely on (docs/reading.md). Every view follows the serving generation; read them inside one
 -- REPEATABLE READ transaction, and report.position with them, and the answer is of one moment.
-CREATE SCHEMA report;
+CREATE SCHEMA IF NOT EXISTS report;  -- report/time.sql comes before, report/time_views.sql after
 
 CREATE VIEW report.position AS
 SELECT 1 AS generation, topic, topic_id, partition, next_offset
@@ -53,7 +53,8 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
        penalty_basis AS basis, penalty_categories AS categories, penalty_content AS content, penalty_fine AS fine,
        penalty_confiscated AS confiscated, penalty_licence AS licence, penalty_decided_on AS decided_on,
        penalty_valid_until AS valid_until, penalty_publish_until AS publish_until,
-       penalty_authority_name AS authority_name, penalty_source_unit AS source_unit, penalty_remark AS remark
+       penalty_authority_name AS authority_name, penalty_source_unit AS source_unit, penalty_remark AS remark,
+       disputed_since, penalty_level AS level
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'PENALTY' AND status = 'IN_FORCE';
 
@@ -62,7 +63,8 @@ CREATE VIEW report.listing AS
 SELECT record_id, uscc, subject_name, province, domain, department, authority, version, stated_at, known_at,
        listing_list AS list, listing_entry_id AS entry_id, listing_grounds AS grounds, listing_basis AS basis,
        listing_authority_name AS authority_name, listing_listed_on AS listed_on, listing_valid_until AS valid_until,
-       listing_removed_on AS removed_on, listing_removal_reason AS removal_reason, listing_remark AS remark
+       listing_removed_on AS removed_on, listing_removal_reason AS removal_reason, listing_remark AS remark,
+       disputed_since
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'LISTING' AND status = 'IN_FORCE';
 
@@ -70,7 +72,7 @@ WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'LISTING' AND statu
 -- stand twice; its earliest row says since when it is known.
 CREATE VIEW report.history AS
 SELECT h.record_id, h.version, h.digest_hi, h.digest_lo, h.status, h.uscc, h.known_at, h.accepted_partition,
-       h.accepted_offset, h.statement, w.fingerprint, w.schema
+       h.accepted_offset, h.statement, w.fingerprint, w.schema, h.province, h.department, h.reason
 FROM g1.record_history h JOIN g1.writer_schema w USING (writer)
 WHERE (SELECT generation FROM xinliu.serving) = 1;
 
@@ -80,20 +82,60 @@ SELECT uscc, record_id FROM g1.record WHERE (SELECT generation FROM xinliu.servi
 UNION
 SELECT uscc, record_id FROM g1.former_entity WHERE (SELECT generation FROM xinliu.serving) = 1;
 
--- 数据截至, by source; NULL where a source has never vouched for anything.
-CREATE VIEW report.source AS
-SELECT f.department, f.topic, f.data_as_of, f.held_since, f.open_quarantine,
-       COALESCE(f.data_as_of < now() - (SELECT silent_after FROM xinliu.freshness), true) AS silent
-FROM g1.source_freshness f
+-- What each source vouches for, whatever the time is.
+CREATE VIEW report.source_vouched AS
+SELECT f.department, f.topic, f.data_as_of, f.held_since, f.open_quarantine, m.marked_at
+FROM g1.source_freshness f JOIN g1.source_marked m USING (department)
 WHERE (SELECT generation FROM xinliu.serving) = 1;
 
--- Refused records that someone must still look at and whose entity could be read (待核). A registration among them says
--- nothing of any domain.
+-- Every source as it would be told of at a time, if nothing more came until then (xinliu.judge_source).
+CREATE FUNCTION report.source_at(at_time timestamptz)
+RETURNS TABLE (
+    department text, topic text, data_as_of timestamptz, held_since timestamptz, open_quarantine bigint, silent boolean,
+    state text, since timestamptz, expected_every interval, silent_after interval, marked_at timestamptz
+)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT v.department, v.topic, v.data_as_of, v.held_since, v.open_quarantine, j.state = '中断', j.state, j.since,
+           j.expected_every, j.silent_after, v.marked_at
+    FROM report.source_vouched v CROSS JOIN LATERAL xinliu.judge_source(v.department, v.data_as_of, at_time) j
+$$;
+
+-- 数据截至, by source; NULL where a source has never vouched for anything.
+CREATE VIEW report.source AS SELECT * FROM report.source_at(now());
+
+-- The same by domain and department.
+CREATE VIEW report.domain_source AS
+SELECT x.domain, x.department, x.name_zh, s.data_as_of, COALESCE(s.state, '中断') AS state, s.since, s.expected_every,
+       s.silent_after, s.held_since, s.open_quarantine, s.marked_at
+FROM xinliu.domain_source x LEFT JOIN report.source s USING (department);
+
+-- Refused records that someone must still look at and whose entity could be read (待核). An entry leaves in the very
+-- transaction that makes its record visible, or once somebody has decided that it stays out. A registration among them says nothing of any domain.
 CREATE VIEW report.pending AS
 SELECT uscc, department, domain, received_at, quarantine_partition, quarantine_offset, findings,
        COALESCE(domain = 'registration' AND NOT findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
-FROM g1.quarantine
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL;
+FROM g1.quarantine_entry
+WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND NOT held AND NOT discarded;
+
+-- All refused records whose entity could be read, with what tells whether they were pending at an earlier moment.
+CREATE VIEW report.quarantine AS
+SELECT e.uscc, e.department, e.domain, e.received_at, e.quarantine_partition, e.quarantine_offset, e.state,
+       r.record_id, e.version, d.discarded_at, d.discarded_partition, d.discarded_offset,
+       COALESCE(e.domain = 'registration' AND NOT e.findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
+FROM g1.quarantine_entry e
+LEFT JOIN g1.record r
+    ON r.record_id = CASE WHEN e.record_id ~ '^[0-9a-f]{32}$' THEN e.record_id::uuid END AND r.department = e.department
+LEFT JOIN LATERAL (
+    SELECT o.recorded_at AS discarded_at, o.quarantine_partition AS discarded_partition,
+           o.quarantine_offset AS discarded_offset
+    FROM g1.quarantine_outcome o
+    WHERE (o.topic, o.topic_id, o.partition, o."offset") = (e.topic, e.topic_id, e.partition, e."offset")
+      AND o.outcome = 'DISCARDED'
+    ORDER BY o.quarantine_offset LIMIT 1
+) d ON true
+WHERE (SELECT generation FROM xinliu.serving) = 1 AND e.uscc IS NOT NULL;
 
 -- 有 / 无 / 待核 / 未归集 for each domain in force on the last day of the window, both days included.
 -- 无 is said only where every source of the domain vouches for it and nothing about the entity waits in the quarantine.
@@ -115,13 +157,19 @@ AS $$
            p.n, l.n, q.n, s.data_as_of
     FROM xinliu.domain d
     CROSS JOIN LATERAL (
+        -- Where no rule answers (none was loaded), what lies in the window counts: never a 无 for want of a rule.
         SELECT count(*) AS n FROM report.penalty r
-        WHERE r.uscc = entity AND r.domain = d.domain AND r.decided_on BETWEEN window_from AND window_to
+        CROSS JOIN LATERAL report.penalty_period(
+            r.decided_on, r.valid_until, r.publish_until, r.level, 'IN_FORCE', window_from, window_to
+        ) t
+        WHERE r.uscc = entity AND r.domain = d.domain AND COALESCE(t.reportable, t.in_window)
     ) p
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM report.listing r
-        WHERE r.uscc = entity AND r.domain = d.domain AND r.listed_on <= window_to
-          AND COALESCE(r.removed_on, 'infinity') >= window_from
+        CROSS JOIN LATERAL report.listing_period(
+            r.list, r.listed_on, r.valid_until, r.removed_on, 'IN_FORCE', window_from, window_to
+        ) t
+        WHERE r.uscc = entity AND r.domain = d.domain AND COALESCE(t.reportable, t.in_window)
     ) l
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM report.pending r
@@ -137,7 +185,8 @@ AS $$
         FROM xinliu.domain_source x LEFT JOIN report.source f USING (department)
         WHERE x.domain = d.domain
     ) s ON true
-    WHERE d.effective_from <= window_to AND COALESCE(d.effective_to, 'infinity') >= window_to
+    WHERE report.window_holds(window_from, window_to)
+      AND d.effective_from <= window_to AND COALESCE(d.effective_to, 'infinity') >= window_to
     ORDER BY d.domain
 $$;
 
@@ -146,7 +195,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'xinliu_reader') THEN
         GRANT USAGE ON SCHEMA report, xinliu TO xinliu_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA report TO xinliu_reader;
-        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province, xinliu.freshness TO xinliu_reader;
+        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province, xinliu.heartbeat,
+            xinliu.vouched, xinliu.workday TO xinliu_reader;
         GRANT EXECUTE ON FUNCTION report.domain_state(text, date, date) TO xinliu_reader;
     END IF;
 END

@@ -44,9 +44,84 @@ CREATE TABLE xinliu.province (
     division text NOT NULL  -- the first two digits of GB/T 2260
 );
 
--- One row. After how long without news a source counts as silent (未归集); illustrative, no rule states it.
-CREATE TABLE xinliu.freshness (
-    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    silent_after interval NOT NULL DEFAULT '7 days'
+-- How often a source is expected to be heard (heartbeats.csv), and after how long without news it counts as 中断; '*' stands
+-- for every department without a row of its own. Rows of the past stay: a reading of then is judged by them.
+CREATE TABLE xinliu.heartbeat (
+    department     text NOT NULL,
+    effective_from date NOT NULL,
+    effective_to   date,
+    expected_every interval NOT NULL,
+    silent_after   interval NOT NULL,
+    PRIMARY KEY (department, effective_from)
 );
-INSERT INTO xinliu.freshness DEFAULT VALUES;
+-- Until a worker has loaded the catalogue.
+INSERT INTO xinliu.heartbeat VALUES ('*', '2023-09-01', NULL, '24 hours', '168 hours');
+
+-- What a source is said to be at a time, by the limits in force on that day in China: 正常, 迟 (later than expected) or 中断 (past
+-- its limit, or never heard); exactly at a limit it is still within. since: from when on it is 迟 or 中断. A source that has no
+-- limit vouches for nothing.
+CREATE FUNCTION xinliu.judge_source(of_department text, vouched_until timestamptz, at_time timestamptz)
+RETURNS TABLE (state text, since timestamptz, expected_every interval, silent_after interval)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT s.state,
+           vouched_until + CASE s.state WHEN '迟' THEN h.expected_every WHEN '中断' THEN h.silent_after END,
+           h.expected_every, h.silent_after
+    FROM (SELECT 1) AS one
+    LEFT JOIN LATERAL (
+        SELECT b.expected_every, b.silent_after
+        FROM xinliu.heartbeat b
+        WHERE b.department IN (of_department, '*')
+          AND (at_time AT TIME ZONE 'Asia/Shanghai')::date BETWEEN b.effective_from AND COALESCE(b.effective_to, 'infinity')
+        ORDER BY b.department = '*'
+        LIMIT 1
+    ) h ON true
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN vouched_until IS NULL OR h.silent_after IS NULL OR vouched_until < at_time - h.silent_after THEN '中断'
+            WHEN vouched_until < at_time - h.expected_every THEN '迟'
+            ELSE '正常'
+        END
+    ) AS s (state)
+$$;
+
+-- What readers were told of each source, and since when (relay/vouched.sql); of before its first row nothing is known.
+CREATE TABLE xinliu.vouched (
+    department text NOT NULL,
+    noted_at   timestamptz NOT NULL,
+    data_as_of timestamptz,
+    PRIMARY KEY (department, noted_at)
+);
+
+-- What computes with days, as schemas/catalogue has it, line by line (`place` is the order of the file; docs/time.md).
+CREATE TABLE xinliu.level (
+    place integer PRIMARY KEY, level text NOT NULL, published text NOT NULL, min_months integer NOT NULL,
+    max_months integer NOT NULL, repair_after_months integer, counts_from text NOT NULL,
+    effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
+);
+CREATE TABLE xinliu.list_period (
+    place integer PRIMARY KEY, list text NOT NULL, months integer, early_exit_months integer, early_exit_counts_from text,
+    anchor text NOT NULL, effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
+);
+CREATE TABLE xinliu.report_window (
+    place integer PRIMARY KEY, kind text NOT NULL, anchor text NOT NULL, anchor_zh text NOT NULL, max_months integer NOT NULL,
+    effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
+);
+CREATE TABLE xinliu.visibility (
+    place integer PRIMARY KEY, decision text NOT NULL, kind text NOT NULL, level text NOT NULL, status text NOT NULL,
+    publication text NOT NULL, report_window text NOT NULL, answer text NOT NULL,
+    effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
+);
+CREATE TABLE xinliu.deadline (
+    place integer PRIMARY KEY, deadline text NOT NULL, province text NOT NULL, name_zh text NOT NULL,
+    working_days integer NOT NULL, counts_from text NOT NULL,
+    effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
+);
+
+-- Every day of the years that holidays.csv holds; ordinal counts the working days up to it, so that the difference of two
+-- ordinals is the number of working days between two days.
+CREATE TABLE xinliu.workday (
+    day date PRIMARY KEY, working boolean NOT NULL, why text NOT NULL, ordinal integer NOT NULL
+);
+CREATE INDEX workday_ordinal ON xinliu.workday (ordinal);

@@ -63,10 +63,12 @@ def check_import(choose: Choices) -> None:
 
 def _every_row_is_answered(found: Import) -> None:
     refused, sent = found.refused_lines, {statement.line for statement in found.outgoing}
-    assert len(sent) == len(found.outgoing)
+    assert len({(statement.record_id, statement.version) for statement in found.outgoing}) == len(found.outgoing)
     assert not sent & refused
     assert len(sent) + len(refused) + found.duplicates == found.rows, "a row is neither sent nor told"
     json.dumps([error.reason for error in found.errors], ensure_ascii=False).encode()
+    assert all(repair.line not in refused for repair in found.repairs)
+    json.dumps(found.repairs.counted(), ensure_ascii=False).encode()
     if found.outgoing:
         registry = MemoryRegistry()
         schema_id = registry.register(STATEMENT).to_bytes(4, "big")

@@ -145,14 +145,17 @@ def test_the_figures_are_those_of_what_was_published(stack: Connection, shown: S
     assert view("xinliu_view_rereads_total") == 0
 
     with connect(stack.database.get_secret_value(), autocommit=True) as store:
-        sources = store.execute("SELECT department, data_as_of, open_quarantine, silent FROM report.source").fetchall()
+        sources = store.execute(
+            "SELECT department, data_as_of, open_quarantine, silent, state FROM report.source"
+        ).fetchall()
         positions = store.execute("SELECT topic, partition, next_offset FROM position").fetchall()
-    for department, as_of, waiting, silent in sources:
+    for department, as_of, waiting, silent, state in sources:
         labels = frozenset({("department", str(department))})
         told = view_after.series("xinliu_source_as_of_timestamp_seconds").get(labels)
         assert told == (pytest.approx(as_of.timestamp()) if isinstance(as_of, datetime) else None)
         assert view_after.value("xinliu_quarantine_open", department=str(department)) == waiting
         assert view_after.value("xinliu_source_silent", department=str(department)) == float(bool(silent))
+        assert ("正常", "迟", "中断")[int(view_after.value("xinliu_source_state", department=str(department)))] == state
     assert view_after.series("xinliu_view_position") == {
         frozenset({("topic", str(topic)), ("partition", str(partition))}): offset
         for topic, partition, offset in positions

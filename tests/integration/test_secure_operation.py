@@ -18,6 +18,7 @@ from schemas.errors import UsageError
 from schemas.uscc import generate
 from tests.exposition import is_ready, judged
 from tests.offline import assert_view_is_the_fold, view_caught_up
+from tests.outboxes import database
 from tests.secure import Secure, running, xinliu
 from tests.statements import framed, penalty, put
 
@@ -58,6 +59,17 @@ def test_a_backup_is_put_back_with_everyones_rights(secure: Secure, tmp_path: Pa
     assert assert_view_is_the_fold(secure.connection) == 2
 
 
+def test_a_relay_of_an_outbox_acts_as_its_department(secure: Secure, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/cases.db"
+    tax = database(url)
+    tax.add(penalty("安1号", entity=900_002))
+    done = xinliu(secure, "outbox", "relay", "--once", "--department", "tax", "--url", url)
+    assert done.returncode == 0, done.stderr
+    assert [told for _, told in tax.states()] == ["SENT"]
+    assert tax.lease().state().as_of is not None, "it may vouch, too"
+    tax.close()
+
+
 def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
     def standing() -> dict[str, Any]:
         shown = xinliu(secure, "positions", "show", "--all", "--json")
@@ -86,3 +98,20 @@ def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
     assert json.loads(tries[-1].stdout)["goes_on_at"] == standing()["next_offset"] == 1
     assert "has lost nothing" in xinliu(secure, *words).stderr
     secure.stack.up()
+
+
+def test_an_operator_decides_about_refused_records_and_intake_carries_it_out(secure: Secure) -> None:
+    ((partition, offset),) = put(secure.principals["department-tax"], "records.tax", [b"not avro"], partition=0)
+    refused, lost = f"tax/{partition}/{offset}", "water/0/0"
+
+    def entries() -> dict[str, str]:
+        listed = xinliu(secure, "quarantine", "list", "--state", "ALL", "--json")
+        return {one["entry"]: one["state"] for one in json.loads(listed.stdout)["entries"]}
+
+    assert wait_until(lambda: {refused, lost} <= set(entries()), seconds=60, every=1.0)
+    for words in (("--dry-run",), ("--wait",)):
+        done = xinliu(secure, "quarantine", "redrive", refused, "--reason", "a test", *words, "--json")
+        assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (1, {"REFUSED": 1}), done.stderr
+    done = xinliu(secure, "quarantine", "discard", lost, "--reason", "published again", "--wait", "--json")
+    assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (0, {"DISCARDED": 1}), done.stderr
+    assert wait_until(lambda: entries()[lost] == "DISCARDED", seconds=30, every=1.0)

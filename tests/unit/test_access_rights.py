@@ -34,10 +34,11 @@ def test_a_department_alone_writes_its_topic_and_reads_its_receipts() -> None:
         }
 
 
-def test_the_log_of_truth_has_one_writer() -> None:
-    assert those_who("WRITE", "accepted") == {"intake"}
+def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
+    assert those_who("WRITE", "accepted") == {"intake", "view"}, "the view's relay writes tombstones there"
     assert those_who("WRITE", "quarantine") == {"intake"}
     assert those_who("READ", "accepted") == {"view", "operator"}
+    assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
     assert those_who("WRITE", "changes") == {"view"}
     assert those_who("WRITE", "operations") == {"operator", "intake"}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,37 @@ def test_one_edit_of_one_file_is_enough(edited: Edit) -> None:
     folder = edited("domains.csv", "water,水务,水务,", "water,水务,水务(含河湖),")
     assert load(folder).domain("water").display_label == "水务(含河湖)"
     assert load(folder).version != load().version
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("*,1d,7d,", "*,1 day,7d,", "line 2: expected_every: no length of time: write minutes, hours or days"),
+        ("*,1d,7d,", "*,1d,0d,", "line 2: silent_after: no length of time"),
+        ("*,1d,7d,", "*,8d,7d,", "line 2: a source cannot be 中断 before it is expected"),
+        ("*,1d,7d,", "tax,1d,7d,", "no row for * holds without an end"),
+        ("*,1d,7d,2023-09-01,,", "*,1d,7d,2023-09-01,2026-12-31,", "no row for * holds without an end"),
+        ("*,1d,7d,", "taxx,1d,7d,", "line 2: department 'taxx' is not in departments.csv"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(edited: Edit, old: str, new: str, reason: str) -> None:
+    with pytest.raises(CatalogueError, match=re.escape("heartbeats.csv")) as refused:
+        load(edited("heartbeats.csv", old, new))
+    assert any(reason in problem for problem in refused.value.problems), refused.value.problems
+
+
+def test_a_department_may_have_a_limit_of_its_own_that_changes_on_a_day(edited: Edit) -> None:
+    row = "*,1d,7d,2023-09-01,,"
+    more = "court,30m,12h,2023-09-01,2026-03-31,s,yes\ncourt,1h,2d,2026-04-01,,s,yes\n"
+    found = load(edited("heartbeats.csv", row, more + row)).heartbeats
+    assert [(h.department, h.expected_every, h.silent_after) for h in found] == [
+        ("court", timedelta(minutes=30), timedelta(hours=12)),
+        ("court", timedelta(hours=1), timedelta(days=2)),
+        ("*", timedelta(days=1), timedelta(days=7)),
+    ]
+
+
+def test_two_limits_of_one_department_on_a_day_are_refused(edited: Edit) -> None:
+    row = "*,1d,7d,2023-09-01,,"
+    with pytest.raises(CatalogueError, match=r"line 3: '\*' holds already by line 2"):
+        load(edited("heartbeats.csv", row, row + "s,yes\n" + row))

@@ -11,13 +11,15 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.fold import RANK, mark_newest, newest, summary
+from streams.fold import KEY, RANK, mark_newest, newest, summary
 
 Row = dict[str, Any]
 
 SCHEMA = pl.Schema(
     {
         "record_id": pl.String(),
+        "province": pl.String(),
+        "department": pl.String(),
         "version": pl.Int64(),
         "digest_hi": pl.Int64(),
         "digest_lo": pl.Int64(),
@@ -32,12 +34,14 @@ SCHEMA = pl.Schema(
 LONGS = st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2)
 
 
-def _row(record: str, rank: tuple[int, int, int]) -> Row:
+def _row(record: str, rank: tuple[int, int, int], department: str = "tax") -> Row:
     """A statement whose content follows from record and rank, as a digest has it: equal ranks, equal statements."""
     version, high, low = rank
     seed = version * 31 + high * 7 + low
     return {
         "record_id": record,
+        "province": "beijing",
+        "department": department,
         "version": version,
         "digest_hi": high,
         "digest_lo": low,
@@ -50,7 +54,9 @@ def _row(record: str, rank: tuple[int, int, int]) -> Row:
 
 
 RANKS = st.tuples(st.integers(1, 3) | LONGS, LONGS, LONGS)
-ROWS = st.lists(st.builds(_row, st.sampled_from("abcdef"), RANKS), max_size=40)
+ROWS = st.lists(
+    st.builds(_row, st.sampled_from("abcdef"), RANKS, st.sampled_from(["tax", "tax", "court"])), max_size=40
+)
 
 
 def _frame(rows: list[Row]) -> pl.DataFrame:
@@ -62,12 +68,13 @@ def _bytes(frame: pl.DataFrame) -> bytes:
     return f"{frame.schema}\n{frame.write_ndjson()}".encode()
 
 
-def _naive(rows: list[Row]) -> dict[str, Row]:
-    held: dict[str, Row] = {}
+def _naive(rows: list[Row]) -> dict[tuple[str, ...], Row]:
+    held: dict[tuple[str, ...], Row] = {}
     for row in rows:
-        other = held.get(row["record_id"])
+        key = tuple(row[name] for name in KEY)
+        other = held.get(key)
         if other is None or [row[name] for name in RANK] > [other[name] for name in RANK]:
-            held[row["record_id"]] = row
+            held[key] = row
     return held
 
 
@@ -119,10 +126,16 @@ def test_any_order_any_duplicates_any_cuts_give_the_same_bytes(rows: list[Row], 
 def test_one_row_of_each_record_is_marked_and_the_order_kept(rows: list[Row]) -> None:
     marked = mark_newest(_frame(rows * 2))
     assert marked.drop("newest").equals(_frame(rows * 2))
-    assert marked.filter("newest")["record_id"].is_unique().all()
-    assert set(marked.filter("newest")["record_id"]) == {row["record_id"] for row in rows}
+    chosen = marked.filter("newest").select(KEY)
+    assert chosen.is_unique().all()
+    assert set(chosen.rows()) == {tuple(row[name] for name in KEY) for row in rows}
 
 
 def test_the_digest_decides_between_equal_versions_as_signed_numbers() -> None:
     rows = [_row("a", (1, -1, 5)), _row("a", (1, 0, -9)), _row("a", (1, 0, -8))]
     assert newest(_frame(rows))["digest_lo"].to_list() == [-8]
+
+
+def test_the_same_id_said_by_another_department_is_another_record() -> None:
+    rows = [_row("a", (1, 0, 0)), _row("a", (9, 0, 0), "court"), _row("a", (2, 0, 0))]
+    assert newest(_frame(rows)).select("department", "version").rows() == [("court", 9), ("tax", 2)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from producers.importing.headers import resolve
 from producers.importing.importing import import_file
 from producers.importing.rejects import REASON_HEADER, write_rejects
+from producers.importing.values import REPAIRS
 from producers.statements import encoded, nested
 from schemas.catalogue import load
 from schemas.codec import decode, encode
@@ -115,7 +116,7 @@ def test_all_errors_of_all_rows_are_told(tmp_path: Path) -> None:
     assert [statement.line for statement in found.outgoing] == [2]
     assert set(told(found)) >= {
         (3, "CF_NR_FK", "MONEY_FORM"),
-        (3, "CF_JDRQ", "DATE_FORM"),
+        (3, "CF_JDRQ", "DATE_AMBIGUOUS"),
         (3, "CF_SY", "REQUIRED"),
         (4, "CF_JDRQ", "REQUIRED"),
         (5, "CF_XDR_SHXYM", "USCC_CHECK_DIGIT"),
@@ -201,6 +202,27 @@ def test_list_entries(tmp_path: Path) -> None:
     assert (first["penalty"], second["reason"]) == (None, "REMOVED")
 
 
+def test_the_mark_of_an_objection(tmp_path: Path) -> None:
+    rows = [
+        penalty(CF_WSH="1", 异议标注日期="2026年1月5日"),
+        penalty(CF_WSH="2", 异议标注日期="", 变更原因="异议核查后维持"),
+        penalty(CF_WSH="3", 异议标注日期="2026-01-05", 变更原因="异议标注"),
+        penalty(CF_WSH="4", 异议标注日期="2026-01-05", 状态="已修复"),
+        penalty(CF_WSH="5", 异议标注日期="", 变更原因="异议标注"),
+        penalty(CF_WSH="6", 异议标注日期="2026-01-05", 变更原因="异议核查后维持"),
+    ]
+    found = read(write(tmp_path / "a.csv", rows))
+    assert told(found) == [(6, "异议标注日期", "DISPUTED_DAY"), (7, "异议标注日期", "UPHELD_MARKED")]
+    said = [statement(body) for body in bodies(found)]
+    day = date(2026, 1, 5)
+    assert [(one["reason"], one["disputed_since"]) for one in said] == [
+        ("DISPUTED", day),
+        ("UPHELD", None),
+        ("DISPUTED", day),
+        ("REPAIRED", None),
+    ]
+
+
 def test_a_department_without_lists_cannot_publish_an_entry(tmp_path: Path) -> None:
     row = {header: value for header, value in listing().items() if header != "名单"}
     department = load().department("beijing", "housing-fund")
@@ -284,7 +306,7 @@ def test_the_guide_names_every_code_and_mandatory_column() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in Path("producers/importing").glob("*.py"))
     raised = re.findall(r'(?:CellRefused\(|Fault\(\w+, |None, |"",\s+)"([A-Z_]{6,})"', source)
     assert {"DATE_FORM", "NOT_JSON", "VERSION_MISSING", "CONFLICT_IN_FILE"} <= set(raised)
-    assert all(code in guide for code in raised if code != "REQUIRED")
+    assert all(code in guide for code in (*raised, *REPAIRS) if code != "REQUIRED")
     with pytest.raises(UsageError) as missing:
         resolve(("CF_BLANK", "BZ", "CF_FRDB"))
     assert all(name in guide for name in re.findall(r"CF_[A-Z_]+", str(missing.value).split("found:")[0]))

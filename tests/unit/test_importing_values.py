@@ -2,40 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
-from producers.importing.parsing import shown
+from producers.importing.cells import shown
 from producers.importing.reading import Cell
-from producers.importing.values import CellRefused, as_code, as_date, as_money, as_text, as_time, as_version
+from producers.importing.values import (
+    REPAIRS,
+    CellRefused,
+    Reading,
+    as_time,
+    read_categories,
+    read_code,
+    read_date,
+    read_document_number,
+    read_identifier,
+    read_money,
+    read_record_id,
+    read_text,
+    read_time,
+    read_version,
+    read_word,
+)
 
 SEPTEMBER_1 = date(2025, 9, 1)
 
 
 @pytest.mark.parametrize(
     "cell",
-    ["2025-09-01", "2025/9/1", "2025.9.1", "20250901", "2025年9月1日", " ２０２５-09-01 ", SEPTEMBER_1, "2025-9-1 00:00:00", 20250901.0],
+    ["2025-09-01", "2025/9/1", "2025.9.1", "20250901", "2025年9月1日", " ２０２５-09-01 ", SEPTEMBER_1, "2025-9-1 00:00:00", 20250901.0,
+     45901.0, "45901", 45901, "２０２５年９月１日", "2025 年 9 月 1 日", "2025-09-01\u200b", datetime(2025, 9, 1, 8), 45901.3],
 )  # fmt: skip
 def test_dates(cell: Cell) -> None:
-    assert as_date(cell) == SEPTEMBER_1
+    assert read_date(cell).value == SEPTEMBER_1
 
 
 @pytest.mark.parametrize(
-    "cell", ["01/09/2025", "9/1/2025", "2025-13-01", "2025-02-30", "25-09-01", "2025-09", "昨天", 45901.0]
+    "cell",
+    [
+        "01/09/2025",
+        "9/1/2025",
+        "2025-13-01",
+        "2025-02-30",
+        "25-09-01",
+        "2025-09",
+        "昨天",
+        459010.0,
+        32873,
+        73416,
+        "45901.5",
+        "٢٠٢٥-٠٩-٠١",
+        "2025-1 2-01",
+        "2025 0901",
+        True,
+        float("nan"),
+        "²⁰²⁵-09-01",
+    ],
 )
 def test_dates_that_would_have_to_be_guessed(cell: Cell) -> None:
     with pytest.raises(CellRefused):
-        as_date(cell)
+        read_date(cell)
 
 
 @pytest.mark.parametrize(
     ("cell", "amount"),
-    [("0.2", "0.2"), ("1,234.5", "1234.5"), ("１２", "12"), (0.2, "0.2"), (3.0, "3"), (2, "2"), (Decimal("0.100000"), "0.1")],
+    [("0.2", "0.2"), ("1,234.5", "1234.5"), ("１２", "12"), (0.2, "0.2"), (3.0, "3"), (2, "2"), (Decimal("0.100000"), "0.1"),
+     ("１，２３４．５", "1234.5"), ("1，234", "1234"), (" 0.2\u00a0", "0.2"), ("\u200b12", "12")],
 )  # fmt: skip
 def test_amounts_are_in_ten_thousand_yuan(cell: Cell, amount: str) -> None:
-    assert as_money(cell) == Decimal(amount)
+    assert read_money(cell).value == Decimal(amount)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +88,13 @@ def test_amounts_are_in_ten_thousand_yuan(cell: Cell, amount: str) -> None:
         (float("nan"), "MONEY_FORM"),
         (float("inf"), "MONEY_FORM"),
         (True, "MONEY_FORM"),
+        ("10²", "MONEY_FORM"),
+        ("①", "MONEY_FORM"),
+        ("٣٣", "MONEY_FORM"),
+        ("10 5", "MONEY_FORM"),
+        ("1，5", "MONEY_FORM"),
+        ("1;234", "MONEY_FORM"),
+        ("¥12", "MONEY_FORM"),
         ("0.1234567", "MONEY_SCALE"),
         ("1234567890123", "DECIMAL_OVERFLOW"),
         ("9" * 200, "DECIMAL_OVERFLOW"),
@@ -58,7 +103,7 @@ def test_amounts_are_in_ten_thousand_yuan(cell: Cell, amount: str) -> None:
 )
 def test_amounts_that_are_refused(cell: Cell, code: str) -> None:
     with pytest.raises(CellRefused) as refused:
-        as_money(cell)
+        read_money(cell)
     assert refused.value.code == code
 
 
@@ -83,33 +128,33 @@ def test_times_are_chinas_unless_they_say_otherwise(cell: Cell) -> None:
 
 @pytest.mark.parametrize("cell", ["8:30", "2025-09-01 25:00", "2025-09-01 8", "2025-W36-1", "09/01/2025 08:30", "x"])
 def test_times_that_are_refused(cell: Cell) -> None:
-    with pytest.raises(CellRefused, match="时间"):
+    with pytest.raises(CellRefused, match=r"时间|可读作"):
         as_time(cell)
 
 
 def test_codes_are_half_width_capitals() -> None:
-    assert as_code(" ９１110000 101623741k ") == "91110000101623741K"
+    assert read_code(" ９１110000 101623741k ") == ("91110000101623741K", ("FULL_WIDTH", "SPACES", "LOWER_CASE"))
+    assert read_code("①1110000101623741K").value == "①1110000101623741K", "it is no 1"
 
 
 def test_a_number_that_excel_rounded_is_refused() -> None:
     with pytest.raises(CellRefused) as refused:
-        as_text(911101066976941872.0)
+        read_text(911101066976941872.0)
     assert refused.value.code == "NUMBER_ROUNDED"
-    assert as_text(110105000001.0) == "110105000001"
+    assert read_text(110105000001.0) == ("110105000001", ("NUMBER_AS_TEXT",))
 
 
 @pytest.mark.parametrize("cell", ["1.5", "-1", "v2", str(1 << 63)])
 def test_versions_are_whole_numbers(cell: Cell) -> None:
     with pytest.raises(CellRefused):
-        as_version(cell)
-    assert as_version("１２") == 12
+        read_version(cell)
+    assert read_version("１２").value == 12
 
 
-@pytest.mark.parametrize("empty", [None, "", "  ", "\u3000"])
+@pytest.mark.parametrize("empty", [None, "", "  ", "\u3000", "\u200b", "\ufeff \u00a0"])
 def test_empty_cells_are_nothing(empty: Cell) -> None:
-    assert (as_text(empty), as_code(empty), as_date(empty), as_money(empty), as_time(empty), as_version(empty)) == (
-        None,
-    ) * 6
+    readers = (read_text, read_word, read_code, read_document_number, read_identifier, read_record_id, read_categories)
+    assert {reader(empty) for reader in (*readers, read_date, read_money, read_time, read_version)} == {Reading(None)}
 
 
 def test_what_may_be_a_persons_number_is_covered_wherever_it_stands() -> None:
@@ -117,3 +162,71 @@ def test_what_may_be_a_persons_number_is_covered_wherever_it_stands() -> None:
     assert shown("110101900307451") == "110101********1"
     assert shown("91110000101623741K") == "91110000101623741K"
     assert len(shown("长" * 500)) == 60
+    assert shown("１１０１０１１９９００３０７４５１４") == "１１０１０１***********４"
+    assert shown("110101 1990 0307 4514") == "110101***********4"
+    assert "19900307" not in shown(110101199003074514.0)
+    assert shown("乙\u200b店\u00a0") == "乙⟨U+200B⟩店⟨U+00A0⟩"
+
+
+@pytest.mark.parametrize(
+    ("cell", "readings"),
+    [
+        ("01/02/2025", ("2025-01-02", "2025-02-01")),
+        ("3.4.2025", ("2025-03-04", "2025-04-03")),
+        ("01-02-03", ("2001-02-03", "2003-01-02", "2003-02-01")),
+    ],
+)
+def test_a_date_of_two_readings_names_them(cell: str, readings: tuple[str, ...]) -> None:
+    with pytest.raises(CellRefused) as refused:
+        read_date(cell)
+    assert refused.value.code == "DATE_AMBIGUOUS"
+    assert all(reading in str(refused.value) for reading in readings)
+
+
+def test_a_workbook_that_counts_from_1904_is_asked_for_dates() -> None:
+    with pytest.raises(CellRefused) as refused:
+        read_date(45901.0, from_1904=True)
+    assert refused.value.code == "EXCEL_EPOCH"
+    assert "2025-09-01" in str(refused.value)
+    assert "2029-09-02" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("reading", "value", "repairs"),
+    [
+        (read_date("2025-09-01"), SEPTEMBER_1, ()),
+        (read_date(SEPTEMBER_1), SEPTEMBER_1, ()),
+        (read_date("2025/9/1"), SEPTEMBER_1, ("DATE_FORM_READ",)),
+        (read_date("20250901"), SEPTEMBER_1, ("DATE_FORM_READ",)),
+        (read_date("2025-09-01 00:00:00"), SEPTEMBER_1, ("DATE_FORM_READ",)),
+        (read_date("2025年\u30009月1日"), SEPTEMBER_1, ("SPACES", "DATE_FORM_READ")),
+        (read_date("45901"), SEPTEMBER_1, ("EXCEL_SERIAL",)),
+        (read_date(datetime(2025, 9, 1, 8)), SEPTEMBER_1, ("TIME_DROPPED",)),
+        (read_time(45901.35416666667).value, datetime.fromisoformat("2025-09-01T08:30:00+08:00"), None),
+        (read_money("1，234.50"), Decimal("1234.5"), ("FULL_WIDTH", "THOUSANDS")),
+        (read_money(0.2), Decimal("0.2"), ()),
+        (read_categories("罚款、没收违法所得"), "罚款;没收违法所得", ("CATEGORY_SEPARATOR",)),
+        (read_categories("警告，罚款 没收违法所得；"), "警告;罚款;没收违法所得", ("CATEGORY_SEPARATOR",)),
+        (read_categories(" 警告;罚款"), "警告;罚款", ("SPACES",)),
+        (read_categories("警告;罚款"), "警告;罚款", ()),
+        (read_document_number("京税罚【2025】 １号"), "京税罚〔2025〕1号", ("FULL_WIDTH", "SPACES", "BRACKETS")),
+        (read_document_number("京税罚〔2025〕1号(更正)"), "京税罚〔2025〕1号(更正)", ()),
+        (read_document_number("（2025）京01罚1号"), "〔2025〕京01罚1号", ("BRACKETS",)),
+        (read_identifier("（2025）京01执1号"), "（2025）京01执1号", ()),
+        (read_record_id("AB" * 16), "ab" * 16, ("UPPER_CASE",)),
+        (read_record_id("ab" * 16), "ab" * 16, ()),
+        (read_text("\ufeff北京\u200b甲公司 "), "北京甲公司", ("SPACES",)),
+        (read_text("ＡＢＣ公司　北京"), "ＡＢＣ公司　北京", ()),
+        (read_word("ＴＡＸ "), "TAX", ("FULL_WIDTH", "SPACES")),
+    ],
+)
+def test_every_repair_is_named(reading: object, value: object, repairs: tuple[str, ...] | None) -> None:
+    assert reading == (value if repairs is None else (value, repairs))
+    assert set(repairs or ()) <= REPAIRS.keys()
+
+
+@pytest.mark.parametrize("reader", [read_code, read_identifier, read_document_number])
+def test_a_number_that_excel_made_a_date_of_is_refused(reader: Callable[[Cell], object]) -> None:
+    with pytest.raises(CellRefused) as refused:
+        reader(SEPTEMBER_1)
+    assert refused.value.code == "NUMBER_AS_DATE"

@@ -215,11 +215,12 @@ def test_a_try_that_fails_is_a_retry_and_no_batch(view: tuple[Outside, str]) -> 
 def test_the_relay_counts_by_kind(view: tuple[Outside, str]) -> None:
     outside, url = view
     recorder = RelayRecorder(outside)
-    recorder.published(3, 40)
+    recorder.published(3, 40, 2)
     recorder.retried("kafka")
     shown = scrape(url)
     assert shown.value("xinliu_relay_messages_total", kind="receipt") == 3
     assert shown.value("xinliu_relay_messages_total", kind="change") == 40
+    assert shown.value("xinliu_relay_messages_total", kind="tombstone") == 2
     assert shown.value("xinliu_retries_total", server="kafka") == 1
 
 

@@ -66,6 +66,8 @@ def test_a_marker_is_told_before_it_is_acked(registry: MemoryRegistry) -> None:
     as_of = datetime(2025, 11, 1, tzinfo=UTC)
     stage.finish(stage.prepare([records_of(TOPIC, [*statements(registry, 2), marker(registry, as_of)])]))
     assert told(recorder) == {(TOPIC, 0): (3, as_of)}, "its commit comes behind `finish`"
+    (entry,) = recorder.vectors[-1]["inputs"]
+    assert entry["marked_at"] > as_of, "when it was received is told beside that up to which it vouches"
 
 
 def test_a_vector_that_could_not_be_written_is_still_news(registry: MemoryRegistry) -> None:

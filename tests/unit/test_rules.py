@@ -16,6 +16,7 @@ from schemas.columns import decode_statements
 from schemas.contracts import fingerprint, parsed, source
 from schemas.registry import WriterSchema
 from schemas.rules import FINDINGS, RULES, validate, validate_origin
+from schemas.rules.examples import EXAMPLES
 from schemas.rules.registration import REGISTRATION_RULES
 from tests.statements import Statement, department, listing, penalty, state
 
@@ -64,6 +65,17 @@ BROKEN: list[tuple[str, str, Statement]] = [
     ("BODY", "penalty", said(P, penalty=None)),
     ("BODY", "listing", said(P, listing=L["listing"])),
     ("BODY_LEFT", "status", said(P, status="REVOKED", reason="REVOKED")),
+    ("DISPUTED_STATUS", "disputed_since", said(state(P, "REPAIRED", version=2), disputed_since=TODAY)),
+    ("DISPUTED_DAY", "disputed_since", said(P, reason="DISPUTED")),
+    ("UPHELD_MARKED", "disputed_since", said(P, reason="UPHELD", disputed_since=TODAY)),
+    ("DISPUTED_IN_FUTURE", "disputed_since", said(P, reason="DISPUTED", disputed_since=TODAY + timedelta(days=1))),
+    ("REMOVED_DAY", "listing_removed_on", said(L, reason="REMOVED")),
+    ("REMOVED_DAY", "listing_removed_on", said(P, reason="REMOVED")),
+    (
+        "RELISTED_REMOVED",
+        "listing_removed_on",
+        said(listing("1", removed_on=TODAY, removal_reason="期满"), reason="RELISTED"),
+    ),
     ("PROVINCE", "province", said(P, province="shanghai")),
     ("DOMAIN", "domain", said(P, domain="taxx")),
     ("LIST", "listing_list", listing("1", list="BLACK")),
@@ -78,6 +90,9 @@ BROKEN: list[tuple[str, str, Statement]] = [
     ("DECIDED_IN_FUTURE", "listing_listed_on", listing("1", listed_on=TODAY + timedelta(days=1))),
     ("VALID_BEFORE_DECIDED", "penalty_valid_until", penalty("1", valid_until=date(2020, 1, 1))),
     ("PUBLISH_BEFORE_DECIDED", "penalty_publish_until", penalty("1", publish_until=date(2020, 1, 1))),
+    ("LEVEL", "penalty_level", penalty("1", level="特别严重")),
+    ("PUBLISH_OUT_OF_BOUNDS", "penalty_publish_until", penalty("1", level="一般", publish_until=date(2026, 2, 1))),
+    ("PUBLISH_OUT_OF_BOUNDS", "penalty_publish_until", penalty("1", level="一般", publish_until=date(2027, 1, 2))),
     ("REMOVED_BEFORE_LISTED", "listing_removed_on", listing("1", removed_on=date(2020, 1, 1), removal_reason="期满")),
     ("REMOVAL_REASON", "listing_removal_reason", listing("1", removed_on=date(2026, 3, 1))),
     ("REMOVAL_REASON", "listing_removal_reason", listing("1", removal_reason="期满")),
@@ -92,8 +107,8 @@ BROKEN: list[tuple[str, str, Statement]] = [
     ("USCC_PREFIX", "uscc", about(P, uscc="94" + P["subject"]["uscc"][2:])),
     ("USCC_DIVISION", "uscc", about(P, uscc=P["subject"]["uscc"][:2] + "99" + P["subject"]["uscc"][4:])),
     ("USCC_ORGANISATION", "uscc", about(P, uscc="111111111111111111")),
-    ("USCC_CHECK_DIGIT", "uscc", about(P, uscc="91350211M0000XUF46")),
-    ("USCC_CHECK_DIGIT", "penalty_source_unit_code", penalty("1", source_unit_code="91350211M0000XUF46")),
+    ("USCC_CHECK_DIGIT", "uscc", about(P, uscc="91350211M0000XUF47")),
+    ("USCC_CHECK_DIGIT", "penalty_source_unit_code", penalty("1", source_unit_code="91350211M0000XUF47")),
     ("WRONG_DEPARTMENT", "department", said(P, department="court")),
     ("WRONG_PROVINCE", "province", said(P, province="tianjin")),
     ("WRONG_DOMAIN", "domain", said(P, domain="court")),
@@ -111,7 +126,7 @@ def test_a_broken_rule_is_found_where_it_is_broken(code: str, field: str, statem
 
 def test_every_rule_has_a_broken_example_here() -> None:
     elsewhere = {rule.code for rule in REGISTRATION_RULES} | {"WRONG_REGISTRAR"}  # test_registration_rules.py
-    assert {code for code, _, _ in BROKEN} == {rule.code for rule in RULES} - elsewhere
+    assert {code for code, _, _ in BROKEN} | EXAMPLES.keys() == {rule.code for rule in RULES} - elsewhere
 
 
 @pytest.mark.parametrize(
@@ -121,9 +136,12 @@ def test_every_rule_has_a_broken_example_here() -> None:
         L,
         state(P, "REVOKED", version=2),
         state(L, "REPAIRED", version=2),
-        penalty("1", categories="警告；罚款; 没收违法所得"),
+        penalty("1", categories="警告；罚款; 没收违法所得", confiscated=Decimal("1.5")),
         penalty("1", valid_until=date(2099, 12, 31), publish_until=date(2027, 1, 1)),
         penalty("1", fine=Decimal("999999999999.999999")),
+        penalty("1", level="一般", publish_until=date(2027, 1, 1)),
+        penalty("1", level="严重"),
+        penalty("1", publish_until=date(2999, 1, 1)),
         listing("1", removed_on=date(2026, 3, 1), removal_reason="提前移出", valid_until=None),
         said(P, version=7),
         about(P, kind="个体工商户", uscc="92" + P["subject"]["uscc"][2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -27,6 +27,8 @@ moments = st.builds(
     data_as_of=st.dictionaries(st.text(min_size=1, max_size=10), times, max_size=50),
     read_at=times,
     known_until=st.none() | times,
+    on=st.none() | st.dates(),
+    window=st.none() | st.tuples(st.dates(), st.dates()),
 )
 
 
@@ -46,13 +48,6 @@ def test_half_a_token_is_none(moment: Moment, data: st.DataObject) -> None:
     token = moment.to_token()
     with pytest.raises(UsageError, match="no token"):
         Moment.from_token(token[: data.draw(st.integers(0, len(token) - 2))])
-
-
-def test_a_source_that_never_vouched_is_silent() -> None:
-    now = datetime(2026, 11, 23, tzinfo=UTC)
-    moment = Moment(1, {}, {}, {"tax": now - timedelta(days=2), "court": now - timedelta(days=9)}, now)
-    week = timedelta(days=7)
-    assert [moment.silent(key, week) for key in ("tax", "court", "water")] == [False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,15 @@
 -- Revoked: as if it had never been. Content of every statement that a revocation outranks goes, late arrivals too;
--- the digests stay as evidence.
+-- the digests stay as evidence. Returns what was erased, for the tombstones.
 UPDATE record_history h
-SET statement = NULL
-FROM (SELECT DISTINCT record_id FROM suspect) s
-JOIN record_history r ON r.record_id = s.record_id AND r.status = 'REVOKED'
-WHERE h.record_id = r.record_id
+SET statement = NULL, decided_on = NULL
+FROM (
+    SELECT DISTINCT ON (r.record_id, r.province, r.department) r.*
+    FROM (SELECT DISTINCT record_id, province, department FROM suspect) s
+    JOIN record_history r USING (record_id, province, department)
+    WHERE r.status = 'REVOKED'
+    ORDER BY r.record_id, r.province, r.department, r.version DESC, r.digest_hi DESC, r.digest_lo DESC
+) r
+WHERE h.record_id = r.record_id AND h.province = r.province AND h.department = r.department
   AND (h.version, h.digest_hi, h.digest_lo) < (r.version, r.digest_hi, r.digest_lo)
   AND h.statement IS NOT NULL
+RETURNING h.accepted_partition, h.record_id, h.version, h.digest_hi, h.digest_lo

@@ -1,23 +1,64 @@
--- What the department should know of statements that were accepted: older than what is held, two contents with one
--- version, in force again after a revocation without saying so.
-SELECT s."row", 'OLDER' AS outcome, 'OLDER' AS code, held.version::text AS detail
-FROM suspect s
-JOIN record held USING (record_id)
-WHERE (s.version, s.digest_hi, s.digest_lo) < (held.version, held.digest_hi, held.digest_lo)
-UNION ALL
-SELECT s."row", 'FLAGGED', 'VERSION_CONFLICT', NULL
-FROM suspect s
-WHERE EXISTS (
-    SELECT FROM record_history h
-    WHERE h.record_id = s.record_id AND h.version = s.version AND (h.digest_hi, h.digest_lo) <> (s.digest_hi, s.digest_lo)
+-- What the department should know of statements that were accepted, computed from the set of statements that is held and
+-- from nothing else. `below` is what is ranked lower of the same record: GROUPS, because a statement may stand there twice.
+-- ERASED is told to nobody: a revocation outranks the statement, which must not stay in accepted, however often it comes.
+-- What was written before reason, disputed and removed were kept counts as what makes sense of the others.
+WITH told AS (
+    SELECT "row", record_id, province, department, version, digest_hi, digest_lo, status, reason, disputed, removed
+    FROM suspect
+    UNION ALL
+    SELECT NULL, record_id, province, department, version, digest_hi, digest_lo, status, reason, disputed, removed
+    FROM (SELECT DISTINCT record_id FROM suspect) s JOIN record_history h USING (record_id)
+), placed AS (
+    SELECT *,
+           dense_rank() OVER record_by_rank AS place,
+           max(version) OVER (PARTITION BY record_id, province, department) AS held_version,
+           min(digest_hi) OVER one_version <> max(digest_hi) OVER one_version
+               OR min(digest_lo) OVER one_version <> max(digest_lo) OVER one_version AS conflict,
+           min(province || '/' || department) OVER one_id <> max(province || '/' || department) OVER one_id AS shared_id
+    FROM told
+    WINDOW record_by_rank AS (PARTITION BY record_id, province, department ORDER BY version, digest_hi, digest_lo),
+           one_version AS (PARTITION BY record_id, province, department, version),
+           one_id AS (PARTITION BY record_id)
+), seen AS (
+    SELECT *,
+           place < max(place) OVER whole AS older,
+           place < max(place) FILTER (WHERE status = 'REVOKED') OVER whole AS erased,
+           max(place) FILTER (WHERE status = 'IN_FORCE') OVER below AS published_at,
+           max(place) FILTER (WHERE status = 'IN_FORCE' AND reason IN ('RELISTED', 'CORRECTED')) OVER below AS meant_at,
+           max(place) FILTER (WHERE status = 'REVOKED') OVER below AS revoked_at,
+           max(place) FILTER (WHERE status = 'REPAIRED') OVER below AS repaired_at,
+           bool_or(status = 'IN_FORCE' AND removed IS NOT TRUE) OVER below AS listed,
+           bool_or(status = 'IN_FORCE' AND removed IS NOT FALSE) OVER below AS left_list,
+           bool_or(status = 'IN_FORCE' AND disputed IS NOT FALSE) OVER below AS was_disputed,
+           max(place) FILTER (WHERE status = 'IN_FORCE' AND removed) OVER below AS removed_at,
+           max(place) FILTER (WHERE status = 'IN_FORCE' AND disputed) OVER below AS disputed_at
+    FROM placed
+    WINDOW whole AS (PARTITION BY record_id, province, department), below AS (
+        PARTITION BY record_id, province, department ORDER BY place
+        GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
 )
-UNION ALL
-SELECT s."row", 'FLAGGED', 'REVIVED', NULL
-FROM suspect s
-WHERE s.status = 'IN_FORCE' AND s.reason NOT IN ('RELISTED', 'CORRECTED')
-  AND EXISTS (
-    SELECT FROM record_history h
-    WHERE h.record_id = s.record_id AND h.status = 'REVOKED'
-      AND (h.version, h.digest_hi, h.digest_lo) < (s.version, s.digest_hi, s.digest_lo)
-)
+SELECT s."row", f.outcome, f.code, f.detail
+FROM seen s CROSS JOIN LATERAL (VALUES
+    ('OLDER', 'OLDER', s.held_version::text, s.older),
+    ('ERASED', 'ERASED', NULL, s.erased),
+    ('FLAGGED', 'VERSION_CONFLICT', NULL, s.conflict),
+    ('FLAGGED', 'SHARED_ID', NULL, s.shared_id),
+    ('FLAGGED', 'NEVER_PUBLISHED', NULL,
+     s.published_at IS NULL AND (s.status <> 'IN_FORCE' OR s.reason IN ('CORRECTED', 'DISPUTED'))),
+    ('FLAGGED', 'NEVER_LISTED', NULL, s.reason = 'REMOVED' AND s.listed IS NOT TRUE),
+    ('FLAGGED', 'NEVER_REMOVED', NULL, s.reason = 'RELISTED' AND s.left_list IS NOT TRUE),
+    ('FLAGGED', 'NEVER_DISPUTED', NULL, s.reason = 'UPHELD' AND s.was_disputed IS NOT TRUE),
+    ('FLAGGED', 'REVIVED', NULL,
+     s.status = 'IN_FORCE' AND s.reason NOT IN ('RELISTED', 'CORRECTED') AND s.revoked_at > COALESCE(s.meant_at, 0)),
+    ('FLAGGED', 'REPAIR_UNDONE', NULL,
+     s.status = 'IN_FORCE' AND s.reason NOT IN ('RELISTED', 'CORRECTED')
+     AND s.repaired_at > GREATEST(s.meant_at, s.revoked_at, 0)),
+    ('FLAGGED', 'REMOVAL_UNDONE', NULL,
+     s.status = 'IN_FORCE' AND NOT s.removed AND s.reason NOT IN ('RELISTED', 'CORRECTED') AND s.removed_at = s.place - 1),
+    ('FLAGGED', 'MARK_LOST', NULL,
+     s.status = 'IN_FORCE' AND NOT s.disputed AND s.reason NOT IN ('UPHELD', 'CORRECTED') AND s.disputed_at = s.place - 1),
+    ('FLAGGED', 'REPAIR_OF_REVOKED', NULL, s.status = 'REPAIRED' AND s.revoked_at > COALESCE(s.published_at, 0))
+) AS f (outcome, code, detail, holds)
+WHERE s."row" IS NOT NULL AND f.holds
 ORDER BY 1, 3

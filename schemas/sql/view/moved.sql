@@ -1,5 +1,7 @@
 -- Records that a correction takes from one entity to another: the old one is remembered.
 INSERT INTO former_entity (uscc, record_id)
-SELECT held.uscc, held.record_id FROM stage JOIN record held USING (record_id) WHERE held.uscc <> stage.uscc
+SELECT held.uscc, held.record_id
+FROM stage JOIN record held USING (record_id, province, department)
+WHERE held.uscc <> stage.uscc
 ORDER BY 1, 2
 ON CONFLICT DO NOTHING

@@ -30,5 +30,5 @@ SET (
     stage.content_key, stage.known_at
 )
 FROM stage
-WHERE held.record_id = stage.record_id
+WHERE held.record_id = stage.record_id AND held.province = stage.province AND held.department = stage.department
   AND (stage.version, stage.digest_hi, stage.digest_lo) > (held.version, held.digest_hi, held.digest_lo)

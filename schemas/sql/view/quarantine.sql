@@ -1,11 +1,18 @@
--- The topic quarantine, projected; an entry that intake wrote twice is one entry.
+-- The topic quarantine, projected; an entry that intake wrote twice is one entry, and one of a record that was revoked
+-- since comes without its content.
 INSERT INTO quarantine (
     topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value,
     quarantine_partition, quarantine_offset
 )
 VALUES (
     %(topic)s, %(topic_id)s, %(partition)s, %(offset)s, %(department)s, %(received_at)s, %(uscc)s, %(domain)s,
-    %(record_id)s, %(version)s, %(findings)s, %(value)s, %(quarantine_partition)s, %(quarantine_offset)s
+    %(record_id)s, %(version)s, %(findings)s,
+    CASE WHEN NOT EXISTS (
+        SELECT FROM record_history r
+        WHERE r.record_id = CASE WHEN %(record_id)s::text ~ '^[0-9a-f]{32}$' THEN %(record_id)s::text::uuid END
+          AND r.status = 'REVOKED' AND r.department = %(department)s AND r.version > %(version)s
+    ) THEN %(value)s::bytea END,
+    %(quarantine_partition)s, %(quarantine_offset)s
 )
 ON CONFLICT DO NOTHING
 RETURNING 1

@@ -1,10 +1,12 @@
 -- Temporary tables of a batch. stage: statements that outrank what is held; delta: what entities gain and lose; suspect:
--- every statement about a record that was there before or that the batch speaks of more than once; twin: new records
--- with the content of another one.
+-- every statement about a record that was there before or that the batch speaks of more than once, and first ones that do
+-- not say so; twin: new records with the content of another one.
 CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT * FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE delta ON COMMIT DELETE ROWS AS SELECT * FROM credit_view WITH NO DATA;
 CREATE TEMPORARY TABLE suspect ON COMMIT DELETE ROWS AS
-SELECT 0::integer AS "row", record_id, version, digest_hi, digest_lo, status, reason, uscc FROM record WITH NO DATA;
+SELECT 0::integer AS "row", record_id, province, department, version, digest_hi, digest_lo, status, reason, uscc,
+       false AS disputed, false AS removed, 0::smallint AS accepted_partition, known_at AS received_at
+FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE twin ON COMMIT DELETE ROWS AS
-SELECT 0::integer AS "row", record_id, content_key, uscc, department, penalty_document_number, listing_entry_id
+SELECT 0::integer AS "row", record_id, version, content_key, uscc, department, penalty_document_number, listing_entry_id
 FROM record WITH NO DATA;

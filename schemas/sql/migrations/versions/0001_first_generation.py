@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from schemas.store import sql
+from schemas.store import READER_FILES, sql
 
 revision = "0001"
 down_revision = None
@@ -20,7 +20,8 @@ def upgrade() -> None:
     run("SET LOCAL search_path = public")
     run("INSERT INTO xinliu.generation (generation, schema_name, state) VALUES (1, 'g1', 'SERVING')")
     run("INSERT INTO xinliu.serving (generation) VALUES (1)")
-    run(sql("reader"))
+    for part in READER_FILES:
+        run(sql(part))
 
 
 def downgrade() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from schemas.store import sql
+from schemas.store import READER_FILES, sql
 
 revision = "0002"
 down_revision = "0001"
@@ -20,7 +20,8 @@ def upgrade() -> None:
         run(sql("migrations/0002_generation"))
     run("SET LOCAL search_path = public")
     run("DROP SCHEMA report CASCADE")
-    run(sql("reader"))
+    for part in READER_FILES:
+        run(sql(part))
 
 
 def downgrade() -> None:

@@ -1,0 +1,53 @@
+"""One statement held against the rules before it is sent, as intake will hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from producers.errors import StatementRejected
+from producers.importing.parsing import RowError
+from schemas.catalogue import Catalogue, Department
+from schemas.codec import encode
+from schemas.columns import decode_statements
+from schemas.contracts import fingerprint, parsed, source
+from schemas.errors import Rejected
+from schemas.registry import WriterSchema
+from schemas.rules import validate, validate_origin
+
+__all__ = ["check"]
+
+_NAME = "xinliu.Statement"
+_CHINA = ZoneInfo("Asia/Shanghai")
+
+
+def check(
+    statement: Mapping[str, Any], department: Department, catalogue: Catalogue
+) -> tuple[list[RowError], list[RowError]]:
+    """Return what intake would refuse the statement for, and what it would only remark; line 1 stands for it.
+
+    Raises StatementRejected where it is no statement at all.
+    """
+    try:
+        body = encode(_NAME, dict(statement))
+    except Rejected as error:
+        raise StatementRejected(str(error)) from error
+    writer = WriterSchema(0, _NAME, fingerprint(source(_NAME)), source(_NAME), parsed(_NAME))
+    decoded = decode_statements(writer, [body], [1])
+    if decoded.undecodable:
+        raise StatementRejected(decoded.undecodable[0].message)
+    now = datetime.now(UTC)
+    found = pl.concat(
+        [
+            validate(decoded.frame, catalogue, today=now.astimezone(_CHINA).date(), now=now),
+            validate_origin(decoded.frame, department),
+        ]
+    )
+    parted: dict[str, list[RowError]] = {"refuse": [], "flag": []}
+    for _, code, severity, name, value, message in found.rows():
+        parted[severity].append(RowError(1, name, value or "", code, message))
+    return parted["refuse"], parted["flag"]

@@ -1,0 +1,133 @@
+"""Outbox: writes statements in the department's own transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from sqlalchemy import Connection, MetaData, Table, insert
+
+from producers.checking import checked
+from producers.errors import StatementRejected
+from producers.outbox.table import TABLE_NAME, State, Tables
+from schemas.catalogue import Catalogue
+from schemas.columns import decode_statements
+from schemas.contracts import source
+from schemas.identity import digest, digest_hex
+from schemas.registry import WriterSchema, writer_schema
+from schemas.rules import validate, validate_origin
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+__all__ = ["LARGEST", "Outbox"]
+
+LARGEST = 1_000_000
+"""Bytes that a message may have, header and key among them: what producers and brokers take unless told otherwise."""
+
+_AROUND = 512
+"""Bytes round a body in a message, at most."""
+_CHINA = ZoneInfo("Asia/Shanghai")
+_TOLD = 5
+"""How many reasons a refusal names."""
+
+
+class Outbox:
+    """The outbox of one department. It never commits: what is added is told if and only if your transaction commits.
+
+    >>> outbox = Outbox("tax")
+    >>> outbox.table(MetaData()).name
+    'xinliu_outbox'
+
+    With `catalogue` (and your `province`) statements are held against the rules as intake will, when they are added:
+    a mistake then fails the transaction that makes it instead of coming back as a receipt. The catalogue must be as
+    new as the platform's; an old one refuses what has become allowed.
+    """
+
+    def __init__(
+        self,
+        department: str,
+        *,
+        table_name: str = TABLE_NAME,
+        schema: str | None = None,
+        catalogue: Catalogue | None = None,
+        province: str = "beijing",
+    ) -> None:
+        self.department = department
+        self._names = (table_name, schema)
+        self._tables = Tables(MetaData(), *self._names)
+        self._catalogue = catalogue
+        self._known = None if catalogue is None else catalogue.department(province, department)
+
+    def table(self, metadata: MetaData) -> Table:
+        """Define the outbox's tables in your metadata, for create_all or your migrations; return that of the rows."""
+        return Tables(metadata, *self._names).rows
+
+    def add(self, connection: Connection | Session, statement: Mapping[str, Any]) -> None:
+        """Write one statement (as schemas/avro/Statement.avsc has it) in the transaction of this connection.
+
+        Raises StatementRejected, with nothing written, where it could not be published.
+        """
+        self.add_many(connection, [statement])
+
+    def add_many(self, connection: Connection | Session, statements: Iterable[Mapping[str, Any]]) -> int:
+        """Write statements, in this order; return how many. All or none: raises as `add` does."""
+        added_at = datetime.now(UTC)
+        rows = [self._row(statement, added_at) for statement in statements]
+        if not rows:
+            return 0
+        self._hold_against_rules([row["body"] for row in rows], added_at)
+        connection.execute(insert(self._tables.rows), rows)
+        return len(rows)
+
+    def _row(self, statement: Mapping[str, Any], added_at: datetime) -> dict[str, Any]:
+        uscc, body = checked(statement, self.department)
+        for column, longest in (("record_id", 32), ("domain", 64)):
+            _fit(column, statement[column], longest)
+        _fit("the subject's code", uscc, 18)
+        if len(body) + _AROUND > LARGEST:
+            raise StatementRejected(f"the statement is {len(body)} bytes long, more than the broker takes")
+        return {
+            "department": self.department,
+            "record_id": statement["record_id"],
+            "version": statement["version"],
+            "domain": statement["domain"],
+            "uscc": uscc,
+            "digest": digest_hex(*digest(body)),
+            "writer_schema": _writer().fingerprint,
+            "body": body,
+            "added_at": added_at,
+            "state": State.WAITING,
+        }
+
+    def _hold_against_rules(self, bodies: list[bytes], now: datetime) -> None:
+        if self._catalogue is None or self._known is None:
+            return
+        decoded = decode_statements(_writer(), bodies, range(len(bodies)))
+        reasons = [f"{bad.message} [{bad.code}]" for bad in decoded.undecodable]
+        found = pl.concat(
+            [
+                validate(decoded.frame, self._catalogue, today=now.astimezone(_CHINA).date(), now=now),
+                validate_origin(decoded.frame, self._known),
+            ]
+        ).filter(pl.col("severity") == "refuse")
+        reasons += [f"{field}: {message} [{code}]" for _, code, _, field, _, message in found.rows()]
+        if reasons:
+            more = f" … and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+            raise StatementRejected("; ".join(reasons[:_TOLD]) + more)
+
+
+def _fit(what: str, text: str, longest: int) -> None:
+    # An error of the database would spoil the department's whole transaction.
+    if len(text) > longest or not (text.isascii() and text.isprintable()):
+        raise StatementRejected(f"{what} is more than {longest} ASCII letters and digits")
+
+
+@cache
+def _writer() -> WriterSchema:
+    return writer_schema(0, json.dumps(source("xinliu.Statement"), ensure_ascii=False))

@@ -1,0 +1,27 @@
+-- Quarantine entries by what a person asks for; a condition that is NULL is none. `findings` are those of the last examination.
+SELECT entry.*
+FROM (
+    SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id,
+           q.version, q.quarantine_partition, q.quarantine_offset,
+           COALESCE(l.findings, q.findings) AS findings,
+           CASE WHEN q.state <> 'OPEN' THEN q.state WHEN e.discarded THEN 'DISCARDED' WHEN e.held THEN 'SUPERSEDED'
+                ELSE 'OPEN' END AS state,
+           -- What intake has covered (streams/masking.py) is not what the department wrote any more.
+           position('\x2a2a2a2a2a2a2a2a2a2a2a'::bytea IN q.value) > 0 AS masked
+    FROM quarantine q
+    JOIN quarantine_entry e USING (topic, topic_id, partition, "offset")
+    LEFT JOIN LATERAL (
+        SELECT o.findings FROM quarantine_outcome o
+        WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+          AND o.outcome = 'REFUSED'
+        ORDER BY o.quarantine_partition DESC, o.quarantine_offset DESC LIMIT 1
+    ) l ON true
+    WHERE (%(department)s::text IS NULL OR q.department = %(department)s)
+      AND (%(state)s::text IS DISTINCT FROM 'OPEN' OR q.state = 'OPEN')
+      AND (%(domain)s::text IS NULL OR q.domain = %(domain)s)
+      AND (%(uscc)s::text IS NULL OR q.uscc = %(uscc)s)
+      AND (%(since)s::timestamptz IS NULL OR q.received_at >= %(since)s)
+      AND (%(partition)s::integer IS NULL OR (q.partition, q."offset") = (%(partition)s, %(offset)s::bigint))
+) entry
+WHERE (%(state)s::text IS NULL OR entry.state = %(state)s)
+  AND (%(code)s::text IS NULL OR entry.findings @> jsonb_build_array(jsonb_build_object('code', %(code)s::text)))

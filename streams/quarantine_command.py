@@ -1,0 +1,353 @@
+"""`xinliu quarantine`: what was refused, and deciding what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+    from streams.quarantine_deciding import Decided
+    from streams.quarantine_reading import Choice, Refusal
+
+__all__ = ["mount"]
+
+quarantine = typer.Typer(help="What was refused, and deciding what becomes of it.", no_args_is_help=True)
+
+CHINA = ZoneInfo("Asia/Shanghai")
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Department = Annotated[str | None, typer.Option(help="Key of a department.")]
+Code = Annotated[str | None, typer.Option(help="Reason code: `xinliu rules` lists them.")]
+Domain = Annotated[str | None, typer.Option(help="Key of a domain.")]
+Since = Annotated[
+    str | None, typer.Option(help="Received since then: 2026-11-23T10:00 (China time unless it has a zone).")
+]
+Entries = Annotated[list[str], typer.Argument(help="department/partition/offset, as `list` names them.")]
+SomeEntries = Annotated[list[str] | None, typer.Argument(help="department/partition/offset, as `list` names them.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with the event, and told to the department.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be decided, and change nothing.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return once intake has carried it out, and say what came of it.")]
+Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits at most.", min=1)]
+
+_STYLE = {"OPEN": "yellow", "OVERRIDDEN": "green", "REDRIVEN": "green", "SUPERSEDED": "green", "DISCARDED": "dim"}
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--since {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
+    return time if time.tzinfo else time.replace(tzinfo=CHINA)
+
+
+def _local(time: datetime) -> str:
+    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _choice(
+    department: str | None,
+    code: str | None,
+    domain: str | None = None,
+    entity: str | None = None,
+    state: str | None = None,
+    since: str | None = None,
+) -> Choice:
+    from streams.quarantine import STATES
+    from streams.quarantine_reading import Choice
+
+    chosen = state.upper() if state else None
+    if chosen is not None and chosen not in STATES:
+        raise UsageError(f"--state {state}: one of {', '.join(STATES)}")
+    return Choice(department, code.upper() if code else None, domain, entity, chosen, _time(since))
+
+
+@quarantine.command("list")
+def _list(
+    ctx: typer.Context,
+    department: Department = None,
+    code: Code = None,
+    domain: Domain = None,
+    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.")] = None,
+    state: Annotated[
+        str, typer.Option(help="OPEN, SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN, or ALL of them.")
+    ] = "OPEN",
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries are shown; the counts are of all.")] = 50,
+    as_json: AsJson = False,
+) -> int:
+    """What is in the quarantine: counts by reason, then entries, newest first. Exit code 1 where an open one is among them."""
+    from streams.quarantine_reading import QuarantineReader
+
+    connect: Callable[[], Connection] = ctx.obj
+    choice = _choice(department, code, domain, entity, None if state.upper() == "ALL" else state, since)
+    with QuarantineReader(connect().database.get_secret_value()) as reader:
+        count, codes, entries = reader.count(choice), reader.codes(choice), reader.entries(choice, limit=limit)
+    if as_json:
+        told = [{"code": name, "text": text, "entries": n} for name, text, n in codes]
+        print(
+            json.dumps(
+                {"entries_in_all": count, "codes": told, "entries": [_plain(one) for one in entries]},
+                ensure_ascii=False,
+            )
+        )
+    else:
+        _print(count, codes, entries)
+    return 1 if any(one.state == "OPEN" for one in entries) else 0
+
+
+def _plain(one: Refusal) -> dict[str, Any]:
+    return {
+        "entry": one.name,
+        "state": one.state,
+        "received_at": one.received_at.isoformat(),
+        "department": one.entry.origin.department,
+        "domain": one.domain,
+        "uscc": one.uscc,
+        "record_id": one.record_id,
+        "version": one.version,
+        "masked": one.masked,
+        "findings": list(one.findings),
+    }
+
+
+def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal]) -> None:
+    console = Console()
+    if not count:
+        console.print("no such entries")
+        return
+    counts = Table("entries", "code", "reason", show_edge=False, pad_edge=False)
+    for name, text, n in codes:
+        counts.add_row(str(n), name, escape(text))
+    console.print(counts)
+    table = Table(show_edge=False, pad_edge=False, title=f"\n{count} entries, newest first", title_justify="left")
+    for title in ("entry", "received", "state", "domain", "entity", "reasons"):
+        table.add_column(title, overflow="fold")
+    for one in entries:
+        reasons = ", ".join(dict.fromkeys(finding["code"] for finding in one.findings))
+        table.add_row(
+            one.name,
+            _local(one.received_at),
+            f"[{_STYLE[one.state]}]{one.state}[/]",
+            escape(one.domain or "—"),
+            escape(one.uscc or "—"),
+            reasons + (" (masked)" if one.masked else ""),
+        )
+    console.print(table)
+    if count > len(entries):
+        console.print(f"… and {count - len(entries)} more (--limit)", highlight=False)
+
+
+@quarantine.command("show")
+def _show(
+    ctx: typer.Context,
+    entry: Annotated[str, typer.Argument(help="department/partition/offset, as `list` names it.")],
+    as_json: AsJson = False,
+) -> None:
+    """All that is known of an entry: where it is from, what is wrong, what it holds, what was decided."""
+    from schemas.registry import Registry
+    from streams.quarantine_reading import QuarantineReader, readable
+
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect()
+    with QuarantineReader(connection.database.get_secret_value()) as reader:
+        one = reader.named(entry)
+        value, outcomes = reader.value(one.entry), reader.outcomes(one.entry)
+    with Registry(connection.registry) as registry:
+        held = readable(value, one.uscc, registry)
+    if as_json:
+        plain = {**_plain(one), "origin": one.entry.to_detail(), "message": held, "outcomes": outcomes}
+        print(json.dumps(plain, ensure_ascii=False, default=str))
+        return
+    console = Console(highlight=False)
+    origin = one.entry.origin
+    console.print(f"[bold]{one.name}[/bold]  [{_STYLE[one.state]}]{one.state}[/]  received {_local(one.received_at)}")
+    console.print(f"  from {origin.topic}/{origin.partition}@{origin.offset} (topic id {origin.topic_id})")
+    console.print(
+        escape(
+            f"  entity {one.uscc or '—'}  domain {one.domain or '—'}  record {one.record_id or '—'}"
+            f"  version {one.version or '—'}"
+        )
+    )
+    for finding in one.findings:
+        where = f"{finding['field']}: " if finding["field"] else ""
+        console.print(f"  {escape(where + finding['message'])} [dim]{finding['code']}[/dim]")
+    if one.masked:
+        console.print("  [yellow]covered: it cannot be examined again, the department must send it again[/yellow]")
+    for outcome in outcomes:
+        why = ", ".join(finding["code"] for finding in outcome["findings"])
+        console.print(
+            escape(
+                f"  {_local(outcome['decided_at'])}  {outcome['kind']} by {outcome['decided_by']}: {outcome['reason']}"
+                f" → {outcome['outcome']} {why}"
+            )
+        )
+    if "value" in held:
+        console.print(f"\n{held['record']}, {held['bytes']} bytes")
+        console.print(escape(json.dumps(held["value"], ensure_ascii=False, indent=2, default=str)))
+    else:
+        console.print(escape(f"\n{held['why']}\n{held['bytes']} bytes, beginning with {held['head']}"))
+
+
+def _told(decided: Decided, as_json: bool) -> int:
+    if as_json:
+        plain = {
+            "kind": decided.kind,
+            "dry_run": decided.dry_run,
+            "by": decided.by,
+            "reason": decided.reason,
+            "entries": [one.name for one in decided.going],
+            "left_out": [{"entry": one.name, "code": "VALUE_MASKED"} for one in decided.left_out],
+            "decisions": [event.id for event in decided.events],
+            "outcomes": decided.outcomes,
+        }
+        print(json.dumps(plain, ensure_ascii=False))
+        return decided.exit_code
+    verb = decided.kind.removeprefix("QUARANTINE_").lower()
+    print(f"{verb}: {len(decided.going)} entries" + (" (dry run: nothing was written)" if decided.dry_run else ""))
+    for one in decided.left_out:
+        print(
+            f"  {one.name} left out: what may be a resident identity number was covered when it was quarantined, so that the"
+            " original is gone; have the department send it again, and discard this entry"
+        )
+    if decided.outcomes is not None:
+        print(f"  {'by the rules and catalogue here: ' if decided.dry_run else ''}{_counts(decided.outcomes)}")
+    elif decided.events:
+        print("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has")
+    return decided.exit_code
+
+
+@quarantine.command("override")
+def _override(
+    ctx: typer.Context,
+    entries: Entries,
+    reason: Reason,
+    wait: Wait = False,
+    timeout: Timeout = 60.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> int:
+    """Accept these very messages although a code refuses them. Codes that can be waived: USCC_CHECK_DIGIT."""
+    from streams.quarantine import OVERRIDE
+    from streams.quarantine_deciding import Deciding, overridden
+
+    with Deciding(ctx.obj(), reason, OVERRIDE) as deciding:
+        chosen = overridden([deciding.named(name) for name in entries])
+        return _told(deciding.decide(chosen, wait=timeout if wait else None, dry_run=dry_run), as_json)
+
+
+@quarantine.command("redrive")
+def _redrive(
+    ctx: typer.Context,
+    reason: Reason,
+    entries: SomeEntries = None,
+    department: Department = None,
+    code: Code = None,
+    domain: Domain = None,
+    since: Since = None,
+    wait: Wait = False,
+    timeout: Timeout = 60.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> int:
+    """Examine entries again by today's rules and catalogue: those named, or all open ones that fit the conditions."""
+    from streams.quarantine import REDRIVE
+    from streams.quarantine_deciding import Deciding
+
+    conditions = any((department, code, domain, since))
+    if bool(entries) == conditions:
+        raise UsageError("name entries, or conditions (--department, --code, --domain, --since): one of the two")
+    with Deciding(ctx.obj(), reason, REDRIVE) as deciding:
+        if entries:
+            chosen = [deciding.named(name) for name in entries]
+        else:
+            chosen = deciding.reader.entries(_choice(department, code, domain, None, "OPEN", since))
+        return _told(deciding.decide(chosen, wait=timeout if wait else None, dry_run=dry_run), as_json)
+
+
+@quarantine.command("discard")
+def _discard(
+    ctx: typer.Context,
+    entries: Entries,
+    reason: Reason,
+    wait: Wait = False,
+    timeout: Timeout = 60.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> int:
+    """Decide that entries are wrong and stay out: they no longer make 待核 or hold back their source."""
+    from streams.quarantine import DISCARD
+    from streams.quarantine_deciding import Deciding
+
+    with Deciding(ctx.obj(), reason, DISCARD) as deciding:
+        chosen = [deciding.named(name) for name in entries]
+        return _told(deciding.decide(chosen, wait=timeout if wait else None, dry_run=dry_run), as_json)
+
+
+@quarantine.command("decisions")
+def _decisions(
+    ctx: typer.Context,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only those that intake has not carried out.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
+    from schemas.registry import Registry
+    from streams.operations import OperationsReader
+    from streams.quarantine import DECISIONS, DONE, undone
+
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect()
+    with Registry(connection.registry) as registry:
+        log = OperationsReader(connection.kafka, registry, principal="operator")
+        try:
+            operations = log.held()
+        finally:
+            log.close()
+    left = undone(operations)
+    done = {str(one.detail.get("decision")): one for one in operations if one.kind == DONE}
+    shown = [one for one in operations if one.kind in DECISIONS and (one.id in left or not waiting)]
+    plain: list[dict[str, Any]] = [
+        {
+            "id": one.id,
+            "kind": one.kind,
+            "at": one.at.isoformat(),
+            "by": one.by,
+            "reason": one.reason,
+            "department": one.department,
+            "entries": len(one.detail.get("entries", ())),
+            "outcomes": done[one.id].detail.get("outcomes") if one.id in done else None,
+        }
+        for one in shown
+    ]
+    if as_json:
+        print(json.dumps({"decisions": plain, "waiting": len(left)}, ensure_ascii=False))
+        return 1 if left else 0
+    table = Table("decided", "kind", "by", "department", "entries", "outcomes", "reason")
+    for row, one in zip(plain, shown, strict=True):
+        came = "waits for intake" if row["outcomes"] is None else _counts(row["outcomes"])
+        table.add_row(
+            _local(one.at), one.kind, one.by, one.department or "", str(row["entries"]), came, escape(one.reason)
+        )
+    Console().print(table if shown else "no decisions")
+    return 1 if left else 0
+
+
+def _counts(outcomes: Mapping[str, int]) -> str:
+    return ", ".join(f"{outcome} {n}" for outcome, n in sorted(outcomes.items()))
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to `xinliu`."""
+    app.add_typer(quarantine, name="quarantine")

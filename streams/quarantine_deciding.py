@@ -1,0 +1,180 @@
+"""Deciding about quarantine entries: checks what a person asks for and writes it to `operations`."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from schemas.catalogue import load
+from schemas.connection import Connection
+from schemas.errors import Retryable, UsageError
+from schemas.registry import Registry
+from schemas.rules.overridable import OVERRIDABLE
+from streams.forwarding import Nowhere
+from streams.intake import IntakeStage
+from streams.logs import Logs
+from streams.operations import Operation, OperationsReader, OperationsWriter
+from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, DONE, OPEN, OVERRIDE
+from streams.quarantine_reading import QuarantineReader, Refusal
+from streams.redriving import Redriver
+from streams.stored import StoredMessages
+
+__all__ = ["Decided", "Deciding", "overridden"]
+
+_LONGEST_REASON = 1_000
+_ENTRIES_AN_EVENT = 500
+"""An event stays far below what the broker takes, and intake does it in a second or two."""
+
+
+def overridden(chosen: Sequence[Refusal]) -> Sequence[Refusal]:
+    """Return the entries. Raises UsageError where one is refused by anything that no person can waive."""
+    for one in chosen:
+        firm = sorted(one.refusing - OVERRIDABLE.keys())
+        if firm:
+            raise UsageError(
+                f"{one.name} is refused by {', '.join(firm)}, which cannot be waived (only {', '.join(OVERRIDABLE)} can):"
+                " have the department mend it, or mend the catalogue and redrive it"
+            )
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided: entries that are going, entries left out since their value is covered, events, what came of them.
+
+    `outcomes` is None where nobody has waited for it; in a dry run it is what the rules here let expect.
+    """
+
+    kind: str
+    by: str
+    reason: str
+    dry_run: bool
+    going: Sequence[Refusal]
+    left_out: Sequence[Refusal]
+    events: Sequence[Operation]
+    outcomes: Counter[str] | None
+
+    @property
+    def exit_code(self) -> int:
+        """1 where an entry was left out, or did not become what was decided; else 0."""
+        wanted = DISCARDED if self.kind == DISCARD else ACCEPTED
+        return 1 if self.left_out or (self.outcomes is not None and set(self.outcomes) - {wanted}) else 0
+
+
+class Deciding:
+    """One decision by the person who runs this process, for a reason; use it as a context."""
+
+    def __init__(self, connection: Connection, reason: str, kind: str) -> None:
+        if not reason.strip():
+            raise UsageError("--reason must say why: it is kept with the decision and told to the department")
+        if len(reason.strip()) > _LONGEST_REASON:
+            raise UsageError(f"--reason has {len(reason.strip())} characters; {_LONGEST_REASON} are kept")
+        self._kafka, self._province = connection.kafka, connection.province
+        self._reason, self._kind = reason.strip(), kind
+        self._by = f"{getpass.getuser()}@{socket.gethostname()}"
+        self.reader = QuarantineReader(connection.database.get_secret_value())
+        self._registry = Registry(connection.registry)
+
+    def __enter__(self) -> Deciding:
+        self.reader.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reader.__exit__()
+        self._registry.close()
+
+    def named(self, name: str) -> Refusal:
+        """Return the entry of that name. Raises UsageError where there is none, or it is closed for good."""
+        one = self.reader.named(name)
+        # What was discarded may be examined again, by whom it turns out to have been right.
+        if one.state != OPEN and not (one.state == DISCARDED and self._kind != DISCARD):
+            raise UsageError(f"{name} is closed: {one.state}; see `xinliu quarantine show {name}`")
+        return one
+
+    def decide(self, chosen: Sequence[Refusal], *, wait: float | None, dry_run: bool) -> Decided:
+        """Write the events; with `wait`, in seconds, return once intake has carried them out.
+
+        Raises Retryable where Kafka does not answer, or intake has not carried it out in time: the decision stands all the
+        same.
+        """
+        unique = list({one.entry: one for one in chosen}.values())
+        left_out = [one for one in unique if one.masked and self._kind != DISCARD]
+        going = [one for one in unique if one not in left_out]
+        if dry_run:
+            # A value that only the department's topic holds is not for the operator to read.
+            foreseen = self._foreseen(self._events([one for one in going if one.entry.stored is not None]))
+            return Decided(self._kind, self._by, self._reason, dry_run, going, left_out, [], foreseen)
+        events = self._events(going)
+        reader = OperationsReader(self._kafka, self._registry, principal="operator") if events and wait else None
+        try:
+            if events:
+                writer = OperationsWriter(self._kafka, self._registry)
+                for event in events:
+                    writer.write(event)
+            outcomes = self._await(reader, events, wait or 0.0) if reader is not None else None
+        finally:
+            if reader is not None:
+                reader.close()
+        return Decided(self._kind, self._by, self._reason, dry_run, going, left_out, events, outcomes)
+
+    def _foreseen(self, events: Sequence[Operation]) -> Counter[str]:
+        # By the rules and the catalogue of this process: intake may have been started with others.
+        catalogue = load()
+        departments = {one.records_topic: one for one in catalogue.departments(self._province)}
+        facts = Logs(self._kafka).describe(departments)
+        stored = StoredMessages(self._kafka, principal="operator")
+        stage = IntakeStage(self._registry, catalogue, departments, facts, Nowhere())
+        redriver = Redriver(stage, stored, Nowhere(), {topic: known.topic_id for topic, known in facts.items()})
+        foreseen = Counter[str]()
+        try:
+            for event in events:
+                foreseen.update(redriver.foresee(event))
+        finally:
+            stored.close()
+        return foreseen
+
+    def _events(self, going: Iterable[Refusal]) -> list[Operation]:
+        by_department: dict[str, list[Refusal]] = {}
+        for one in sorted(going, key=lambda one: one.entry.stored or (-1, -1)):
+            by_department.setdefault(one.entry.origin.department, []).append(one)
+        return [
+            self._event(department, part[begin : begin + _ENTRIES_AN_EVENT])
+            for department, part in sorted(by_department.items())
+            for begin in range(0, len(part), _ENTRIES_AN_EVENT)
+        ]
+
+    def _event(self, department: str, part: Sequence[Refusal]) -> Operation:
+        entries: list[dict[str, Any]] = [one.entry.to_detail() for one in part]
+        if self._kind == OVERRIDE:
+            # What the person has seen is waived, of this entry, and nothing that a later rule may find.
+            entries = [{**known, "codes": sorted(one.refusing)} for known, one in zip(entries, part, strict=True)]
+        return Operation(self._kind, department, datetime.now(UTC), self._by, self._reason, {"entries": entries})
+
+    def _await(self, reader: OperationsReader, events: Sequence[Operation], seconds: float) -> Counter[str]:
+        waiting, outcomes, deadline = {event.id for event in events}, Counter[str](), monotonic() + seconds
+        console = Console(stderr=True)
+        reader.held()
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("waiting for intake", total=len(waiting))
+            while waiting:
+                for told in reader.read(0.5):
+                    if told.kind == DONE and told.detail.get("decision") in waiting:
+                        waiting.discard(str(told.detail["decision"]))
+                        outcomes.update(told.detail.get("outcomes", {}))
+                        bar.advance(task)
+                if monotonic() > deadline and waiting:
+                    raise Retryable(
+                        f"intake has not carried out {len(waiting)} of {len(events)} decisions after {seconds:.0f} s; they"
+                        " are written and will be: see `xinliu status`, and `xinliu quarantine decisions --waiting`",
+                        server="kafka",
+                    )
+        return outcomes
