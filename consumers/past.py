@@ -15,6 +15,7 @@ from consumers.times import Timed
 from consumers.token import Moment
 from schemas.codec import decode
 from schemas.contracts import parsed
+from schemas.registration import KIND
 
 __all__ = ["PastRecords", "records_at"]
 
@@ -31,12 +32,14 @@ WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(
 
 @dataclass(frozen=True, slots=True)
 class PastRecords:
-    """Penalties and list entries held then, shaped as the views of `report` shape them, with their periods."""
+    """Penalties, list entries and registrations held then, shaped as the views of `report` shape them, with their periods;
+    name and kind as the record stated last had them."""
 
     name: str | None
     kind: str | None
     penalties: tuple[Row, ...]
     listings: tuple[Row, ...]
+    registrations: tuple[Row, ...]
     erased: int
 
 
@@ -46,10 +49,13 @@ def records_at(connection: psycopg.Connection[Row], uscc: str, moment: Moment, t
         _QUERY,
         {"uscc": uscc, "positions": list(moment.positions["accepted"]), "until": moment.known_until},
     ).fetchall()
-    held = [row for row in _highest(rows) if row["uscc"] == uscc and row["status"] == "IN_FORCE"]
-    readable = [(row, _statement(row)) for row in held if row["statement"] is not None]
+    about = [row for row in _highest(rows) if row["uscc"] == uscc]
+    held = [row for row in about if row["status"] == "IN_FORCE"]
+    told = [(row, _statement(row)) for row in about if row["statement"] is not None]
+    readable = [(row, said) for row, said in told if row["status"] == "IN_FORCE"]
+    naming = [pair for pair in told if pair[1]["kind"] != KIND or pair[0]["status"] == "IN_FORCE"]
     newest = max(
-        readable, key=lambda pair: (pair[1]["stated_at"], pair[0]["digest_hi"], pair[0]["digest_lo"]), default=None
+        naming, key=lambda pair: (pair[1]["stated_at"], pair[0]["digest_hi"], pair[0]["digest_lo"]), default=None
     )
     penalties = timed.penalties(_penalty(row, said) for row, said in readable if said["penalty"])
     listings = timed.listings(_listing(row, said) for row, said in readable if said["listing"])
@@ -58,6 +64,7 @@ def records_at(connection: psycopg.Connection[Row], uscc: str, moment: Moment, t
         newest[1]["subject"]["kind"] if newest else None,
         tuple(sorted(penalties, key=lambda row: (-row["decided_on"].toordinal(), str(row["record_id"])))),
         tuple(sorted(listings, key=lambda row: (-row["listed_on"].toordinal(), str(row["record_id"])))),
+        tuple(_registration(row, said) for row, said in readable if said["registration"]),
         len(held) - len(readable),
     )
 
@@ -113,6 +120,8 @@ _LISTING = (
     "remark",
 )  # fmt: skip
 
+_REGISTRATION = ("entity_kind", "since", "until", "name_since", "former_names", "authority_name", "remark")
+
 
 def _penalty(row: Row, said: Row) -> Row:
     return _envelope(row, said) | {name: said["penalty"][name] for name in _PENALTY}
@@ -120,3 +129,9 @@ def _penalty(row: Row, said: Row) -> Row:
 
 def _listing(row: Row, said: Row) -> Row:
     return _envelope(row, said) | {name: said["listing"][name] for name in _LISTING}
+
+
+def _registration(row: Row, said: Row) -> Row:
+    subject = {"name": said["subject"]["name"], "subject_kind": said["subject"]["kind"]}
+    rank = {name: row[name] for name in ("digest_hi", "digest_lo")}
+    return _envelope(row, said) | subject | rank | {name: said["registration"][name] for name in _REGISTRATION}

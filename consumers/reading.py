@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from consumers.past import records_at
+from consumers.registered import Registered, registered_at
 from consumers.sources import DomainSource, SourceState, domain_sources, judged, sources_now, vouched_at
 from consumers.states import DomainState, states_at
 from consumers.times import Timed, rules_of, window_of
@@ -43,6 +44,7 @@ class CreditView:
     domains: tuple[DomainState, ...]
     penalties: tuple[dict[str, Any], ...]
     listings: tuple[dict[str, Any], ...]
+    registered: Registered
     sources: tuple[SourceState, ...]
     domain_sources: tuple[DomainSource, ...]
     moment: Moment
@@ -110,6 +112,7 @@ def read_in(
     now = Moment.of(positions, {source.department: source.data_as_of for source in sources}, read_at["read_at"])
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     name, kind = entity.get("name"), entity.get("kind")
+    registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
     rules = rules_of(connection)
     if moment is not None and (moment.on or moment.window):
         window, on = moment.window, moment.on
@@ -131,6 +134,7 @@ def read_in(
             tuple(DomainState(**row) for row in states),
             timed.penalties(_rows(connection, "penalty", uscc, "decided_on")),
             timed.listings(_rows(connection, "listing", uscc, "listed_on")),
+            registered_at(connection, uscc, now, registrations, (name, kind)),
             sources,
             domain_sources(connection, sources),
             now.asked(window, None),
@@ -140,12 +144,13 @@ def read_in(
     if chosen.topic_ids != now.topic_ids or chosen.generation != now.generation:
         raise UsageError("this token is of another database or generation: it cannot be reproduced here")
     past = records_at(connection, uscc, chosen, timed)
+    who = registered_at(connection, uscc, chosen, past.registrations, (past.name or name, past.kind or kind))
     then = judged(connection, sources, chosen)
     vouching = domain_sources(connection, then)
     return CreditView(
         uscc,
-        past.name or name,
-        past.kind or kind,
+        who.name,
+        who.kind,
         window,
         on,
         timed.day,
@@ -155,6 +160,7 @@ def read_in(
         ),
         past.penalties,
         past.listings,
+        who,
         then,
         vouching,
         chosen,

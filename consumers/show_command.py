@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from consumers.heading import heading
 from consumers.reading import CreditView, read
 from consumers.token import Moment
 from schemas.errors import UsageError
@@ -128,7 +129,8 @@ def _local(time: datetime | None) -> str:
 
 def _print(view: CreditView, *, sources: bool) -> None:
     console = Console()
-    console.print(f"[bold]{view.name or '(未见任何记录)'}[/bold]  {view.uscc}  {view.kind or ''}")
+    for line in heading(view.uscc, view.registered):
+        console.print(line, highlight=False)
     console.print(_asked(view), highlight=False)
     if view.erased:
         console.print(f"[yellow]{view.erased} 条当时有效的记录此后被撤销,内容已删除[/yellow]")

@@ -16,12 +16,11 @@ import psycopg
 from consumers.sources import DomainSource
 from consumers.token import Moment
 
-__all__ = ["DomainState", "state_of", "states_at"]
+__all__ = ["WAITED", "DomainState", "state_of", "states_at"]
 
 Row = dict[str, Any]
 
-_PENDING = """
-SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known
+WAITED = """
 FROM report.quarantine p
 WHERE p.uscc = %(uscc)s AND p.quarantine_offset < (%(quarantine)s::bigint[])[p.quarantine_partition + 1]
   AND (%(until)s::timestamptz IS NULL OR p.received_at <= %(until)s)
@@ -33,6 +32,12 @@ WHERE p.uscc = %(uscc)s AND p.quarantine_offset < (%(quarantine)s::bigint[])[p.q
         AND h.accepted_offset < (%(accepted)s::bigint[])[h.accepted_partition + 1]
         AND (%(until)s::timestamptz IS NULL OR h.known_at <= %(until)s)
   )
+"""
+"""Which refused records about an entity were pending at a moment."""
+
+_PENDING = f"""
+SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known
+{WAITED}  AND NOT p.registration
 """
 """Entries that were open then: decided about, or released by their record, only behind these positions."""
 

@@ -3,14 +3,18 @@
 from producers.changing import ChangePublisher
 from producers.errors import NotDelivered, NotVisibleYet, StatementRejected
 from producers.publisher import Publisher, PublisherConfig
+from producers.registrations import Registration
 from schemas.cluster import Cluster
+from schemas.registration import FormerName
 
 __all__ = [
     "ChangePublisher",
     "Cluster",
+    "FormerName",
     "NotDelivered",
     "NotVisibleYet",
     "Publisher",
     "PublisherConfig",
+    "Registration",
     "StatementRejected",
 ]

@@ -83,7 +83,7 @@ def publish(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
 ) -> None:
-    """Publish a file of penalties or list entries. The same file twice changes nothing.
+    """Publish a file of penalties, list entries or registrations. The same file twice changes nothing.
 
     Exit codes: 0 all rows accepted, 1 some refused, 2 the command or file cannot be used, 3 servers did not answer or
     --wait ran out of time.

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from producers.changing import ChangePublisher
 from producers.checking import checked
 from producers.errors import NotDelivered, StatementRejected
+from producers.registrations import Registration, registration_statement
 from schemas.cluster import Cluster
 from schemas.codec import encode, frame
 from schemas.errors import Retryable, UsageError
@@ -130,6 +131,19 @@ class Publisher(ChangePublisher):
         for statement in statements:
             self.publish(statement)
         return self._published - before
+
+    def register(
+        self, registration: Registration, *, province: str, stated_at: datetime, version: int | None = None
+    ) -> str:
+        """Publish where an entity is registered, and return the record's id; for a department that registers.
+
+        `stated_at` is when this state was true; by default the version follows from it. Raises as `publish` does.
+        """
+        statement = registration_statement(
+            registration, province=province, department=self.config.department, stated_at=stated_at, version=version
+        )
+        self.publish(statement)
+        return str(statement["record_id"])
 
     def publish_encoded(
         self, uscc: str, body: bytes, *, schema_id: int | None = None, on_delivery: OnDelivery | None = None

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from producers.importing.headers import KIND_NAMES
 from producers.importing.values import REPAIRS
 
 __all__ = ["print_summary"]
@@ -18,7 +19,7 @@ _SHOWN = 20
 def print_summary(outcome: dict[str, Any]) -> None:
     """Print the outcome of a file: figures, the first errors, remarks, warnings."""
     console = Console()
-    kind = "行政处罚" if outcome["kind"] == "PENALTY" else "严重失信主体名单"
+    kind = KIND_NAMES[outcome["kind"]]
     form = " ".join(part for part in (outcome["format"], outcome["encoding"]) if part)
     console.print(f"[bold]{escape(outcome['file'])}[/bold]  {form}, {kind}, {outcome['rows']} rows", highlight=False)
     for warning in outcome["warnings"]:

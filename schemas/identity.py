@@ -6,7 +6,9 @@ import hashlib
 import struct
 import unicodedata
 
-__all__ = ["digest", "digest_hex", "normalise_document_number", "record_id"]
+from schemas.registration import KIND
+
+__all__ = ["digest", "digest_hex", "normalise_document_number", "record_id", "registration_id"]
 
 _SEPARATOR = "\x1f"
 _BRACKETS = str.maketrans(dict.fromkeys("〔〕【】[]()（）［］〈〉<>", None))
@@ -35,6 +37,14 @@ def record_id(*, kind: str, province: str, domain: str, authority: str, number: 
     """
     parts = (kind, province, domain, authority.upper(), normalise_document_number(number), uscc.upper())
     return hashlib.blake2b(_SEPARATOR.join(parts).encode(), digest_size=16).hexdigest()
+
+
+def registration_id(province: str, uscc: str) -> str:
+    """Return the id of the one registration (经营主体登记) that a province has of an entity: 32 hexadecimal digits.
+
+    Whichever authority registers, and whatever the entity is called: it follows from province and code alone.
+    """
+    return hashlib.blake2b(_SEPARATOR.join((KIND, province, uscc.upper())).encode(), digest_size=16).hexdigest()
 
 
 def digest(body: bytes) -> tuple[int, int]:

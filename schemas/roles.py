@@ -41,6 +41,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "manifest_lines": (*_W, "DELETE"),
     "record_difference": _W,
     "entity": (_R,),
+    "registration": (_R,),
     "watermark": (_R,),
     "source_freshness": (_R,),
     "source_marked": (_R,),
@@ -60,11 +61,12 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "domain": (_R, "INSERT", "TRUNCATE"),
     "domain_source": (_R, "INSERT", "TRUNCATE"),
     "list": (_R, "INSERT", "TRUNCATE"),
+    "province": (_R, "INSERT", "TRUNCATE"),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "heartbeat", "vouched", *_TIME})
+_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "province", "heartbeat", "vouched", *_TIME})
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -53,9 +53,12 @@ def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Ma
 
 
 def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) -> None:
-    """Give readers the catalogue that this worker works by: domains, where they come from, lists, limits, rules on time."""
+    """Give readers the catalogue that this worker works by: domains, where they come from, lists, provinces, limits, rules on
+    time."""
     with connection.transaction():
-        connection.execute("TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat")
+        connection.execute(
+            "TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province, xinliu.heartbeat"
+        )
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO xinliu.domain (domain, name_zh, display_label, effective_from, effective_to)"
@@ -69,6 +72,10 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
             cursor.executemany(
                 "INSERT INTO xinliu.list (list, name_zh, domain) VALUES (%s, %s, %s)",
                 [(key, row.name_zh, row.domain) for key, row in catalogue.lists.items()],
+            )
+            cursor.executemany(
+                "INSERT INTO xinliu.province (province, name_zh, division) VALUES (%s, %s, %s)",
+                [(key, row.name_zh, row.division) for key, row in catalogue.provinces.items()],
             )
             cursor.executemany(
                 # In seconds: a day is 24 hours, whatever zone a session speaks.

@@ -12,11 +12,11 @@ from confluent_kafka import Message, Producer
 from schemas.catalogue import Department, load
 from schemas.codec import encode, frame
 from schemas.connection import Connection
-from schemas.identity import record_id
+from schemas.identity import record_id, registration_id
 from schemas.registry import Registry
 from schemas.uscc import generate
 
-__all__ = ["FIRST_VERSION", "framed", "listing", "penalty", "put", "state"]
+__all__ = ["FIRST_VERSION", "framed", "listing", "penalty", "put", "registration", "state"]
 
 FIRST_VERSION = 1_700_000_000_000
 """A time in milliseconds, as versions are by default: 2023-11-14."""
@@ -90,6 +90,30 @@ def listing(number: str, *, version: int = 1, entity: int = 0, key: str = "tax",
     return {**statement, "kind": "LISTING", "penalty": None, "listing": body}
 
 
+def registration(
+    *, version: int = 1, entity: int = 0, key: str = "market-regulation", province: str = "beijing", **content: Any
+) -> Statement:
+    """Return a registration in force; `name`, `uscc` and `subject_kind` are its subject's, the rest its body's."""
+    source = department(key)
+    authority, authority_name = source.authorities[0]
+    uscc = content.pop("uscc", generate(entity))
+    name = content.pop("name", f"北京第{entity}商贸有限公司")
+    return {
+        "record_id": registration_id(province, uscc),
+        "version": FIRST_VERSION + version,
+        "kind": "REGISTRATION",
+        "status": "IN_FORCE",
+        "reason": "PUBLISHED",
+        "subject": {"uscc": uscc, "name": name, "kind": content.pop("subject_kind", "法人及非法人组织")},
+        "province": province,
+        "domain": "registration",
+        "department": source.key,
+        "authority": authority,
+        "stated_at": datetime.fromtimestamp(FIRST_VERSION / 1000, UTC) + timedelta(milliseconds=version),
+        "registration": {"entity_kind": "企业", "since": date(2015, 3, 2), "authority_name": authority_name, **content},
+    }
+
+
 def state(statement: Statement, status: str, *, version: int) -> Statement:
     """Return the statement that a record is REPAIRED or REVOKED: without content."""
     return {
@@ -100,6 +124,7 @@ def state(statement: Statement, status: str, *, version: int) -> Statement:
         "stated_at": datetime.fromtimestamp(FIRST_VERSION / 1000, UTC) + timedelta(milliseconds=version),
         "penalty": None,
         "listing": None,
+        "registration": None,
     }
 
 

@@ -90,6 +90,7 @@ def folded(store: Store, batches: list[list[Statement]]) -> list[Any]:
         "SELECT * FROM record ORDER BY record_id, province, department",
         "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2",
         "SELECT * FROM entity ORDER BY uscc",
+        "SELECT * FROM registration ORDER BY uscc, province",
         # Whom a record is or was about, as readers see it; an entity that a record came back to may stand in both tables.
         "SELECT uscc, record_id FROM record UNION SELECT uscc, record_id FROM former_entity ORDER BY 1, 2",
         "SELECT record_id, version, digest_hi, digest_lo, status, uscc, statement FROM record_history ORDER BY 1, 2, 3, 4",

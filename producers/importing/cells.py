@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from producers.importing import values
-from producers.importing.headers import Columns
+from producers.importing.headers import MOVES, Columns
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, visible
 from producers.importing.workbook import LONGEST_CELL
@@ -33,6 +33,7 @@ _READERS: dict[str, Callable[[Cell], values.Reading[Any]]] = {
     ),
     "penalty_document_number": values.read_document_number,
     "listing_entry_id": values.read_identifier,
+    "registration_former_names": values.read_former_names,
     "original_record_id": values.read_record_id,
     "penalty_categories": values.read_categories,
     "version": values.read_version,
@@ -46,6 +47,7 @@ _TEXTS = {
     values.read_identifier,
     values.read_document_number,
     values.read_categories,
+    values.read_former_names,
 }
 _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
 """Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
@@ -90,7 +92,7 @@ def reader_of(name: str, columns: Columns, table: Table, mended: list[Mending]) 
         read = values.read_document_number if columns.kind == "PENALTY" else values.read_identifier
     if name == "updated_at":
         read = partial(values.read_time, from_1904=table.from_1904)
-    elif kind == pl.Date():
+    elif kind == pl.Date() or name in MOVES.values():
         read = partial(values.read_date, from_1904=table.from_1904)
     elif kind == pl.Decimal(18, 6):
         read = values.read_money

@@ -13,7 +13,7 @@ from pathlib import Path
 from schemas.errors import UsageError
 from schemas.flat import FLAT
 
-__all__ = ["ENVELOPE_FIELDS", "Columns", "resolve"]
+__all__ = ["ENVELOPE_FIELDS", "KIND_NAMES", "MOVES", "Columns", "resolve"]
 
 _NEVER_READ = "-"
 """Marks identity-document numbers: there is no field for them, on purpose."""
@@ -33,12 +33,20 @@ _MANDATORY = {
         "uscc", "subject_name", "listing_entry_id", "listing_grounds", "listing_basis", "listing_authority_name",
         "authority", "listing_listed_on",
     ),
+    "REGISTRATION": (
+        "uscc", "subject_name", "registration_entity_kind", "registration_since", "registration_authority_name", "authority",
+    ),
 }  # fmt: skip
+
+MOVES = {"registration_since": "registration_moved_in", "registration_until": "registration_moved_out"}
+"""Of a registration: 成立日期 may be 迁入日期 and 注销日期 may be 迁出日期; a registry keeps them in columns of their own."""
+
+KIND_NAMES = {"PENALTY": "行政处罚", "LISTING": "严重失信主体名单", "REGISTRATION": "经营主体登记"}
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How a file is read: its kind (PENALTY or LISTING), field → header, and what is not read and why."""
+    """How a file is read: its kind (PENALTY, LISTING or REGISTRATION), field → header, and what is not read and why."""
 
     kind: str
     headers: dict[str, str]
@@ -79,12 +87,12 @@ def _field(kind: str, header: str) -> str | None:
         return known[kind, unit["name"]]
     if found is None and (header in FLAT or header in ENVELOPE_FIELDS) and header != "row":
         prefix = header.partition("_")[0]
-        return header if prefix not in ("penalty", "listing") or prefix.upper() == kind else None
+        return header if prefix.upper() == kind or prefix.upper() not in _MANDATORY else None
     return found
 
 
 def resolve(headers: Sequence[str]) -> Columns:
-    """Return what the headers mean. A file holds penalties or list entries, whichever its headers fit better.
+    """Return what the headers mean. A file holds penalties, list entries or registrations, whichever its headers fit best.
 
     Raises UsageError where two headers mean the same field, an amount is in another unit than 万元, or mandatory columns
     are missing (all are named).
@@ -109,11 +117,10 @@ def resolve(headers: Sequence[str]) -> Columns:
             f"amounts are in 万元, and are never converted: {', '.join(converted)}; convert the column (2000元 is 0.2) and"
             " name it 罚款金额(万元) or as the form does"
         )
-    missing = [field for field in _MANDATORY[kind] if field not in fields]
+    missing = [field for field in _MANDATORY[kind] if field not in fields and MOVES.get(field) not in fields]
     if missing:
         names = "、".join(_shown(kind, field) for field in missing)
-        what = "行政处罚" if kind == "PENALTY" else "严重失信主体名单"
-        raise UsageError(f"columns are missing (read as {what}): {names}; found: {', '.join(headers[:12])}")
+        raise UsageError(f"columns are missing (read as {KIND_NAMES[kind]}): {names}; found: {', '.join(headers[:12])}")
     return Columns(kind, fields, tuple(personal), tuple(unknown))
 
 

@@ -137,7 +137,8 @@ def _distinct(statements: Sequence[Outgoing], columns: Columns) -> tuple[tuple[O
         key = statement.record_id, statement.version
         contents[key].add(digest(statement.body))
         lines[key].append(statement.line)
-    header = columns.headers.get("penalty_document_number") or columns.headers.get("listing_entry_id") or ""
+    identifying = ("penalty_document_number", "listing_entry_id", "uscc")
+    header = next((columns.headers[name] for name in identifying if name in columns.headers), "")
     errors = [
         RowError(line, header, "", "CONFLICT_IN_FILE", _conflict(line, lines[key]))
         for key, said in contents.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +11,15 @@ import polars as pl
 
 from producers.importing import values
 from producers.importing.cells import Mending, reader_of, shown
-from producers.importing.headers import Columns
+from producers.importing.headers import MOVES, Columns
 from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, Repairs
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.flat import FLAT
-from schemas.identity import record_id
+from schemas.identity import record_id, registration_id
+from schemas.registration import DOMAIN
 
 __all__ = ["Parsed", "RowError", "parse"]
 
@@ -72,7 +73,7 @@ def parse(
             "the file has neither 版本号 nor 更新时间, so nothing says which state of a record is newer: give"
             " --stated-at 2026-11-23T10:00 (when this state was true), the same whenever this same file is published"
         )
-    if "domain" not in columns.headers and len(department.domains) != 1:
+    if "domain" not in columns.headers and len(department.domains) != 1 and columns.kind != "REGISTRATION":
         raise UsageError(
             f"{department.name_zh} answers for several domains: add a column 领域 ({', '.join(department.domains)})"
         )
@@ -174,6 +175,7 @@ class _Rows:
             if isinstance(said.get(name), str):
                 said[name] = words.get(said[name], said[name])
         unread = self._readers.keys() - said.keys()
+        errors.extend(self._moves(line, said))
         self._complete(said)
         if said["version"] is None and not unread & {"version", "updated_at"}:
             name = "version" if "version" in self._readers else "updated_at"
@@ -181,20 +183,30 @@ class _Rows:
         if said["status"] == "IN_FORCE":
             # Rules take a null date for "not said": a mandatory one is missed here.
             for name in _REQUIRED_DATES[said["kind"]]:
-                if said.get(name) is None and name not in unread:
+                if said.get(name) is None and not unread & {name, MOVES.get(name)}:
                     errors.append(self._error(line, name, None, "REQUIRED", "必填项为空"))
         if said["record_id"] is None and not errors:
-            number = "penalty_document_number" if said["kind"] == "PENALTY" else "listing_entry_id"
+            number = {"PENALTY": "penalty_document_number", "LISTING": "listing_entry_id"}.get(said["kind"], "uscc")
             errors.append(
                 self._error(line, number, None, "NO_IDENTITY", "没有文号、名单或主体代码, 无法确定是哪条记录")
             )
         return said, errors
 
+    def _moves(self, line: int, said: dict[str, Any]) -> Iterator[RowError]:
+        # An entity that moved in is registered here since then, whenever it was founded. Gone for two reasons on two days
+        # it cannot be.
+        since, until = MOVES["registration_since"], MOVES["registration_until"]
+        said["registration_since"] = said.pop(since, None) or said.get("registration_since")
+        moved, ended = said.pop(until, None), said.get("registration_until")
+        said["registration_until"] = moved or ended
+        if moved and ended and moved != ended:
+            yield self._error(line, until, moved, "TWO_DATES", "迁出日期与注销日期不同, 不知以何者为准")
+
     def _complete(self, said: dict[str, Any]) -> None:
         department, kind = self._department, self._columns.kind
         said["kind"] = kind
         said["province"], said["department"] = department.province, department.key
-        said["domain"] = said.get("domain") or department.domains[0]
+        said["domain"] = said.get("domain") or (DOMAIN if kind == "REGISTRATION" else department.domains[0])
         said["status"] = said.get("status") or "IN_FORCE"
         if kind == "LISTING":
             said["listing_list"] = said.get("listing_list") or (
@@ -233,6 +245,8 @@ class _Rows:
             "penalty_document_number" if said["kind"] == "PENALTY" else "listing_entry_id"
         )
         uscc = said.get("original_uscc") or said["uscc"]
+        if said["kind"] == "REGISTRATION":
+            return registration_id(said["province"], uscc) if uscc else None
         if not number or not uscc or (said["kind"] == "LISTING" and not said["listing_list"]):
             return None
         return record_id(
@@ -271,5 +285,10 @@ _REQUIRED_TEXT = {
         "penalty_content", "penalty_authority_name", "penalty_source_unit", "penalty_source_unit_code",
     ),
     "LISTING": ("listing_list", "listing_entry_id", "listing_grounds", "listing_basis", "listing_authority_name"),
+    "REGISTRATION": ("registration_entity_kind", "registration_authority_name"),
 }  # fmt: skip
-_REQUIRED_DATES = {"PENALTY": ("penalty_decided_on", "penalty_valid_until"), "LISTING": ("listing_listed_on",)}
+_REQUIRED_DATES = {
+    "PENALTY": ("penalty_decided_on", "penalty_valid_until"),
+    "LISTING": ("listing_listed_on",),
+    "REGISTRATION": ("registration_since",),
+}

@@ -13,9 +13,10 @@ from typing import Generic, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from producers.importing.reading import Cell
+from schemas.registration import FormerName, write_former_names
 
 __all__ = [
-    "REPAIRS", "CellRefused", "Reading", "as_time", "read_categories", "read_code", "read_date", "read_document_number",
+    "REPAIRS", "CellRefused", "Reading", "as_time", "read_categories", "read_code", "read_date", "read_document_number", "read_former_names",
     "read_identifier", "read_money", "read_record_id", "read_text", "read_time", "read_version", "read_word",
 ]  # fmt: skip
 
@@ -62,6 +63,8 @@ _MONEY = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _YEAR_IN_BRACKETS = re.compile(r"[〔【\[(（［〈<]((?:19|20)\d\d)[〕】\])）］〉>]", re.ASCII)
 _CATEGORIES = re.compile("[;；、,，\\s\u200b-\u200d\u2060\ufeff]+")
 
+_LONGEST_DAY = 40
+_SEPARATORS = str.maketrans("；｜", ";|")
 _EPOCH = date(1899, 12, 30)
 """Day 0 of Excel's date system of 1900, as all days after 1900-02-28 count."""
 
@@ -173,6 +176,28 @@ def read_date(cell: Cell, *, from_1904: bool = False) -> Reading[date]:
     if len(text) == 5 and text.isascii() and text.isdecimal() and int(text) in _SERIALS:
         return Reading(_day(int(text), from_1904), (*repairs, "EXCEL_SERIAL"))
     raise _two_readings(text)
+
+
+def read_former_names(cell: Cell, *, from_1904: bool = False) -> Reading[str]:
+    """Read former names as NAME|DAY;NAME|DAY; separators may be full-width, and days written as in any date cell."""
+    whole = read_text(cell)
+    if whole.value is None:
+        return whole
+    names, repairs = list[FormerName](), list(whole.repairs)
+    parts = whole.value.translate(_SEPARATORS)
+    if parts != whole.value:
+        repairs.append("FULL_WIDTH")
+    for part in parts.strip(";").split(";"):
+        name, bar, day = part.rpartition("|")
+        last_day = read_date(day, from_1904=from_1904) if bar and len(day) <= _LONGEST_DAY else None
+        if last_day is None or last_day.value is None:
+            raise CellRefused("FORMER_NAMES", "曾用名称写作 名称|末日;名称|末日, 如 甲公司|2020-05-31")
+        names.append(FormerName(name.strip(), last_day.value))
+        repairs.extend(last_day.repairs)
+    try:
+        return Reading(write_former_names(names), tuple(dict.fromkeys(repairs)))
+    except ValueError as error:
+        raise CellRefused("FORMER_NAMES", "曾用名称须写作 名称|末日;名称|末日, 日期递增, 名称不含 | 或 ;") from error
 
 
 def read_money(cell: Cell) -> Reading[Decimal]:

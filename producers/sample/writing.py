@@ -13,6 +13,7 @@ from random import Random
 from producers.importing.headers import resolve
 from producers.sample.invention import Entity, entities, listing, penalty
 from producers.sample.mistakes import MISTAKES
+from producers.sample.registering import later, registrations
 from schemas.catalogue import Catalogue, Department
 
 __all__ = ["SampleFile", "write_sample"]
@@ -45,8 +46,8 @@ class _Department:
 def write_sample(folder: Path, catalogue: Catalogue, *, province: str, today: date, records: int, seed: int) -> Path:
     """Write the sample into a folder and return its manifest (manifest.json).
 
-    Wave 1 holds `records` records of all departments, and bad rows; wave 2 corrections, a record moved to another
-    entity, repairs, revocations, removals from lists and exact duplicates. The same arguments give the same files.
+    Wave 1 holds `records` records of all departments, registrations of most entities, and bad rows; wave 2 corrections, a record moved to another
+    entity, repairs, revocations, removals from lists, renames and exact duplicates. The same arguments give the same files.
     """
     random = Random(seed)
     people = entities(random, max(420, records // 8))
@@ -62,8 +63,14 @@ def write_sample(folder: Path, catalogue: Catalogue, *, province: str, today: da
         form = _FORMS[number % len(_FORMS)]
         files.extend(_first_wave(folder, source, form, first, today, number))
         files.extend(_second_wave(folder, random, source, form, second, people, today))
-    manifest = folder / "manifest.json"
     example = next(source.penalties[0] for source in sources if len(source.penalties) >= 6)
+    registrars = [source.department for source in sources if source.department.registers]
+    division, sure = catalogue.province(province).division, example["CF_XDR_SHXYM"]
+    # Numbers of its own, so that everything else of the sample is what it is without them.
+    known = registrations(Random(seed), today, registrars, people, division, sure)
+    for registrar in registrars:
+        files.extend(_registry(folder, registrar, known[registrar.key], (first, second), today, sure))
+    manifest = folder / "manifest.json"
     plain = {
         "province": province,
         "made_on": today.isoformat(),
@@ -151,6 +158,21 @@ def _second_wave(
         rows = [{**source.listings[0], **removed}, {**source.listings[1], "状态": "已撤销", "更新时间": updated}]
         file = SampleFile(_name(source, 2, "listings", form), source.department.key, 2, len(rows))
         _write(folder / file.file, form, rows)
+        files.append(file)
+    return files
+
+
+def _registry(
+    folder: Path, registrar: Department, rows: list[Cells], updated: tuple[str, str], today: date, sure: str
+) -> list[SampleFile]:
+    files = []
+    number_of_a_person = {**rows[0], "统一社会信用代码": "362322198709086409"}
+    for wave, said in ((1, [*rows, number_of_a_person]), (2, later(rows, today, sure))):
+        file = SampleFile(f"wave{wave}-{registrar.key}-registrations.csv", registrar.key, wave, len(said))
+        if wave == 1:
+            mistake = next(mistake for mistake in MISTAKES if mistake.code == "USCC_RESIDENT_ID")
+            file.bad.append({"line": len(said) + 1, "mistake": mistake.name, "code": mistake.code})
+        _write(folder / file.file, ("csv", "utf-8-sig"), [{**row, "更新时间": updated[wave - 1]} for row in said])
         files.append(file)
     return files
 

@@ -22,6 +22,7 @@ from schemas.catalogue.rows import (
     CompetenceRow,
     DepartmentRow,
     DomainRow,
+    EntityKindRow,
     HeartbeatRow,
     ListRow,
     MutualRow,
@@ -31,6 +32,7 @@ from schemas.catalogue.rows import (
 )
 from schemas.catalogue.time_loading import read_time
 from schemas.errors import UsageError
+from schemas.registration import DOMAIN
 from schemas.uscc import check, showable
 
 __all__ = ["CatalogueError", "Files", "choose", "load"]
@@ -69,6 +71,7 @@ def _load(path: Path) -> Catalogue:
     authorities = files.read("authorities.csv", AuthorityRow)
     mutual = files.read("mutual_domains.csv", MutualRow)
     codes = files.read("codes.csv", CodeRow)
+    entity_kinds = files.read("entity_kinds.csv", EntityKindRow)
     competences = files.read("competences.csv", CompetenceRow)
     exceptions = files.read("uscc_exceptions.csv", UsccExceptionRow)
 
@@ -91,6 +94,19 @@ def _load(path: Path) -> Catalogue:
     files.refer(
         "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
     )
+    codes_of = {
+        table: {row.code for _, row in codes if row.table == table} for table in ("entity_kind", "subject_kind")
+    }
+    files.refer("entity_kinds.csv", entity_kinds, lambda row: (row.kind,), codes_of["entity_kind"], "kind", "codes.csv")
+    files.refer(
+        "entity_kinds.csv", entity_kinds, lambda row: (row.subject_kind,), codes_of["subject_kind"], "kind", "codes.csv"
+    )
+    files.problems.extend(
+        f"domains.csv line {number}: {DOMAIN!r} is the domain of registrations, and no other's"
+        for number, row in domains
+        if row.key == DOMAIN
+    )
+    files.unique("entity_kinds.csv", entity_kinds, lambda row: row.kind)
     heartbeats = _heartbeats(files, department_keys)
     authority_keys = {row.uscc for _, row in authorities}
     files.unique("competences.csv", competences, lambda row: (row.authority, row.domain))
@@ -125,6 +141,7 @@ def _load(path: Path) -> Catalogue:
         time,
         competences=tuple(row for _, row in competences),
         uscc_exceptions=tuple(row for _, row in exceptions),
+        entity_kinds={row.kind: row for _, row in entity_kinds},
     )
 
 

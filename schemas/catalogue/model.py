@@ -12,6 +12,7 @@ from schemas.catalogue.rows import (
     CompetenceRow,
     DepartmentRow,
     DomainRow,
+    EntityKindRow,
     HeartbeatRow,
     ListRow,
     MutualRow,
@@ -36,6 +37,8 @@ class Department:
     partitions: int
     domains: tuple[str, ...]
     lists: tuple[str, ...]
+    registers: bool
+    """Whether it says where entities are registered (经营主体登记)."""
     authorities: tuple[tuple[str, str], ...]
     """USCC and name of every authority it publishes for."""
 
@@ -67,6 +70,8 @@ class Catalogue:
     heartbeats: tuple[HeartbeatRow, ...]
     time: TimeRows
     """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.periods and schemas.workdays compute with it."""
+    entity_kinds: Mapping[str, EntityKindRow]
+    """By kind (经营主体类型)."""
     competences: tuple[CompetenceRow, ...] = ()
     uscc_exceptions: tuple[UsccExceptionRow, ...] = ()
 
@@ -123,6 +128,7 @@ class Catalogue:
             row.partitions,
             row.domains,
             row.lists,
+            row.registers == "yes",
             self.authorities.get(row.key, ()),
         )
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from schemas.uscc import check, showable
 
 __all__ = [
-    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "HeartbeatRow", "Key", "Keys", "ListRow",
-    "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
+    "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "EntityKindRow", "HeartbeatRow", "Key", "Keys",
+    "ListRow", "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
 ]  # fmt: skip
 
 
@@ -87,7 +87,7 @@ class DomainRow(Row):
 
 
 class DepartmentRow(Row):
-    """A department that publishes: its topic follows from its key."""
+    """A department that publishes: its topic follows from its key. One that registers says where entities are registered."""
 
     key: Key
     name_zh: Text
@@ -95,6 +95,7 @@ class DepartmentRow(Row):
     partitions: Annotated[int, Field(ge=1, le=64)]
     domains: Keys
     lists: Keys
+    registers: Literal["yes", "no"]
 
 
 class AuthorityRow(Row):
@@ -103,6 +104,14 @@ class AuthorityRow(Row):
     uscc: Annotated[str, BeforeValidator(_uscc)]
     name_zh: Text
     department: Key
+
+
+class EntityKindRow(Row):
+    """A kind of entity (经营主体类型), the kind of subject it is, and the first two characters of codes it has."""
+
+    kind: Text
+    subject_kind: Text
+    prefixes: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9A-Z]{2}$")], ...], BeforeValidator(_several)]
 
 
 class ListRow(Row):

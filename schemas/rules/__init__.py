@@ -19,6 +19,7 @@ from schemas.rules.life import LIFE_RULES
 from schemas.rules.model import LATEST, Context, Rule, elsewhere
 from schemas.rules.origin import ORIGIN_RULES, validate_origin
 from schemas.rules.quality import MEANT, QUALITY_RULES, broken_quality, short
+from schemas.rules.registration import REGISTRATION_RULES, broken_registrations
 from schemas.rules.texts import TEXT_RULES, TEXTS, broken_texts, suspect
 
 __all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin"]
@@ -35,7 +36,9 @@ CODE_RULES = tuple(
 _EXPRESSED: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *QUALITY_RULES)
 """Rules that say themselves what breaks them; the others are held against a batch in passes of their own."""
 
-RULES: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *TEXT_RULES, *QUALITY_RULES, *CODE_RULES, *ORIGIN_RULES)
+RULES: tuple[Rule, ...] = (
+    *CONTENT_RULES, *LIFE_RULES, *TEXT_RULES, *QUALITY_RULES, *CODE_RULES, *REGISTRATION_RULES, *ORIGIN_RULES
+)  # fmt: skip
 """All rules, in the order in which they are told."""
 
 _BY_CODE = {rule.code: rule for rule in RULES}
@@ -64,7 +67,9 @@ def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: dat
     shorts = [name for code, name in broken if code == _SHORT]
     broken = {key: found for key, found in broken.items() if key[0] in _BY_CODE}
     broken |= broken_texts(frame, suspects) | broken_quality(frame, held.categories, shorts)
-    return collect(frame, broken | broken_codes(frame, held.excepted), _BY_CODE)
+    broken |= broken_codes(frame, held.excepted)
+    broken |= broken_registrations(frame, catalogue, today)
+    return collect(frame, broken, _BY_CODE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import date
 import polars as pl
 
 from schemas.flat import FLAT
+from schemas.registration import DOMAIN
 from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.model import LATEST, Context, Rule
 from schemas.rules.publication import outside_level
@@ -47,7 +48,7 @@ def _rule(code: str, severity: str, text_zh: str, text_en: str, source: str, exa
 
 
 def _in_force(context: Context) -> list[str]:
-    return [row.key for row in context.catalogue.domains(context.today)]
+    return [*(row.key for row in context.catalogue.domains(context.today)), DOMAIN]
 
 
 def _body_wrong(_: Context) -> dict[str, pl.Expr]:

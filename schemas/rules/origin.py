@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.catalogue import Department
+from schemas.registration import DOMAIN, KIND
 from schemas.rules.findings import collect
 from schemas.rules.model import Context, Rule
 
@@ -22,6 +23,7 @@ ORIGIN_RULES = (
     Rule("WRONG_PROVINCE", "refuse", "省份与部门不符", "The department is of another province", _NOTICE, "province = tianjin", _elsewhere),
     Rule("WRONG_DOMAIN", "refuse", "该部门不负责此领域", "The department does not answer for the domain", _NOTICE, "税务局报统计领域", _elsewhere),
     Rule("WRONG_AUTHORITY", "refuse", "该部门无权代此机关报送", "The department does not publish for the authority", _NOTICE, "他机关的代码", _elsewhere),
+    Rule("WRONG_REGISTRAR", "refuse", "该部门不是登记机关", "The department does not register entities", _NOTICE, "税务局报登记记录", _elsewhere),
     Rule("WRONG_LIST", "refuse", "该部门不管理此名单", "The department does not keep the list", _NOTICE, "税务局报法院名单", _elsewhere),
 )  # fmt: skip
 
@@ -34,7 +36,8 @@ def validate_origin(frame: pl.DataFrame, department: Department) -> pl.DataFrame
     expressions = {
         ("WRONG_DEPARTMENT", "department"): pl.col("department") != department.key,
         ("WRONG_PROVINCE", "province"): pl.col("province") != department.province,
-        ("WRONG_DOMAIN", "domain"): ~pl.col("domain").is_in(list(department.domains)),
+        ("WRONG_DOMAIN", "domain"): ~pl.col("domain").is_in([*department.domains, DOMAIN]),
+        ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & (not department.registers),
         ("WRONG_AUTHORITY", "authority"): ~pl.col("authority").is_in(authorities),
         ("WRONG_LIST", "listing_list"): ~pl.col("listing_list").is_in(list(department.lists)),
     }

@@ -6,9 +6,41 @@ CREATE VIEW report.position AS
 SELECT 1 AS generation, topic, topic_id, partition, next_offset
 FROM g1.position WHERE (SELECT generation FROM xinliu.serving) = 1;
 
+-- Where entities are registered (经营主体登记): one row for each entity and province, under its name there; current is where
+-- it is registered now. former_names is NAME|LAST DAY;…, see report.former_name.
+CREATE VIEW report.registration AS
+SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until, name_since, former_names, authority_name,
+       remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current
+FROM g1.registration WHERE (SELECT generation FROM xinliu.serving) = 1;
+
+-- Former names (曾用名称) as the registries state them, each with the last day on which it was the name.
+CREATE VIEW report.former_name AS
+SELECT DISTINCT r.uscc, split_part(one, '|', 1) AS name, split_part(one, '|', 2)::date AS last_day
+FROM report.registration r, string_to_table(r.former_names, ';') AS one;
+
+-- Moves between provinces: from where, to where, since when.
+CREATE VIEW report.move AS
+SELECT *
+FROM (
+    SELECT uscc, lag(province) OVER held AS from_province, lag(until) OVER held AS left_on,
+           province AS to_province, since AS moved_on
+    FROM g1.registration WHERE (SELECT generation FROM xinliu.serving) = 1
+    WINDOW held AS (PARTITION BY uscc ORDER BY since, version, digest_hi, digest_lo)
+) m
+WHERE from_province IS NOT NULL;
+
+-- Who an entity is. name and kind are the registry's where it is known (name_source REGISTRY), else those of the record
+-- that was stated last (STATEMENT). Without a registration, province is what the code's division says (province_source
+-- CODE): where the entity was first registered, which may be long ago; NULL where that is none of the four.
 CREATE VIEW report.entity AS
-SELECT uscc, name, kind, stated_at
-FROM g1.entity WHERE (SELECT generation FROM xinliu.serving) = 1;
+SELECT e.uscc, e.name, e.kind, e.stated_at, e.name_source,
+       COALESCE(e.province, p.province) AS province,
+       CASE WHEN e.province IS NULL THEN 'CODE' ELSE 'REGISTRY' END AS province_source,
+       e.since, e.until, e.name_since, e.former_names,
+       e.province IS NOT NULL AND substr(e.uscc, 3, 2) <> '10' AND e.province IS DISTINCT FROM p.province AS division_differs
+FROM g1.entity e
+LEFT JOIN xinliu.province p ON p.division = substr(e.uscc, 3, 2)
+WHERE (SELECT generation FROM xinliu.serving) = 1;
 
 CREATE VIEW report.credit_view AS
 SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
@@ -80,16 +112,18 @@ SELECT x.domain, x.department, x.name_zh, s.data_as_of, COALESCE(s.state, '中�
 FROM xinliu.domain_source x LEFT JOIN report.source s USING (department);
 
 -- Refused records that someone must still look at and whose entity could be read (待核). An entry leaves in the very
--- transaction that makes its record visible, or once somebody has decided that it stays out.
+-- transaction that makes its record visible, or once somebody has decided that it stays out. A registration among them says nothing of any domain.
 CREATE VIEW report.pending AS
-SELECT uscc, department, domain, received_at, quarantine_partition, quarantine_offset, findings
+SELECT uscc, department, domain, received_at, quarantine_partition, quarantine_offset, findings,
+       COALESCE(domain = 'registration' AND NOT findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
 FROM g1.quarantine_entry
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND NOT held AND NOT discarded;
 
 -- All refused records whose entity could be read, with what tells whether they were pending at an earlier moment.
 CREATE VIEW report.quarantine AS
 SELECT e.uscc, e.department, e.domain, e.received_at, e.quarantine_partition, e.quarantine_offset, e.state,
-       r.record_id, e.version, d.discarded_at, d.discarded_partition, d.discarded_offset
+       r.record_id, e.version, d.discarded_at, d.discarded_partition, d.discarded_offset,
+       COALESCE(e.domain = 'registration' AND NOT e.findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
 FROM g1.quarantine_entry e
 LEFT JOIN g1.record r
     ON r.record_id = CASE WHEN e.record_id ~ '^[0-9a-f]{32}$' THEN e.record_id::uuid END AND r.department = e.department
@@ -139,7 +173,7 @@ AS $$
     ) l
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM report.pending r
-        WHERE r.uscc = entity AND (
+        WHERE r.uscc = entity AND NOT r.registration AND (
             r.domain = d.domain
             OR ((r.domain IS NULL OR NOT EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = r.domain))
                 AND r.department IN (SELECT department FROM xinliu.domain_source x WHERE x.domain = d.domain))
@@ -161,8 +195,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'xinliu_reader') THEN
         GRANT USAGE ON SCHEMA report, xinliu TO xinliu_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA report TO xinliu_reader;
-        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.heartbeat, xinliu.vouched, xinliu.workday
-            TO xinliu_reader;
+        GRANT SELECT ON xinliu.serving, xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province, xinliu.heartbeat,
+            xinliu.vouched, xinliu.workday TO xinliu_reader;
         GRANT EXECUTE ON FUNCTION report.domain_state(text, date, date) TO xinliu_reader;
     END IF;
 END

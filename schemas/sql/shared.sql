@@ -38,6 +38,12 @@ CREATE TABLE xinliu.list (
     domain  text COLLATE "C" NOT NULL
 );
 
+CREATE TABLE xinliu.province (
+    province text PRIMARY KEY,
+    name_zh  text NOT NULL,
+    division text NOT NULL  -- the first two digits of GB/T 2260
+);
+
 -- How often a source is expected to be heard (heartbeats.csv), and after how long without news it counts as 中断; '*' stands
 -- for every department without a row of its own. Rows of the past stay: a reading of then is judged by them.
 CREATE TABLE xinliu.heartbeat (

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from tests.fuzz.choices import Choices
 from tests.fuzz.hostile import mutated
-from tests.unit.importing import LISTING, PENALTY
+from tests.unit.importing import LISTING, PENALTY, REGISTRATION
 
 __all__ = ["SUFFIXES", "file", "workbook"]
 
@@ -45,7 +45,7 @@ _COLUMNS = (
 
 
 def _rows(choose: Choices) -> list[dict[str, Any]]:
-    model: dict[str, Any] = dict(choose.pick((PENALTY, LISTING)))
+    model: dict[str, Any] = dict(choose.pick((PENALTY, LISTING, REGISTRATION)))
     for _ in range(choose.integer(0, 2)):
         model[choose.pick(_COLUMNS)] = choose.pick(_CELLS)
     if choose.rarely(12):

@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ from schemas.contracts import source
 from schemas.memory_registry import MemoryRegistry
 from tests.fuzz.choices import Choices
 from tests.fuzz.schemas_of_others import foreign_schema
-from tests.statements import listing, penalty, state
+from tests.statements import listing, penalty, registration, state
 
 __all__ = ["DEPARTMENTS", "Writers", "message", "mutated"]
 
@@ -48,7 +48,8 @@ _TEXTS = (
     b"", b"\0", b"a\0b", b"\xff", b"\xe4\xb8", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b" ", "　".encode(),
     "京".encode() * 30, "𠮷".encode(), "\ufeff\u202e".encode(), b"\r\n\",;|\\x00", b"A" * 3000, "自然人".encode(),
     b"362322198709086409", b"91110000M00000000W", b"PENALTY", b"LISTING", b"IN_FORCE", b"REVOKED", b"REPAIRED",
-    "e\u0301".encode() * 40, b"\x7f\x01\x1b[2J", b"=1+1", b"null", b"9" * 400,
+    "e\u0301".encode() * 40, b"\x7f\x01\x1b[2J", b"=1+1", b"null", b"9" * 400, b"REGISTRATION",
+    b"registration", "甲|2020-02-30;|;||".encode(),
 )  # fmt: skip
 
 
@@ -70,7 +71,8 @@ def _good() -> tuple[dict[str, Any], ...]:
     first = [penalty(f"敌〔2025〕{n}号", entity=n, key=DEPARTMENTS[n % 2]) for n in range(6)]
     lists = [listing(f"单-{n}", entity=n) for n in range(3)]
     gone = [state(first[0], "REVOKED", version=2), state(first[1], "REPAIRED", version=3)]
-    return (*first, *lists, *gone)
+    registry = registration(former_names="甲|2020-05-31;乙|2022-01-09", name_since=date(2022, 1, 10), key="tax")
+    return (*first, *lists, *gone, registry)
 
 
 def _physical(value: Any) -> Any:

@@ -84,9 +84,9 @@ def _seeds(target: str, corpus: Path) -> None:
         (corpus / f"seed-{number}").write_bytes(chance.randbytes(chance.randrange(20, 900)))
     if target == "import":
         from tests.fuzz.files import SUFFIXES
-        from tests.unit.importing import LISTING, PENALTY
+        from tests.unit.importing import LISTING, PENALTY, REGISTRATION
 
-        for row in (PENALTY, LISTING):
+        for row in (PENALTY, LISTING, REGISTRATION):
             lines = f"{','.join(row)}\n{','.join(row.values())}\n".encode()
             objects = json.dumps(row, ensure_ascii=False).encode()
             for place, suffix in enumerate(SUFFIXES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.connection import Connection
 from streams.fold import newest, summary
 from streams.projection import Projection, staged
-from tests.statements import Statement, listing, penalty, state
+from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import TABLES, Store, decoded, folded, opened
 
 
@@ -27,7 +28,16 @@ def statements(draw: st.DrawFn) -> Statement:
     """Any statement about a few records of a few entities: versions clash, records move, come back, are revoked."""
     number = draw(st.integers(0, 3))
     version, entity = draw(st.integers(1, 4)), draw(st.integers(0, 2))
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["PENALTY", "LISTING", "REGISTRATION"]))
+    if kind == "REGISTRATION":
+        made = registration(
+            version=version,
+            entity=entity,
+            province=draw(st.sampled_from(["beijing", "hebei"])),
+            name=draw(st.sampled_from("甲乙")),
+            since=date(2015, 1, draw(st.integers(1, 2))),
+        )
+    elif kind == "PENALTY":
         made = penalty(
             f"P{number}", version=version, entity=entity, original_entity=0, content=draw(st.sampled_from("甲乙"))
         )

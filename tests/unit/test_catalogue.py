@@ -82,6 +82,11 @@ def test_what_is_assumed_is_marked() -> None:
             "beijing,0,market",
             "partitions: Input should be greater than or equal to 1",
         ),
+        ("departments.csv", ",market,MARKET,yes,", ",market,MARKET,perhaps,", "registers"),
+        ("entity_kinds.csv", "个体工商户,个体工商户,92", "个体户,个体工商户,92", "kind '个体户' is not in codes.csv"),
+        ("entity_kinds.csv", "个体工商户,个体工商户,92", "个体工商户,个体户,92", "kind '个体户' is not in codes.csv"),
+        ("entity_kinds.csv", ",93,", ",9,", "prefixes"),
+        ("domains.csv", "water,水务", "registration,水务", "is the domain of registrations"),
         ("domains.csv", "2024-09-01", "2024-13-01", "effective_from"),
         (
             "domains.csv",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -53,7 +53,10 @@ def test_it_is_large_and_wide_enough(files: Files) -> None:
     ]
     assert len({said["record_id"] for said in first}) >= 3000
     assert len({said["subject"]["uscc"] for said in first}) >= 400
-    assert {said["domain"] for said in first} == {row.key for row in load().domains(TODAY)}
+    assert {said["domain"] for said in first} == {"registration", *(row.key for row in load().domains(TODAY))}
+    registered = [said["registration"] for said in first if said["registration"]]
+    assert {body["entity_kind"] for body in registered} == set(load().entity_kinds)
+    assert any(body["former_names"] for body in registered)
     assert {said["listing"]["list"] for said in first if said["listing"]} == set(load().lists)
     assert {bad["code"] for file, _ in files for bad in file["bad"]} == {mistake.code for mistake in MISTAKES}
     assert len(MISTAKES) >= 10
@@ -67,14 +70,17 @@ def test_the_second_wave_changes_records_of_the_first(files: Files) -> None:
         if file["wave"] == 1:
             held |= {statement.record_id: statement.uscc for statement in found.outgoing}
     changes: Counter[str] = Counter()
-    moved = 0
+    moved = renamed = 0
     for file, found in files:
         for statement in found.outgoing if file["wave"] == 2 else ():
             assert statement.record_id in held, (file["file"], statement.line)
-            changes[str(decode(parsed("xinliu.Statement"), statement.body)["reason"])] += 1
+            said = decode(parsed("xinliu.Statement"), statement.body)
+            changes[str(said["reason"])] += 1
+            renamed += bool(said["registration"] and said["registration"]["name_since"] == TODAY - timedelta(days=1))
             moved += statement.uscc != held[statement.record_id]
     assert {"CORRECTED", "REPAIRED", "REVOKED", "REMOVED"} <= set(changes)
     assert moved
+    assert renamed
     assert sum(file["duplicates"] for file, _ in files)
 
 
