@@ -270,3 +270,19 @@ def test_nothing_is_told_of_what_another_department_holds(store: Store, reconcil
     store.execute("UPDATE record SET department = 'finance' WHERE record_id = %s", (theirs,))
     assert compared(store, reconciler, frame({theirs: (1, 1, 1), mine: (1, 1, 1)})) == {theirs: "MISSING"}
     assert [one["held_version"] for one in told(store)[-1]["differences"]] == [None]
+
+
+@pytest.mark.parametrize("count", [10, 500, 5_000])
+def test_only_buckets_that_differ_are_asked_for(store: Store, reconciler: Reconciler, count: int) -> None:
+    rng = random.Random(count)
+    same: dict[str, Rank] = {f"{rng.getrandbits(128):032x}": (1, n, -n) for n in range(count)}
+    hold(store, same)
+    pass_to(store, 0, 6)
+    pass_to(store, 1, 6)
+    odd = next(iter(same))
+    for records, differ in ((same, set[str]()), ({**same, odd: (2, 0, 0)}, {odd})):
+        manifest = summary(frame(records), "tax", SCOPE, made_at=NOW)
+        state(store, manifest)
+        assert reconciler.compare_one()
+        wanted = [int(one[:3], 16) >> (12 - manifest["bits"]) for one in differ]
+        assert (told(store)[-1]["buckets"], told(store)[-1]["state"]) == (wanted, "DIFFERS" if wanted else "EQUAL")
