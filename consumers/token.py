@@ -52,7 +52,7 @@ class Moment:
 
     def at(self, known_until: datetime, data_as_of: Mapping[str, datetime | None]) -> Moment:
         """Return the same moment, narrowed to what was known, and had been vouched for, at a time before it."""
-        return replace(self, known_until=min(known_until, self.read_at), data_as_of=dict(data_as_of))
+        return replace(self, known_until=min(known_until, self.read_at).astimezone(UTC), data_as_of=dict(data_as_of))
 
     def asked(self, window: tuple[date, date] | None, on: date | None) -> Moment:
         """Return the same moment with what of the records was asked for."""
