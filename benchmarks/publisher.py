@@ -22,11 +22,14 @@ from schemas.contracts import fingerprint, source
 from schemas.partitioning import partitions_of
 from streams.headers import ORIGIN, RECEIVED, SCHEMA, Origin
 
+__all__ = ["as_intake"]
+
 _TICK = 0.002
 """Seconds between bursts: 10 events at once at 5,000 a second."""
 
 
-def _as_intake(told: list[Event], partitions: int) -> Iterator[dict[str, Any]]:
+def as_intake(told: list[Event], partitions: int) -> Iterator[dict[str, Any]]:
+    """Yield what intake would write to `accepted` for these events, as the words of `Producer.produce`."""
     writer = fingerprint(source("xinliu.Statement")).encode()
     places = partitions_of(pl.Series([event.key.decode() for event in told]), partitions).tolist()
     for number, (event, place) in enumerate(zip(told, places, strict=True)):
@@ -85,7 +88,7 @@ def main() -> None:
         return
     told = list(events(options.schema_id, int(options.rate * options.seconds), first=options.first))
     if options.topic == "accepted":
-        messages = list(_as_intake(told, options.partitions))
+        messages = list(as_intake(told, options.partitions))
     else:
         messages = [{"value": event.value, "key": event.key} for event in told]
     placed = _paced(Producer(settings | {"linger.ms": 1}), options.topic, messages, options.rate)

@@ -27,14 +27,14 @@ from deploy.processes import Process
 from schemas.errors import UsageError
 from schemas.roles import OPERATOR, WORKER
 
-__all__ = ["Postgres"]
+__all__ = ["SETTINGS", "Postgres"]
 
 _MAJOR = "18"
 _ROLES = ("xinliu", "registry", "xinliu_reader")
 _UNPRIVILEGED = "nobody"
 """Whom the server runs as where root starts it: PostgreSQL refuses to run as root."""
 
-_SETTINGS = {
+SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
@@ -47,6 +47,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_min_messages": "warning",
 }
+"""Settings of the server, small enough for a laptop; docs/performance.md says what a large store wants instead."""
 
 
 _TLS_SETTINGS = {
@@ -140,8 +141,8 @@ class Postgres:
     def _settings(self, user: int | None) -> dict[str, str]:
         """Return the server's settings; for a secure stack its certificate is put where the server's user can read it."""
         if not self.layout.secure:
-            return _SETTINGS
-        settings = _SETTINGS | _TLS_SETTINGS
+            return SETTINGS
+        settings = SETTINGS | _TLS_SETTINGS
         write_secret(self.data / "server.pem", (self.layout.tls / "postgres.pem").read_bytes())
         write_secret(self.data / "pg_hba.secure.conf", _TLS_ONLY.encode())
         for name in ("server.pem", "pg_hba.secure.conf"):
