@@ -390,12 +390,15 @@ FROM quarantine
 WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN')
 GROUP BY 1, 2;
 
--- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the seventh
--- working day behind the decision. NULL where the calendar does not know the days.
+-- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the term
+-- in working days behind the decision (deadlines.csv, report-penalty: 7). NULL where the calendar does not know the days.
 CREATE VIEW quality_lateness AS
 SELECT p.day, p.department, p.day - p.bucket AS decided_on, p.n,
-       p.bucket = 61 OR (p.bucket > 0 AND before_receipt.ordinal - decision.ordinal >= 7) AS late
+       (p.bucket = 61 AND term.working_days IS NOT NULL)
+           OR (p.bucket > 0 AND before_receipt.ordinal - decision.ordinal >= term.working_days) AS late
 FROM quality_count p
+LEFT JOIN xinliu.deadline term ON term.deadline = 'report-penalty' AND term.province = '*'
+    AND p.day - p.bucket BETWEEN term.effective_from AND COALESCE(term.effective_to, 'infinity')
 LEFT JOIN xinliu.workday before_receipt ON before_receipt.day = p.day - 1
 LEFT JOIN xinliu.workday decision ON decision.day = p.day - p.bucket
 WHERE p.measure = 'PUBLISHED';

@@ -191,6 +191,11 @@ def test_the_seventh_working_day_is_in_time_and_the_next_day_is_late(store: Stor
 def calendar(store: Store, *free: str) -> None:
     """Make 2026 a year whose weekends and these days are free."""
     store.execute("DELETE FROM xinliu.workday")
+    store.execute("DELETE FROM xinliu.deadline")
+    store.execute(
+        "INSERT INTO xinliu.deadline VALUES"
+        " (1, 'report-penalty', '*', '处罚信息报送', 7, '', '2018-01-01', '2026-12-31', '', 'no')"
+    )
     store.execute(
         "INSERT INTO xinliu.workday (day, working, why, ordinal)"
         " SELECT d::date, works, '', sum(works::integer) OVER (ORDER BY d)"
