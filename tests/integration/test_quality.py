@@ -168,7 +168,7 @@ def test_what_was_revoked_is_no_report_in_any_order(store: Store) -> None:
 def test_what_was_folded_before_figures_were_kept_is_not_counted_and_spoils_none(store: Store) -> None:
     first, second = (published("旧1"), at("2026-03-04")), (published("旧1", version=2), at("2026-06-01"))
     fold(store, [[first]])
-    store.execute("UPDATE record_history SET department = NULL, reason = NULL, received_at = NULL, decided_on = NULL")
+    store.execute("UPDATE record_history SET reason = NULL, received_at = NULL, decided_on = NULL")
     store.execute("TRUNCATE quality_day")
     frame = decoded([first[0], second[0]], 10)
     with store.transaction():
