@@ -27,6 +27,14 @@ def stack(backend: str) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture(scope="module")
+def own_stack(backend: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """As `stack`, for one module alone: where tests count what a department or an entity has, others must not add to it."""
+    part = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    with servers.containers() if backend == "containers" else servers.local(part) as connection:
+        yield connection
+
+
 @pytest.fixture(scope="session")
 def local_stack(stack: Connection, backend: str) -> Stack:
     """The local processes behind `stack`, for tests that kill one and start it again."""

@@ -118,9 +118,8 @@ def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None
 
 def assert_figures_are_of_the_set(store: psycopg.Connection[Any]) -> None:
     """Hold the figures of the departments, entered batch by batch, against what all of history counts for at once."""
-    store.execute("DROP TABLE IF EXISTS pg_temp.suspect")
-    store.execute("CREATE TEMPORARY TABLE suspect AS SELECT DISTINCT record_id FROM record_history")
-    at_once = {row[:4]: row[4] for row in store.execute(sql("view/quality"))}
+    everything = sql("view/quality").replace("FROM suspect", "FROM record_history")  # not every role may make a table
+    at_once = {row[:4]: row[4] for row in store.execute(everything)}
     entered = store.execute(
         "SELECT day, department, measure, bucket, sum(n)::bigint FROM quality_day WHERE measure <> 'VISIBLE'"
         " GROUP BY 1, 2, 3, 4 HAVING sum(n) <> 0"

@@ -57,15 +57,16 @@ def _images_at_hand() -> bool:
         client.close()
 
 
-def local_stack() -> Stack:
-    """Return this run's local stack, running or not."""
-    return Stack(os.environ.get("XINLIU_TEST_STACK") or f"test-{os.getpid()}")
+def local_stack(part: str = "") -> Stack:
+    """Return this run's local stack, running or not; that of one `part` of its tests where one is named."""
+    name = os.environ.get("XINLIU_TEST_STACK") or f"test-{os.getpid()}"
+    return Stack(f"{name}-{part}" if part else name)
 
 
 @contextmanager
-def local() -> Iterator[Connection]:
+def local(part: str = "") -> Iterator[Connection]:
     """Run local server processes, from empty data."""
-    stack = local_stack()
+    stack = local_stack(part)
     if stack.layout.folder.exists():
         stack.reset()
     try:

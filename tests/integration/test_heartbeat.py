@@ -60,7 +60,7 @@ def markers(connection: Connection, topic: str) -> list[tuple[int, float, float]
 
 
 def test_it_beats_in_every_partition_until_it_is_told_to_end(stack: Connection, tmp_path: Path) -> None:
-    with beating(stack, tmp_path, "--department", "meteorology", "--every", "1") as (process, told):
+    with beating(stack, tmp_path, "--department", "fire", "--every", "1") as (process, told):
         assert wait_until(lambda: len(beats(told)) >= 3, seconds=30), told.read_text()
         process.terminate()
         assert process.wait(20) == 0, told.read_text()
@@ -68,15 +68,15 @@ def test_it_beats_in_every_partition_until_it_is_told_to_end(stack: Connection, 
     assert all(beat["failure"] is None and beat["markers"] == 2 for beat in said)
     times = [datetime.fromisoformat(beat["as_of"]).timestamp() for beat in said]
     assert all(later - earlier >= 0.9 for earlier, later in pairwise(times))
-    written = markers(stack, "records.meteorology")
+    written = markers(stack, "records.fire")
     assert {partition for partition, *_ in written} == {0, 1}
     assert len(written) == 2 * len(said)
 
 
 def test_once_is_one_beat(stack: Connection, tmp_path: Path) -> None:
-    with beating(stack, tmp_path, "--department", "sports", "--once", "--behind", "60") as (process, told):
+    with beating(stack, tmp_path, "--department", "civil-defence", "--once", "--behind", "60") as (process, told):
         assert process.wait(30) == 0, told.read_text()
-    (partition, received, as_of), *_ = written = markers(stack, "records.sports")
+    (partition, received, as_of), *_ = written = markers(stack, "records.civil-defence")
     assert (len(written), partition in (0, 1)) == (2, True)
     assert 59 < received - as_of < 75
 
@@ -90,7 +90,7 @@ def test_a_department_that_does_not_exist_ends_it_at_once(stack: Connection, tmp
 def test_a_broker_that_was_away_hears_nothing_of_the_time_it_was_away(
     local_stack: Stack, stack: Connection, tmp_path: Path
 ) -> None:
-    with beating(stack, tmp_path, "--department", "post", "--every", "1") as (process, told):
+    with beating(stack, tmp_path, "--department", "landscaping", "--every", "1") as (process, told):
         assert wait_until(lambda: len(beats(told)) >= 2, seconds=30), told.read_text()
         local_stack.kill("kafka")
         try:
@@ -105,5 +105,5 @@ def test_a_broker_that_was_away_hears_nothing_of_the_time_it_was_away(
         )
         process.terminate()
         assert process.wait(20) == 0, told.read_text()
-    late = [(received - as_of) for _, received, as_of in markers(stack, "records.post")]
+    late = [(received - as_of) for _, received, as_of in markers(stack, "records.landscaping")]
     assert max(late) < 8, "a marker waits 5 s for the broker, and is never sent later"

@@ -38,6 +38,12 @@ from tests.workers import environment, workers
 SECONDS = 30.0
 
 
+@pytest.fixture(scope="module")
+def stack(own_stack: Connection) -> Connection:
+    """Servers of this module's own."""
+    return own_stack
+
+
 @pytest.fixture
 def housing(stack: Connection) -> Iterator[Database]:
     """An outbox of a department that nobody else here publishes for."""

@@ -33,6 +33,12 @@ ALONE = "housing-fund"
 
 
 @pytest.fixture(scope="module")
+def stack(own_stack: Connection) -> Connection:
+    """Servers of this module's own."""
+    return own_stack
+
+
+@pytest.fixture(scope="module")
 def viewed(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """The servers with a view worker; each test runs the intake that it needs."""
     with workers(stack, tmp_path_factory.mktemp("view"), "view"):

@@ -280,7 +280,7 @@ def test_only_buckets_that_differ_are_asked_for(store: Store, reconciler: Reconc
     pass_to(store, 0, 6)
     pass_to(store, 1, 6)
     odd = next(iter(same))
-    for records, differ in ((same, set[str]()), ({**same, odd: (2, 0, 0)}, {odd})):
+    for records, differ in ((same, set[str]()), ({**same, odd: (2, 7, 7)}, {odd})):
         manifest = summary(frame(records), "tax", SCOPE, made_at=NOW)
         state(store, manifest)
         assert reconciler.compare_one()

@@ -37,6 +37,12 @@ AUTHORITY, AUTHORITY_NAME = department(REGISTRAR).authorities[0]
 
 
 @pytest.fixture(scope="module")
+def stack(own_stack: Connection) -> Connection:
+    """Servers of this module's own."""
+    return own_stack
+
+
+@pytest.fixture(scope="module")
 def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """The servers with both workers."""
     with workers(stack, tmp_path_factory.mktemp("workers"), "intake", "view"):

@@ -134,7 +134,7 @@ def test_metrics_ask_for_the_same(store: Store) -> None:
 def view_of(stack: Connection, **when: Any) -> CreditView:
     """Read an entity of which nobody has said anything."""
     database = (stack.reader_database or stack.database).get_secret_value()
-    return read(database, generate(790_001), (date(2021, 1, 1), date(2026, 12, 31)), **when)
+    return read(database, generate(790_001), window_from=date(2022, 1, 1), window_to=date(2026, 12, 31), **when)
 
 
 def states(view: CreditView) -> dict[str, str]:

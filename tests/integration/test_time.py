@@ -50,6 +50,7 @@ def tell(undone: Store, known_at: datetime, *statements: Statement, offset: int 
         low.alias("digest_lo"),
         pl.Series("statement", bodies, dtype=pl.Binary),
         pl.Series("known_at", [known_at] * count, dtype=pl.Datetime("ms", "UTC")),
+        pl.Series("received_at", [known_at] * count, dtype=pl.Datetime("ms", "UTC")),
     )
     projection.fold(staged(frame)[0])
 
