@@ -56,12 +56,12 @@ _TIME = ("level", "list_period", "report_window", "visibility", "deadline", "wor
 SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
-    "heartbeat": (_R, "INSERT", "TRUNCATE"),
+    "heartbeat": (_R, "INSERT", "DELETE"),
     "vouched": (_R, "INSERT"),
-    "domain": (_R, "INSERT", "TRUNCATE"),
-    "domain_source": (_R, "INSERT", "TRUNCATE"),
-    "list": (_R, "INSERT", "TRUNCATE"),
-    "province": (_R, "INSERT", "TRUNCATE"),
+    "domain": (_R, "INSERT", "DELETE"),
+    "domain_source": (_R, "INSERT", "DELETE"),
+    "list": (_R, "INSERT", "DELETE"),
+    "province": (_R, "INSERT", "DELETE"),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""

@@ -56,9 +56,10 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
     """Give readers the catalogue that this worker works by: domains, where they come from, lists, provinces, limits, rules on
     time."""
     with connection.transaction():
-        connection.execute(
-            "TRUNCATE xinliu.domain, xinliu.domain_source, xinliu.list, xinliu.province, xinliu.heartbeat"
-        )
+        # Deleted, not truncated: a reader whose snapshot is older must find what was there. One worker at a time.
+        connection.execute("LOCK xinliu.domain IN SHARE ROW EXCLUSIVE MODE")
+        for table in ("domain", "domain_source", "list", "province", "heartbeat"):
+            connection.execute(f"DELETE FROM xinliu.{table}")
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO xinliu.domain (domain, name_zh, display_label, effective_from, effective_to)"
