@@ -67,8 +67,9 @@ def numbers(view: CreditView) -> list[str]:
 
 
 def told(view: CreditView) -> Any:
-    """Return everything of an answer but the time at which it was read."""
-    return replace(view, moment=replace(view.moment, read_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    """Return everything of an answer but the time at which it was read; a token names only sources that vouched."""
+    vouched = {department: until for department, until in view.moment.data_as_of.items() if until is not None}
+    return replace(view, moment=replace(view.moment, read_at=datetime(2026, 1, 1, tzinfo=UTC), data_as_of=vouched))
 
 
 EARLY, LATE = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC)
