@@ -55,6 +55,12 @@ def cleaned_quickly(connection: Connection) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def stack(own_stack: Connection) -> Connection:
+    """Servers of this module's own: all of the log is folded again, and held against all of the tables."""
+    return own_stack
+
+
+@pytest.fixture(scope="module")
 def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """The servers with both workers."""
     with workers(stack, tmp_path_factory.mktemp("workers"), "intake", "view"):
