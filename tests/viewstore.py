@@ -43,8 +43,10 @@ def opened(stack: Connection, generation: int) -> Iterator[Store]:
         with connection.transaction():
             connection.execute(f"CREATE SCHEMA g{generation}")
             connection.execute(sql("generation"))
-        yield connection
-        connection.execute(f"DROP SCHEMA g{generation} CASCADE")
+        try:
+            yield connection
+        finally:
+            connection.execute(f"DROP SCHEMA g{generation} CASCADE")
 
 
 def decoded(statements: list[Statement], first_offset: int) -> pl.DataFrame:
