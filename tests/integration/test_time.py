@@ -19,6 +19,7 @@ from schemas.catalogue import load
 from schemas.catalogue.time_rows import VisibilityRow
 from schemas.codec import encode
 from schemas.columns import decode_statements, digests
+from schemas.connection import Connection
 from schemas.contracts import fingerprint, parsed, source
 from schemas.periods import china_day
 from schemas.registry import WriterSchema
@@ -31,6 +32,12 @@ NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
 SHIPPED = load().time
 Store = psycopg.Connection[Any]
+
+
+@pytest.fixture(scope="module")
+def stack(own_stack: Connection) -> Connection:
+    """Servers of this module's own: its entities have no other records."""
+    return own_stack
 
 
 def tell(undone: Store, known_at: datetime, *statements: Statement, offset: int = 0) -> None:
