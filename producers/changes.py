@@ -13,18 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from producers.errors import StatementRejected
 from schemas.catalogue import Department, load
 from schemas.contracts import source
 from schemas.identity import record_id
+from schemas.periods import china_day
 
 __all__ = ["Statement", "corrected", "disputed", "named", "relisted", "removed", "repaired", "revoked", "upheld"]
 
 Statement = dict[str, Any]
 
-_CHINA = ZoneInfo("Asia/Shanghai")
 _FIELDS = {field["name"]: field for field in source("xinliu.Statement")["fields"]}
 _BODIES = tuple(
     name for name, field in _FIELDS.items() if isinstance(field["type"], list) and field["type"][1]["type"] == "record"
@@ -176,7 +175,7 @@ def disputed(
     _must_have_content(statement, "marked as disputed")
     if statement.get("disputed_since") is not None:
         raise StatementRejected(f"the record bears the mark since {statement['disputed_since']} already")
-    today = datetime.now(_CHINA).date()
+    today = china_day(datetime.now(UTC))
     day = today if since is None else since
     _must_be_day("the day of the mark", day)
     if day > today:

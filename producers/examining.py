@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
-
-import polars as pl
 
 from producers.errors import StatementRejected
 from producers.importing.parsing import RowError
@@ -17,12 +14,11 @@ from schemas.columns import decode_statements
 from schemas.contracts import fingerprint, parsed, source
 from schemas.errors import Rejected
 from schemas.registry import WriterSchema
-from schemas.rules import validate, validate_origin
+from schemas.rules import validate_publication
 
 __all__ = ["check"]
 
 _NAME = "xinliu.Statement"
-_CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def check(
@@ -40,13 +36,7 @@ def check(
     decoded = decode_statements(writer, [body], [1])
     if decoded.undecodable:
         raise StatementRejected(decoded.undecodable[0].message)
-    now = datetime.now(UTC)
-    found = pl.concat(
-        [
-            validate(decoded.frame, catalogue, today=now.astimezone(_CHINA).date(), now=now),
-            validate_origin(decoded.frame, department),
-        ]
-    )
+    found = validate_publication(decoded.frame, department, catalogue, now=datetime.now(UTC))
     parted: dict[str, list[RowError]] = {"refuse": [], "flag": []}
     for _, code, severity, name, value, message in found.rows():
         parted[severity].append(RowError(1, name, value or "", code, message))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -20,12 +19,11 @@ from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.identity import digest
-from schemas.rules import validate, validate_origin
+from schemas.rules import validate_publication
 from schemas.rules.quality import separated
 
 __all__ = ["Import", "Outgoing", "import_file"]
 
-_CHINA = ZoneInfo("Asia/Shanghai")
 _OTHERS = 5
 """How many of the rows that a row contradicts are named."""
 
@@ -81,12 +79,7 @@ def import_file(
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
         raise UsageError(f"--stated-at {stated_at.isoformat()} is more than 10 minutes ahead of the clock")
-    found = pl.concat(
-        [
-            validate(parsed.frame, catalogue, today=now.astimezone(_CHINA).date(), now=now),
-            validate_origin(parsed.frame, department),
-        ]
-    ).sort("row", maintain_order=True)
+    found = validate_publication(parsed.frame, department, catalogue, now=now).sort("row", maintain_order=True)
     errors: list[RowError] = [RowError(fault.line, "", "", fault.code, fault.reason) for fault in table.faults]
     errors += parsed.errors
     remarks: list[RowError] = list(parsed.remarks)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 from sqlalchemy import Connection, MetaData, Table, insert
@@ -20,7 +19,7 @@ from schemas.columns import decode_statements
 from schemas.contracts import source
 from schemas.identity import digest, digest_hex
 from schemas.registry import WriterSchema, writer_schema
-from schemas.rules import validate, validate_origin
+from schemas.rules import validate_publication
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -32,7 +31,6 @@ LARGEST = 1_000_000
 
 _AROUND = 512
 """Bytes round a body in a message, at most."""
-_CHINA = ZoneInfo("Asia/Shanghai")
 _TOLD = 5
 """How many reasons a refusal names."""
 
@@ -110,12 +108,9 @@ class Outbox:
             return
         decoded = decode_statements(_writer(), bodies, range(len(bodies)))
         reasons = [f"{bad.message} [{bad.code}]" for bad in decoded.undecodable]
-        found = pl.concat(
-            [
-                validate(decoded.frame, self._catalogue, today=now.astimezone(_CHINA).date(), now=now),
-                validate_origin(decoded.frame, self._known),
-            ]
-        ).filter(pl.col("severity") == "refuse")
+        found = validate_publication(decoded.frame, self._known, self._catalogue, now=now).filter(
+            pl.col("severity") == "refuse"
+        )
         reasons += [f"{field}: {message} [{code}]" for _, code, _, field, _, message in found.rows()]
         if reasons:
             more = f" … and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""

@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import polars as pl
 
-from schemas.catalogue import Catalogue
+from schemas.catalogue import Catalogue, Department
+from schemas.periods import china_day
 from schemas.rules.codes import CODE_TEXTS, broken_codes
 from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
@@ -22,7 +23,7 @@ from schemas.rules.quality import MEANT, QUALITY_RULES, broken_quality, short
 from schemas.rules.registration import REGISTRATION_RULES, broken_registrations
 from schemas.rules.texts import TEXT_RULES, TEXTS, broken_texts, suspect
 
-__all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin"]
+__all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin", "validate_publication"]
 
 
 _AHEAD = timedelta(minutes=10)
@@ -92,3 +93,14 @@ def _held(catalogue: Catalogue, today: date) -> _Held:
         frozenset(catalogue.codes("penalty_category")),
         catalogue.excepted_codes(today),
     )
+
+
+def validate_publication(
+    frame: pl.DataFrame, department: Department, catalogue: Catalogue, *, now: datetime
+) -> pl.DataFrame:
+    """Hold statements (FLAT) of one department against every rule, as intake will; return findings (FINDINGS).
+
+    `now` is the time, with a zone.
+    """
+    found = validate(frame, catalogue, today=china_day(now), now=now)
+    return pl.concat([found, validate_origin(frame, department)])
