@@ -12,10 +12,9 @@ import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 from aiokafka.structs import ConsumerRecord
@@ -26,6 +25,7 @@ from schemas.columns import Batch, decode_batch
 from schemas.errors import Retryable
 from schemas.manifest import belongs
 from schemas.partitioning import partitions_of
+from schemas.periods import china_day
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
 from schemas.uscc import cover_persons, names_person
@@ -49,7 +49,6 @@ MAX_BYTES = 1 << 20
 _LONGEST_NAME = 64
 """Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
 
-_CHINA = ZoneInfo("Asia/Shanghai")
 _KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"}
 
 
@@ -263,7 +262,7 @@ class IntakeStage:
         waived: Mapping[int, Collection[str]],
     ) -> None:
         now = self._now()
-        found = [validate(frame, self._catalogue, today=_today(now), now=now)]
+        found = [validate(frame, self._catalogue, today=china_day(now), now=now)]
         topics = pl.Series("topic", [records[row].topic for row in frame["row"].to_list()])
         for (topic,), part in frame.with_columns(topics).group_by("topic"):
             found.append(validate_origin(part.drop("topic"), self._departments[str(topic)]))
@@ -373,7 +372,3 @@ def _keepable(text: str | None) -> str | None:
     if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
         return None
     return None if names_person(text) or cover_persons(text) != text else text
-
-
-def _today(now: datetime) -> date:
-    return now.astimezone(_CHINA).date()
