@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.cluster import Cluster
-from schemas.connection import Connection, IntakeLimits
+from schemas.connection import Connection, Exchange, IntakeLimits
 from schemas.errors import UsageError
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     registry: str | None = None
     database: SecretStr | None = None
     reader_database: SecretStr | None = None
+    exchange: Path | None = None
+    """JSON file with signing key, keyring and peers (docs/exchange.md), where the province shares records with others."""
 
     intake_stop_consecutive: int = Field(default=1_000, ge=1)
     """So many messages of a department refused one after the other stop its intake."""
@@ -108,7 +110,12 @@ def connection(stack: str | None = None) -> Connection:
         if known.kafka_security is not None and known.kafka is not None:
             given["kafka"] = Cluster.from_file(known.kafka, known.kafka_security)
         return Connection.model_validate(
-            {**given, "intake_limits": known.intake_limits, **{name: value for name, value in others.items() if value}}
+            {
+                **given,
+                "intake_limits": known.intake_limits,
+                "exchange": _exchange(known.exchange),
+                **{name: value for name, value in others.items() if value},
+            }
         )
     if stack is None and any(value for name, value in {**given, **others}.items() if name != "province"):
         missing = ", ".join(f"XINLIU_{name.upper()}" for name, value in given.items() if not value)
@@ -125,6 +132,18 @@ def connection(stack: str | None = None) -> Connection:
         raise UsageError(f"{file} is damaged ({error}): `xinliu up` writes it anew") from None
 
 
+def _exchange(file: Path | None) -> Exchange | None:
+    if file is None:
+        return None
+    try:
+        return Exchange.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read XINLIU_EXCHANGE={file}: {type(error).__name__}") from None
+    except ValidationError as error:
+        worst = error.errors(include_input=False)[0]
+        raise UsageError(f"{file}: {'.'.join(map(str, worst['loc'])) or 'the file'}: {worst['msg']}") from None
+
+
 def redacted(known: Connection) -> dict[str, str]:
     """Return the connection as text that may be shown: passwords are left out."""
     shown = {}
@@ -136,6 +155,8 @@ def redacted(known: Connection) -> dict[str, str]:
         elif isinstance(value, SecretStr) and value:
             parts = conninfo_to_dict(value.get_secret_value())
             shown[name] = " ".join(f"{key}={part}" for key, part in parts.items() if key != "password")
+        elif isinstance(value, Exchange):
+            shown[name] = f"keyring={value.keyring} peers={','.join(sorted(value.peers)) or 'none'}"
         elif isinstance(value, IntakeLimits):
             shown[name] = " ".join(f"{key}={part}" for key, part in value)
         elif value:

@@ -22,6 +22,7 @@ from deploy.processes import wait_until
 from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
 from schemas.errors import Retryable, UsageError
+from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic, status_topic
 
 __all__ = ["Change", "Topic", "apply", "plan", "wanted"]
 
@@ -60,13 +61,18 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
         # What it erases is gone from the disks within a day, however quiet the topic is.
         Topic(
             "accepted",
-            4,
+            EXCHANGE_PARTITIONS,
             {"cleanup.policy": "compact", "max.compaction.lag.ms": str(_DAY), "max.message.bytes": str(4 << 20)},
         ),
         Topic("quarantine", 1, {"retention.ms": str(365 * _DAY), "max.message.bytes": str(8 << 20)}),
         Topic("changes", 1, {"cleanup.policy": "compact"}),
         Topic("operations", 1, _KEEP),
     ]
+    # Not compacted: a run with holes could not be held against its checkpoint (decision 040).
+    exchanged = {"retention.ms": str(30 * _DAY), "max.message.bytes": str(4 << 20)}
+    for one in catalogue.provinces:
+        topics.append(Topic(exchange_topic(one), EXCHANGE_PARTITIONS, exchanged))
+        topics.append(Topic(status_topic(one), 1, {"retention.ms": str(30 * _DAY)}))
     for department in catalogue.departments(province):
         records = {"retention.ms": str(90 * _DAY), "max.message.bytes": str(4 << 20)}
         topics.append(Topic(department.records_topic, department.partitions, records))

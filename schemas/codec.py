@@ -14,7 +14,7 @@ from fastavro.validation import ValidationError, validate
 from schemas.contracts import parsed
 from schemas.errors import Rejected
 
-__all__ = ["HEADER", "NotDecodable", "decode", "encode", "encode_own", "frame", "unframe"]
+__all__ = ["HEADER", "NotDecodable", "decode", "encode", "encode_own", "frame", "unframe", "varint"]
 
 HEADER = 5
 """Bytes before the Avro body."""
@@ -86,6 +86,16 @@ def decode(writer_schema: Any, body: bytes, reader_schema: Any = None) -> dict[s
         raise NotDecodable("TRAILING_BYTES", f"{left} bytes follow the record")
     assert isinstance(value, dict)
     return value
+
+
+def varint(number: int) -> bytes:
+    """Return a length as Avro writes a long that is not negative: zigzag, then 7 bits a byte, lowest first."""
+    zigzag, out = number << 1, bytearray()
+    while zigzag & ~0x7F:
+        out.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    out.append(zigzag)
+    return bytes(out)
 
 
 def _fault(fault: Any) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from schemas.canonical import canonical
-from schemas.codec import HEADER, NotDecodable, decode, unframe
+from schemas.codec import HEADER, NotDecodable, decode, unframe, varint
 from schemas.contracts import CONTRACTS, parsed
 from schemas.fitness import unfit
 from schemas.flat import FLAT, STATEMENT_SHAPE, Shape, physical
@@ -196,7 +196,7 @@ class _Block:
         """Return the bodies' rows, or None where any of them, or a boundary between them, is not whole."""
         guard = os.urandom(_GUARD)
         glued = guard.join(bodies) + guard
-        block = b"".join((self._head, _varint(len(bodies)), _varint(len(glued)), glued, _SYNC))
+        block = b"".join((self._head, varint(len(bodies)), varint(len(glued)), glued, _SYNC))
         try:
             read = pl.read_avro(io.BytesIO(block))
         except (KeyboardInterrupt, SystemExit):
@@ -264,13 +264,3 @@ class _Reading:
         frame, spoiled = self.shape.flatten(read, rows)
         self.bad.extend(Undecodable(row, code, message) for row, code, message in spoiled)
         return frame
-
-
-def _varint(number: int) -> bytes:
-    # Avro's long: zigzag, then 7 bits a byte, lowest first.
-    zigzag, out = number << 1, bytearray()
-    while zigzag & ~0x7F:
-        out.append(zigzag & 0x7F | 0x80)
-        zigzag >>= 7
-    out.append(zigzag)
-    return bytes(out)

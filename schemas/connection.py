@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
 
-__all__ = ["Connection", "IntakeLimits"]
+__all__ = ["Connection", "Exchange", "IntakeLimits", "Peer"]
 
 
 class IntakeLimits(BaseModel):
@@ -23,6 +24,29 @@ class IntakeLimits(BaseModel):
     """How many of the last messages `ratio` is counted over, at least."""
     ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of the last `window` messages refused."""
+
+
+class Peer(BaseModel):
+    """Another province's servers, as a push link of this one reaches them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka: Cluster
+    """Its cluster, as the principal that may write this province's topics there and nothing else."""
+    registry: str
+
+
+class Exchange(BaseModel):
+    """What a province that shares with others needs beside its own servers; a province without it shares nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    signing_key: Path | None = None
+    """Private key that its checkpoints are signed with (schemas/signing.py); only the view worker needs it."""
+    keyring: Path
+    """Folder with the public keys of all provinces."""
+    peers: Mapping[str, Peer] = Field(default_factory=dict)
+    """By province: whom this one pushes to; only push links need them."""
 
 
 class Connection(BaseModel):
@@ -48,6 +72,9 @@ class Connection(BaseModel):
     principals: Path | None = None
     """Folder with one connection file a principal. Only a secure local stack has one: it plays every part itself;
     anywhere else a process holds its own credentials and no others."""
+
+    exchange: Exchange | None = None
+    """How it shares records with the other provinces (docs/exchange.md); None where it does not."""
 
     intake_limits: IntakeLimits = IntakeLimits()
     """When intake stops a department."""
