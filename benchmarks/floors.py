@@ -25,7 +25,7 @@ from benchmarks.rowwise import HISTORY, Message, RowWriter
 from schemas.contracts import source
 from schemas.copying import copy_rows
 from schemas.flat import STATEMENT_SHAPE, physical
-from streams.projection import content_keys
+from streams.staging import content_keys
 
 __all__ = ["main"]
 
@@ -60,6 +60,7 @@ class Columns(RowWriter):
             pl.Series("accepted_partition", [p for p, _, _, _ in good], dtype=pl.Int16),
             pl.Series("accepted_offset", [o for _, o, _, _ in good], dtype=pl.Int64),
             pl.lit(self._writer, dtype=pl.Int16).alias("writer"),
+            pl.lit(0, dtype=pl.Int64).alias("epoch"),
             pl.Series("statement", bodies, dtype=pl.Binary),
             known_at.alias("known_at"),
             pl.col("record_id").str.decode("hex"),

@@ -254,7 +254,7 @@ def fold_of(database: str, sample: int) -> dict[str, Any]:
             (sample,),
         ).fetchone()
         summaries = store.execute(
-            "SELECT count(*) FROM (SELECT uscc, domain, count(*), bit_xor(digest_hi), bit_xor(digest_lo) FROM record"
-            " GROUP BY uscc, domain EXCEPT SELECT uscc, domain, records, digest_hi, digest_lo FROM credit_view)"
+            "SELECT count(*) FROM (SELECT uscc, province, domain, count(*), bit_xor(digest_hi), bit_xor(digest_lo) FROM record"
+            " GROUP BY uscc, province, domain EXCEPT SELECT uscc, province, domain, records, digest_hi, digest_lo FROM credit_view)"
         ).fetchone()
     return {"record": record, "record_history": history, "differing": summaries}

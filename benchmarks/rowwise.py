@@ -49,18 +49,18 @@ def fold_sql(columns: Sequence[str]) -> str:
         RETURNING old.record_id AS had, old.uscc AS old_uscc, old.domain AS old_domain,
             {penalty.format("old")} AS old_penalty, {listing.format("old")} AS old_listing,
             old.digest_hi AS old_hi, old.digest_lo AS old_lo,
-            new.uscc AS uscc, new.domain AS domain, {penalty.format("new")} AS penalty, {listing.format("new")} AS listing,
+            new.uscc AS uscc, new.province AS province, new.domain AS domain, {penalty.format("new")} AS penalty, {listing.format("new")} AS listing,
             new.digest_hi AS hi, new.digest_lo AS lo, new.known_at AS known_at
     ), delta AS (
-        SELECT old_uscc AS uscc, old_domain AS domain, -1 AS records, -old_penalty AS penalties,
+        SELECT old_uscc AS uscc, province, old_domain AS domain, -1 AS records, -old_penalty AS penalties,
                -old_listing AS listings, old_hi AS hi, old_lo AS lo, known_at
         FROM taken WHERE had IS NOT NULL
-        UNION ALL SELECT uscc, domain, 1, penalty, listing, hi, lo, known_at FROM taken
+        UNION ALL SELECT uscc, province, domain, 1, penalty, listing, hi, lo, known_at FROM taken
     )
-    INSERT INTO credit_view AS held (uscc, domain, records, penalties, listings, digest_hi, digest_lo, changed_at)
-    SELECT uscc, domain, sum(records), sum(penalties), sum(listings), bit_xor(hi), bit_xor(lo), max(known_at)
-    FROM delta GROUP BY uscc, domain ORDER BY uscc, domain
-    ON CONFLICT (uscc, domain) DO UPDATE SET
+    INSERT INTO credit_view AS held (uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at)
+    SELECT uscc, province, domain, sum(records), sum(penalties), sum(listings), bit_xor(hi), bit_xor(lo), max(known_at)
+    FROM delta GROUP BY uscc, province, domain ORDER BY uscc, province, domain
+    ON CONFLICT (uscc, province, domain) DO UPDATE SET
         records = held.records + excluded.records, penalties = held.penalties + excluded.penalties,
         listings = held.listings + excluded.listings, digest_hi = held.digest_hi # excluded.digest_hi,
         digest_lo = held.digest_lo # excluded.digest_lo, changed_at = GREATEST(held.changed_at, excluded.changed_at)
@@ -140,6 +140,7 @@ class RowWriter:
         texts = [value["authority"], *(flat.get(name) for name in _CONTENT[kind])]
         content = hashlib.blake2b("\x1f".join(str(text) for text in texts if text is not None).encode(), digest_size=8)
         flat |= value | {
+            "epoch": 0,
             "digest_hi": high,
             "digest_lo": low,
             "uscc": subject["uscc"],

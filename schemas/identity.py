@@ -8,7 +8,7 @@ import unicodedata
 
 from schemas.registration import KIND
 
-__all__ = ["digest", "digest_hex", "normalise_document_number", "record_id", "registration_id"]
+__all__ = ["accepted_key", "digest", "digest_hex", "normalise_document_number", "record_id", "registration_id"]
 
 _SEPARATOR = "\x1f"
 _BRACKETS = str.maketrans(dict.fromkeys("〔〕【】[]()（）［］〈〉<>", None))
@@ -56,3 +56,12 @@ def digest(body: bytes) -> tuple[int, int]:
 def digest_hex(high: int, low: int) -> str:
     """Return a digest as 32 hexadecimal digits."""
     return _PAIR.pack(high, low).hex()
+
+
+def accepted_key(record_id: str, epoch: int, version: int, high: int, low: int) -> str:
+    """Return the key of a statement in `accepted`: record, version and digest; of another province's the epoch, too.
+
+    A statement that is shared anew must not fall to the tombstone of what was withdrawn before.
+    """
+    own = f"{record_id}|{version}|{digest_hex(high, low)}"
+    return f"{own}|{epoch}" if epoch else own

@@ -48,6 +48,9 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "quality_day": _W,
     "quality_count": (_R,),
     "quality_lateness": (_R,),
+    "foreign_digest": _W,
+    "applied_checkpoint": _W,
+    "foreign_domain": _W,
 }
 """What the view worker may do with the tables of a generation."""
 
@@ -62,11 +65,30 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "domain_source": (_R, "INSERT", "DELETE"),
     "list": (_R, "INSERT", "DELETE"),
     "province": (_R, "INSERT", "DELETE"),
+    "mutual_domain": (_R, "INSERT", "DELETE"),
+    "installation": (_R, "INSERT"),
+    # Never deleted from: a record that is withdrawn stays known as such.
+    "shared_record": _W,
+    "shared_digest": _W,
+    "published_checkpoint": _W,
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""
 
-_READ_SHARED = frozenset({"serving", "domain", "domain_source", "list", "province", "heartbeat", "vouched", *_TIME})
+_READ_SHARED = frozenset(
+    {
+        "serving",
+        "domain",
+        "domain_source",
+        "list",
+        "province",
+        "heartbeat",
+        "vouched",
+        "mutual_domain",
+        "installation",
+        *_TIME,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,6 +1,6 @@
 """The fold: which statement of a record counts, and what an entity's credit view is. Pure; no Kafka, no SQL, no Faust.
 
-Rank = (version, digest). The highest rank of a record wins, whatever came first, so that every permutation, duplication
+Rank = (epoch, version, digest). The highest rank of a record wins, whatever came first, so that every permutation, duplication
 or replay of the same statements gives the same view. The view worker does the same by guarded upsert and by delta
 (streams/projection.py); tests hold the two against each other.
 """
@@ -15,8 +15,9 @@ __all__ = ["KEY", "RANK", "mark_newest", "newest", "summary"]
 KEY = ("record_id", "province", "department")
 """What names a record: its id, and whose it is. The same id said by another department is another record."""
 
-RANK = ("version", "digest_hi", "digest_lo")
-"""Columns of the rank, most significant first; the digest halves are signed 64-bit."""
+RANK = ("epoch", "version", "digest_hi", "digest_lo")
+"""Columns of the rank, most significant first; the digest halves are signed 64-bit. `epoch` is 0 for what departments of this
+province state; other provinces begin a new one when they withdraw a record or share it anew (schemas/exchange.py)."""
 
 
 def mark_newest(statements: pl.DataFrame) -> pl.DataFrame:
@@ -29,7 +30,7 @@ def mark_newest(statements: pl.DataFrame) -> pl.DataFrame:
     ranked = (
         statements.select("record_id", _owner(statements), *RANK)
         .with_row_index(place)
-        .sort([*record, *RANK, place], descending=[False, False, True, True, True, False])
+        .sort([*record, *RANK, place], descending=[False, False, *(True for _ in RANK), False])
     )
     begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in record)
     chosen = ranked.filter(begins)[place]
@@ -52,14 +53,14 @@ def newest(statements: pl.DataFrame) -> pl.DataFrame:
 
 
 def summary(records: pl.DataFrame) -> pl.DataFrame:
-    """Return what credit_view holds for these records: counts and XOR digest by uscc and domain, sorted by both.
+    """Return what credit_view holds for these records: counts and XOR digest by uscc, province and domain, sorted by them.
 
     `records` counts every record held, whatever its status; penalties and listings only what is in force, a listing
     only while it is not removed.
     """
     in_force = pl.col("status") == "IN_FORCE"
     return (
-        records.group_by("uscc", "domain")
+        records.group_by("uscc", "province", "domain")
         .agg(
             records=pl.len().cast(pl.Int64),
             penalties=(in_force & (pl.col("kind") == "PENALTY")).sum().cast(pl.Int64),
@@ -69,5 +70,5 @@ def summary(records: pl.DataFrame) -> pl.DataFrame:
             digest_hi=pl.col("digest_hi").bitwise_xor(),
             digest_lo=pl.col("digest_lo").bitwise_xor(),
         )
-        .sort("uscc", "domain")
+        .sort("uscc", "province", "domain")
     )

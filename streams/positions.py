@@ -13,7 +13,7 @@ import psycopg
 import structlog
 
 from schemas.catalogue import Catalogue
-from schemas.errors import PositionLost
+from schemas.errors import PositionLost, UsageError
 from streams.logs import Logs, TopicFacts
 from streams.time_tables import load_time
 
@@ -54,11 +54,14 @@ def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Ma
 
 def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) -> None:
     """Give readers the catalogue that this worker works by: domains, where they come from, lists, provinces, limits, rules on
-    time."""
+    time; and write down whose database this is.
+
+    Raises UsageError where it is another province's.
+    """
     with connection.transaction():
         # Deleted, not truncated: a reader whose snapshot is older must find what was there. One worker at a time.
         connection.execute("LOCK xinliu.domain IN SHARE ROW EXCLUSIVE MODE")
-        for table in ("domain", "domain_source", "list", "province", "heartbeat"):
+        for table in ("domain", "domain_source", "list", "province", "heartbeat", "mutual_domain"):
             connection.execute(f"DELETE FROM xinliu.{table}")
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -79,6 +82,10 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                 [(key, row.name_zh, row.division) for key, row in catalogue.provinces.items()],
             )
             cursor.executemany(
+                "INSERT INTO xinliu.mutual_domain (domain, effective_from, effective_to) VALUES (%s, %s, %s)",
+                [(row.domain, row.effective_from, row.effective_to) for row in catalogue.mutual],
+            )
+            cursor.executemany(
                 # In seconds: a day is 24 hours, whatever zone a session speaks.
                 "INSERT INTO xinliu.heartbeat (department, effective_from, effective_to, expected_every, silent_after)"
                 " VALUES (%s, %s, %s, make_interval(secs => %s), make_interval(secs => %s))",
@@ -88,6 +95,11 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                 ],
             )
         load_time(connection, catalogue.time)
+        connection.execute("INSERT INTO xinliu.installation (province) VALUES (%s) ON CONFLICT DO NOTHING", (province,))
+        row = connection.execute("SELECT province FROM xinliu.installation").fetchone()
+        assert row is not None
+        if row[0] != province:
+            raise UsageError(f"the database is of {row[0]}, and this worker of {province}: their records would mix")
 
 
 def _seconds(*spans: timedelta) -> tuple[float, ...]:

@@ -5,24 +5,23 @@ The caller owns the transaction; everything here either happens with it or not a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.columns import FLAT
 from schemas.copying import BigintArray, UuidArray, copy_rows
-from schemas.identity import digest_hex
+from schemas.identity import accepted_key
 from schemas.store import sql
-from streams.fold import KEY, RANK, mark_newest
+from streams.fold import KEY, RANK
 from streams.quality import COUNTED, Quality
+from streams.staging import ranked
 
-__all__ = ["STAGED", "Folded", "Move", "Projection", "StoreFinding", "content_keys", "staged"]
+__all__ = ["TAKEN", "Folded", "Move", "Projection", "StoreFinding"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -33,15 +32,16 @@ _RECORD = (
     "digest_lo",
     "content_key",
     "known_at",
+    "epoch",
 )
 _HISTORY = (
     "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
     "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
-    "received_at", "decided_on",
+    "received_at", "decided_on", "epoch",
 )  # fmt: skip
 _SUSPECT = (
-    "row", "record_id", "province", "department", "version", "digest_hi", "digest_lo", "status", "reason", "uscc",
-    "disputed", "removed", "accepted_partition", "received_at",
+    "row", "record_id", "province", "department", "epoch", "version", "digest_hi", "digest_lo", "status", "reason",
+    "uscc", "disputed", "removed", "accepted_partition", "received_at",
 )  # fmt: skip
 _TWIN = (
     "row", "record_id", "version", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id",
@@ -50,34 +50,26 @@ _HELD = {
     "record_id": pl.Binary(),
     "province": pl.String(),
     "department": pl.String(),
+    "epoch": pl.Int64(),
     "version": pl.Int64(),
     "digest_hi": pl.Int64(),
     "digest_lo": pl.Int64(),
     "uscc": pl.String(),
     "domain": pl.String(),
+    "status": pl.String(),
     "penalty": pl.Boolean(),
     "listing": pl.Boolean(),
 }
 """What view/held.sql returns."""
 
-STAGED = (
-    *FLAT.names(),
-    "digest_hi",
-    "digest_lo",
-    "statement",
-    "accepted_partition",
-    "accepted_offset",
-    "writer",
-    "known_at",
-    "received_at",
-)
-"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, when
-the broker took it, and when it had taken the department's own message."""
+TAKEN = (*KEY, *RANK, "uscc", "domain", "kind", "status", "accepted_partition")
+"""Columns of a statement that was taken; behind them RANK, uscc, domain and status of what was held, named `…_held`, null where
+nothing was. record_id is 16 bytes."""
+
+_HELD_TAKEN = tuple(f"{name}_held" for name in (*RANK, "uscc", "domain", "status"))
 
 _TOMBSTONES_A_ROW = 1_000
 """So that no row of the outbox grows with what a batch revokes."""
-
-_UUID = r"^[0-9a-f]{32}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +88,8 @@ class Folded:
 
     findings: tuple[StoreFinding, ...]
     refused: Mapping[int, str]
+    taken: pl.DataFrame
+    """The statements that are their records' newest now (TAKEN), each with what was held before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,52 +103,6 @@ class Move:
     next_offset: int
 
 
-def staged(statements: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Make statements (STAGED) ready for `Projection.fold`: sorted by record_id, the newest of each marked.
-
-    Rows that no table can hold are left out and returned with the reason. Needs no database, so that the next batch can
-    be made ready while the last one is written.
-    """
-    nul = pl.any_horizontal(pl.col(pl.String).str.contains("\x00", literal=True))
-    kept = pl.col("record_id").str.contains(_UUID) & ~nul.fill_null(False)
-    refused = {row: "a text holds U+0000, or record_id is no uuid" for row in statements.filter(~kept)["row"]}
-    return _ranked(statements.filter(kept) if refused else statements), refused
-
-
-def _ranked(statements: pl.DataFrame) -> pl.DataFrame:
-    marked = mark_newest(statements)
-    return marked.with_columns(
-        content_key=content_keys(marked),
-        again=~pl.col("record_id").is_unique(),
-        disputed=pl.col("disputed_since").is_not_null(),
-        removed=pl.col("listing_removed_on").is_not_null(),
-        record_id=pl.col("record_id").str.decode("hex"),
-        decided_on=pl.col("penalty_decided_on"),
-        row=pl.col("row").cast(pl.Int32),
-    ).sort("record_id")
-
-
-def content_keys(statements: pl.DataFrame) -> pl.Series:
-    """Return what is equal for two statements of one authority about the same facts, null for those without content.
-
-    8 bytes of BLAKE2b as Int64: it never changes.
-    """
-    texts = statements.select(
-        pl.when(pl.col("penalty_facts").is_not_null())
-        .then(_joined("authority", "penalty_decided_on", "penalty_facts", "penalty_content"))
-        .when(pl.col("listing_grounds").is_not_null())
-        .then(_joined("authority", "listing_list", "listing_listed_on", "listing_grounds", "listing_basis"))
-    ).to_series()
-    blake = hashlib.blake2b
-    hashed = b"".join([blake((text or "").encode(), digest_size=8).digest() for text in texts.to_list()])
-    keys = pl.Series(np.frombuffer(hashed, dtype=">i8").astype(np.int64))
-    return keys.set(texts.is_null(), None)
-
-
-def _joined(*names: str) -> pl.Expr:
-    return pl.concat_str([pl.col(name) for name in names], separator="\x1f", ignore_nulls=True)
-
-
 def _above(rank: Sequence[pl.Expr], other: Sequence[pl.Expr]) -> pl.Expr:
     head = rank[0] > other[0]
     return head if len(rank) == 1 else head | ((rank[0] == other[0]) & _above(rank[1:], other[1:]))
@@ -163,6 +111,7 @@ def _above(rank: Sequence[pl.Expr], other: Sequence[pl.Expr]) -> pl.Expr:
 _IN_FORCE = pl.col("status") == "IN_FORCE"
 _GAIN = (
     pl.col("uscc"),
+    pl.col("province"),
     pl.col("domain"),
     pl.lit(1, dtype=pl.Int32).alias("records"),
     (_IN_FORCE & (pl.col("kind") == "PENALTY")).cast(pl.Int32).alias("penalties"),
@@ -175,6 +124,7 @@ _GAIN = (
 )
 _LOSS = (
     pl.col("uscc_held").alias("uscc"),
+    pl.col("province"),
     pl.col("domain_held").alias("domain"),
     pl.lit(-1, dtype=pl.Int32).alias("records"),
     (-pl.col("penalty").cast(pl.Int32)).alias("penalties"),
@@ -234,17 +184,17 @@ class Projection:
         refused: dict[int, str] = {}
         try:
             with self._connection.transaction():
-                held, twins = self._take(statements.filter("newest"))
+                held, twins, taken = self._take(statements.filter("newest"))
         except psycopg.DataError:
             # One value that PostgreSQL refuses must not take its neighbours with it. A refused row may have been its
             # record's newest: mark again without it.
             refused = self._refused_of(statements.filter("newest"))
             kept = statements.filter(~pl.col("row").is_in(list(refused)))
-            statements = _ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
-            held, twins = self._take(statements.filter("newest"))
-        return Folded((*self._suspects(statements, held["record_id"]), *twins), refused)
+            statements = ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
+            held, twins, taken = self._take(statements.filter("newest"))
+        return Folded((*self._suspects(statements, held["record_id"]), *twins), refused, taken)
 
-    def _take(self, newest: pl.DataFrame) -> tuple[pl.DataFrame, tuple[StoreFinding, ...]]:
+    def _take(self, newest: pl.DataFrame) -> tuple[pl.DataFrame, tuple[StoreFinding, ...], pl.DataFrame]:
         # What is new goes straight into the table, which costs PostgreSQL a third of an upsert; only what is held already
         # is compared, under lock. A record that another worker enters at the same time fails the whole batch
         # (UniqueViolation), which is then tried again and finds it held.
@@ -259,10 +209,11 @@ class Projection:
             self._connection.execute(sql("view/moved"))
             self._connection.execute(sql("view/outrank"))
         self._summarise(news, outranking)
+        taken = pl.concat([news.select(TAKEN), outranking.select(*TAKEN, *_HELD_TAKEN)], how="diagonal")
         if twins.is_empty():
-            return held, ()
+            return held, (), taken
         copy_rows(self._connection, "twin", twins, _TWIN)
-        return held, tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/twins")))
+        return held, tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/twins"))), taken
 
     def _held(self, record_ids: pl.Series) -> pl.DataFrame:
         if record_ids.is_empty():
@@ -289,8 +240,8 @@ class Projection:
             return
         sums = [pl.col(name).sum() for name in ("records", "penalties", "listings")]
         digests = [pl.col(name).bitwise_xor() for name in ("digest_hi", "digest_lo")]
-        delta = changes.group_by("uscc", "domain").agg(*sums, *digests, pl.col("changed_at").max())
-        delta = delta.sort("uscc", "domain")
+        delta = changes.group_by("uscc", "province", "domain").agg(*sums, *digests, pl.col("changed_at").max())
+        delta = delta.sort("uscc", "province", "domain")
         copy_rows(self._connection, "delta", delta, delta.columns)
         row = self._connection.execute(sql("view/summarise")).fetchone()
         assert row is not None
@@ -335,13 +286,11 @@ class Projection:
             self._connection.execute(sql("view/forget"), (UuidArray(revoked),))
         again = suspects.filter(pl.col("row").is_in(list(outranked)))
         gone = {
-            (partition, f"{record_id.hex()}|{version}|{digest_hex(high, low)}")
-            for partition, record_id, version, high, low in again.select(
-                "accepted_partition", "record_id", *RANK
-            ).rows()
+            (partition, accepted_key(record_id.hex(), *rank))
+            for partition, record_id, *rank in again.select("accepted_partition", "record_id", *RANK).rows()
         } | {
-            (partition, f"{record_id.hex}|{version}|{digest_hex(high, low)}")
-            for partition, record_id, version, high, low in self._connection.execute(sql("view/erase"))
+            (partition, accepted_key(record_id.hex, *rank))
+            for partition, record_id, *rank in self._connection.execute(sql("view/erase"))
         }
         ordered = sorted(gone)
         for start in range(0, len(ordered), _TOMBSTONES_A_ROW):

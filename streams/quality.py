@@ -25,7 +25,7 @@ LONGEST_LAG = 61
 """Days from a decision to its receipt that are told apart; this one stands for more. 7 working days are always fewer."""
 
 COUNTED = ("department", "reason", "penalty_decided_on", "received_at")
-"""Columns of a statement that it is counted by."""
+"""Columns of a statement that it is counted by; one of another province has no receipt here, and counts for nobody."""
 
 Counts = Counter[tuple[date, str, str, int]]
 """(China's day of receipt, department, measure, bucket) → how many."""
@@ -49,7 +49,8 @@ def counts_of(statements: pl.DataFrame) -> Counts:
     """Return what statements count for that are each the only one of their record."""
     day = pl.col("day")
     grouped = (
-        statements.select("department", "reason", "penalty_decided_on", _DAY_OF_RECEIPT)
+        statements.filter(pl.col("received_at").is_not_null())
+        .select("department", "reason", "penalty_decided_on", _DAY_OF_RECEIPT)
         .with_columns(
             lag=pl.when(pl.col("reason") == "PUBLISHED").then(
                 (day - pl.col("penalty_decided_on")).dt.total_days().clip(0, LONGEST_LAG)
@@ -73,6 +74,7 @@ def visible_counts(statements: pl.DataFrame, now: float) -> Counts:
 
     `now`, in seconds since 1970, is when they do; a broker whose clock runs ahead makes it no time at all.
     """
+    statements = statements.filter(pl.col("received_at").is_not_null())
     seconds = now - statements["received_at"].dt.epoch("ms").to_numpy() / 1000
     places = np.searchsorted(np.array(VISIBLE_SECONDS.buckets), seconds, side="left")
     grouped = (

@@ -27,10 +27,11 @@ from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated
 from streams.messages import Finding, finding
 from streams.progress import newest_vectors
-from streams.projection import Move, Projection, StoreFinding, staged
+from streams.projection import Move, Projection, StoreFinding
 from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
+from streams.staging import staged
 from streams.transport import Run
 
 __all__ = ["ViewStage"]
@@ -200,6 +201,7 @@ class ViewStage:
             pl.Series("known_at", [record.timestamp for record in records], dtype=pl.Int64).cast(
                 pl.Datetime("ms", "UTC")
             ),
+            epoch=pl.lit(0, dtype=pl.Int64),
         ), writers
 
     def _writers_of(self, records: Sequence[ConsumerRecord]) -> tuple[list[int], tuple[WriterSchema, ...]]:

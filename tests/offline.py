@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from deploy.processes import wait_until
 from schemas.columns import decode_batch, digests
 from schemas.connection import Connection
-from schemas.identity import digest_hex
+from schemas.exchange import EPOCH
+from schemas.identity import accepted_key
 from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.fold import newest, summary
@@ -64,7 +65,12 @@ def _statements(connection: Connection, since: dict[int, int] | None) -> tuple[p
     assert not batch.undecodable
     high, low = digests([value[5:] for value in values])
     return batch.statements.with_columns(
-        high.alias("digest_hi"), low.alias("digest_lo"), pl.Series("key", [message.key() for message in messages])
+        high.alias("digest_hi"),
+        low.alias("digest_lo"),
+        pl.Series("key", [message.key() for message in messages]),
+        pl.Series(
+            "epoch", [int(dict(message.headers() or []).get(EPOCH, b"0")) for message in messages], dtype=pl.Int64
+        ),
     ), tombstones
 
 
@@ -93,24 +99,24 @@ def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None
         wanted = summary(records).filter(pl.col("records") > 0)
         viewed = _frame(
             store,
-            "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view"
-            " WHERE uscc = ANY(%s) ORDER BY 1, 2",
+            "SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view"
+            " WHERE uscc = ANY(%s) ORDER BY 1, 2, 3",
             wanted.columns,
             entities if since else None,
         )
         assert viewed.rows() == wanted.select(viewed.columns).rows()
-        rank = ["record_id", "version", "digest_hi", "digest_lo"]
+        rank = ["record_id", "epoch", "version", "digest_hi", "digest_lo"]
         told = _frame(
             store,
-            "SELECT DISTINCT replace(record_id::text, '-', ''), version, digest_hi, digest_lo, statement IS NULL"
-            " FROM record_history WHERE uscc = ANY(%s) ORDER BY 1, 2, 3, 4",
+            "SELECT DISTINCT replace(record_id::text, '-', ''), epoch, version, digest_hi, digest_lo, statement IS NULL"
+            " FROM record_history WHERE uscc = ANY(%s) ORDER BY 1, 2, 3, 4, 5",
             [*rank, "erased"],
             entities if since else None,
         )
         there = {tuple(row) for row in statements.select(rank).rows()}
-        assert there <= {row[:4] for row in told.rows()}
-        assert all(row[:4] in there or row[4] for row in told.rows())
-        erased = {f"{row[0]}|{row[1]}|{digest_hex(row[2], row[3])}".encode() for row in told.rows() if row[4]}
+        assert there <= {row[:5] for row in told.rows()}
+        assert all(row[:5] in there or row[5] for row in told.rows())
+        erased = {accepted_key(*row[:5]).encode() for row in told.rows() if row[5]}
         assert tombstones <= erased, "a tombstone for what history still holds"
         assert_figures_are_of_the_set(store)
     return records.height
@@ -124,7 +130,7 @@ def assert_figures_are_of_the_set(store: psycopg.Connection[Any]) -> None:
         "SELECT day, department, measure, bucket, sum(n)::bigint FROM quality_day WHERE measure <> 'VISIBLE'"
         " GROUP BY 1, 2, 3, 4 HAVING sum(n) <> 0"
     )
-    assert {row[:4]: row[4] for row in entered} == at_once
+    assert {row[:5]: row[4] for row in entered} == at_once
     shown = store.execute(
         "SELECT COALESCE(sum(n) FILTER (WHERE measure = 'ACCEPTED'), 0) = COALESCE(sum(n) FILTER (WHERE measure = 'VISIBLE'), 0)"
         " FROM quality_day"

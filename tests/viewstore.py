@@ -16,7 +16,8 @@ from schemas.connection import Connection
 from schemas.contracts import fingerprint, parsed, source
 from schemas.registry import WriterSchema
 from schemas.store import connect, sql
-from streams.projection import Projection, StoreFinding, staged
+from streams.projection import Projection, StoreFinding
+from streams.staging import staged
 from tests.statements import Statement
 
 __all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "take", "tombstones"]
@@ -69,6 +70,7 @@ def of_bodies(bodies: list[bytes], first_offset: int) -> pl.DataFrame:
         pl.Series("statement", bodies, dtype=pl.Binary),
         pl.Series("known_at", [datetime(2026, 1, 1, tzinfo=UTC)] * count, dtype=pl.Datetime("ms", "UTC")),
         pl.Series("received_at", [datetime(2026, 1, 1, tzinfo=UTC)] * count, dtype=pl.Datetime("ms", "UTC")),
+        epoch=pl.lit(0, dtype=pl.Int64),
     )
 
 
@@ -90,7 +92,7 @@ def folded(store: Store, batches: list[list[Statement]]) -> list[Any]:
     take(store, batches)
     queries = (
         "SELECT * FROM record ORDER BY record_id, province, department",
-        "SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2",
+        "SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2, 3",
         "SELECT * FROM entity ORDER BY uscc",
         "SELECT * FROM registration ORDER BY uscc, province",
         # Whom a record is or was about, as readers see it; an entity that a record came back to may stand in both tables.

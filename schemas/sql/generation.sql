@@ -1,7 +1,8 @@
 -- One generation of the view: created in a PostgreSQL schema of its own, which the search_path names.
 
--- The current state of every record: the statement of the highest rank (version, digest_hi, digest_lo). Whose a record is
--- belongs to its key: the same id said by another department is another record (decision 030).
+-- The current state of every record: the statement of the highest rank (epoch, version, digest_hi, digest_lo). Whose a record
+-- is belongs to its key: the same id said by another department is another record (decision 030). Records of other provinces
+-- stand here as they came by the exchange; epoch is theirs to begin (schemas/exchange.py), and 0 for what is our own.
 CREATE TABLE record (
     record_id   uuid NOT NULL,
     version     bigint NOT NULL,
@@ -64,10 +65,13 @@ CREATE TABLE record (
     content_key bigint,
     -- Broker time (LogAppendTime of accepted) of the statement that is held.
     known_at    timestamptz NOT NULL,
+    epoch       bigint NOT NULL DEFAULT 0,
     CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department)
 ) WITH (fillfactor = 85);
 CREATE INDEX record_uscc ON record (uscc);
 CREATE INDEX record_content_key ON record (content_key) WHERE content_key IS NOT NULL;
+-- Where an entity is registered decides what is shared about it: asked with every record.
+CREATE INDEX record_registration ON record (uscc) WHERE kind = 'REGISTRATION';
 
 -- The writer schemas that history was written with, so that it can be read without any registry.
 CREATE TABLE writer_schema (
@@ -99,7 +103,8 @@ CREATE TABLE record_history (
     removed   boolean,
     -- What a department is measured by (view/quality.sql); NULL for what was folded before this was kept.
     received_at timestamptz,  -- broker time of the department's own message, the earliest of equal ones
-    decided_on  date          -- of a penalty; erased with the statement
+    decided_on  date,         -- of a penalty; erased with the statement
+    epoch       bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX record_history_record ON record_history (record_id);
 CREATE INDEX record_history_revoked ON record_history (record_id) WHERE status = 'REVOKED';
@@ -111,9 +116,10 @@ CREATE TABLE former_entity (
     PRIMARY KEY (uscc, record_id)
 );
 
--- The credit view: what is in force for an entity, by domain, kept by delta. digest is the XOR over the records held.
+-- The credit view: what is in force for an entity, by province and domain, kept by delta. digest is the XOR over the records held.
 CREATE TABLE credit_view (
     uscc       text COLLATE "C" NOT NULL,
+    province   text COLLATE "C" NOT NULL,
     domain     text COLLATE "C" NOT NULL,
     records    integer NOT NULL,
     penalties  integer NOT NULL,
@@ -121,7 +127,7 @@ CREATE TABLE credit_view (
     digest_hi  bigint NOT NULL,
     digest_lo  bigint NOT NULL,
     changed_at timestamptz NOT NULL,
-    PRIMARY KEY (uscc, domain)
+    PRIMARY KEY (uscc, province, domain)
 ) WITH (fillfactor = 85);
 
 -- Where entities are registered (经营主体登记): one row for each entity and province. The latest since is where it is
@@ -269,14 +275,63 @@ SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at
 FROM quarantine q;
 
 -- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department), CHANGES (entities),
--- TOMBSTONES (statements that a revocation erases from accepted) or RECONCILED (answers to a department's manifests).
+-- TOMBSTONES (statements that a revocation erases from accepted), RECONCILED (answers to a department's manifests) or
+-- EXCHANGE (what the other provinces are to be told, streams/exchange/publishing.py).
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES', 'RECONCILED')),
+    kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES', 'RECONCILED', 'EXCHANGE')),
     department text,
     payload    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX outbox_exchange ON outbox (id) WHERE kind = 'EXCHANGE';
+
+-- What is held of other provinces, by partition (of accepted, and of their exchange: they are the same) and domain: number and
+-- XOR of the digests of all records that are not withdrawn, kept by delta. Held against what their checkpoints say.
+CREATE TABLE foreign_digest (
+    province  text COLLATE "C" NOT NULL,
+    partition smallint NOT NULL,
+    domain    text COLLATE "C" NOT NULL,
+    records   bigint NOT NULL,
+    digest_hi bigint NOT NULL,
+    digest_lo bigint NOT NULL,
+    PRIMARY KEY (province, partition, domain)
+) WITH (fillfactor = 50);
+
+-- The last checkpoint of each partition of another province that this view holds whole: all that came before it is folded.
+CREATE TABLE applied_checkpoint (
+    province   text COLLATE "C" NOT NULL,
+    partition  smallint NOT NULL,
+    topic_id   text NOT NULL,
+    sequence   bigint NOT NULL,
+    "offset"   bigint NOT NULL,  -- in the origin's log
+    hash       text NOT NULL,
+    made_at    timestamptz NOT NULL,  -- by the origin's clock
+    applied_at timestamptz NOT NULL,
+    complete   boolean NOT NULL,
+    PRIMARY KEY (province, partition)
+) WITH (fillfactor = 50);
+
+-- What the last complete checkpoint said of each domain, and what was held there and then.
+CREATE TABLE foreign_domain (
+    province     text COLLATE "C" NOT NULL,
+    partition    smallint NOT NULL,
+    domain       text COLLATE "C" NOT NULL,
+    sequence     bigint NOT NULL,
+    records      bigint NOT NULL,
+    digest_hi    bigint NOT NULL,
+    digest_lo    bigint NOT NULL,
+    held_records bigint NOT NULL,
+    held_hi      bigint NOT NULL,
+    held_lo      bigint NOT NULL,
+    equal        boolean NOT NULL GENERATED ALWAYS AS (
+        (records, digest_hi, digest_lo) = (held_records, held_hi, held_lo)
+    ) STORED,
+    data_as_of   timestamptz,  -- 数据截至, as the origin said with that checkpoint
+    made_at      timestamptz NOT NULL,
+    checked_at   timestamptz NOT NULL,
+    PRIMARY KEY (province, partition, domain)
+) WITH (fillfactor = 50);
 
 -- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
 CREATE TABLE manifest (

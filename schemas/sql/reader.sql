@@ -43,7 +43,7 @@ LEFT JOIN xinliu.province p ON p.division = substr(e.uscc, 3, 2)
 WHERE (SELECT generation FROM xinliu.serving) = 1;
 
 CREATE VIEW report.credit_view AS
-SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
+SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
 FROM g1.credit_view WHERE (SELECT generation FROM xinliu.serving) = 1;
 
 -- Penalties in force (行政处罚); decided_on is what a window counts from. Money in 万元.

@@ -125,3 +125,57 @@ CREATE TABLE xinliu.workday (
     day date PRIMARY KEY, working boolean NOT NULL, why text NOT NULL, ordinal integer NOT NULL
 );
 CREATE INDEX workday_ordinal ON xinliu.workday (ordinal);
+
+-- Whose database this is; written once, by the first worker.
+CREATE TABLE xinliu.installation (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    province  text NOT NULL
+);
+
+-- Domains of mutual recognition (互认), as the catalogue has them; loaded with it.
+CREATE TABLE xinliu.mutual_domain (
+    domain         text COLLATE "C" NOT NULL,
+    effective_from date NOT NULL,
+    effective_to   date,
+    PRIMARY KEY (domain, effective_from)
+);
+
+-- Has been shared: what the other provinces were told last of each of our records, whatever generation told it. In the view's
+-- transaction the difference to what should be shared becomes outbox rows (streams/exchange/sharing.py).
+CREATE TABLE xinliu.shared_record (
+    record_id  uuid NOT NULL,
+    department text NOT NULL,
+    partition  smallint NOT NULL,
+    epoch      bigint NOT NULL,
+    state      text NOT NULL CHECK (state IN ('SHARED', 'WITHDRAWN')),
+    kind       text NOT NULL,
+    domain     text COLLATE "C" NOT NULL,
+    uscc       text COLLATE "C" NOT NULL,
+    version    bigint NOT NULL,
+    digest_hi  bigint NOT NULL,
+    digest_lo  bigint NOT NULL,
+    status     text NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (record_id, department)
+) WITH (fillfactor = 85);
+CREATE INDEX shared_record_set ON xinliu.shared_record (partition, domain) WHERE state = 'SHARED';
+
+-- Number and XOR of the digests of what is shared, kept by delta.
+CREATE TABLE xinliu.shared_digest (
+    partition smallint NOT NULL,
+    domain    text COLLATE "C" NOT NULL,
+    records   bigint NOT NULL,
+    digest_hi bigint NOT NULL,
+    digest_lo bigint NOT NULL,
+    PRIMARY KEY (partition, domain)
+) WITH (fillfactor = 50);
+
+-- Our own last checkpoints, for readers: what counts is what stands in the topic.
+CREATE TABLE xinliu.published_checkpoint (
+    partition smallint PRIMARY KEY,
+    topic_id  text NOT NULL,
+    sequence  bigint NOT NULL,
+    "offset"  bigint NOT NULL,
+    hash      text NOT NULL,
+    made_at   timestamptz NOT NULL
+) WITH (fillfactor = 50);

@@ -18,7 +18,8 @@ from schemas.connection import Connection
 from schemas.store import connect
 from schemas.uscc import generate
 from streams.headers import ORIGIN
-from streams.projection import Projection, staged
+from streams.projection import Projection
+from streams.staging import staged
 from tests.erasing import key, published, publisher_of, settled, tombstones, values
 from tests.offline import assert_view_is_the_fold, log_of
 from tests.statements import penalty

@@ -17,7 +17,8 @@ from schemas.identity import digest, digest_hex
 from schemas.store import sql
 from schemas.uscc import generate
 from streams.messages import STAGE_FINDINGS
-from streams.projection import Projection, staged
+from streams.projection import Projection
+from streams.staging import staged
 from tests.statements import FIRST_VERSION, Statement, listing, penalty
 from tests.viewstore import Store, decoded, folded, opened, take, tombstones
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from schemas.connection import Connection
 from schemas.store import connect, sql
-from streams.projection import Projection, staged
+from streams.projection import Projection
 from streams.quality import LONGEST_LAG
+from streams.staging import staged
 from tests.integration.test_view_store import TABLES, decoded, statements
 from tests.offline import assert_figures_are_of_the_set
 from tests.statements import Statement, listing, penalty, state

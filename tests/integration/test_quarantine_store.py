@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from schemas.connection import Connection
 from schemas.store import connect, sql
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
-from streams.projection import Projection, staged
+from streams.projection import Projection
 from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, OVERRIDE, REDRIVE, REFUSED, state_of
 from streams.refusals import project_refusal
 from streams.settling import Settling
+from streams.staging import staged
 from tests.integration.test_view_store import decoded
 from tests.statements import FIRST_VERSION, Statement, penalty
 

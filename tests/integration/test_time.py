@@ -24,7 +24,8 @@ from schemas.contracts import fingerprint, parsed, source
 from schemas.periods import china_day
 from schemas.registry import WriterSchema
 from schemas.uscc import generate
-from streams.projection import Projection, staged
+from streams.projection import Projection
+from streams.staging import staged
 from streams.time_tables import load_time
 from tests.statements import Statement, listing, penalty, state
 

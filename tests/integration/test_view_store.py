@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.connection import Connection
 from streams.fold import newest, summary
-from streams.projection import Projection, staged
+from streams.projection import Projection
+from streams.staging import staged
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import TABLES, Store, decoded, folded, opened
 
@@ -61,7 +62,9 @@ def test_any_order_any_duplication_any_cut_gives_the_same_tables(store: Store, d
     wanted = summary(newest(frame))
     assert (
         straight[1]
-        == wanted.select("uscc", "domain", "records", "penalties", "listings", "digest_hi", "digest_lo").rows()
+        == wanted.select(
+            "uscc", "province", "domain", "records", "penalties", "listings", "digest_hi", "digest_lo"
+        ).rows()
     )
 
 

@@ -20,6 +20,7 @@ SCHEMA = pl.Schema(
         "record_id": pl.String(),
         "province": pl.String(),
         "department": pl.String(),
+        "epoch": pl.Int64(),
         "version": pl.Int64(),
         "digest_hi": pl.Int64(),
         "digest_lo": pl.Int64(),
@@ -34,14 +35,15 @@ SCHEMA = pl.Schema(
 LONGS = st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 2)
 
 
-def _row(record: str, rank: tuple[int, int, int], department: str = "tax") -> Row:
+def _row(record: str, rank: tuple[int, int, int], department: str = "tax", epoch: int = 0) -> Row:
     """A statement whose content follows from record and rank, as a digest has it: equal ranks, equal statements."""
     version, high, low = rank
-    seed = version * 31 + high * 7 + low
+    seed = epoch * 97 + version * 31 + high * 7 + low
     return {
         "record_id": record,
         "province": "beijing",
         "department": department,
+        "epoch": epoch,
         "version": version,
         "digest_hi": high,
         "digest_lo": low,
@@ -55,7 +57,14 @@ def _row(record: str, rank: tuple[int, int, int], department: str = "tax") -> Ro
 
 RANKS = st.tuples(st.integers(1, 3) | LONGS, LONGS, LONGS)
 ROWS = st.lists(
-    st.builds(_row, st.sampled_from("abcdef"), RANKS, st.sampled_from(["tax", "tax", "court"])), max_size=40
+    st.builds(
+        _row,
+        st.sampled_from("abcdef"),
+        RANKS,
+        st.sampled_from(["tax", "tax", "court"]),
+        st.sampled_from([0, 0, 0, 1, 2]),
+    ),
+    max_size=40,
 )
 
 
@@ -96,6 +105,7 @@ def test_summary_is_the_naive_count(rows: list[Row]) -> None:
         expected.append(
             {
                 "uscc": uscc,
+                "province": "beijing",
                 "domain": domain,
                 "records": len(held),
                 "penalties": sum(row["kind"] == "PENALTY" for row in in_force),
@@ -134,6 +144,11 @@ def test_one_row_of_each_record_is_marked_and_the_order_kept(rows: list[Row]) ->
 def test_the_digest_decides_between_equal_versions_as_signed_numbers() -> None:
     rows = [_row("a", (1, -1, 5)), _row("a", (1, 0, -9)), _row("a", (1, 0, -8))]
     assert newest(_frame(rows))["digest_lo"].to_list() == [-8]
+
+
+def test_a_later_epoch_counts_whatever_the_version() -> None:
+    rows = [_row("a", (9, 0, 0), epoch=1), _row("a", (2, 0, 0), epoch=2), _row("a", (3, 0, 0), epoch=1)]
+    assert newest(_frame(rows)).select("epoch", "version").rows() == [(2, 2)]
 
 
 def test_the_same_id_said_by_another_department_is_another_record() -> None:

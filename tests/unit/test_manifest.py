@@ -99,6 +99,7 @@ def test_the_digest_is_that_of_the_credit_view() -> None:
             "digest_lo": low,
             "stated_at": pl.Series([one["stated_at"] for one in statements], dtype=pl.Datetime("ms", "UTC")),
             "uscc": [one["subject"]["uscc"] for one in statements],
+            "province": "beijing",
             "domain": "tax",
             "status": "IN_FORCE",
             "kind": "PENALTY",

@@ -7,9 +7,9 @@ FROM (
     FROM (SELECT DISTINCT record_id, province, department FROM suspect) s
     JOIN record_history r USING (record_id, province, department)
     WHERE r.status = 'REVOKED'
-    ORDER BY r.record_id, r.province, r.department, r.version DESC, r.digest_hi DESC, r.digest_lo DESC
+    ORDER BY r.record_id, r.province, r.department, r.epoch DESC, r.version DESC, r.digest_hi DESC, r.digest_lo DESC
 ) r
 WHERE h.record_id = r.record_id AND h.province = r.province AND h.department = r.department
-  AND (h.version, h.digest_hi, h.digest_lo) < (r.version, r.digest_hi, r.digest_lo)
+  AND (h.epoch, h.version, h.digest_hi, h.digest_lo) < (r.epoch, r.version, r.digest_hi, r.digest_lo)
   AND h.statement IS NOT NULL
-RETURNING h.accepted_partition, h.record_id, h.version, h.digest_hi, h.digest_lo
+RETURNING h.accepted_partition, h.record_id, h.epoch, h.version, h.digest_hi, h.digest_lo

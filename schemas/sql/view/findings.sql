@@ -3,10 +3,10 @@
 -- ERASED is told to nobody: a revocation outranks the statement, which must not stay in accepted, however often it comes.
 -- What was written before reason, disputed and removed were kept counts as what makes sense of the others.
 WITH told AS (
-    SELECT "row", record_id, province, department, version, digest_hi, digest_lo, status, reason, disputed, removed
+    SELECT "row", record_id, province, department, epoch, version, digest_hi, digest_lo, status, reason, disputed, removed
     FROM suspect
     UNION ALL
-    SELECT NULL, record_id, province, department, version, digest_hi, digest_lo, status, reason, disputed, removed
+    SELECT NULL, record_id, province, department, epoch, version, digest_hi, digest_lo, status, reason, disputed, removed
     FROM (SELECT DISTINCT record_id FROM suspect) s JOIN record_history h USING (record_id)
 ), placed AS (
     SELECT *,
@@ -16,7 +16,7 @@ WITH told AS (
                OR min(digest_lo) OVER one_version <> max(digest_lo) OVER one_version AS conflict,
            min(province || '/' || department) OVER one_id <> max(province || '/' || department) OVER one_id AS shared_id
     FROM told
-    WINDOW record_by_rank AS (PARTITION BY record_id, province, department ORDER BY version, digest_hi, digest_lo),
+    WINDOW record_by_rank AS (PARTITION BY record_id, province, department ORDER BY epoch, version, digest_hi, digest_lo),
            one_version AS (PARTITION BY record_id, province, department, version),
            one_id AS (PARTITION BY record_id)
 ), seen AS (

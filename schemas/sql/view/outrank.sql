@@ -11,7 +11,7 @@ SET (
     listing_basis, listing_authority_name, listing_legal_representative, listing_listed_on, listing_valid_until,
     listing_removed_on, listing_removal_reason, listing_remark, registration_entity_kind, registration_since,
     registration_until, registration_name_since, registration_former_names, registration_authority_name,
-    registration_remark, content_key, known_at
+    registration_remark, content_key, known_at, epoch
 ) = ROW (
     stage.version, stage.digest_hi, stage.digest_lo, stage.kind, stage.status, stage.reason, stage.uscc,
     stage.subject_name, stage.subject_kind, stage.province, stage.domain, stage.department, stage.authority,
@@ -27,8 +27,9 @@ SET (
     stage.listing_removed_on, stage.listing_removal_reason, stage.listing_remark, stage.registration_entity_kind,
     stage.registration_since, stage.registration_until, stage.registration_name_since,
     stage.registration_former_names, stage.registration_authority_name, stage.registration_remark,
-    stage.content_key, stage.known_at
+    stage.content_key, stage.known_at, stage.epoch
 )
 FROM stage
 WHERE held.record_id = stage.record_id AND held.province = stage.province AND held.department = stage.department
-  AND (stage.version, stage.digest_hi, stage.digest_lo) > (held.version, held.digest_hi, held.digest_lo)
+  AND (stage.epoch, stage.version, stage.digest_hi, stage.digest_lo)
+      > (held.epoch, held.version, held.digest_hi, held.digest_lo)

@@ -1,19 +1,19 @@
 -- What the records of the batch count for (docs/quality.md): a function of the set of their statements alone, taken once
 -- before the batch and once after; the difference is what the batch adds. A statement counts once, as it was first received.
 WITH said AS (
-    SELECT h.record_id, h.department, h.version, h.digest_hi, h.digest_lo, min(h.reason) AS reason,
+    SELECT h.record_id, h.province, h.department, h.version, h.digest_hi, h.digest_lo, min(h.reason) AS reason,
            min(h.received_at) AS received_at, min(h.decided_on) AS decided_on
     FROM record_history h
     WHERE h.record_id = ANY(ARRAY(SELECT DISTINCT record_id FROM suspect))
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY 1, 2, 3, 4, 5, 6
 ), judged AS (
     SELECT department, (received_at AT TIME ZONE 'Asia/Shanghai')::date AS day, reason, decided_on,
-           count(*) OVER (PARTITION BY record_id, department, version) > 1 AS contested,
+           count(*) OVER (PARTITION BY record_id, province, department, version) > 1 AS contested,
            -- The first publication of a record, where all of its statements are known.
-           reason = 'PUBLISHED' AND count(*) OVER (PARTITION BY record_id, department)
-               = count(received_at) OVER (PARTITION BY record_id, department)
+           reason = 'PUBLISHED' AND count(*) OVER (PARTITION BY record_id, province, department)
+               = count(received_at) OVER (PARTITION BY record_id, province, department)
                AND row_number() OVER (
-                   PARTITION BY record_id, department, reason ORDER BY version, digest_hi, digest_lo
+                   PARTITION BY record_id, province, department, reason ORDER BY version, digest_hi, digest_lo
                ) = 1 AS first
     FROM said
 )

@@ -2,11 +2,11 @@
 -- versions in a batch would be looked through thousands of times.
 SELECT "row"
 FROM (
-    SELECT "row", bool_or("row" IS NULL) OVER (PARTITION BY record_id, version, digest_hi, digest_lo) AS held
+    SELECT "row", bool_or("row" IS NULL) OVER (PARTITION BY record_id, epoch, version, digest_hi, digest_lo) AS held
     FROM (
-        SELECT "row", record_id, version, digest_hi, digest_lo FROM suspect
+        SELECT "row", record_id, epoch, version, digest_hi, digest_lo FROM suspect
         UNION ALL
-        SELECT NULL, record_id, version, digest_hi, digest_lo
+        SELECT NULL, record_id, epoch, version, digest_hi, digest_lo
         FROM (SELECT DISTINCT record_id FROM suspect) s JOIN record_history h USING (record_id)
     ) told
 ) said

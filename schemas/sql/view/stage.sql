@@ -4,7 +4,7 @@
 CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT * FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE delta ON COMMIT DELETE ROWS AS SELECT * FROM credit_view WITH NO DATA;
 CREATE TEMPORARY TABLE suspect ON COMMIT DELETE ROWS AS
-SELECT 0::integer AS "row", record_id, province, department, version, digest_hi, digest_lo, status, reason, uscc,
+SELECT 0::integer AS "row", record_id, province, department, epoch, version, digest_hi, digest_lo, status, reason, uscc,
        false AS disputed, false AS removed, 0::smallint AS accepted_partition, known_at AS received_at
 FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE twin ON COMMIT DELETE ROWS AS

@@ -1,11 +1,11 @@
 -- Deltas into the credit view: sorted by key, because unsorted concurrent batches deadlock. Returns the entities that lost
 -- their last record of a domain.
 WITH viewed AS (
-    INSERT INTO credit_view AS held (uscc, domain, records, penalties, listings, digest_hi, digest_lo, changed_at)
-    SELECT uscc, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
+    INSERT INTO credit_view AS held (uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at)
+    SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
     FROM delta
-    ORDER BY uscc, domain
-    ON CONFLICT (uscc, domain) DO UPDATE SET
+    ORDER BY uscc, province, domain
+    ON CONFLICT (uscc, province, domain) DO UPDATE SET
         records = held.records + excluded.records,
         penalties = held.penalties + excluded.penalties,
         listings = held.listings + excluded.listings,
