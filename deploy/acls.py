@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 
 from deploy.access import Right
 from deploy.processes import wait_until
-from schemas.cluster import Cluster
+from schemas.cluster import Cluster, answer
 from schemas.errors import Retryable, UsageError
 
 __all__ = ["MECHANISM", "Change", "apply", "credentials", "give", "held", "plan", "withdraw"]
@@ -212,7 +212,7 @@ def _answers(futures: Mapping[Any, Any], what: str) -> None:
 
 def _answer(future: Any, what: str) -> Any:
     try:
-        return future.result(_TIMEOUT + 5)
+        return answer(future, _TIMEOUT + 5)
     except KafkaException as error:
         reason = error.args[0]
         if reason.retriable() or reason.code() < 0:  # the broker's own answers are above zero

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 
 from deploy.processes import wait_until
 from schemas.catalogue import Catalogue
-from schemas.cluster import Cluster
+from schemas.cluster import Cluster, answer
 from schemas.errors import Retryable, UsageError
 from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic, status_topic
 
@@ -143,7 +143,7 @@ def apply(kafka: Cluster, topics: Sequence[Topic]) -> tuple[Change, ...]:
         futures |= admin.incremental_alter_configs([_resource(topic) for topic in other], request_timeout=_TIMEOUT)
     for what, future in futures.items():
         try:
-            future.result(_TIMEOUT + 5)
+            answer(future, _TIMEOUT + 5)
         except KafkaException as error:
             raise UsageError(f"Kafka refused {what}: {error.args[0].str()}") from error
     _await_leaders(admin, [*new, *more])
@@ -159,7 +159,7 @@ def _await_leaders(admin: AdminClient, topics: Sequence[Topic]) -> None:
     def led() -> bool:
         try:
             for future in admin.list_offsets(asked, request_timeout=_TIMEOUT).values():
-                future.result(_TIMEOUT + 5)
+                answer(future, _TIMEOUT + 5)
         except KafkaException:
             return False
         return True
@@ -194,7 +194,7 @@ def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, st
         [ConfigResource(ResourceType.TOPIC, name) for name in names], request_timeout=_TIMEOUT
     )
     return {
-        resource.name: {name: entry.value for name, entry in future.result(_TIMEOUT + 5).items()}
+        resource.name: {name: entry.value for name, entry in answer(future, _TIMEOUT + 5).items()}
         for resource, future in found.items()
     }
 

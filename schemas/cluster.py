@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from schemas.errors import Retryable, UsageError, XinliuError
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "answer"]
+
+T = TypeVar("T")
 
 _FORBIDDEN = frozenset(
     {
@@ -154,3 +157,14 @@ class Cluster(BaseModel):
     def __str__(self) -> str:
         """Where it is; never as whom."""
         return self.servers
+
+
+def answer(future: Future[T], seconds: float) -> T:
+    """Return what a client of the broker was promised. Raises Retryable where nothing came in time, not even an error.
+
+    A broker that is frozen in the middle of an answer keeps librdkafka waiting beyond the time that it was given.
+    """
+    try:
+        return future.result(seconds)
+    except TimeoutError as error:
+        raise Retryable(f"Kafka does not answer: nothing came within {seconds:.0f} s", server="kafka") from error

@@ -15,8 +15,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from schemas.cluster import Cluster
-from schemas.errors import UsageError
+from schemas.cluster import Cluster, answer
+from schemas.errors import Retryable, UsageError
 
 __all__ = ["Committed", "Logs", "TopicFacts", "as_metadata"]
 
@@ -71,7 +71,7 @@ class Logs:
             TopicCollection(list(topics)), request_timeout=_TIMEOUT
         ).items():
             try:
-                description = future.result(_TIMEOUT + 5)
+                description = answer(future, _TIMEOUT + 5)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     missing.append(name)
@@ -121,11 +121,11 @@ class Logs:
             [ConsumerGroupTopicPartitions(group, [place])], request_timeout=_TIMEOUT
         ).values()
         try:
-            (answer,) = future.result(_TIMEOUT + 5).topic_partitions
+            (found,) = answer(future, _TIMEOUT + 5).topic_partitions
         except KafkaException as error:
             raise self._not_set(group, error.args[0]) from error
-        if answer.error is not None:
-            raise self._not_set(group, answer.error)
+        if found.error is not None:
+            raise self._not_set(group, found.error)
 
     def _not_set(self, group: str, error: KafkaError) -> Exception:
         if error.code() in (KafkaError.NON_EMPTY_GROUP, KafkaError.UNKNOWN_MEMBER_ID):
@@ -137,9 +137,12 @@ class Logs:
     def _offsets(self, partitions: list[tuple[str, int]], *, first: bool) -> list[int]:
         spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
         request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
-        answer = self._admin.list_offsets(request, request_timeout=_TIMEOUT)
+        asked = self._admin.list_offsets(request, request_timeout=_TIMEOUT)
         try:
-            found = {(tp.topic, tp.partition): future.result(_TIMEOUT + 5).offset for tp, future in answer.items()}
+            found = {(tp.topic, tp.partition): answer(future, _TIMEOUT + 5).offset for tp, future in asked.items()}
+        except Retryable:
+            self._admin = self._client()
+            raise
         except KafkaException as error:
             # A broker that was away comes back in another leader epoch, which librdkafka (2.16) does not learn from being
             # fenced: the same client would be told the same for minutes.

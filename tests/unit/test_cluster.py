@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from schemas.cluster import Cluster
+from schemas.cluster import Cluster, answer
 from schemas.connection import Connection
-from schemas.errors import UsageError
+from schemas.errors import Retryable, UsageError
 from streams.app import StreamApp
 from tests.unit.test_imports import DOORS, ROOT
 
@@ -112,6 +113,14 @@ def test_faust_refuses_what_it_cannot_speak(file: Path) -> None:
     file.write_text(SECURITY.replace("SCRAM-SHA-512", "GSSAPI"), encoding="utf-8")
     with pytest.raises(UsageError, match="the workers speak"):
         StreamApp("test", kafka=Cluster.from_file("kafka.example:9093", file), first_offset="earliest")
+
+
+def test_a_broker_that_does_not_even_answer_with_an_error_is_asked_again() -> None:
+    silent: Future[int] = Future()
+    with pytest.raises(Retryable, match="nothing came within"):
+        answer(silent, 0.01)
+    silent.set_result(5)
+    assert answer(silent, 0.01) == 5
 
 
 def test_only_a_local_stack_plays_several_parts(tmp_path: Path) -> None:
