@@ -107,8 +107,8 @@ def show(
 def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
     if what == "authorities":
         return [
-            {"department": key, "uscc": uscc, "name_zh": name}
-            for key, authorities in found.authorities.items()
+            {"province": province, "department": key, "uscc": uscc, "name_zh": name}
+            for (province, key), authorities in found.authorities.items()
             for uscc, name in authorities
         ]
     models: dict[str, Any] = {

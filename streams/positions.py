@@ -91,7 +91,7 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                 " VALUES (%s, %s, %s, make_interval(secs => %s), make_interval(secs => %s))",
                 [
                     (h.department, h.effective_from, h.effective_to, *_seconds(h.expected_every, h.silent_after))
-                    for h in catalogue.heartbeats
+                    for h in catalogue.limits(province)
                 ],
             )
         load_time(connection, catalogue.time)

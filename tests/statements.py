@@ -24,9 +24,9 @@ FIRST_VERSION = 1_700_000_000_000
 Statement = dict[str, Any]
 
 
-def department(key: str = "tax") -> Department:
-    """Return a department of Beijing."""
-    return load().department("beijing", key)
+def department(key: str = "tax", province: str = "beijing") -> Department:
+    """Return a department; of Beijing unless told."""
+    return load().department(province, key)
 
 
 def penalty(
@@ -35,23 +35,24 @@ def penalty(
     version: int = 1,
     entity: int = 0,
     key: str = "tax",
+    province: str = "beijing",
     original_entity: int | None = None,
     **content: Any,
 ) -> Statement:
     """Return a penalty in force: `number` is its document number, `entity` whom it is about."""
-    source = department(key)
+    source = department(key, province)
     authority, name = source.authorities[0]
     first = generate(entity if original_entity is None else original_entity)
     return {
         "record_id": record_id(
-            kind="PENALTY", province="beijing", domain=source.domains[0], authority=authority, number=number, uscc=first
+            kind="PENALTY", province=province, domain=source.domains[0], authority=authority, number=number, uscc=first
         ),
         "version": FIRST_VERSION + version,
         "kind": "PENALTY",
         "status": "IN_FORCE",
         "reason": "PUBLISHED" if version == 1 else "CORRECTED",
         "subject": {"uscc": generate(entity), "name": f"北京第{entity}商贸有限公司", "kind": "法人及非法人组织"},
-        "province": "beijing",
+        "province": province,
         "domain": source.domains[0],
         "department": source.key,
         "authority": authority,
@@ -75,11 +76,13 @@ def penalty(
     }
 
 
-def listing(number: str, *, version: int = 1, entity: int = 0, key: str = "tax", **content: Any) -> Statement:
+def listing(
+    number: str, *, version: int = 1, entity: int = 0, key: str = "tax", province: str = "beijing", **content: Any
+) -> Statement:
     """Return a list entry in force."""
-    statement = penalty(number, version=version, entity=entity, key=key)
+    statement = penalty(number, version=version, entity=entity, key=key, province=province)
     body = {
-        "list": department(key).lists[0],
+        "list": department(key, province).lists[0],
         "entry_id": number,
         "grounds": f"逃避追缴欠税, {number}",
         "basis": "《重大税收违法失信主体信息公布管理办法》",
@@ -94,7 +97,7 @@ def registration(
     *, version: int = 1, entity: int = 0, key: str = "market-regulation", province: str = "beijing", **content: Any
 ) -> Statement:
     """Return a registration in force; `name`, `uscc` and `subject_kind` are its subject's, the rest its body's."""
-    source = department(key)
+    source = department(key, province)
     authority, authority_name = source.authorities[0]
     uscc = content.pop("uscc", generate(entity))
     name = content.pop("name", f"北京第{entity}商贸有限公司")

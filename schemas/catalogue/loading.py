@@ -31,6 +31,7 @@ from schemas.catalogue.rows import (
     UsccExceptionRow,
 )
 from schemas.catalogue.time_loading import read_time
+from schemas.catalogue.time_rows import ANY
 from schemas.errors import UsageError
 from schemas.registration import DOMAIN
 from schemas.uscc import check, showable
@@ -80,8 +81,8 @@ def _load(path: Path) -> Catalogue:
     files.unique("provinces.csv", provinces, lambda row: row.key)
     files.unique("domains.csv", domains, lambda row: row.key)
     files.unique("lists.csv", lists, lambda row: row.key)
-    files.unique("departments.csv", departments, lambda row: row.key)
-    files.unique("authorities.csv", authorities, lambda row: (row.uscc, row.department))
+    files.unique("departments.csv", departments, lambda row: (row.province, row.key))
+    files.unique("authorities.csv", authorities, lambda row: (row.uscc, row.province, row.department))
     files.unique("mutual_domains.csv", mutual, lambda row: row.domain)
     files.unique("codes.csv", codes, lambda row: (row.table, row.code))
     files.refer("lists.csv", lists, lambda row: (row.domain,), domain_keys, "domain", "domains.csv")
@@ -90,9 +91,11 @@ def _load(path: Path) -> Catalogue:
     files.refer("departments.csv", departments, lambda row: row.lists, list_keys, "list", "lists.csv")
     province_keys = {row.key for _, row in provinces}
     files.refer("departments.csv", departments, lambda row: (row.province,), province_keys, "province", "provinces.csv")
-    department_keys = {row.key for _, row in departments}
-    files.refer(
-        "authorities.csv", authorities, lambda row: (row.department,), department_keys, "department", "departments.csv"
+    department_keys = {(row.province, row.key) for _, row in departments}
+    files.problems.extend(
+        f"authorities.csv line {number}: department {row.department!r} of {row.province!r} is not in departments.csv"
+        for number, row in authorities
+        if (row.province, row.department) not in department_keys
     )
     codes_of = {
         table: {row.code for _, row in codes if row.table == table} for table in ("entity_kind", "subject_kind")
@@ -107,7 +110,7 @@ def _load(path: Path) -> Catalogue:
         if row.key == DOMAIN
     )
     files.unique("entity_kinds.csv", entity_kinds, lambda row: row.kind)
-    heartbeats = _heartbeats(files, department_keys)
+    heartbeats = _heartbeats(files, department_keys, province_keys)
     authority_keys = {row.uscc for _, row in authorities}
     files.unique("competences.csv", competences, lambda row: (row.authority, row.domain))
     files.refer(
@@ -125,9 +128,9 @@ def _load(path: Path) -> Catalogue:
     time = read_time(files, province_keys, list_keys, [row for _, row in codes])
     if files.problems:
         raise CatalogueError(files.problems)
-    by_department: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    by_department: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for _, row in authorities:
-        by_department[row.department].append((row.uscc, row.name_zh))
+        by_department[row.province, row.department].append((row.uscc, row.name_zh))
     return Catalogue(
         files.version,
         {row.key: row for _, row in provinces},
@@ -145,16 +148,29 @@ def _load(path: Path) -> Catalogue:
     )
 
 
-def _heartbeats(files: Files, departments: Collection[str]) -> tuple[HeartbeatRow, ...]:
+def _heartbeats(
+    files: Files, departments: Collection[tuple[str, str]], provinces: Collection[str]
+) -> tuple[HeartbeatRow, ...]:
     name = "heartbeats.csv"
     rows = files.read(name, HeartbeatRow)
-    files.unique(name, rows, lambda row: row.department)
-    files.refer(name, rows, lambda row: (row.department,), {*departments, "*"}, "department", "departments.csv")
+    files.unique(name, rows, lambda row: (row.department, row.province))
+    files.refer(name, rows, lambda row: (row.province,), {*provinces, ANY}, "province", "provinces.csv")
+    of_all = {key for _, key in departments}
     for number, row in rows:
+        known = row.department in of_all if row.province == ANY else (row.province, row.department) in departments
+        if not known and row.department != ANY:
+            whose = "" if row.province == ANY else f" of {row.province!r}"
+            files.problems.append(
+                f"{name} line {number}: department {row.department!r}{whose} is not in departments.csv"
+            )
         if row.silent_after < row.expected_every:
             files.problems.append(f"{name} line {number}: a source cannot be 中断 before it is expected to be heard")
-    if rows and not any(row.department == "*" and row.effective_to is None for _, row in rows):
-        files.problems.append(f"{name}: no row for * holds without an end: a source would have no limit")
+    # Where a province has rows of its own for *, those for all provinces do not hold there.
+    for province in {ANY, *(row.province for _, row in rows if row.department == ANY)} if rows else ():
+        own = [row for _, row in rows if (row.department, row.province) == (ANY, province)]
+        if not any(row.effective_to is None for row in own):
+            whose = "" if province == ANY else f" of {province}"
+            files.problems.append(f"{name}: no row for *{whose} holds without an end: a source would have no limit")
     return tuple(row for _, row in rows)
 
 

@@ -19,7 +19,7 @@ from schemas.catalogue.rows import (
     ProvinceRow,
     UsccExceptionRow,
 )
-from schemas.catalogue.time_rows import TimeRows
+from schemas.catalogue.time_rows import ANY, TimeRows
 from schemas.errors import UsageError
 
 __all__ = ["Catalogue", "Department"]
@@ -63,8 +63,8 @@ class Catalogue:
     """A domain whose label changed has several rows, one after the other."""
     lists: Mapping[str, ListRow]
     department_rows: tuple[DepartmentRow, ...]
-    authorities: Mapping[str, tuple[tuple[str, str], ...]]
-    """Department → USCC and name of its authorities."""
+    authorities: Mapping[tuple[str, str], tuple[tuple[str, str], ...]]
+    """Province and department → USCC and name of its authorities."""
     mutual: tuple[MutualRow, ...]
     code_rows: tuple[CodeRow, ...]
     heartbeats: tuple[HeartbeatRow, ...]
@@ -99,6 +99,15 @@ class Catalogue:
         """Return one department. Raises UsageError, naming those there are, where there is none of that key."""
         return _found({department.key: department for department in self.departments(province)}, key, "department")
 
+    def limits(self, province: str) -> tuple[HeartbeatRow, ...]:
+        """Return how often the departments of a province must be heard: its own rows before those of all provinces."""
+        own = {row.department for row in self.heartbeats if row.province == province}
+        return tuple(
+            row
+            for row in self.heartbeats
+            if row.province == province or (row.province == ANY and row.department not in own)
+        )
+
     def codes(self, table: str) -> Mapping[str, str]:
         """Return a code table: code → name in Chinese."""
         return {row.code: row.name_zh for row in self.code_rows if row.table == table}
@@ -129,7 +138,7 @@ class Catalogue:
             row.domains,
             row.lists,
             row.registers == "yes",
-            self.authorities.get(row.key, ()),
+            self.authorities.get((row.province, row.key), ()),
         )
 
 

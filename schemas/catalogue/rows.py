@@ -87,7 +87,8 @@ class DomainRow(Row):
 
 
 class DepartmentRow(Row):
-    """A department that publishes: its topic follows from its key. One that registers says where entities are registered."""
+    """A department that publishes: its topic follows from its key, which is its own within its province. One that registers
+    says where entities are registered."""
 
     key: Key
     name_zh: Text
@@ -103,6 +104,7 @@ class AuthorityRow(Row):
 
     uscc: Annotated[str, BeforeValidator(_uscc)]
     name_zh: Text
+    province: Key
     department: Key
 
 
@@ -144,10 +146,12 @@ class CodeRow(Row):
 class HeartbeatRow(Row):
     """How often a department is expected to vouch for its data, and after how long without that it counts as 中断.
 
-    `*` stands for every department without a row of its own.
+    `*` stands for every department without a row of its own, and for every province. Where a province has rows of its own
+    for a department (or for `*`), those for all provinces do not hold there.
     """
 
     department: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
+    province: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z-]*)$")]
     expected_every: Annotated[timedelta, BeforeValidator(_span)]
     silent_after: Annotated[timedelta, BeforeValidator(_span)]
 

@@ -71,6 +71,40 @@ def test_what_is_assumed_is_marked() -> None:
     assert all(row.source for row in (*catalogue.domain_rows, *catalogue.department_rows, *catalogue.lists.values()))
 
 
+@pytest.mark.parametrize("province", ["tianjin", "hebei", "shanxi"])
+def test_every_province_answers_for_the_mutual_domains_and_keeps_the_lists(province: str) -> None:
+    catalogue = load()
+    departments = catalogue.departments(province)
+    beijing = {one.key: one for one in catalogue.departments("beijing")}
+    answered = {domain for one in departments for domain in one.domains}
+    assert answered == catalogue.mutual_domains(date(2026, 1, 1))
+    assert {key for one in departments for key in one.lists} == set(catalogue.lists)
+    assert [one.key for one in departments if one.registers] == ["market-regulation"]
+    for one in departments:
+        same = beijing[one.key]
+        assert (one.domains, one.lists, one.partitions) == (same.domains, same.lists, same.partitions)
+        assert one.name_zh != same.name_zh
+
+
+def test_every_authority_is_of_its_province_and_decides_in_the_domains_of_its_department() -> None:
+    catalogue = load()
+    may = catalogue.competent_until(date(2026, 1, 1))
+    for province, row in catalogue.provinces.items():
+        for one in catalogue.departments(province):
+            assert one.authorities
+            for uscc, _ in one.authorities:
+                assert not check(uscc)
+                assert uscc[2:4] == row.division
+                assert {domain for authority, domain in may if authority == uscc} == set(one.domains)
+    assert all(row.illustrative == "yes" for row in (*catalogue.department_rows, *catalogue.competences))
+
+
+def test_a_key_names_a_department_within_its_province(edited: Edit) -> None:
+    twice = "tax,国家税务总局天津市税务局,tianjin"
+    with pytest.raises(CatalogueError, match=r"line 65: \('tianjin', 'tax'\) holds already by line 55"):
+        load(edited("departments.csv", "fire,天津市消防救援总队,tianjin", twice))
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "told"),
     [
@@ -102,6 +136,12 @@ def test_what_is_assumed_is_marked() -> None:
         ),
         ("domains.csv", "display_label", "label", "columns missing: ['display_label']"),
         ("authorities.csv", "11110000M", "11110000N", "is no unified social credit code"),
+        (
+            "authorities.csv",
+            "天津市财政局,tianjin,finance",
+            "天津市财政局,tianjin,science",
+            "department 'science' of 'tianjin' is not in departments.csv",
+        ),
         ("lists.csv", "TAX,", "tax,", "String should match pattern"),
         (
             "codes.csv",
@@ -145,12 +185,19 @@ def test_one_edit_of_one_file_is_enough(edited: Edit) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("*,1d,7d,", "*,1 day,7d,", "line 2: expected_every: no length of time: write minutes, hours or days"),
-        ("*,1d,7d,", "*,1d,0d,", "line 2: silent_after: no length of time"),
-        ("*,1d,7d,", "*,8d,7d,", "line 2: a source cannot be 中断 before it is expected"),
-        ("*,1d,7d,", "tax,1d,7d,", "no row for * holds without an end"),
-        ("*,1d,7d,2023-09-01,,", "*,1d,7d,2023-09-01,2026-12-31,", "no row for * holds without an end"),
-        ("*,1d,7d,", "taxx,1d,7d,", "line 2: department 'taxx' is not in departments.csv"),
+        ("*,*,1d,7d,", "*,*,1 day,7d,", "line 2: expected_every: no length of time: write minutes, hours or days"),
+        ("*,*,1d,7d,", "*,*,1d,0d,", "line 2: silent_after: no length of time"),
+        ("*,*,1d,7d,", "*,*,8d,7d,", "line 2: a source cannot be 中断 before it is expected"),
+        ("*,*,1d,7d,", "tax,*,1d,7d,", "no row for * holds without an end"),
+        ("*,*,1d,7d,2023-09-01,,", "*,*,1d,7d,2023-09-01,2026-12-31,", "no row for * holds without an end"),
+        ("*,*,1d,7d,", "*,tianjin,1d,7d,", "no row for * holds without an end"),
+        ("*,*,1d,7d,", "taxx,*,1d,7d,", "line 2: department 'taxx' is not in departments.csv"),
+        ("*,*,1d,7d,", "water,beijin,1d,7d,", "line 2: province 'beijin' is not in provinces.csv"),
+        (
+            "*,*,1d,7d,",
+            "science,tianjin,1d,7d,",
+            "line 2: department 'science' of 'tianjin' is not in departments.csv",
+        ),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_refused(edited: Edit, old: str, new: str, reason: str) -> None:
@@ -160,8 +207,8 @@ def test_a_limit_that_cannot_be_meant_is_refused(edited: Edit, old: str, new: st
 
 
 def test_a_department_may_have_a_limit_of_its_own_that_changes_on_a_day(edited: Edit) -> None:
-    row = "*,1d,7d,2023-09-01,,"
-    more = "court,30m,12h,2023-09-01,2026-03-31,s,yes\ncourt,1h,2d,2026-04-01,,s,yes\n"
+    row = "*,*,1d,7d,2023-09-01,,"
+    more = "court,*,30m,12h,2023-09-01,2026-03-31,s,yes\ncourt,*,1h,2d,2026-04-01,,s,yes\n"
     found = load(edited("heartbeats.csv", row, more + row)).heartbeats
     assert [(h.department, h.expected_every, h.silent_after) for h in found] == [
         ("court", timedelta(minutes=30), timedelta(hours=12)),
@@ -170,7 +217,21 @@ def test_a_department_may_have_a_limit_of_its_own_that_changes_on_a_day(edited: 
     ]
 
 
+def test_a_provinces_own_limits_go_before_those_of_all(edited: Edit) -> None:
+    row = "*,*,1d,7d,2023-09-01,,"
+    more = "court,*,30m,12h,2023-09-01,,s,yes\ncourt,hebei,1h,2d,2023-09-01,,s,yes\n*,hebei,2d,9d,2023-09-01,,s,yes\n"
+    found = load(edited("heartbeats.csv", row, more + row))
+    assert {row.department: row.silent_after for row in found.limits("hebei")} == {
+        "court": timedelta(days=2),
+        "*": timedelta(days=9),
+    }
+    assert {row.department: row.silent_after for row in found.limits("tianjin")} == {
+        "court": timedelta(hours=12),
+        "*": timedelta(days=7),
+    }
+
+
 def test_two_limits_of_one_department_on_a_day_are_refused(edited: Edit) -> None:
-    row = "*,1d,7d,2023-09-01,,"
-    with pytest.raises(CatalogueError, match=r"line 3: '\*' holds already by line 2"):
+    row = "*,*,1d,7d,2023-09-01,,"
+    with pytest.raises(CatalogueError, match=r"line 3: \('\*', '\*'\) holds already by line 2"):
         load(edited("heartbeats.csv", row, row + "s,yes\n" + row))

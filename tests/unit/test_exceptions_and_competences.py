@@ -106,10 +106,10 @@ def test_only_a_wrong_check_digit_can_be_excepted(appended: Appended, code: str,
 
 
 def test_an_authority_may_have_such_a_code_once_it_is_reviewed(appended: Appended) -> None:
-    catalogue = appended("authorities.csv", f"{REAL},某税务所,tax,2023-09-01,,试验,yes")
+    catalogue = appended("authorities.csv", f"{REAL},某税务所,beijing,tax,2023-09-01,,试验,yes")
     assert (REAL, "某税务所") in catalogue.department("beijing", "tax").authorities
     with pytest.raises(CatalogueError, match=r"authorities\.csv line \d+.*USCC_CHECK_DIGIT"):
-        appended("authorities.csv", f"{OTHER},某税务所,tax,2023-09-01,,试验,yes")
+        appended("authorities.csv", f"{OTHER},某税务所,beijing,tax,2023-09-01,,试验,yes")
 
 
 AUTHORITY = good("PENALTY")["authority"]
@@ -136,5 +136,5 @@ def test_what_was_decided_before_a_competence_ended_stays_good(appended: Appende
 def test_an_authority_that_the_catalogue_does_not_know_is_another_rules(appended: Appended) -> None:
     unknown = appended("competences.csv", without=AUTHORITY)
     assert codes_of(unknown, domain="statistics") == set()
-    with pytest.raises(CatalogueError, match=r"competences\.csv line 74: domain 'taxx' is not in domains\.csv"):
+    with pytest.raises(CatalogueError, match=r"competences\.csv line 176: domain 'taxx' is not in domains\.csv"):
         appended("competences.csv", f"{AUTHORITY},taxx,2023-09-01,,试验,yes")
