@@ -1,0 +1,1 @@
+"""What provinces exchange: what is shared, what is received of the others, and what is said of it."""
