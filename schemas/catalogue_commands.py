@@ -50,6 +50,7 @@ SUBJECTS = (
     "competences",
     "uscc-exceptions",
     "heartbeats",
+    "silences",
     *TIME,
 )
 
@@ -120,6 +121,7 @@ def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
         "codes": found.code_rows,
         "kinds": found.entity_kinds.values(),
         "heartbeats": found.heartbeats,
+        "silences": found.silences,
         "competences": found.competences,
         "uscc-exceptions": found.uscc_exceptions,
         **{name: getattr(found.time, rows) for name, rows in TIME.items()},

@@ -51,6 +51,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "foreign_digest": _W,
     "applied_checkpoint": _W,
     "foreign_domain": _W,
+    "foreign_pending": (*_W, "DELETE"),
 }
 """What the view worker may do with the tables of a generation."""
 
@@ -71,6 +72,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "shared_record": _W,
     "shared_digest": _W,
     "published_checkpoint": _W,
+    "shared_pending": (*_W, "DELETE"),
+    "silence": (_R, "INSERT", "DELETE"),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""
@@ -86,6 +89,7 @@ _READ_SHARED = frozenset(
         "vouched",
         "mutual_domain",
         "installation",
+        "silence",
         *_TIME,
     }
 )

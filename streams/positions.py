@@ -14,6 +14,7 @@ import structlog
 
 from schemas.catalogue import Catalogue
 from schemas.errors import PositionLost, UsageError
+from schemas.registration import DOMAIN
 from streams.logs import Logs, TopicFacts
 from streams.time_tables import load_time
 
@@ -61,7 +62,7 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
     with connection.transaction():
         # Deleted, not truncated: a reader whose snapshot is older must find what was there. One worker at a time.
         connection.execute("LOCK xinliu.domain IN SHARE ROW EXCLUSIVE MODE")
-        for table in ("domain", "domain_source", "list", "province", "heartbeat", "mutual_domain"):
+        for table in ("domain", "domain_source", "list", "province", "heartbeat", "mutual_domain", "silence"):
             connection.execute(f"DELETE FROM xinliu.{table}")
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -71,7 +72,11 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
             )
             cursor.executemany(
                 "INSERT INTO xinliu.domain_source (domain, department, name_zh) VALUES (%s, %s, %s)",
-                [(key, d.key, d.name_zh) for d in catalogue.departments(province) for key in d.domains],
+                [
+                    (key, d.key, d.name_zh)
+                    for d in catalogue.departments(province)
+                    for key in (*d.domains, *((DOMAIN,) if d.registers else ()))
+                ],
             )
             cursor.executemany(
                 "INSERT INTO xinliu.list (list, name_zh, domain) VALUES (%s, %s, %s)",
@@ -84,6 +89,14 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
             cursor.executemany(
                 "INSERT INTO xinliu.mutual_domain (domain, effective_from, effective_to) VALUES (%s, %s, %s)",
                 [(row.domain, row.effective_from, row.effective_to) for row in catalogue.mutual],
+            )
+            cursor.executemany(
+                "INSERT INTO xinliu.silence (province, effective_from, effective_to, silent_after)"
+                " VALUES (%s, %s, %s, make_interval(secs => %s))",
+                [
+                    (one.province, one.effective_from, one.effective_to, one.silent_after.total_seconds())
+                    for one in catalogue.silences
+                ],
             )
             cursor.executemany(
                 # In seconds: a day is 24 hours, whatever zone a session speaks.

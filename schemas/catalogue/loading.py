@@ -28,6 +28,7 @@ from schemas.catalogue.rows import (
     MutualRow,
     ProvinceRow,
     Row,
+    SilenceRow,
     UsccExceptionRow,
 )
 from schemas.catalogue.time_loading import read_time
@@ -110,6 +111,7 @@ def _load(path: Path) -> Catalogue:
         if row.key == DOMAIN
     )
     files.unique("entity_kinds.csv", entity_kinds, lambda row: row.kind)
+    silences = _silences(files, province_keys)
     heartbeats = _heartbeats(files, department_keys, province_keys)
     authority_keys = {row.uscc for _, row in authorities}
     files.unique("competences.csv", competences, lambda row: (row.authority, row.domain))
@@ -145,6 +147,7 @@ def _load(path: Path) -> Catalogue:
         competences=tuple(row for _, row in competences),
         uscc_exceptions=tuple(row for _, row in exceptions),
         entity_kinds={row.kind: row for _, row in entity_kinds},
+        silences=silences,
     )
 
 
@@ -171,6 +174,16 @@ def _heartbeats(
         if not any(row.effective_to is None for row in own):
             whose = "" if province == ANY else f" of {province}"
             files.problems.append(f"{name}: no row for *{whose} holds without an end: a source would have no limit")
+    return tuple(row for _, row in rows)
+
+
+def _silences(files: Files, provinces: Collection[str]) -> tuple[SilenceRow, ...]:
+    name = "silences.csv"
+    rows = files.read(name, SilenceRow)
+    files.unique(name, rows, lambda row: row.province)
+    files.refer(name, rows, lambda row: (row.province,), {*provinces, "*"}, "province", "provinces.csv")
+    if rows and not any(row.province == "*" and row.effective_to is None for _, row in rows):
+        files.problems.append(f"{name}: no row for * holds without an end: a province would have no limit")
     return tuple(row for _, row in rows)
 
 

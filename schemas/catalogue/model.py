@@ -17,6 +17,7 @@ from schemas.catalogue.rows import (
     ListRow,
     MutualRow,
     ProvinceRow,
+    SilenceRow,
     UsccExceptionRow,
 )
 from schemas.catalogue.time_rows import ANY, TimeRows
@@ -74,6 +75,7 @@ class Catalogue:
     """By kind (经营主体类型)."""
     competences: tuple[CompetenceRow, ...] = ()
     uscc_exceptions: tuple[UsccExceptionRow, ...] = ()
+    silences: tuple[SilenceRow, ...] = ()
 
     def province(self, key: str) -> ProvinceRow:
         """Return a province. Raises UsageError, naming those there are, where there is none of that key."""

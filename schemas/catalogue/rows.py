@@ -12,7 +12,7 @@ from schemas.uscc import check, showable
 
 __all__ = [
     "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "EntityKindRow", "HeartbeatRow", "Key", "Keys",
-    "ListRow", "MutualRow", "ProvinceRow", "Row", "Text", "UsccExceptionRow",
+    "ListRow", "MutualRow", "ProvinceRow", "Row", "SilenceRow", "Text", "UsccExceptionRow",
 ]  # fmt: skip
 
 
@@ -153,6 +153,13 @@ class HeartbeatRow(Row):
     department: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
     province: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z-]*)$")]
     expected_every: Annotated[timedelta, BeforeValidator(_span)]
+    silent_after: Annotated[timedelta, BeforeValidator(_span)]
+
+
+class SilenceRow(Row):
+    """After how long without news of a province its part of the 互认版 counts as 未归集; `*` stands for every other province."""
+
+    province: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
     silent_after: Annotated[timedelta, BeforeValidator(_span)]
 
 

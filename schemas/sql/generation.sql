@@ -333,6 +333,18 @@ CREATE TABLE foreign_domain (
     PRIMARY KEY (province, partition, domain)
 ) WITH (fillfactor = 50);
 
+-- What waits in the quarantines of other provinces, as they say (streams/exchange/pending.py): by entity, the whole of it. The row
+-- of uscc '' ends everything of its partition with a lower sequence.
+CREATE TABLE foreign_pending (
+    province  text COLLATE "C" NOT NULL,
+    partition smallint NOT NULL,
+    uscc      text COLLATE "C" NOT NULL,
+    sequence  bigint NOT NULL,
+    at        timestamptz NOT NULL,  -- by the origin's clock
+    entries   jsonb NOT NULL,  -- of each: domain, department, open (how many), since (milliseconds since 1970)
+    PRIMARY KEY (uscc, province, partition)
+);
+
 -- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
 CREATE TABLE manifest (
     department  text NOT NULL,

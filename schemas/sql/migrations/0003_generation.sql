@@ -59,3 +59,15 @@ CREATE TABLE IF NOT EXISTS foreign_domain (
     checked_at   timestamptz NOT NULL,
     PRIMARY KEY (province, partition, domain)
 ) WITH (fillfactor = 50);
+
+-- What waits in the quarantines of other provinces, as they say (streams/exchange/pending.py): by entity, the whole of it. The row
+-- of uscc '' ends everything of its partition with a lower sequence.
+CREATE TABLE IF NOT EXISTS foreign_pending (
+    province  text COLLATE "C" NOT NULL,
+    partition smallint NOT NULL,
+    uscc      text COLLATE "C" NOT NULL,
+    sequence  bigint NOT NULL,
+    at        timestamptz NOT NULL,  -- by the origin's clock
+    entries   jsonb NOT NULL,  -- of each: domain, department, open (how many), since (milliseconds since 1970)
+    PRIMARY KEY (uscc, province, partition)
+);

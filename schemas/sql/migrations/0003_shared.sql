@@ -52,3 +52,24 @@ CREATE TABLE IF NOT EXISTS xinliu.published_checkpoint (
     hash      text NOT NULL,
     made_at   timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+
+-- What the other provinces were told of our quarantine (streams/exchange/pending.py): entities of which something waits. The row
+-- of uscc '' says up to which sequence a partition has been told.
+CREATE TABLE IF NOT EXISTS xinliu.shared_pending (
+    partition smallint NOT NULL,
+    uscc      text COLLATE "C" NOT NULL,
+    sequence  bigint NOT NULL,
+    entries   jsonb NOT NULL,
+    told_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (partition, uscc)
+);
+
+-- How long a province may be silent before its part of the 互认版 is 未归集 (silences.csv); '*' stands for every province without
+-- a row of its own.
+CREATE TABLE IF NOT EXISTS xinliu.silence (
+    province       text NOT NULL,
+    effective_from date NOT NULL,
+    effective_to   date,
+    silent_after   interval NOT NULL,
+    PRIMARY KEY (province, effective_from)
+);
