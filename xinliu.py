@@ -52,7 +52,10 @@ def _mount() -> None:
 
     if "worker" in sys.argv[1:4]:
         # A worker that was killed must be back soon: the other rooms would take it another second.
+        from consumers.links_command import mount_worker
+
         mount_streams(app)
+        mount_worker(app)
         return
     from consumers.commands import mount as mount_consumers
     from deploy.commands import mount as mount_deploy

@@ -1,4 +1,4 @@
-"""The commands of this room: show, quality, reconcile status."""
+"""The commands of this room: show, quality, reconcile status, worker link, exchange links."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ __all__ = ["mount"]
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
+    from consumers.links_command import mount as mount_links
     from consumers.quality_command import quality
     from consumers.reconcile_command import status
     from consumers.show_command import show
@@ -17,3 +18,4 @@ def mount(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(quality)
     group(app, "reconcile", RECONCILE).command()(status)
+    mount_links(app)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-__all__ = ["RECONCILE", "group"]
+__all__ = ["EXCHANGE", "RECONCILE", "group"]
 
 RECONCILE = "对账: does the platform hold what a department believes it has told?"
+EXCHANGE = "四省市交换: what the provinces tell one another, and how far each of them is."
 
 
 def group(app: typer.Typer, name: str, about: str) -> typer.Typer:

@@ -95,6 +95,25 @@ class Registry:
                 raise self._failure(error, f"{name} is not compatible with its registered versions") from error
         return self._ids[name]
 
+    def adopt(self, writer: WriterSchema) -> int:
+        """Register a schema that another registry holds, under its record's name, and return its id here.
+
+        Raises UsageError where it is no record's, or this registry refuses it as incompatible.
+        """
+        if not writer.name:
+            raise UsageError(f"schema {writer.id} is no record's, so it has no subject")
+        known = self.ids(writer.name)
+        if writer.fingerprint in known:
+            return known[writer.fingerprint]
+        try:
+            schema = Schema(json.dumps(writer.schema, ensure_ascii=False), "AVRO")
+            schema_id: int = self._client.register_schema(writer.name, schema)
+            if not known:
+                self._client.set_compatibility(writer.name, COMPATIBILITY)
+        except Exception as error:  # sorted into ours by _failure
+            raise self._failure(error, f"{writer.name} is not compatible with its versions there") from error
+        return schema_id
+
     def writer(self, schema_id: int) -> WriterSchema:
         """Return the writer's schema of an id. Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none."""
         known = self._writers.get(schema_id)

@@ -7,39 +7,9 @@ crash some statements are forwarded, or messages folded, twice, which changes no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from schemas.metering import Kind, Metric
 
 __all__ = ["METRICS", "PROCESS_METRICS", "Kind", "Metric"]
-
-
-class Kind(StrEnum):
-    """How Prometheus reads a metric."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric: its full name in the exposition, its unit, the labels of its series, and the workers that have it."""
-
-    name: str
-    kind: Kind
-    unit: str
-    labels: tuple[str, ...]
-    workers: tuple[str, ...]
-    help: str
-    buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram's buckets, in its unit, without +Inf."""
-
-    @property
-    def series(self) -> tuple[str, ...]:
-        """Return the names of its samples, as a query names them."""
-        if self.kind is Kind.HISTOGRAM:
-            return tuple(f"{self.name}{ending}" for ending in ("_bucket", "_count", "_sum"))
-        return (self.name,)
 
 
 _INTAKE, _VIEW = ("intake",), ("view",)

@@ -1,0 +1,86 @@
+"""What a link tells people for good: events on the own topic `operations`, where a restart forgets none of them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from consumers.links.places import Place
+from schemas.connection import Connection
+from schemas.errors import XinliuError
+from schemas.operations import Operation, OperationsWriter
+from schemas.registry import Registry
+
+__all__ = ["GAP", "HELD", "RENEWED", "WENT_ON", "Events", "Standing", "standing"]
+
+log = structlog.get_logger()
+
+HELD, WENT_ON, GAP, RENEWED = "LINK_HELD", "LINK_WENT_ON", "LINK_GAP", "LINK_RENEWED"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What `operations` says of one partition of a link: it stands, or had a gap, at an offset of the own log."""
+
+    kind: str
+    peer: str
+    topic: str
+    partition: int
+    offset: int
+    at: datetime
+    why: str
+
+
+class Events:
+    """Writes the events of one link. An event that cannot be written now is logged, and written at the next chance."""
+
+    def __init__(self, connection: Connection, peer: str) -> None:
+        self._connection, self._peer = connection, peer
+        self._writer: OperationsWriter | None = None
+        self._registry: Registry | None = None
+        self._waiting: list[Operation] = []
+
+    def write(self, kind: str, place: Place, offset: int, why: str) -> None:
+        """Write an event about this partition. Never raises: what must be copied does not wait for what must be told."""
+        detail = {"peer": self._peer, "topic": place[0], "partition": place[1], "offset": offset}
+        by = f"link@{socket.gethostname()}"
+        self._waiting.append(Operation(kind, None, datetime.now(UTC), by, why, detail))
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Write what could not be written before."""
+        while self._waiting:
+            try:
+                if self._writer is None:
+                    self._registry = Registry(self._connection.registry)
+                    self._writer = OperationsWriter(self._connection.kafka, self._registry)
+                self._writer.write(self._waiting[0])
+            except XinliuError as error:
+                log.warning("link.event_waits", peer=self._peer, waiting=len(self._waiting), why=str(error))
+                return
+            self._waiting.pop(0)
+
+    def close(self) -> None:
+        """Try once more, and end."""
+        self.catch_up()
+        if self._registry is not None:
+            self._registry.close()
+
+
+def standing(operations: Iterable[Operation]) -> dict[tuple[str, str, int], Standing]:
+    """Return, by peer, topic and partition, what the last event about it says; those that went on are left out."""
+    found: dict[tuple[str, str, int], Standing] = {}
+    for told in operations:
+        if told.kind not in (HELD, WENT_ON, GAP, RENEWED):
+            continue
+        detail = told.detail
+        key = str(detail["peer"]), str(detail["topic"]), int(detail["partition"])
+        if told.kind == WENT_ON:
+            found.pop(key, None)
+        else:
+            found[key] = Standing(told.kind, *key, int(detail["offset"]), told.at, told.reason)
+    return found

@@ -1,0 +1,262 @@
+"""A push link: this province's exchange and status, carried to one peer for as long as it runs.
+
+What a link does about trouble, in one place: a server that does not answer is tried again for ever, with capped
+back-off; a message that the peer refuses for good makes its partition stand still there, never a message less, while the
+others go on; what the own retention has deleted before the peer had it is told loudly, and the link goes on behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import monotonic, time
+
+import structlog
+
+from consumers.links.events import Events
+from consumers.links.measures import LinkMetrics
+from consumers.links.places import Log, Place, Side, Start, starts
+from consumers.links.progress import Progress
+from consumers.links.session import Session
+from consumers.links.translating import Translation
+from schemas.connection import Connection
+from schemas.errors import Retryable, UsageError, XinliuError
+from schemas.exchange import exchange_topic, status_topic
+from schemas.registry import Registry
+
+__all__ = ["Held", "Link", "LinkState"]
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
+"""Seconds between two tries."""
+_FIRST_HOLD, _LONGEST_HOLD = 5.0, 60.0
+"""Seconds until a refused message is offered again: whoever raises a limit on the other side need not tell anybody."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition that stands at a message: its offset in the own log, and why the peer does not take it."""
+
+    offset: int
+    why: str
+    since: float = field(default_factory=time)
+    """Unix time."""
+    pause: float = _FIRST_HOLD
+    again_at: float = field(default_factory=monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What a link is doing now."""
+
+    peer: str
+    copies: bool
+    lag_messages: int
+    lag_seconds: float
+    held: Mapping[Place, Held]
+    last_error: str | None
+    """What ended the last try; None where nothing has, or it copies again."""
+
+
+class Link:
+    """One ordered pair (own → peer). `run` copies until `stop`, and returns; nothing but a mistake of the code ends it.
+
+    `connection` is that of the own province with the link's principal; `to` a peer of its `exchange`. `metrics` may be
+    shared by all links of a process. Raises UsageError where there is no such peer.
+    """
+
+    def __init__(self, connection: Connection, to: str, *, metrics: LinkMetrics | None = None) -> None:
+        peers = connection.exchange.peers if connection.exchange is not None else {}
+        if to not in peers:
+            raise UsageError(
+                f"{connection.province} has no peer {to!r}: the exchange's settings name"
+                f" {', '.join(sorted(peers)) or 'none'} (docs/exchange.md)"
+            )
+        self.peer = to
+        self._registries = connection.registry, peers[to].registry
+        self._own = Side("own", connection.province, connection.kafka)
+        self._far = Side("peer", to, peers[to].kafka)
+        self.topics = exchange_topic(connection.province), status_topic(connection.province)
+        self.metrics = metrics or LinkMetrics()
+        self.progress = Progress()
+        self._events = Events(connection, to)
+        self._stopped = threading.Event()
+        self._held: dict[Place, Held] = {}
+        self._suspects: dict[Place, int] = {}
+        """Where one of the messages before this offset is refused: they are sent singly, to find out which."""
+        self._far_ids: dict[Place, str] = {}
+        self._told_gaps: set[tuple[Place, int]] = set()
+        self._copies = self._singly = False
+        self._last_error: str | None = None
+        for metric in (self.metrics.sent, self.metrics.bytes, self.metrics.gaps, self.metrics.seconds):
+            for topic in self.topics:
+                metric.labels(to, topic)
+        for server in (self._own.kafka, self._own.registry, self._far.kafka, self._far.registry):
+            self.metrics.retries.labels(to, server)
+        self.metrics.before_each_look(self._show)
+
+    def stop(self) -> None:
+        """End `run`; from any thread."""
+        self._stopped.set()
+
+    @property
+    def state(self) -> LinkState:
+        """What it is doing now."""
+        messages, seconds = self.progress.lag()
+        return LinkState(self.peer, self._copies, messages, seconds, dict(self._held), self._last_error)
+
+    def run(self) -> None:
+        """Copy until stopped. Servers that do not answer are tried again for ever."""
+        pause = _FIRST_PAUSE
+        while not self._stopped.is_set():
+            begun = monotonic()
+            try:
+                self._try()
+                pause = _FIRST_PAUSE
+            except (Retryable, UsageError) as error:
+                self._copies = False
+                if monotonic() - begun > _LONGEST_PAUSE:
+                    pause = _FIRST_PAUSE
+                self._failed(error, pause)
+                self._stopped.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        self._events.close()
+
+    def _failed(self, error: XinliuError, pause: float) -> None:
+        server = error.server if isinstance(error, Retryable) else self._far.kafka
+        self._last_error = str(error)
+        self.metrics.retries.labels(self.peer, server).inc()
+        log.warning("link.waits", peer=self.peer, why=self._last_error, next_try_in_seconds=pause)
+        try:
+            for place, known in self._own.logs(self.topics).items():
+                self.progress.ends(place, known.end)
+        except (Retryable, UsageError):
+            pass  # the own cluster is what is away: the lag is as it was last known, and its seconds grow
+
+    def _try(self) -> None:
+        """One session, from asking where to begin to whatever ends it."""
+        own, far = self._own.logs(self.topics), self._far.logs(self.topics)
+        self._events.catch_up()
+        begins = self._begins(own, starts(own, far, self._far.last_of_links(far)), far)
+        if not begins:
+            self._stopped.wait(_FIRST_HOLD)
+            return
+        due = {place: held for place, held in self._held.items() if place in begins}
+        self._suspects.update({place: held.offset + 1 for place, held in due.items()})
+        with ExitStack() as closing:
+            registries = Registry(self._registries[0]), Registry(self._registries[1])
+            translation = Translation(*registries, names=(self._own.registry, self._far.registry))
+            closing.callback(translation.close)
+            self._singly = bool(self._suspects)
+            session = Session(
+                self._own, self._far, begins, translation, self.progress, self.metrics, self._refused,
+                singly=self._singly,
+            )  # fmt: skip
+            self._copies, self._last_error = True, None
+            log.info("link.copies", peer=self.peer, singly=self._singly)
+            try:
+                session.copy(self._ends_session)
+            except (Retryable, UsageError):
+                session.close()
+                if not session.fell_short:
+                    raise
+                self._look_for_it(begins)
+                if not self._suspects and not self._held:
+                    raise
+            else:
+                session.close()
+            finally:
+                self._copies = False
+
+    def _begins(
+        self, own: Mapping[Place, Log], found: Mapping[Place, Start], far: Mapping[Place, Log]
+    ) -> dict[Place, tuple[str, int]]:
+        """Return topic id and offset for each partition that can be copied now, and tell what must be told."""
+        begins: dict[Place, tuple[str, int]] = {}
+        for place, told in found.items():
+            start, before = told, self._far_ids.get(place)
+            if before not in (None, far[place].topic_id):
+                # Whoever made it anew while this link ran: what the old producer may still have written there is not
+                # behind everything before it.
+                start = Start(own[place].first, renewed=f"{self.peer} made {place[0]} anew")
+            self._far_ids[place] = far[place].topic_id
+            if start.lost is not None:
+                self._hold(place, start.offset, start.lost)
+                continue
+            self._tell(place, start)
+            self.progress.begins(place, start.offset, own[place].end, start.as_of)
+            held = self._held.get(place)
+            if held is not None and start.offset > held.offset:
+                self._goes_on(place)
+            elif held is not None and held.again_at > monotonic():
+                continue
+            begins[place] = own[place].topic_id, start.offset
+        return begins
+
+    def _tell(self, place: Place, start: Start) -> None:
+        if start.renewed is not None:
+            self._alarm("LINK_RENEWED", place, start.offset, start.renewed)
+        if start.gap is not None and (place, start.gap[0]) not in self._told_gaps:
+            self._told_gaps.add((place, start.gap[0]))
+            why = f"the own log no longer holds {start.gap[0]} to {start.gap[1] - 1}, which {self.peer} never had"
+            self._alarm("LINK_GAP", place, start.offset, why)
+
+    def _alarm(self, kind: str, place: Place, offset: int, why: str) -> None:
+        log.error("link.gap", peer=self.peer, topic=place[0], partition=place[1], goes_on_at=offset, why=why)
+        self.metrics.gaps.labels(self.peer, place[0]).inc()
+        self._events.write(kind, place, offset, why)
+
+    def _refused(self, place: Place, offset: int, why: str) -> None:
+        self._hold(place, offset, f"{self.peer} refuses it: {why}")
+
+    def _hold(self, place: Place, offset: int, why: str) -> None:
+        self._suspects.pop(place, None)
+        known = self._held.get(place)
+        if known is None or known.offset != offset or known.why != why:
+            log.error("link.stands", peer=self.peer, topic=place[0], partition=place[1], offset=offset, why=why)
+            self._events.write("LINK_HELD", place, offset, why)
+            known = Held(offset, why)
+        else:
+            known.pause = min(known.pause * 2, _LONGEST_HOLD)
+        known.again_at = monotonic() + known.pause
+        self._held[place] = known
+
+    def _goes_on(self, place: Place) -> None:
+        held = self._held.pop(place)
+        log.info("link.goes_on", peer=self.peer, topic=place[0], partition=place[1], behind=held.offset)
+        self._events.write("LINK_WENT_ON", place, held.offset, "the message was taken")
+
+    def _look_for_it(self, places: Iterable[Place]) -> None:
+        """Have what was under way sent singly, unless the session has found out already which message is refused."""
+        for place in places:
+            if place not in self._held and self.progress.next_of(place) < self.progress.handed_of(place):
+                self._suspects[place] = self.progress.handed_of(place)
+        log.warning("link.looks_for_refused", peer=self.peer, partitions=len(self._suspects))
+
+    def _ends_session(self) -> bool:
+        if self._stopped.is_set():
+            return True
+        for place, following in tuple(self._suspects.items()):
+            if self.progress.next_of(place) >= following:
+                del self._suspects[place]
+                if place in self._held:
+                    self._goes_on(place)
+        if self._singly and not self._suspects:
+            return True  # back to whole batches
+        now = monotonic()
+        return any(held.again_at <= now for place, held in self._held.items() if place not in self._suspects)
+
+    def _show(self) -> None:
+        for topic in self.topics:
+            places = [place for place in self.progress.places if place[0] == topic]
+            messages, seconds = self.progress.lag(places)
+            self.metrics.lag.labels(self.peer, topic).set(messages)
+            self.metrics.lag_seconds.labels(self.peer, topic).set(seconds)
+            self.metrics.held.labels(self.peer, topic).set(sum(place in self._held for place in places))
+        self.metrics.up.labels(self.peer).set(float(self._copies))
+
+    def __repr__(self) -> str:
+        return f"Link({self._own.province!r} → {self.peer!r})"

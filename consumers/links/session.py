@@ -1,0 +1,252 @@
+"""One unbroken stretch of copying: consume here, produce there, until something is the matter or somebody says stop.
+
+Whatever happens, a session simply ends; the next one asks both clusters where to begin. So there is one way on after a
+crash, an outage and a refusal alike.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from time import monotonic, time
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from consumers.links.measures import LinkMetrics
+from consumers.links.places import Place, Side
+from consumers.links.progress import Progress
+from consumers.links.translating import Translation, Untranslatable
+from schemas.errors import Retryable
+from schemas.exchange import ORIGIN
+
+__all__ = ["Session"]
+
+Refused = Callable[[Place, int, str], None]
+"""Told the partition, the offset in the own log, and why the peer never takes it."""
+
+_BATCH = 2_000
+_WAIT = 0.1
+_LOOK = 1.0
+"""Seconds between two looks at the ends of the own logs; the client knows them from what it fetches."""
+_CLOSING = 3.0
+
+_NO_VERDICT = frozenset(
+    {
+        KafkaError._PURGE_QUEUE,
+        KafkaError._PURGE_INFLIGHT,
+        KafkaError._FATAL,
+        KafkaError._GAPLESS_GUARANTEE,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+"""Why a message was not delivered, without anything being wrong with it."""
+
+_ENDS_IT = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})
+
+
+class Session:
+    """Copies these partitions from these offsets of the own log.
+
+    `singly` sends each message by itself and asks after every one: slow, and it finds out which one the peer refuses.
+    Raises Retryable or UsageError from `copy`, whatever ended it.
+    """
+
+    def __init__(
+        self,
+        own: Side,
+        peer: Side,
+        begins: Mapping[Place, tuple[str, int]],
+        translation: Translation,
+        progress: Progress,
+        metrics: LinkMetrics,
+        refused: Refused,
+        *,
+        singly: bool = False,
+    ) -> None:
+        self._own, self._peer, self._translation = own, peer, translation
+        self._progress, self._metrics, self._refused, self._singly = progress, metrics, refused, singly
+        self._stands: set[Place] = set()
+        self._trouble: Exception | None = None
+        self.fell_short = False
+        """The producer gave up rather than leave a message out: some message was refused for good."""
+        # What gives the header's value of each message: `… % offset`.
+        self._origins = {
+            (topic, number): f"{topic} {topic_id} {number} ".encode() + b"%d"
+            for (topic, number), (topic_id, _) in begins.items()
+        }
+        self._consumer = own.reader(
+            error_cb=partial(self._server_error, own),
+            **{"fetch.queue.backoff.ms": 10, "fetch.error.backoff.ms": 100, "queued.max.messages.kbytes": 16_384},
+        )
+        try:
+            self._producer = Producer(self._producing())
+            self._consumer.assign([TopicPartition(*place, offset) for place, (_, offset) in begins.items()])
+        except BaseException:
+            self._consumer.close()
+            raise
+        self._looked_at = 0.0
+
+    def _producing(self) -> dict[str, Any]:
+        return self._peer.cluster.client(
+            {
+                "enable.idempotence": True,
+                "acks": "all",
+                # A message that is refused for good ends the producer: the next ones would go past it, and a link that
+                # is killed then would go on behind them.
+                "enable.gapless.guarantee": True,
+                "delivery.timeout.ms": 0,  # for ever, for the same reason
+                "compression.type": "lz4",
+                "linger.ms": 1,
+                "batch.num.messages": 1 if self._singly else 10_000,
+                "queue.buffering.max.messages": 50_000,
+                "queue.buffering.max.kbytes": 32_768,
+                "message.max.bytes": 16 << 20,
+                "socket.keepalive.enable": True,
+                "socket.timeout.ms": 30_000,
+                "reconnect.backoff.max.ms": 2_000,
+                "error_cb": partial(self._server_error, self._peer),
+                "log_level": 2,
+            }
+        )
+
+    def copy(self, until: Callable[[], bool]) -> None:
+        """Copy until told to stop; what is under way then is confirmed, or is sent again by whoever comes next."""
+        try:
+            while not until():
+                first = self._consumer.poll(_WAIT)
+                if first is not None:
+                    self._hand_on([first, *self._consumer.consume(_BATCH, 0)], until)
+                self._producer.poll(0)
+                if self._trouble is not None:
+                    raise self._trouble
+                if monotonic() - self._looked_at > _LOOK:
+                    self._look()
+            self._producer.flush(_CLOSING)
+        except KafkaException as error:
+            self.fell_short |= error.args[0].code() == KafkaError._GAPLESS_GUARANTEE
+            raise self._peer.failure(error.args[0]) from error
+
+    def close(self) -> None:
+        """Give up what is under way. What the producer still has to tell of refusals is told."""
+        try:
+            self._producer.purge()
+            deadline = monotonic() + _CLOSING
+            while len(self._producer) and monotonic() < deadline:
+                self._served(0.1)
+        finally:
+            self._consumer.close()
+
+    def _served(self, seconds: float) -> None:
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as error:  # it says once more what has ended it; its reports still come
+            self.fell_short |= error.args[0].code() == KafkaError._GAPLESS_GUARANTEE
+
+    def _hand_on(self, batch: Sequence[Message], until: Callable[[], bool]) -> None:
+        by_place: dict[Place, list[Message]] = defaultdict(list)
+        ends: dict[Place, int] = {}
+        for message in batch:
+            error = message.error()
+            place = message.topic(), message.partition()
+            if error is None:
+                by_place[place].append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends[place] = message.offset()
+            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                raise Retryable(
+                    f"{self._own.province}: {place[0]}/{place[1]} does not hold the next offset", server=self._own.kafka
+                )
+            elif not error.retriable():
+                raise self._own.failure(error)
+        for place, messages in by_place.items():
+            if place not in self._stands and not self._send(place, messages, until):
+                return
+        for place, end in ends.items():
+            self._progress.read_to(place, end)
+
+    def _send(self, place: Place, messages: list[Message], until: Callable[[], bool]) -> bool:
+        """Hand the messages of one partition to the producer; false where nothing more is to be handed over."""
+        topic, partition = place
+        origin, translate, produce, singly = (
+            self._origins[place],
+            self._translation.of,
+            self._producer.produce,
+            self._singly,
+        )
+        last, sent = messages[-1], 0
+        now = time()
+        for number, message in enumerate(messages):
+            offset = message.offset()
+            headers = [header for header in message.headers() or () if header[0] != ORIGIN]
+            headers.append((ORIGIN, origin % offset))
+            try:
+                value = translate(message.value())
+            except Untranslatable as error:
+                self._stand(place, offset, str(error))
+                # Those before it are under way already, without anybody who waits for them.
+                self._count(place, number, sent)
+                return True
+            report = None
+            if singly or message is last:
+                received = message.timestamp()[1] / 1000
+                report = partial(self._delivered, place, offset, received, max(0.0, now - received))
+            while True:
+                try:
+                    produce(topic, value, message.key(), partition, on_delivery=report, headers=headers)
+                    break
+                except BufferError:
+                    self._producer.poll(_WAIT)
+                    if self._trouble is not None or until():
+                        return False
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                        raise
+                    self._stand(place, offset, error.args[0].str())
+                    self._count(place, number, sent)
+                    return True
+            sent += len(value) if value is not None else 0
+            if number == 0:
+                self._progress.handed(place, last.offset() + 1)
+        self._count(place, len(messages), sent)
+        return True
+
+    def _count(self, place: Place, messages: int, size: int) -> None:
+        self._metrics.sent.labels(self._peer.province, place[0]).inc(messages)
+        self._metrics.bytes.labels(self._peer.province, place[0]).inc(size)
+
+    def _stand(self, place: Place, offset: int, why: str) -> None:
+        """Let a partition stand still before this message; the others go on."""
+        self._stands.add(place)
+        self._consumer.pause([TopicPartition(*place)])
+        self._refused(place, offset, why)
+
+    def _delivered(
+        self, place: Place, offset: int, received: float, age: float, error: KafkaError | None, message: Message
+    ) -> None:
+        if error is None:
+            self._progress.confirmed(place, offset, received)
+            took = age + (message.latency() or 0.0)
+            self._metrics.seconds.labels(self._peer.province, place[0]).observe(took)
+        elif error.code() not in _NO_VERDICT and not error.retriable() and self._singly:
+            if place not in self._stands:
+                self._stands.add(place)
+                self._refused(place, offset, error.str())
+        elif self._trouble is None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            self._trouble = self._peer.failure(error)
+
+    def _server_error(self, side: Side, error: KafkaError) -> None:
+        self.fell_short |= error.code() == KafkaError._GAPLESS_GUARANTEE
+        if error.fatal() or error.code() in _ENDS_IT:
+            self._trouble = self._trouble or side.failure(error)
+
+    def _look(self) -> None:
+        self._looked_at = monotonic()
+        for place in self._origins:
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            self._progress.ends(place, end)

@@ -1,0 +1,59 @@
+"""Schema ids are each registry's own: the 5 bytes before a body are rewritten, the body never is."""
+
+from __future__ import annotations
+
+from schemas.codec import HEADER, NotDecodable, frame, unframe
+from schemas.errors import Retryable, UsageError
+from schemas.registry import Registry
+
+__all__ = ["Translation", "Untranslatable"]
+
+
+class Untranslatable(Exception):
+    """A message whose schema the own registry does not know, or which the peer's registry refuses."""
+
+
+class Translation:
+    """From the own registry's ids to the peer's; what is missing there is registered. Answers are kept.
+
+    `own` and `peer` name the registries where one of them does not answer.
+    """
+
+    def __init__(self, own: Registry, peer: Registry, *, names: tuple[str, str]) -> None:
+        self._own, self._peer, self._names = own, peer, names
+        self._prefixes: dict[bytes, bytes] = {}
+
+    def of(self, value: bytes | None) -> bytes | None:
+        """Return the message as the peer's registry has it. What has no header is left as it is: the far side judges it.
+
+        Raises Untranslatable, and Retryable where a registry does not answer.
+        """
+        if value is None:
+            return None
+        prefix = self._prefixes.get(value[:HEADER])
+        if prefix is None:
+            try:
+                schema_id, _ = unframe(value)
+            except NotDecodable:
+                return value
+            prefix = self._prefixes[value[:HEADER]] = self._asked(schema_id)
+        return prefix + value[HEADER:]
+
+    def _asked(self, schema_id: int) -> bytes:
+        try:
+            writer = self._own.writer(schema_id)
+        except NotDecodable as error:
+            raise Untranslatable(f"its schema: {error}") from error
+        except Retryable as error:
+            raise Retryable(str(error), server=self._names[0]) from error
+        try:
+            return frame(self._peer.adopt(writer), b"")
+        except UsageError as error:
+            raise Untranslatable(f"its schema: {error}") from error
+        except Retryable as error:
+            raise Retryable(str(error), server=self._names[1]) from error
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._own.close()
+        self._peer.close()
