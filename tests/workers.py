@@ -34,13 +34,21 @@ class Worker:
     """One worker process; its log is kept for the message of a failing test."""
 
     def __init__(
-        self, connection: Connection, name: str, folder: Path, *options: str, settings: Mapping[str, str] | None = None
+        self,
+        connection: Connection,
+        name: str,
+        folder: Path,
+        *options: str,
+        settings: Mapping[str, str] | None = None,
+        clock: float = 0.0,
     ) -> None:
+        """Start it; `clock` is by how many seconds its clock is ahead."""
+        command = ["xinliu"] if not clock else ["tests.chaos.clock", str(clock)]
         self.name = name
         self._log = folder / f"{name}.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "xinliu", "worker", name, *options],
+                [sys.executable, "-m", *command, "worker", name, *options],
                 env=environment(connection) | dict(settings or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

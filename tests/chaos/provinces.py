@@ -1,0 +1,411 @@
+"""Four real provinces that exchange records under faults, seed by seed, and the proof that all four hold the same.
+
+`python -m tests.chaos.provinces --seeds 5` starts four clusters, registries, databases and workers of its own and tells a line
+a seed; a failing seed ends the run with exit code 1 and leaves the workers' logs. What must be shared is computed from what was
+said, by a model that knows no SQL; it must be what the origin says it shares, and what each of the other three holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psycopg
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from deploy.processes import wait_until
+from deploy.stack import Stack
+from schemas.catalogue import load as load_catalogue
+from schemas.codec import encode
+from schemas.connection import Connection
+from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
+from schemas.identity import digest
+from schemas.periods import china_day
+from schemas.registration import KIND
+from schemas.signing import make_key
+from schemas.store import migrate
+from tests.chaos.proxy import Proxy
+from tests.servers import local_stack
+from tests.statements import Statement, framed, penalty, put, registration, state
+from tests.workers import Worker
+
+__all__ = ["PROVINCES", "Four", "Outcome", "four", "run_seed"]
+
+PROVINCES = ("beijing", "tianjin", "hebei", "shanxi")
+FAULTS = ("kill", "cut", "slow", "break", "wipe", "forget", "twice")
+_ENTITIES = 24
+_SETTLE_SECONDS = 240.0
+_CATALOGUE = load_catalogue()
+
+Key = tuple[str, str]
+"""record_id, department: a record of one province."""
+Held = tuple[int, int, int, str, str]
+"""version, digest (two halves), status, uscc."""
+
+
+@dataclass
+class Outcome:
+    """What one seed did and what was found afterwards."""
+
+    seed: int
+    statements: int = 0
+    shared: int = 0
+    """Records that the four share, all together."""
+    faults: list[str] = field(default_factory=list)
+    settle_seconds: float = 0.0
+    """From the last fault or statement to four equal provinces."""
+
+
+class Province:
+    """One province: its servers, and its one worker process, which is started again whenever it was ended."""
+
+    def __init__(self, name: str, stack: Stack, connection: Connection, folder: Path) -> None:
+        self.name, self.stack, self.connection = name, stack, connection
+        self._folder = folder
+        self._exchange = folder / f"{name}.exchange.json"
+        self.worker: Worker | None = None
+        self.clock = 0.0
+        """Seconds by which its worker's clock is ahead."""
+
+    def share(self, peers: Mapping[str, Mapping[str, Any]], keyring: Path) -> None:
+        """Give it a key, and say whom it pushes to."""
+        key = make_key(self.name, self._folder, keyring)
+        told = {"signing_key": str(key), "keyring": str(keyring), "peers": peers}
+        self._exchange.write_text(json.dumps(told), encoding="utf-8")
+
+    def start(self) -> None:
+        """Start the worker."""
+        settings = {"XINLIU_EXCHANGE": str(self._exchange)}
+        folder = self._folder / self.name
+        folder.mkdir(exist_ok=True)
+        self.worker = Worker(
+            self.connection, "province", folder, "--instance", self.name, settings=settings, clock=self.clock
+        )
+
+    def kill(self) -> None:
+        """End the worker as a power cut would, and start it again."""
+        assert self.worker is not None
+        assert self.worker.runs, f"{self.name} ended by itself:\n{self.worker.log[-4000:]}"
+        self.worker.kill()
+        self.start()
+
+    def wipe(self) -> None:
+        """Lose the database: it is made anew, empty, and rebuilt by the worker from the province's own topics."""
+        assert self.worker is not None
+        self.worker.kill()
+        owner = self.stack.postgres.conninfo("postgres", "postgres")
+        with psycopg.connect(owner, autocommit=True) as server:
+            server.execute("DROP DATABASE xinliu WITH (FORCE)")
+            server.execute("CREATE DATABASE xinliu OWNER xinliu")
+        migrate(self.connection.database.get_secret_value())
+        self.start()
+
+    def forget(self) -> None:
+        """Lose what its exchange topics still held, as a retention shorter than an outage does."""
+        admin = AdminClient(self.connection.kafka.client({}))
+        topic = exchange_topic(self.name)
+        asked = {TopicPartition(topic, partition): -1 for partition in range(EXCHANGE_PARTITIONS)}  # -1: up to the end
+        deleted = admin.delete_records([TopicPartition(place.topic, place.partition, -1) for place in asked])
+        for future in deleted.values():
+            future.result(30)
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Ask its database."""
+        with psycopg.connect(self.connection.database.get_secret_value()) as connection:
+            connection.execute("SET search_path = g1, xinliu")
+            return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+
+    def shared(self) -> dict[Key, Held]:
+        """Return what it says that it shares."""
+        rows = self.rows(
+            "SELECT replace(record_id::text, '-', ''), department, version, digest_hi, digest_lo, status, uscc"
+            " FROM shared_record WHERE state = 'SHARED'"
+        )
+        return {(row[0], row[1]): row[2:] for row in rows}  # type: ignore[misc]
+
+    def held_of(self, other: str) -> dict[Key, Held]:
+        """Return what it holds of another province."""
+        rows = self.rows(
+            "SELECT replace(record_id::text, '-', ''), department, version, digest_hi, digest_lo, status, uscc"
+            " FROM record WHERE province = %s AND status <> 'WITHDRAWN'",
+            (other,),
+        )
+        return {(row[0], row[1]): row[2:] for row in rows}  # type: ignore[misc]
+
+
+class Four:
+    """The four provinces, and the twelve networks between them: proxies before each peer's broker."""
+
+    def __init__(self, provinces: Mapping[str, Province], networks: Mapping[tuple[str, str], Proxy]) -> None:
+        self.provinces, self.networks = provinces, networks
+        self.said: list[Statement] = []
+
+    def differences(self) -> list[str]:
+        """Return what is not as it must be, in words; nothing where all four hold the same, which is what they must."""
+        wanted, found = should_be_shared(self.said), []
+        for origin, province in self.provinces.items():
+            told = province.shared()
+            if told != wanted[origin]:
+                found.append(f"{origin} shares {_apart(told, wanted[origin])}")
+            for name, other in self.provinces.items():
+                if name != origin and (held := other.held_of(origin)) != wanted[origin]:
+                    found.append(f"{name} holds of {origin} {_apart(held, wanted[origin])}")
+        return found
+
+
+def _apart(found: Mapping[Key, Held], wanted: Mapping[Key, Held]) -> str:
+    missing, extra = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    other = [key for key in wanted.keys() & found.keys() if wanted[key] != found[key]]
+    return (
+        f"{len(found)} of {len(wanted)}: {len(missing)} missing, {len(extra)} too many, {len(other)} otherwise; e.g. "
+        + (
+            str(
+                [
+                    *sorted(missing)[:1],
+                    *sorted(extra)[:1],
+                    *[(key, wanted[key], found[key]) for key in sorted(other)[:1]],
+                ]
+            )
+        )
+    )
+
+
+def should_be_shared(said: Sequence[Statement]) -> dict[str, dict[Key, Held]]:
+    """Return, by province, what it must share after all this was said, in whatever order it came."""
+    newest: dict[tuple[str, Key], tuple[tuple[int, int, int], Statement]] = {}
+    for one in said:
+        rank = one["version"], *digest(encode("xinliu.Statement", one))
+        key = one["province"], (one["record_id"], one["department"])
+        if key not in newest or newest[key][0] < rank:
+            newest[key] = rank, one
+    today = china_day(datetime.now(UTC))
+    registered: dict[str, tuple[date, tuple[int, int, int], date | None]] = {}
+    for rank, one in newest.values():
+        if one["kind"] == KIND and one["status"] == "IN_FORCE":
+            body, uscc = one["registration"], one["subject"]["uscc"]
+            current = body["since"], rank, body.get("until")
+            registered[uscc] = max(registered.get(uscc, current), current, key=lambda known: known[:2])
+    divisions = {row.division for row in _CATALOGUE.provinces.values()}
+    mutual = _CATALOGUE.mutual_domains(today)
+    shared: dict[str, dict[Key, Held]] = {province: {} for province in PROVINCES}
+    for (province, key), (rank, one) in newest.items():
+        uscc = one["subject"]["uscc"]
+        if uscc in registered:
+            until = registered[uscc][2]
+            inside = until is None or until > today
+        else:
+            inside = uscc[2:4] in divisions
+        if one["kind"] == KIND or (one["domain"] in mutual and inside):
+            shared[province][key] = (*rank, one["status"], uscc)
+    return shared
+
+
+@contextmanager
+def four(folder: Path, *, clocks_apart: bool = True) -> Iterator[Four]:
+    """Run four provinces from empty data, each with one worker process; proxies stand between them.
+
+    Tianjin's worker is ten minutes ahead and Hebei's ten minutes behind, unless their clocks are to agree.
+    """
+    with ExitStack() as afterwards:
+        keyring = folder / "keyring"
+        provinces: dict[str, Province] = {}
+        for name in PROVINCES:
+            stack = local_stack(name)
+            if stack.layout.folder.exists():
+                stack.reset()
+            afterwards.callback(stack.reset)
+            connection = stack.up(province=name, workers=False, shared=True)
+            provinces[name] = Province(name, stack, connection, folder)
+        networks: dict[tuple[str, str], Proxy] = {}
+        for origin in PROVINCES:
+            for other in PROVINCES:
+                if other != origin:
+                    proxy = Proxy(provinces[other].stack.layout.ports.kafka, advertised=True)
+                    afterwards.callback(proxy.close)
+                    networks[origin, other] = proxy
+        for name, province in provinces.items():
+            peers = {
+                other: {
+                    "kafka": f"127.0.0.1:{networks[name, other].port}",
+                    "registry": provinces[other].connection.registry,
+                }
+                for other in PROVINCES
+                if other != name
+            }
+            province.share(peers, keyring)
+        for name, clock in zip(PROVINCES, (0.0, 600.0, -600.0, 0.0), strict=True):
+            provinces[name].clock = clock if clocks_apart else 0.0
+            provinces[name].start()
+        try:
+            yield Four(provinces, networks)
+        finally:
+            for province in provinces.values():
+                if province.worker is not None and province.worker.runs:
+                    province.worker.kill()
+
+
+def load(seed: int) -> list[Statement]:
+    """Return what the four provinces say, shuffled: registrations and moves, penalties, corrections to other entities,
+    repairs and revocations, duplicates; entities of the four and of elsewhere, domains of mutual recognition and others."""
+    chance = random.Random(f"provinces{seed}")
+    first = 5_000_000 + seed * 1_000
+    entities = [first + number for number in range(_ENTITIES)]
+    said: list[Statement] = []
+    for entity in entities:
+        home = chance.choice(PROVINCES)
+        if chance.random() < 0.8:
+            until = date(2026, 3, 1) if chance.random() < 0.3 else None
+            said.append(registration(entity=entity, province=home, until=until))
+            if until is not None and chance.random() < 0.7:
+                away = chance.choice([other for other in PROVINCES if other != home])
+                said.append(registration(entity=entity, province=away, since=until, version=2))
+    for number in range(chance.randrange(150, 400)):
+        province = chance.choice(PROVINCES)
+        department = chance.choice(
+            ("tax", "court", "finance", "water", "education" if province == "beijing" else "fire")
+        )
+        entity = chance.choice(entities)
+        one = penalty(f"四{seed}-{number}", entity=entity, key=department, province=province)
+        said.append(one)
+        if chance.random() < 0.2:
+            other = chance.choice(entities)
+            said.append(
+                penalty(
+                    f"四{seed}-{number}",
+                    entity=other,
+                    original_entity=entity,
+                    key=department,
+                    province=province,
+                    version=2,
+                )
+            )
+        if chance.random() < 0.2:
+            said.append(state(one, chance.choice(["REVOKED", "REPAIRED"]), version=3))
+        if chance.random() < 0.1:
+            said.append(one)
+    chance.shuffle(said)
+    return said
+
+
+def publish(running: Four, said: Sequence[Statement]) -> None:
+    """Let the departments say it, each to its own topic."""
+    by_topic: dict[tuple[str, str], list[Statement]] = {}
+    for one in said:
+        by_topic.setdefault((one["province"], f"records.{one['department']}"), []).append(one)
+    for (province, topic), statements in by_topic.items():
+        connection = running.provinces[province].connection
+        put(connection, topic, framed(connection, statements))
+    running.said.extend(said)
+
+
+def run_seed(running: Four, seed: int, *, faults: Sequence[str] = FAULTS) -> Outcome:
+    """Publish a seed's load in bursts, with a fault between any two; then wait until all four hold what they must."""
+    outcome = Outcome(seed)
+    chance = random.Random(f"faults{seed}")
+    said = load(seed)
+    outcome.statements = len(said)
+    cuts = [*sorted(chance.sample(range(1, len(said)), 5)), len(said)]
+    begin = 0
+    for end in cuts:
+        publish(running, said[begin:end])
+        begin = end
+        outcome.faults.append(_strike(running, chance, faults))
+        pause = monotonic() + chance.uniform(0.2, 3.0)
+        wait_until(lambda until=pause: monotonic() > until, seconds=10)
+    for proxy in running.networks.values():
+        proxy.restore()
+        proxy.delay = 0.0
+    last = monotonic()
+    found: list[str] = []
+
+    def settled() -> bool:
+        nonlocal found
+        for province in running.provinces.values():
+            assert province.worker is not None
+            assert province.worker.runs, f"{province.name} ended by itself:\n{province.worker.log[-4000:]}"
+        found = running.differences()
+        return not found
+
+    assert wait_until(settled, seconds=_SETTLE_SECONDS, every=1.0), (outcome.faults, found)
+    outcome.settle_seconds = round(monotonic() - last, 1)
+    outcome.shared = sum(len(province.shared()) for province in running.provinces.values())
+    return outcome
+
+
+def _strike(running: Four, chance: random.Random, faults: Sequence[str]) -> str:
+    fault = chance.choice(list(faults))
+    province = chance.choice(list(running.provinces.values()))
+    place, network = chance.choice([(pair, p) for pair, p in running.networks.items() if pair[0] == province.name])
+    link = f"{place[0]}→{place[1]}"
+    if fault == "kill":
+        province.kill()
+    elif fault == "cut":
+        network.refuse()
+        return f"cut {link}"
+    elif fault == "slow":
+        network.delay = 0.05
+        return f"slow {link}"
+    elif fault == "break":
+        network.restore()
+        network.cut()
+        return f"break {link}"
+    elif fault == "wipe":
+        province.wipe()
+    elif fault == "forget":
+        # One link is cut while its origin forgets: it has a gap when it comes back.
+        network.refuse()
+        province.forget()
+        return f"forget {link}"
+    elif fault == "twice":
+        province.kill()
+        wait_until(lambda: False, seconds=0.5)
+        province.kill()
+    return f"{fault} {province.name}"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run seeds one after the other on the same four provinces and tell each; the summary comes last."""
+    asked = argparse.ArgumentParser(description="Strike four provinces and check that all of them hold the same.")
+    asked.add_argument("--seeds", type=int, default=5, help="how many")
+    asked.add_argument("--first", type=int, default=0, help="the first seed")
+    asked.add_argument("--faults", default=",".join(FAULTS), help="of which kinds")
+    options = asked.parse_args(words)
+    folder = Path(tempfile.mkdtemp(prefix="xinliu-provinces-"))
+    outcomes: list[Outcome] = []
+    with four(folder) as running:
+        for seed in range(options.first, options.first + options.seeds):
+            try:
+                outcome = run_seed(running, seed, faults=options.faults.split(","))
+            except AssertionError:
+                traceback.print_exc()
+                print(f"seed {seed} failed; logs: {folder}", file=sys.stderr)
+                return 1
+            outcomes.append(outcome)
+            print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
+    waits = sorted(outcome.settle_seconds for outcome in outcomes)
+    told = {
+        "seeds": len(outcomes),
+        "statements": sum(outcome.statements for outcome in outcomes),
+        "faults": dict(sorted(Counter(fault.split(" ")[0] for o in outcomes for fault in o.faults).items())),
+        "settle_seconds_median": waits[len(waits) // 2],
+        "settle_seconds_max": waits[-1],
+    }
+    print(json.dumps(told, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
