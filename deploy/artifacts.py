@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -32,7 +32,16 @@ from rich.progress import (
 
 from schemas.errors import UsageError
 
-__all__ = ["Artifact", "fetch", "lock", "locked", "postgres_artifact", "unpack"]
+__all__ = [
+    "Artifact",
+    "fetch",
+    "fetch_pinned",
+    "lock",
+    "locked",
+    "postgres_artifact",
+    "unpack",
+    "write_lock",
+]
 
 _LOCK = Path(__file__).with_name("artifacts.lock.json")
 _CHUNK = 1 << 18
@@ -84,8 +93,15 @@ def fetch(name: str, cache_folder: Path, repository: str | None = None) -> list[
     Every file is checked against its SHA-256 before it is taken into the cache. Raises UsageError, in one line, where
     there is no network, no room, or a file is not what the lock says.
     """
+    return fetch_pinned(name, locked(name), cache_folder, repository)
+
+
+def fetch_pinned(
+    name: str, artifacts: Iterable[Artifact], cache_folder: Path, repository: str | None = None
+) -> list[Path]:
+    """Do what `fetch` does, for artifacts that another lock than the servers' pins."""
     folder = cache_folder / name
-    wanted = [(artifact, folder / artifact.name) for artifact in locked(name)]
+    wanted = [(artifact, folder / artifact.name) for artifact in artifacts]
     missing = [
         (artifact, path) for artifact, path in wanted if not path.exists() or path.stat().st_size != artifact.size
     ]
@@ -172,13 +188,18 @@ def _fetch_one(
 
 def lock() -> None:
     """Resolve the sets anew and write deploy/artifacts.lock.json; for whoever raises a version."""
+    write_lock(_LOCK, SETS)
+
+
+def write_lock(file: Path, sets: Mapping[str, tuple[tuple[str, ...], bool]]) -> None:
+    """Resolve sets, written as SETS is, and write their lock."""
     base = jgo.MAVEN_CENTRAL_URL.rstrip("/")
     with requests.Session() as session:
         found = {
             name: [asdict(_hashed(session, base, path)) for path in sorted(_paths(coordinates, dependencies))]
-            for name, (coordinates, dependencies) in SETS.items()
+            for name, (coordinates, dependencies) in sets.items()
         }
-    _LOCK.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _paths(coordinates: Iterable[str], dependencies: bool) -> set[str]:

@@ -15,7 +15,7 @@ from time import monotonic, time
 
 import structlog
 
-from consumers.links.events import Events
+from consumers.links.events import GAP, HELD, RENEWED, WENT_ON, Events
 from consumers.links.measures import LinkMetrics
 from consumers.links.places import Log, Place, Side, Start, starts
 from consumers.links.progress import Progress
@@ -88,6 +88,9 @@ class Link:
         self._suspects: dict[Place, int] = {}
         """Where one of the messages before this offset is refused: they are sent singly, to find out which."""
         self._far_ids: dict[Place, str] = {}
+        self._renewing: set[Place] = set()
+        """Far partitions that were made anew while this link ran. What the old producer may still have written there is
+        not behind everything before it, so they are pushed from the beginning, whatever stands last in them."""
         self._told_gaps: set[tuple[Place, int]] = set()
         self._copies = self._singly = False
         self._last_error: str | None = None
@@ -152,8 +155,8 @@ class Link:
             closing.callback(translation.close)
             self._singly = bool(self._suspects)
             session = Session(
-                self._own, self._far, begins, translation, self.progress, self.metrics, self._refused,
-                singly=self._singly,
+                self._own, self._far, begins, {topic: known.topic_id for (topic, _), known in far.items()},
+                translation, self.progress, self.metrics, self._refused, singly=self._singly,
             )  # fmt: skip
             self._copies, self._last_error = True, None
             log.info("link.copies", peer=self.peer, singly=self._singly)
@@ -170,6 +173,7 @@ class Link:
                 session.close()
             finally:
                 self._copies = False
+                self._renewing -= {place for place, (_, at) in begins.items() if self.progress.next_of(place) > at}
 
     def _begins(
         self, own: Mapping[Place, Log], found: Mapping[Place, Start], far: Mapping[Place, Log]
@@ -177,12 +181,13 @@ class Link:
         """Return topic id and offset for each partition that can be copied now, and tell what must be told."""
         begins: dict[Place, tuple[str, int]] = {}
         for place, told in found.items():
-            start, before = told, self._far_ids.get(place)
-            if before not in (None, far[place].topic_id):
-                # Whoever made it anew while this link ran: what the old producer may still have written there is not
-                # behind everything before it.
-                start = Start(own[place].first, renewed=f"{self.peer} made {place[0]} anew")
-            self._far_ids[place] = far[place].topic_id
+            start, far_id = told, far[place].topic_id
+            if self._far_ids.setdefault(place, far_id) != far_id:
+                self._far_ids[place] = far_id
+                self._renewing.add(place)
+                self._alarm(RENEWED, place, own[place].first, f"{self.peer} made {place[0]} anew")
+            if place in self._renewing:
+                start = Start(own[place].first)
             if start.lost is not None:
                 self._hold(place, start.offset, start.lost)
                 continue
@@ -198,11 +203,11 @@ class Link:
 
     def _tell(self, place: Place, start: Start) -> None:
         if start.renewed is not None:
-            self._alarm("LINK_RENEWED", place, start.offset, start.renewed)
+            self._alarm(RENEWED, place, start.offset, start.renewed)
         if start.gap is not None and (place, start.gap[0]) not in self._told_gaps:
             self._told_gaps.add((place, start.gap[0]))
             why = f"the own log no longer holds {start.gap[0]} to {start.gap[1] - 1}, which {self.peer} never had"
-            self._alarm("LINK_GAP", place, start.offset, why)
+            self._alarm(GAP, place, start.offset, why)
 
     def _alarm(self, kind: str, place: Place, offset: int, why: str) -> None:
         log.error("link.gap", peer=self.peer, topic=place[0], partition=place[1], goes_on_at=offset, why=why)
@@ -217,7 +222,7 @@ class Link:
         known = self._held.get(place)
         if known is None or known.offset != offset or known.why != why:
             log.error("link.stands", peer=self.peer, topic=place[0], partition=place[1], offset=offset, why=why)
-            self._events.write("LINK_HELD", place, offset, why)
+            self._events.write(HELD, place, offset, why)
             known = Held(offset, why)
         else:
             known.pause = min(known.pause * 2, _LONGEST_HOLD)
@@ -227,7 +232,7 @@ class Link:
     def _goes_on(self, place: Place) -> None:
         held = self._held.pop(place)
         log.info("link.goes_on", peer=self.peer, topic=place[0], partition=place[1], behind=held.offset)
-        self._events.write("LINK_WENT_ON", place, held.offset, "the message was taken")
+        self._events.write(WENT_ON, place, held.offset, "the message was taken")
 
     def _look_for_it(self, places: Iterable[Place]) -> None:
         """Have what was under way sent singly, unless the session has found out already which message is refused."""

@@ -14,7 +14,7 @@ from schemas.cluster import Cluster
 from schemas.errors import Retryable, UsageError, XinliuError
 from schemas.exchange import ORIGIN
 
-__all__ = ["Log", "Origin", "Place", "Side", "Start", "starts"]
+__all__ = ["Log", "Origin", "Place", "Side", "Start", "TopicIds", "starts"]
 
 Place = tuple[str, int]
 """Topic and partition; the same on both sides."""
@@ -115,6 +115,10 @@ class Side:
         except KafkaException as error:
             raise self.failure(error.args[0]) from error
 
+    def topic_ids(self, topics: Collection[str]) -> TopicIds:
+        """Return who asks for the ids of these topics, again and again."""
+        return TopicIds(AdminClient(self.cluster.client({"log_level": 2})), topics)
+
     def reader(self, **settings: Any) -> Consumer:
         """Return a consumer that is given its partitions by hand; it joins no group and commits nothing."""
         return Consumer(
@@ -172,6 +176,29 @@ class Side:
                     open_ones.discard(place)
             if monotonic() > deadline:
                 raise Retryable(f"{self.province}: Kafka does not hand over what stands last", server=self.kafka)
+
+
+class TopicIds:
+    """Asks for topic ids without waiting for the answer: clients that know a topic by its name do not notice that it was
+    made anew, and would go on in it where they were in the old one.
+    """
+
+    def __init__(self, admin: AdminClient, topics: Collection[str]) -> None:
+        self._admin, self._topics = admin, list(topics)
+        self._asked: dict[str, Any] = {}
+
+    def latest(self) -> dict[str, str]:
+        """Return the ids that have been answered since this was called last, and ask again."""
+        found: dict[str, str] = {}
+        if all(future.done() for future in self._asked.values()):
+            for name, future in self._asked.items():
+                try:
+                    found[name] = str(future.result().topic_id)
+                except KafkaException as error:
+                    if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        found[name] = "none: it is gone"
+            self._asked = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_TIMEOUT)
+        return found
 
 
 def starts(

@@ -29,7 +29,7 @@ Refused = Callable[[Place, int, str], None]
 _BATCH = 2_000
 _WAIT = 0.1
 _LOOK = 1.0
-"""Seconds between two looks at the ends of the own logs; the client knows them from what it fetches."""
+"""Seconds between two looks at the ends of the own logs, which the client knows from what it fetches, and at topic ids."""
 _CLOSING = 3.0
 
 _NO_VERDICT = frozenset(
@@ -51,7 +51,7 @@ _ENDS_IT = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, 
 
 
 class Session:
-    """Copies these partitions from these offsets of the own log.
+    """Copies these partitions, given with their topic's id, from these offsets of the own log; `far_ids` are the peer's.
 
     `singly` sends each message by itself and asks after every one: slow, and it finds out which one the peer refuses.
     Raises Retryable or UsageError from `copy`, whatever ended it.
@@ -62,6 +62,7 @@ class Session:
         own: Side,
         peer: Side,
         begins: Mapping[Place, tuple[str, int]],
+        far_ids: Mapping[str, str],
         translation: Translation,
         progress: Progress,
         metrics: LinkMetrics,
@@ -91,6 +92,8 @@ class Session:
             self._consumer.close()
             raise
         self._looked_at = 0.0
+        own_ids = {topic: topic_id for (topic, _), (topic_id, _) in begins.items()}
+        self._known_ids = [(side, side.topic_ids(ids), ids) for side, ids in ((own, own_ids), (peer, far_ids))]
 
     def _producing(self) -> dict[str, Any]:
         return self._peer.cluster.client(
@@ -250,3 +253,9 @@ class Session:
         for place in self._origins:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
             self._progress.ends(place, end)
+        for side, asking, known in self._known_ids:
+            for topic, topic_id in asking.latest().items():
+                if topic_id != known[topic]:
+                    raise Retryable(
+                        f"{side.province}: {topic} is another topic now, its id {topic_id}", server=side.kafka
+                    )

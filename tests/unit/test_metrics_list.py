@@ -13,6 +13,7 @@ import pytest
 import requests
 from aiokafka.structs import ConsumerRecord
 
+from consumers.links.measures import LINK_METRICS
 from schemas.errors import Retryable
 from streams.endpoint import Outside, serving
 from streams.headers import ORIGIN, RECEIVED
@@ -54,14 +55,15 @@ def run(topic: str, count: int) -> Run:
 
 
 def test_names_say_what_they_are() -> None:
-    names = [metric.name for metric in METRICS]
+    every = (*METRICS, *LINK_METRICS)
+    names = [metric.name for metric in every]
     assert len(names) == len(set(names))
-    for metric in METRICS:
+    for metric in every:
         assert re.fullmatch(r"xinliu_[a-z_]+", metric.name)
         assert (metric.kind is Kind.COUNTER) == metric.name.endswith("_total"), metric.name
         assert (metric.kind is Kind.HISTOGRAM) == bool(metric.buckets), metric.name
         assert list(metric.buckets) == sorted(set(metric.buckets))
-        assert set(metric.workers) <= {"intake", "view"}
+        assert set(metric.workers) <= {"intake", "view", "link"}
         assert metric.workers
         if metric.unit in {"seconds", "unix time"}:
             assert metric.name.endswith("_seconds")
@@ -73,7 +75,10 @@ def test_the_document_shows_the_list() -> None:
         DOCUMENT.read_text(encoding="utf-8"),
         re.MULTILINE,
     )
-    assert shown == [(m.name, str(m.kind), m.unit, ", ".join(m.labels), ", ".join(m.workers), m.help) for m in METRICS]
+    assert shown == [
+        (m.name, str(m.kind), m.unit, ", ".join(m.labels), ", ".join(m.workers), m.help)
+        for m in (*METRICS, *LINK_METRICS)
+    ]
 
 
 def test_a_spread_holds_what_is_at_most_its_bound() -> None:

