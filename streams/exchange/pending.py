@@ -83,12 +83,12 @@ class Pending:
         stored: dict[int, int] = dict(rows)
         certain = self._told == stored
         changed = connection.execute(sql("exchange/pending"), {"all": not certain}).fetchall()
-        clock = connection.execute("SELECT now()").fetchone()
+        clock = connection.execute("SELECT clock_timestamp()").fetchone()
         assert clock is not None
         (at,) = clock
-        known = (*stored.values(), *(self._told or {}).values())
-        sequence = (
-            max(round(at.timestamp() * 1000), *(one + 1 for one in known)) if known else round(at.timestamp() * 1000)
+        # A table that was restored knows less than was told: the clock then says what is newer.
+        sequence = max(
+            [round(at.timestamp() * 1000), *(one + 1 for one in (*stored.values(), *(self._told or {}).values()))]
         )
         places = partitions_of(pl.Series([uscc for uscc, _ in changed], dtype=pl.String), EXCHANGE_PARTITIONS).tolist()
         messages = [
