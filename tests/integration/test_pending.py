@@ -16,7 +16,8 @@ from schemas.contracts import parsed
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.store import sql
 from schemas.uscc import generate
-from streams.exchange.pending import CONTRACT, Pending, PendingMessage, project_pending, wrong_in
+from streams.exchange.beside import Message
+from streams.exchange.pending import CONTRACT, Pending, project_pending, wrong_in
 from tests.foreign import AS_OF, fold, refuse, vouch
 from tests.statements import penalty, registration
 
@@ -30,16 +31,16 @@ def close(store: Store, offset: int) -> None:
     store.execute("""UPDATE quarantine SET state = 'DISCARDED' WHERE "offset" = %s""", (offset,))
 
 
-def told(messages: Sequence[PendingMessage]) -> dict[str, list[tuple[str, str, int]]]:
+def told(messages: Sequence[Message]) -> dict[str, list[tuple[str, str, int]]]:
     """Return what is told of entities: domain, department and how many."""
     return {
-        one.uscc: [(entry["domain"], entry["department"], entry["open"]) for entry in one.entries]
+        one.told["uscc"]: [(entry["domain"], entry["department"], entry["open"]) for entry in one.told["entries"]]
         for one in messages
-        if one.uscc is not None
+        if one.told["uscc"] is not None
     }
 
 
-def arrived(messages: Sequence[PendingMessage], province: str = "hebei") -> list[dict[str, Any]]:
+def arrived(messages: Sequence[Message], province: str = "hebei") -> list[dict[str, Any]]:
     """Return the messages as the far side decodes them, from a province."""
     found = [dict(decode(parsed(CONTRACT), one.body, parsed(CONTRACT))) for one in messages]
     assert {wrong_in(one, "beijing", sent.partition) for one, sent in zip(found, messages, strict=True)} <= {None}
@@ -83,14 +84,16 @@ def test_what_is_told_follows_what_waits(undone: Store) -> None:
     pending = Pending("beijing")
     first = pending.due(undone)
     assert told(first) == {ONE: [("tax", "tax", 2)], OTHER: [("market", "market-regulation", 1)]}
-    assert {one.uscc for one in first[-EXCHANGE_PARTITIONS:]} == {None}, "the end of what was told before comes last"
+    assert {one.told["uscc"] for one in first[-EXCHANGE_PARTITIONS:]} == {None}, (
+        "the end of what was told before comes last"
+    )
     pending.sent(undone, first)
     assert pending.due(undone) == ()
     close(undone, 2)
     close(undone, 3)
     second = pending.due(undone)
     assert told(second) == {ONE: [("tax", "tax", 1)], OTHER: []}
-    assert min(one.sequence for one in second) > max(one.sequence for one in first)
+    assert min(one.told["sequence"] for one in second) > max(one.told["sequence"] for one in first)
     pending.sent(undone, second)
     assert pending.due(undone) == ()
 
@@ -148,7 +151,7 @@ def test_whatever_fails_the_others_end_up_with_what_waits(undone: Store, seed: i
     """Rounds that reach Kafka and are not written down, rounds that do not, workers that take over, restored tables."""
     chance = random.Random(seed)
     entities = [generate(number) for number in range(6)]
-    topic: list[PendingMessage] = []
+    topic: list[Message] = []
     pending, saved = Pending("beijing"), undone.execute("SELECT * FROM xinliu.shared_pending").fetchall()
     for number in range(40):
         match chance.choice(("refuse", "refuse", "close", "restart", "restore", "save")):
@@ -206,5 +209,7 @@ def test_what_a_province_may_not_say(undone: Store) -> None:
         ({"partition": other}, "beijing", other),
         ({"uscc": "张三"}, "beijing", message.partition),
         ({"uscc": None}, "beijing", message.partition),
+        ({"entries": [said["entries"][0] | {"domain": "tax\0"}]}, "beijing", message.partition),
+        ({"entries": [said["entries"][0] | {"open": -1}]}, "beijing", message.partition),
     ):
         assert wrong_in(said | change, province, partition), (change, province, partition)
