@@ -17,7 +17,14 @@ from schemas.roles import grant
 
 __all__ = ["READER_FILES", "connect", "migrate", "serving_generation", "sql"]
 
-READER_FILES = ("report/time", "reader", "report/time_views", "report/reconciliation", "report/quality")
+READER_FILES = (
+    "report/time",
+    "reader",
+    "report/time_views",
+    "report/reconciliation",
+    "report/quality",
+    "report/mutual",
+)
 """The files that make the schema `report`, in this order."""
 
 _SQL = Path(__file__).parent / "sql"

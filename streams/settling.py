@@ -109,7 +109,8 @@ class Settling:
                     if not one["settled"] and (held or one["outcome"] != ACCEPTED)
                 ]
                 news = receipt_of(before, after, outcomes)
-                if news is not None:
+                # What another province's exchange brought is no department's of ours to be told.
+                if news is not None and key["topic"].startswith("records."):
                     outcome, findings = news
                     told[department].append(
                         {

@@ -147,8 +147,8 @@ FROM (
     ORDER BY uscc, province, version DESC, digest_hi DESC, digest_lo DESC
 ) r;
 
--- Name and kind as the registry has them; where it has none, as the entity's record that was stated last. A revoked
--- registration names nobody.
+-- Name and kind as the registry has them; where it has none, as the entity's record that was stated last, by whatever province.
+-- A revoked registration names nobody, nor does what its province shares no more.
 CREATE VIEW entity AS
 SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind) AS kind, s.stated_at,
        CASE WHEN r.uscc IS NULL THEN 'STATEMENT' ELSE 'REGISTRY' END AS name_source,
@@ -156,7 +156,7 @@ SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind)
 FROM (
     SELECT DISTINCT ON (uscc) uscc, subject_name AS name, subject_kind AS kind, stated_at
     FROM record
-    WHERE kind <> 'REGISTRATION' OR status = 'IN_FORCE'
+    WHERE status = 'IN_FORCE' OR kind <> 'REGISTRATION' AND status <> 'WITHDRAWN'
     ORDER BY uscc, stated_at DESC, digest_hi DESC, digest_lo DESC
 ) s
 LEFT JOIN registration r ON r.uscc = s.uscc AND r.current;
@@ -251,19 +251,24 @@ CREATE TABLE quarantine_outcome (
 );
 CREATE INDEX quarantine_outcome_unsettled ON quarantine_outcome (topic) WHERE NOT settled;
 
--- Entries with what releases them: held: this department's record stands at the entry's version or a later one, whether the
--- entry was let through or a mended version came; discarded: somebody decided that it stays out. `state` follows a moment
--- later (streams/settling.py) and keeps the questions few.
+-- Entries with what releases them: held: this department's record (of this province; of what came by exchange.<province>, that
+-- province's record) stands at the entry's version or a later one, whether the entry was let through or a mended version came;
+-- discarded: somebody decided that it stays out. `state` follows a moment later (streams/settling.py) and keeps the questions few.
 CREATE VIEW quarantine_entry AS
 SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
        q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
        EXISTS (
            SELECT FROM record r
            WHERE r.record_id = CASE WHEN q.record_id ~ '^[0-9a-f]{32}$' THEN q.record_id::uuid END
-             AND r.version >= q.version AND r.department = q.department
+             AND r.version >= q.version
+             AND CASE WHEN starts_with(q.topic, 'records.')
+                 THEN r.department = q.department
+                      AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
+                 ELSE 'exchange.' || r.province = q.topic AND r.status <> 'WITHDRAWN' END
        ) OR EXISTS (
            SELECT FROM quarantine_outcome o
            JOIN record r ON r.record_id = o.record_id AND r.version >= o.version AND r.department = q.department
+               AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
            WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
              AND o.outcome = 'ACCEPTED'
        ) AS held,
@@ -436,7 +441,7 @@ LEFT JOIN LATERAL (
 ) w ON true
 LEFT JOIN LATERAL (
     SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
-    FROM quarantine q WHERE q.department = s.department AND q.state = 'OPEN'
+    FROM quarantine q WHERE q.department = s.department AND q.topic = s.topic AND q.state = 'OPEN'
 ) q ON true;
 
 -- When a source was last heard, in any of its partitions.
@@ -454,7 +459,7 @@ GROUP BY day, department, measure, bucket
 UNION ALL
 SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
 FROM quarantine
-WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN')
+WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN') AND starts_with(topic, 'records.')
 GROUP BY 1, 2;
 
 -- 迟报: first publications by day of receipt and day of the decision, and whether that was too late: beyond the term

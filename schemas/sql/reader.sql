@@ -46,8 +46,12 @@ CREATE VIEW report.credit_view AS
 SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
 FROM g1.credit_view WHERE (SELECT generation FROM xinliu.serving) = 1;
 
--- Penalties in force (行政处罚); decided_on is what a window counts from. Money in 万元.
-CREATE VIEW report.penalty AS
+-- Whose database this is. What a view holds of this province alone, it holds of all while nothing says whose it is: then nothing
+-- of another province can be there.
+CREATE VIEW report.installation AS SELECT province FROM xinliu.installation;
+
+-- Penalties in force (行政处罚), of all provinces; decided_on is what a window counts from. Money in 万元.
+CREATE VIEW report.mutual_penalty AS
 SELECT record_id, uscc, subject_name, province, domain, department, authority, version, stated_at, known_at,
        penalty_document_number AS document_number, penalty_violation_type AS violation_type, penalty_facts AS facts,
        penalty_basis AS basis, penalty_categories AS categories, penalty_content AS content, penalty_fine AS fine,
@@ -58,8 +62,13 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'PENALTY' AND status = 'IN_FORCE';
 
--- Entries of the seven lists, removed ones too: removed_on says so; an entry counts for a window that it overlaps.
-CREATE VIEW report.listing AS
+-- Those of this province.
+CREATE VIEW report.penalty AS
+SELECT * FROM report.mutual_penalty WHERE province = COALESCE((SELECT i.province FROM xinliu.installation i), province);
+
+-- Entries of the seven lists, of all provinces, removed ones too: removed_on says so; an entry counts for a window that it
+-- overlaps.
+CREATE VIEW report.mutual_listing AS
 SELECT record_id, uscc, subject_name, province, domain, department, authority, version, stated_at, known_at,
        listing_list AS list, listing_entry_id AS entry_id, listing_grounds AS grounds, listing_basis AS basis,
        listing_authority_name AS authority_name, listing_listed_on AS listed_on, listing_valid_until AS valid_until,
@@ -68,11 +77,15 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
 FROM g1.record
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'LISTING' AND status = 'IN_FORCE';
 
+-- Those of this province.
+CREATE VIEW report.listing AS
+SELECT * FROM report.mutual_listing WHERE province = COALESCE((SELECT i.province FROM xinliu.installation i), province);
+
 -- Every accepted statement, for "what did we know": statement is the Avro body, NULL where it was erased. A statement may
 -- stand twice; its earliest row says since when it is known.
 CREATE VIEW report.history AS
 SELECT h.record_id, h.version, h.digest_hi, h.digest_lo, h.status, h.uscc, h.known_at, h.accepted_partition,
-       h.accepted_offset, h.statement, w.fingerprint, w.schema, h.province, h.department, h.reason
+       h.accepted_offset, h.statement, w.fingerprint, w.schema, h.province, h.department, h.reason, h.epoch
 FROM g1.record_history h JOIN g1.writer_schema w USING (writer)
 WHERE (SELECT generation FROM xinliu.serving) = 1;
 
@@ -111,15 +124,16 @@ SELECT x.domain, x.department, x.name_zh, s.data_as_of, COALESCE(s.state, '中�
        s.silent_after, s.held_since, s.open_quarantine, s.marked_at
 FROM xinliu.domain_source x LEFT JOIN report.source s USING (department);
 
--- Refused records that someone must still look at and whose entity could be read (待核). An entry leaves in the very
+-- Refused records of this province that someone must still look at and whose entity could be read (待核). An entry leaves in the very
 -- transaction that makes its record visible, or once somebody has decided that it stays out. A registration among them says nothing of any domain.
 CREATE VIEW report.pending AS
 SELECT uscc, department, domain, received_at, quarantine_partition, quarantine_offset, findings,
        COALESCE(domain = 'registration' AND NOT findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
 FROM g1.quarantine_entry
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND NOT held AND NOT discarded;
+WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND starts_with(topic, 'records.')
+  AND NOT held AND NOT discarded;
 
--- All refused records whose entity could be read, with what tells whether they were pending at an earlier moment.
+-- All refused records of this province whose entity could be read, with what tells whether they were pending at an earlier moment.
 CREATE VIEW report.quarantine AS
 SELECT e.uscc, e.department, e.domain, e.received_at, e.quarantine_partition, e.quarantine_offset, e.state,
        r.record_id, e.version, d.discarded_at, d.discarded_partition, d.discarded_offset,
@@ -127,6 +141,7 @@ SELECT e.uscc, e.department, e.domain, e.received_at, e.quarantine_partition, e.
 FROM g1.quarantine_entry e
 LEFT JOIN g1.record r
     ON r.record_id = CASE WHEN e.record_id ~ '^[0-9a-f]{32}$' THEN e.record_id::uuid END AND r.department = e.department
+    AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
 LEFT JOIN LATERAL (
     SELECT o.recorded_at AS discarded_at, o.quarantine_partition AS discarded_partition,
            o.quarantine_offset AS discarded_offset
@@ -135,9 +150,9 @@ LEFT JOIN LATERAL (
       AND o.outcome = 'DISCARDED'
     ORDER BY o.quarantine_offset LIMIT 1
 ) d ON true
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND e.uscc IS NOT NULL;
+WHERE (SELECT generation FROM xinliu.serving) = 1 AND e.uscc IS NOT NULL AND starts_with(e.topic, 'records.');
 
--- 有 / 无 / 待核 / 未归集 for each domain in force on the last day of the window, both days included.
+-- 有 / 无 / 待核 / 未归集 for each domain in force on the last day of the window, both days included, of this province's own records.
 -- 无 is said only where every source of the domain vouches for it and nothing about the entity waits in the quarantine.
 CREATE FUNCTION report.domain_state(entity text, window_from date, window_to date)
 RETURNS TABLE (

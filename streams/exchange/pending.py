@@ -7,8 +7,8 @@ database, everything that waits is told again, and behind it, partition by parti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,53 +20,22 @@ from schemas.codec import encode_own
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.partitioning import partitions_of
 from schemas.store import sql
+from streams.exchange.beside import Message
 
-__all__ = ["CONTRACT", "Pending", "PendingMessage", "project_pending", "wrong_in"]
+__all__ = ["CONTRACT", "Pending", "project_pending", "wrong_in"]
 
 CONTRACT: Final = "xinliu.PendingEntries"
+
+_USCC, _NAME = re.compile(r"[0-9A-Z]{18}"), re.compile(r"[a-z0-9-]{1,64}")
+"""What codes and keys of the catalogue look like: no other text of another province is taken into the tables."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class PendingMessage:
-    """A message for `exchange.<own>`: of one entity, or (`uscc` is None) the end of what its partition was told before."""
-
-    province: str
-    partition: int
-    uscc: str | None
-    sequence: int
-    at: datetime
-    entries: Sequence[Mapping[str, Any]]
-    """Of each: domain, department, open, since (milliseconds since 1970)."""
-
-    @property
-    def key(self) -> str:
-        """The message's key: a newer one takes the place of an older one where a log is compacted."""
-        return f"pending|{self.province}|{self.partition}|{self.uscc or ''}"
-
-    @property
-    def body(self) -> bytes:
-        """The Avro body (CONTRACT), without the 5 bytes before it."""
-        entries = [{**one, "since": datetime.fromtimestamp(one["since"] / 1000, UTC)} for one in self.entries]
-        return encode_own(
-            CONTRACT,
-            {
-                "province": self.province,
-                "partition": self.partition,
-                "uscc": self.uscc,
-                "sequence": self.sequence,
-                "at": self.at,
-                "entries": entries,
-            },
-        )
-
-
 class Pending:
-    """What the publisher of `exchange.<own>` has to say of the quarantine.
+    """What is told of the quarantine beside statements (streams.exchange.beside.Beside); one for the life of a publisher.
 
-    Only in rounds that drain the outbox, and behind the statements of the run: a refused record that was let through must
-    never be over elsewhere before it is there.
+    All of it in one round, however much it is: a checkpoint vouches for what its round has told.
     """
 
     def __init__(self, province: str) -> None:
@@ -74,7 +43,7 @@ class Pending:
         self._told: dict[int, int] | None = None
         """Partition → sequence that this object was the last to tell; None at the start."""
 
-    def due(self, connection: Connection) -> tuple[PendingMessage, ...]:
+    def due(self, connection: Connection) -> tuple[Message, ...]:
         """Return what has to be told, in this order; `connection` is in the snapshot of the checkpoint that follows.
 
         Its search_path is the generation.
@@ -83,50 +52,55 @@ class Pending:
         stored: dict[int, int] = dict(rows)
         certain = self._told == stored
         changed = connection.execute(sql("exchange/pending"), {"all": not certain}).fetchall()
-        clock = connection.execute("SELECT now()").fetchone()
+        clock = connection.execute("SELECT clock_timestamp()").fetchone()
         assert clock is not None
         (at,) = clock
-        known = (*stored.values(), *(self._told or {}).values())
-        sequence = (
-            max(round(at.timestamp() * 1000), *(one + 1 for one in known)) if known else round(at.timestamp() * 1000)
+        # A table that was restored knows less than was told: the clock then says what is newer.
+        sequence = max(
+            [round(at.timestamp() * 1000), *(one + 1 for one in (*stored.values(), *(self._told or {}).values()))]
         )
         places = partitions_of(pl.Series([uscc for uscc, _ in changed], dtype=pl.String), EXCHANGE_PARTITIONS).tolist()
-        messages = [
-            PendingMessage(self._province, place, uscc, sequence, at, entries or [])
-            for place, (uscc, entries) in zip(places, changed, strict=True)
-        ]
-        if not certain:
-            messages += [
-                PendingMessage(self._province, place, None, sequence, at, []) for place in range(EXCHANGE_PARTITIONS)
-            ]
+        news = [(place, uscc, entries or []) for place, (uscc, entries) in zip(places, changed, strict=True)]
+        # Behind them, so that nothing that still waits is taken for over between the two.
+        over = [] if certain else [(place, None, list[Any]()) for place in range(EXCHANGE_PARTITIONS)]
+        messages = [self._message(*one, sequence, at) for one in (*news, *over)]
         # Whatever becomes of them: until `sent` has been made lasting, the table does not say the same.
         self._told = stored | {message.partition: sequence for message in messages}
         return tuple(messages)
 
-    def sent(self, connection: Connection, messages: Sequence[PendingMessage]) -> None:
+    def sent(self, connection: Connection, messages: Sequence[Message]) -> None:
         """Write down that these were told, in the transaction that deletes the round's outbox rows."""
         if messages:
-            rows = [
-                {"partition": one.partition, "uscc": one.uscc, "sequence": one.sequence, "entries": one.entries}
-                for one in messages
-            ]
-            connection.execute(sql("exchange/pending_told"), {"rows": Jsonb(rows)})
+            connection.execute(sql("exchange/pending_told"), {"rows": Jsonb([message.told for message in messages])})
+
+    def _message(
+        self, partition: int, uscc: str | None, entries: Sequence[Mapping[str, Any]], sequence: int, at: datetime
+    ) -> Message:
+        # The key, so that a newer one takes the place of an older one where a log is compacted.
+        key = f"pending|{self._province}|{partition}|{uscc or ''}"
+        told = {"partition": partition, "uscc": uscc, "sequence": sequence}
+        since = [{**one, "since": datetime.fromtimestamp(one["since"] / 1000, UTC)} for one in entries]
+        body = encode_own(CONTRACT, {**told, "province": self._province, "at": at, "entries": since})
+        return Message(partition, key, CONTRACT, body, told={**told, "entries": entries})
 
 
 def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str | None:
     """Return what a province may not have said in a decoded PendingEntries of its topic; None where nothing is wrong."""
-    uscc = message["uscc"]
-    if message["province"] != province:
-        return f"it speaks for {message['province']!r}"
-    if message["partition"] != partition:
-        return f"it speaks of partition {message['partition']}"
-    if uscc is None:
-        return "what ends everything has entries" if message["entries"] else None
-    if not (len(uscc) == 18 and uscc.isascii() and uscc.isalnum()):
-        return "it names no entity"
-    if int(partitions_of(pl.Series([uscc]), EXCHANGE_PARTITIONS)[0]) != partition:
-        return "its entity belongs to another partition"
-    return None
+    uscc, entries = message["uscc"], message["entries"]
+    names = [name for one in entries for name in (one["domain"], one["department"])]
+    checks = (
+        (message["province"] != province, "it speaks for another province"),
+        (message["partition"] != partition, "it speaks of another partition"),
+        (uscc is None and entries, "what ends everything has entries"),
+        (uscc is not None and not _USCC.fullmatch(uscc), "it names no entity"),
+        (
+            uscc is not None and int(partitions_of(pl.Series([uscc]), EXCHANGE_PARTITIONS)[0]) != partition,
+            "its entity belongs to another partition",
+        ),
+        (not all(map(_NAME.fullmatch, names)), "an entry names no domain or department"),
+        (any(one["open"] < 1 for one in entries), "an entry counts nothing"),
+    )
+    return next((what for wrong, what in checks if wrong), None)
 
 
 def project_pending(connection: Connection, messages: Iterable[Mapping[str, Any]]) -> None:

@@ -86,7 +86,7 @@ def test_a_repair_keeps_history_and_leaves_the_view(store: Store) -> None:
     first = penalty("H1", version=1)
     records, view, *_, history, gone = folded(store, [[first], [state(first, "REPAIRED", version=2)]])
     assert not gone
-    assert [row[2:5] for row in view] == [(1, 0, 0)]
+    assert [row[3:6] for row in view] == [(1, 0, 0)]
     assert all(row[6] is not None for row in history)
     assert len(records) == 1
 

@@ -9,7 +9,7 @@ WITH mutual AS (
            COALESCE(domain = 'registration' AND NOT findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration,
            EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = e.domain) AS known
     FROM quarantine_entry e
-    WHERE state = 'OPEN' AND topic LIKE 'records.%%' AND uscc ~ '^[0-9A-Z]{18}$' AND NOT held AND NOT discarded
+    WHERE state = 'OPEN' AND starts_with(topic, 'records.') AND uscc ~ '^[0-9A-Z]{18}$' AND NOT held AND NOT discarded
 ), placed AS (
     SELECT u.uscc
     FROM (SELECT DISTINCT uscc FROM waiting) u

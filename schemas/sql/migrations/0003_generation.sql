@@ -71,3 +71,64 @@ CREATE TABLE IF NOT EXISTS foreign_pending (
     entries   jsonb NOT NULL,  -- of each: domain, department, open (how many), since (milliseconds since 1970)
     PRIMARY KEY (uscc, province, partition)
 );
+
+-- Views that ask whose a record or a refused message is, since there are other provinces'.
+CREATE OR REPLACE VIEW entity AS
+SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind) AS kind, s.stated_at,
+       CASE WHEN r.uscc IS NULL THEN 'STATEMENT' ELSE 'REGISTRY' END AS name_source,
+       r.province, r.since, r.until, r.name_since, r.former_names
+FROM (
+    SELECT DISTINCT ON (uscc) uscc, subject_name AS name, subject_kind AS kind, stated_at
+    FROM record
+    WHERE status = 'IN_FORCE' OR kind <> 'REGISTRATION' AND status <> 'WITHDRAWN'
+    ORDER BY uscc, stated_at DESC, digest_hi DESC, digest_lo DESC
+) s
+LEFT JOIN registration r ON r.uscc = s.uscc AND r.current;
+
+CREATE OR REPLACE VIEW quarantine_entry AS
+SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
+       q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
+       EXISTS (
+           SELECT FROM record r
+           WHERE r.record_id = CASE WHEN q.record_id ~ '^[0-9a-f]{32}$' THEN q.record_id::uuid END
+             AND r.version >= q.version
+             AND CASE WHEN starts_with(q.topic, 'records.')
+                 THEN r.department = q.department
+                      AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
+                 ELSE 'exchange.' || r.province = q.topic AND r.status <> 'WITHDRAWN' END
+       ) OR EXISTS (
+           SELECT FROM quarantine_outcome o
+           JOIN record r ON r.record_id = o.record_id AND r.version >= o.version AND r.department = q.department
+               AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'ACCEPTED'
+       ) AS held,
+       EXISTS (
+           SELECT FROM quarantine_outcome o
+           WHERE (o.topic, o.topic_id, o.partition, o."offset") = (q.topic, q.topic_id, q.partition, q."offset")
+             AND o.outcome = 'DISCARDED'
+       ) AS discarded
+FROM quarantine q;
+
+CREATE OR REPLACE VIEW source_freshness AS
+SELECT s.department, s.topic,
+       CASE WHEN w.told = s.partitions THEN LEAST(w.as_of, q.held_since) END AS data_as_of,
+       q.held_since, COALESCE(q.open_entries, 0) AS open_quarantine
+FROM source s
+LEFT JOIN LATERAL (
+    SELECT count(as_of) AS told, min(as_of) AS as_of FROM watermark w WHERE w.topic = s.topic
+) w ON true
+LEFT JOIN LATERAL (
+    SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
+    FROM quarantine q WHERE q.department = s.department AND q.topic = s.topic AND q.state = 'OPEN'
+) q ON true;
+
+CREATE OR REPLACE VIEW quality_count AS
+SELECT day, department, measure, bucket, sum(n)::bigint AS n
+FROM quality_day
+GROUP BY day, department, measure, bucket
+UNION ALL
+SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 0::smallint, count(*)
+FROM quarantine
+WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN') AND starts_with(topic, 'records.')
+GROUP BY 1, 2;

@@ -3,5 +3,8 @@ UPDATE quarantine q
 SET value = NULL
 FROM record_history r
 WHERE r.record_id = ANY(%s) AND r.status = 'REVOKED'
-  AND q.record_id = replace(r.record_id::text, '-', '') AND q.department = r.department AND q.version < r.version
+  AND q.record_id = replace(r.record_id::text, '-', '') AND q.version < r.version
+  AND CASE WHEN starts_with(q.topic, 'records.')
+      THEN q.department = r.department AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
+      ELSE q.topic = 'exchange.' || r.province END
   AND q.value IS NOT NULL

@@ -10,7 +10,11 @@ VALUES (
     CASE WHEN NOT EXISTS (
         SELECT FROM record_history r
         WHERE r.record_id = CASE WHEN %(record_id)s::text ~ '^[0-9a-f]{32}$' THEN %(record_id)s::text::uuid END
-          AND r.status = 'REVOKED' AND r.department = %(department)s AND r.version > %(version)s
+          AND r.status = 'REVOKED' AND r.version > %(version)s
+          AND CASE WHEN starts_with(%(topic)s, 'records.')
+              THEN r.department = %(department)s
+                   AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
+              ELSE %(topic)s = 'exchange.' || r.province END
     ) THEN %(value)s::bytea END,
     %(quarantine_partition)s, %(quarantine_offset)s
 )
