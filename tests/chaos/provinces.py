@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,32 +27,20 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.processes import wait_until
 from deploy.stack import Stack
-from schemas.catalogue import load as load_catalogue
-from schemas.codec import encode
 from schemas.connection import Connection
 from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
-from schemas.identity import digest
-from schemas.periods import china_day
-from schemas.registration import KIND
 from schemas.signing import make_key
 from schemas.store import migrate
 from tests.chaos.proxy import Proxy
+from tests.said import PROVINCES, Held, Key, load, should_be_shared
 from tests.servers import local_stack
-from tests.statements import Statement, framed, penalty, put, registration, state
+from tests.statements import Statement, framed, put
 from tests.workers import Worker
 
 __all__ = ["PROVINCES", "Four", "Outcome", "four", "run_seed"]
 
-PROVINCES = ("beijing", "tianjin", "hebei", "shanxi")
 FAULTS = ("kill", "cut", "slow", "break", "wipe", "forget", "twice")
-_ENTITIES = 24
 _SETTLE_SECONDS = 240.0
-_CATALOGUE = load_catalogue()
-
-Key = tuple[str, str]
-"""record_id, department: a record of one province."""
-Held = tuple[int, int, int, str, str]
-"""version, digest (two halves), status, uscc."""
 
 
 @dataclass
@@ -183,36 +170,6 @@ def _apart(found: Mapping[Key, Held], wanted: Mapping[Key, Held]) -> str:
     )
 
 
-def should_be_shared(said: Sequence[Statement]) -> dict[str, dict[Key, Held]]:
-    """Return, by province, what it must share after all this was said, in whatever order it came."""
-    newest: dict[tuple[str, Key], tuple[tuple[int, int, int], Statement]] = {}
-    for one in said:
-        rank = one["version"], *digest(encode("xinliu.Statement", one))
-        key = one["province"], (one["record_id"], one["department"])
-        if key not in newest or newest[key][0] < rank:
-            newest[key] = rank, one
-    today = china_day(datetime.now(UTC))
-    registered: dict[str, tuple[date, tuple[int, int, int], date | None]] = {}
-    for rank, one in newest.values():
-        if one["kind"] == KIND and one["status"] == "IN_FORCE":
-            body, uscc = one["registration"], one["subject"]["uscc"]
-            current = body["since"], rank, body.get("until")
-            registered[uscc] = max(registered.get(uscc, current), current, key=lambda known: known[:2])
-    divisions = {row.division for row in _CATALOGUE.provinces.values()}
-    mutual = _CATALOGUE.mutual_domains(today)
-    shared: dict[str, dict[Key, Held]] = {province: {} for province in PROVINCES}
-    for (province, key), (rank, one) in newest.items():
-        uscc = one["subject"]["uscc"]
-        if uscc in registered:
-            until = registered[uscc][2]
-            inside = until is None or until > today
-        else:
-            inside = uscc[2:4] in divisions
-        if one["kind"] == KIND or (one["domain"] in mutual and inside):
-            shared[province][key] = (*rank, one["status"], uscc)
-    return shared
-
-
 @contextmanager
 def four(folder: Path, *, clocks_apart: bool = True) -> Iterator[Four]:
     """Run four provinces from empty data, each with one worker process; proxies stand between them.
@@ -255,49 +212,6 @@ def four(folder: Path, *, clocks_apart: bool = True) -> Iterator[Four]:
             for province in provinces.values():
                 if province.worker is not None and province.worker.runs:
                     province.worker.kill()
-
-
-def load(seed: int) -> list[Statement]:
-    """Return what the four provinces say, shuffled: registrations and moves, penalties, corrections to other entities,
-    repairs and revocations, duplicates; entities of the four and of elsewhere, domains of mutual recognition and others."""
-    chance = random.Random(f"provinces{seed}")
-    first = 5_000_000 + seed * 1_000
-    entities = [first + number for number in range(_ENTITIES)]
-    said: list[Statement] = []
-    for entity in entities:
-        home = chance.choice(PROVINCES)
-        if chance.random() < 0.8:
-            until = date(2026, 3, 1) if chance.random() < 0.3 else None
-            said.append(registration(entity=entity, province=home, until=until))
-            if until is not None and chance.random() < 0.7:
-                away = chance.choice([other for other in PROVINCES if other != home])
-                said.append(registration(entity=entity, province=away, since=until, version=2))
-    for number in range(chance.randrange(150, 400)):
-        province = chance.choice(PROVINCES)
-        department = chance.choice(
-            ("tax", "court", "finance", "water", "education" if province == "beijing" else "fire")
-        )
-        entity = chance.choice(entities)
-        one = penalty(f"四{seed}-{number}", entity=entity, key=department, province=province)
-        said.append(one)
-        if chance.random() < 0.2:
-            other = chance.choice(entities)
-            said.append(
-                penalty(
-                    f"四{seed}-{number}",
-                    entity=other,
-                    original_entity=entity,
-                    key=department,
-                    province=province,
-                    version=2,
-                )
-            )
-        if chance.random() < 0.2:
-            said.append(state(one, chance.choice(["REVOKED", "REPAIRED"]), version=3))
-        if chance.random() < 0.1:
-            said.append(one)
-    chance.shuffle(said)
-    return said
 
 
 def publish(running: Four, said: Sequence[Statement]) -> None:
