@@ -130,7 +130,7 @@ def assert_figures_are_of_the_set(store: psycopg.Connection[Any]) -> None:
         "SELECT day, department, measure, bucket, sum(n)::bigint FROM quality_day WHERE measure <> 'VISIBLE'"
         " GROUP BY 1, 2, 3, 4 HAVING sum(n) <> 0"
     )
-    assert {row[:5]: row[4] for row in entered} == at_once
+    assert {row[:4]: row[4] for row in entered} == at_once
     shown = store.execute(
         "SELECT COALESCE(sum(n) FILTER (WHERE measure = 'ACCEPTED'), 0) = COALESCE(sum(n) FILTER (WHERE measure = 'VISIBLE'), 0)"
         " FROM quality_day"

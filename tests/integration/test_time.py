@@ -59,6 +59,7 @@ def tell(undone: Store, known_at: datetime, *statements: Statement, offset: int 
         pl.Series("statement", bodies, dtype=pl.Binary),
         pl.Series("known_at", [known_at] * count, dtype=pl.Datetime("ms", "UTC")),
         pl.Series("received_at", [known_at] * count, dtype=pl.Datetime("ms", "UTC")),
+        epoch=pl.lit(0, dtype=pl.Int64),
     )
     projection.fold(staged(frame)[0])
 
