@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 done, with refusals or differences that the output names; 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,8 @@ from schemas.errors import XinliuError
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
+    from streams.endpoint import Shown
+    from streams.province import Beside
 
 app = typer.Typer(
     name="xinliu",
@@ -47,9 +50,17 @@ def _choose_stack(
     ctx.obj = connect
 
 
+def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Beside]], Sequence[Shown]]:
+    """Return what runs beside intake and view in one process: the push links to all peers."""
+    return (), ()
+
+
 def _mount() -> None:
     from streams.commands import mount as mount_streams
+    from streams.commands import workers
+    from streams.province_command import mount as mount_province
 
+    mount_province(workers, _beside)
     if "worker" in sys.argv[1:4]:
         # A worker that was killed must be back soon: the other rooms would take it another second.
         from consumers.links_command import mount_worker

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
+from schemas.exchange import exchange_topic, status_topic
 
 __all__ = [
     "ADMIN",
@@ -20,6 +21,7 @@ __all__ = [
     "department_principal",
     "gone",
     "known_principal",
+    "link_principal",
     "permits",
     "principals",
     "wanted",
@@ -32,7 +34,7 @@ BROKER = "broker"
 SUPER_USERS = (ADMIN, BROKER)
 """Whom the broker asks for no right."""
 
-WORKERS = ("intake", "view")
+WORKERS = ("intake", "view", "link")
 READERS = ("operator", "report")
 
 _IMPLIES = {
@@ -67,14 +69,25 @@ def department_principal(key: str) -> str:
     return f"department-{key}"
 
 
+def link_principal(origin: str) -> str:
+    """Return as whom the push links of another province write on this one's cluster."""
+    return f"link-{origin}"
+
+
 def principals(catalogue: Catalogue, province: str) -> tuple[str, ...]:
-    """Return every principal of a province but the super users."""
-    return (*WORKERS, *READERS, *(department_principal(d.key) for d in catalogue.departments(province)))
+    """Return every principal of a province's cluster but the super users."""
+    links = (link_principal(other) for other in _others(catalogue, province))
+    departments = (department_principal(d.key) for d in catalogue.departments(province))
+    return (*WORKERS, *READERS, *links, *departments)
 
 
 def gone(users: Iterable[str], wanted_now: Iterable[str]) -> frozenset[str]:
-    """Return the users that were a department's and are nobody any more; names that we never give are left alone."""
-    return frozenset(user for user in users if user.startswith(department_principal(""))) - set(wanted_now)
+    """Return the users that were a department's or a province's and are nobody any more.
+
+    Names that we never give are left alone.
+    """
+    ours = (department_principal(""), link_principal(""))
+    return frozenset(user for user in users if user.startswith(ours)) - set(wanted_now)
 
 
 def known_principal(name: str, catalogue: Catalogue, province: str) -> str:
@@ -86,10 +99,13 @@ def known_principal(name: str, catalogue: Catalogue, province: str) -> str:
 
 def wanted(catalogue: Catalogue, province: str) -> tuple[Right, ...]:
     """Return all rights of a province, sorted."""
-    departments = catalogue.departments(province)
-    rights = [*_intake(departments), *_view(departments), *_operator(), *_report()]
+    departments, others = catalogue.departments(province), _others(catalogue, province)
+    rights = [*_intake(departments, others), *_view(province, departments, others), *_operator(), *_report()]
     for department in departments:
         rights += _department(department)
+    rights += _link(province)
+    for origin in others:
+        rights += _far_link(origin)
     return tuple(sorted(rights))
 
 
@@ -108,7 +124,13 @@ def _department(department: Department) -> Iterable[Right]:
     yield Right(who, "TRANSACTIONAL_ID", "PREFIXED", f"{who}.", "WRITE")
 
 
-def _intake(departments: Iterable[Department]) -> Iterable[Right]:
+def _others(catalogue: Catalogue, province: str) -> tuple[str, ...]:
+    return tuple(key for key in catalogue.provinces if key != province)
+
+
+def _intake(departments: Iterable[Department], others: Iterable[str]) -> Iterable[Right]:
+    for origin in others:
+        yield Right("intake", "TOPIC", "LITERAL", exchange_topic(origin), "READ")
     for department in departments:
         yield Right("intake", "TOPIC", "LITERAL", department.records_topic, "READ")
     for topic in ("accepted", "quarantine"):
@@ -122,7 +144,16 @@ def _intake(departments: Iterable[Department]) -> Iterable[Right]:
     yield Right("intake", "GROUP", "PREFIXED", "intake.", "READ")
 
 
-def _view(departments: Iterable[Department]) -> Iterable[Right]:
+def _view(province: str, departments: Iterable[Department], others: Iterable[str]) -> Iterable[Right]:
+    # Alone says what the province shares, how far it is, and reads how far the others are.
+    own = exchange_topic(province)
+    yield Right("view", "TOPIC", "LITERAL", own, "WRITE")
+    # Reads its last checkpoint back, to go on from there.
+    yield Right("view", "TOPIC", "LITERAL", own, "READ")
+    yield Right("view", "TRANSACTIONAL_ID", "LITERAL", own, "WRITE")
+    yield Right("view", "TOPIC", "LITERAL", status_topic(province), "WRITE")
+    for one in (province, *others):
+        yield Right("view", "TOPIC", "LITERAL", status_topic(one), "READ")
     for topic in ("accepted", "quarantine"):
         yield Right("view", "TOPIC", "LITERAL", topic, "READ")
     # Tombstones of what a revocation erases, and nothing else.
@@ -133,6 +164,24 @@ def _view(departments: Iterable[Department]) -> Iterable[Right]:
         yield Right("view", "TOPIC", "LITERAL", department.records_topic, "DESCRIBE")
         yield Right("view", "TOPIC", "LITERAL", department.receipts_topic, "WRITE")
     yield Right("view", "GROUP", "LITERAL", "xinliu-view", "READ")
+    yield Right("view", "GROUP", "PREFIXED", "view.", "READ")
+
+
+def _link(province: str) -> Iterable[Right]:
+    for topic in (exchange_topic(province), status_topic(province)):
+        yield Right("link", "TOPIC", "LITERAL", topic, "READ")
+    # Writes down where it stands still, and what its own retention took from it.
+    yield Right("link", "TOPIC", "LITERAL", "operations", "WRITE")
+    yield Right("link", "GROUP", "PREFIXED", "link.", "READ")
+
+
+def _far_link(origin: str) -> Iterable[Right]:
+    who = link_principal(origin)
+    for topic in (exchange_topic(origin), status_topic(origin)):
+        yield Right(who, "TOPIC", "LITERAL", topic, "WRITE")
+        # Reads its last record back, to go on from there.
+        yield Right(who, "TOPIC", "LITERAL", topic, "READ")
+    yield Right(who, "GROUP", "PREFIXED", f"{who}.", "READ")
 
 
 def _operator() -> Iterable[Right]:

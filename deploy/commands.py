@@ -16,6 +16,7 @@ from rich.table import Table
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
+    from deploy.provinces import Provinces
     from deploy.stack import Stack
     from deploy.topics import Change, Topic
     from schemas.cluster import Cluster
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
+
+ProvinceNames = Annotated[
+    str | None,
+    typer.Option("--provinces", help="Several at once, comma-separated: beijing,tianjin,hebei,shanxi.", metavar="P,…"),
+]
 
 topics_app = typer.Typer(help="The topics of the province's cluster, as code.", no_args_is_help=True)
 
@@ -34,6 +40,12 @@ def _stack(ctx: typer.Context, tell: Callable[[str], None] = lambda _: None) -> 
 
     name = ctx.find_root().params.get("stack") or settings().stack
     return Stack(name, tell=tell)
+
+
+def _provinces(ctx: typer.Context, text: str, tell: Callable[[str], None] = lambda _: None) -> Provinces:
+    from deploy.provinces import Provinces, read_names
+
+    return Provinces(read_names(text), ctx.find_root().params.get("stack") or "", tell=tell)
 
 
 @contextmanager
@@ -51,7 +63,11 @@ def _telling(done: str) -> Iterator[Callable[[str], None]]:
 
 def up(
     ctx: typer.Context,
-    province: Annotated[str, typer.Option(help="The province whose servers these are.")] = "beijing",
+    province: Annotated[
+        str | None,
+        typer.Option(help="The province whose servers these are.", show_default="the stack's own, or beijing"),
+    ] = None,
+    provinces: ProvinceNames = None,
     base_port: Annotated[
         int | None, typer.Option(min=1024, max=65_520, help="First of the ten ports of this stack.")
     ] = None,
@@ -64,9 +80,23 @@ def up(
     servers_only: Annotated[bool, typer.Option("--servers-only", help="Do not start the workers.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start real servers on this machine: Kafka, schema registry, PostgreSQL, and the workers. Loopback only."""
+    """Start real servers on this machine: Kafka, schema registry, PostgreSQL, and the workers. Loopback only.
+
+    With --provinces: a small stack for each, named by it, which share their records with each other.
+    """
     from deploy.settings import redacted
 
+    if provinces is not None:
+        if province is not None or base_port is not None:
+            raise UsageError("--provinces goes with neither --province nor --base-port: each stack has its own")
+        with _telling("up") as tell:
+            several = _provinces(ctx, provinces, tell)
+            connections = several.up(secure=secure, workers=not servers_only)
+        if as_json:
+            print(_several({name: redacted(connection) for name, connection in connections.items()}))
+        else:
+            _print_all(several)
+        return
     with _telling("up") as tell:
         stack = _stack(ctx, tell)
         connection = stack.up(province=province, base_port=base_port, workers=not servers_only, secure=secure)
@@ -76,17 +106,30 @@ def up(
         _print_status(stack)
 
 
-def down(ctx: typer.Context) -> None:
+def down(ctx: typer.Context, provinces: ProvinceNames = None) -> None:
     """Stop the workers and servers of a stack; data stay."""
     with _telling("down") as tell:
+        if provinces is not None:
+            _provinces(ctx, provinces, tell).down()
+            return
         stack = _stack(ctx, tell)
         if not stack.layout.exists:
             raise UsageError(f"there is no local stack {stack.name!r}")
         stack.down()
 
 
-def status(ctx: typer.Context, as_json: Json = False) -> None:
+def status(ctx: typer.Context, provinces: ProvinceNames = None, as_json: Json = False) -> None:
     """Show what runs; exit code 1 where something does not."""
+    if provinces is not None:
+        several = _provinces(ctx, provinces)
+        running = several.status()
+        if as_json:
+            print(_several({name: [asdict(server) for server in servers] for name, servers in running.items()}))
+        else:
+            _print_all(several)
+        if not all(server.pid for servers in running.values() for server in servers):
+            raise typer.Exit(1)
+        return
     stack = _stack(ctx)
     if not stack.layout.exists:
         raise UsageError(f"there is no local stack {stack.name!r}: start one with `xinliu up`")
@@ -99,8 +142,19 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def reset(ctx: typer.Context, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+def reset(
+    ctx: typer.Context,
+    provinces: ProvinceNames = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
     """Stop a stack and delete all its data."""
+    if provinces is not None:
+        stacks = ", ".join(stack.name for stack in _provinces(ctx, provinces).stacks.values())
+        if not yes:
+            typer.confirm(f"Delete all data of the stacks {stacks}?", abort=True, err=True)
+        with _telling("reset") as tell:
+            _provinces(ctx, provinces, tell).reset()
+        return
     stack = _stack(ctx)
     if not stack.layout.folder.exists():
         raise UsageError(f"there is no local stack {stack.name!r}")
@@ -188,6 +242,15 @@ def _print_status(stack: Stack) -> None:
     console = Console()
     console.print(table)
     console.print(f"[dim]data and logs: {stack.layout.folder}[/dim]", highlight=False, soft_wrap=True)
+
+
+def _print_all(several: Provinces) -> None:
+    for stack in several.stacks.values():
+        _print_status(stack)
+
+
+def _several(plain: object) -> str:
+    return json.dumps({"provinces": plain}, ensure_ascii=False)
 
 
 def mount(app: typer.Typer) -> None:

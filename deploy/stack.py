@@ -8,37 +8,43 @@ import json
 import platform
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic
+from typing import Any
 
 import psycopg
 from pydantic import SecretStr
 
 from deploy import topics
+from deploy.access import link_principal
 from deploy.artifacts import fetch, postgres_artifact
 from deploy.certificates import make_certificates
 from deploy.kafka import Kafka
-from deploy.layout import WORKERS, Layout
-from deploy.parts import Parts, write_connection
+from deploy.layout import Layout
+from deploy.parts import Parts, write_connection, write_exchange
 from deploy.postgres import Postgres
 from deploy.processes import Process
 from deploy.registry import RegistryServer
 from deploy.settings import Settings, settings
 from schemas import catalogue
-from schemas.connection import Connection
+from schemas.connection import Connection, Exchange, Peer
 from schemas.contracts import CONTRACTS
 from schemas.errors import Retryable, UsageError
 from schemas.registry import Registry
 from schemas.store import migrate
 
-__all__ = ["ServerStatus", "Stack"]
+__all__ = ["ServerStatus", "Stack", "Told"]
 
 SERVERS = ("postgres", "kafka", "registry")
 
 Told = Callable[[str], None]
+
+_migrating = threading.Lock()
+"""Alembic keeps what it works on in its module: one database at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +90,31 @@ class Stack:
     def up(
         self,
         *,
-        province: str = "beijing",
+        province: str | None = None,
         base_port: int | None = None,
         workers: bool = True,
         secure: bool = False,
+        shared: bool = False,
     ) -> Connection:
         """Start whatever does not run, set it up, and return how to reach it. What runs already is left alone.
 
-        `secure` counts on the first start: servers that encrypt, and ask everyone who they are (docs/security.md).
+        `province` is the stack's own where it has one, else Beijing, unless given. `secure` counts on the first start:
+        servers that encrypt, and ask everyone who they are (docs/security.md). `shared` is a stack that has the machine
+        with others (deploy/provinces.py): it stays so.
 
         Raises UsageError, in one line, for every foreseeable mistake.
         """
         chosen = catalogue.load()
+        province = province or self.province or "beijing"
         chosen.province(province)
         with self._exclusively():
-            if base_port is not None and any(self._process(name).pid for name in SERVERS):
+            if base_port is not None and any(self.process(name).pid for name in SERVERS):
                 raise UsageError(f"the stack {self.name!r} runs: `xinliu down` first, then move it with --base-port")
-            self.layout.prepare(base_port, secure=secure)
+            self.layout.prepare(base_port, secure=secure, shared=shared)
             if self.layout.secure:
                 make_certificates(self.layout.tls)
             self._start_servers()
-            parts = Parts(self.layout, self.kafka, self.postgres, self.registry.url, province)
+            parts = self._parts(province)
             connection = parts.admin() if self.layout.secure else self._connection(province)
             self._check_province(connection.database.get_secret_value(), province)
             self._set_up(connection, chosen)
@@ -115,6 +125,44 @@ class Stack:
             if workers:
                 self._start_workers()
         return connection
+
+    def connection(self) -> Connection:
+        """Return how to reach it, as the last `up` wrote it down."""
+        return Connection.model_validate(self._written("connection.json"))
+
+    @property
+    def province(self) -> str | None:
+        """Whose servers these are; None before the first start."""
+        return self._written("connection.json").get("province")
+
+    def fetch(self) -> None:
+        """Have every program at hand and unpacked: what several stacks that start at once would all do."""
+        assert self.postgres.binaries.exists()
+        assert self.kafka.jars
+        self.registry.unpacked()
+
+    def peer(self, origin: str) -> Peer:
+        """Return how the push links of another province reach this one's servers."""
+        parts = self._parts(self.province or "")
+        kafka = parts.of(link_principal(origin)).kafka if self.layout.secure else self.kafka.cluster()
+        return Peer(kafka=kafka, registry=self.registry.url)
+
+    def share(self, exchange: Exchange) -> None:
+        """Let the stack share records with others from now on; workers that know it otherwise are stopped."""
+        with self._exclusively():
+            if self._exchange() == exchange:
+                return
+            for name in self.layout.workers:
+                self._stop(f"worker-{name}")
+            write_exchange(self.layout.folder / "exchange.json", exchange)
+            province = self.province or ""
+            connection = self._parts(province).share(exchange) if self.layout.secure else self._connection(province)
+            write_connection(self.layout.folder / "connection.json", connection)
+
+    def start_workers(self) -> None:
+        """Start the workers that do not run."""
+        with self._exclusively():
+            self._start_workers()
 
     def _start_servers(self) -> None:
         # Fetched first: nothing is started that could not be finished.
@@ -129,15 +177,16 @@ class Stack:
 
     def _set_up(self, connection: Connection, chosen: catalogue.Catalogue) -> None:
         self.tell("tables, schemas and topics are brought up to date")
-        migrate(connection.database.get_secret_value())
+        with _migrating:
+            migrate(connection.database.get_secret_value())
         with Registry(connection.registry) as contracts:
             for name in CONTRACTS:
                 contracts.register(name)
         topics.apply(connection.kafka, topics.wanted(chosen, connection.province))
 
     def _start_workers(self) -> None:
-        for name in WORKERS:
-            worker = self._process(f"worker-{name}")
+        for name in self.layout.workers:
+            worker = self.process(f"worker-{name}")
             if worker.pid is None:
                 self.tell(f"the {name} worker is starting")
                 port = self.layout.ports.metrics(name)
@@ -149,8 +198,8 @@ class Stack:
     def down(self) -> None:
         """Stop workers, then servers, in good order; data stay."""
         with self._exclusively():
-            for name in [f"worker-{worker}" for worker in WORKERS]:
-                self._stop(name)
+            for name in self.layout.workers:
+                self._stop(f"worker-{name}")
             self.tell("the schema registry and Kafka are stopping")
             with ThreadPoolExecutor(2) as threads:
                 list(threads.map(self._stop, ("registry", "kafka")))
@@ -164,11 +213,11 @@ class Stack:
             "postgres": f"127.0.0.1:{ports.postgres}",
             "kafka": f"127.0.0.1:{ports.kafka}",
             "registry": f"http://127.0.0.1:{ports.registry}/apis/ccompat/v7",
-            **{f"worker-{name}": f"http://127.0.0.1:{ports.metrics(name)}/metrics" for name in WORKERS},
+            **{f"worker-{name}": f"http://127.0.0.1:{ports.metrics(name)}/metrics" for name in self.layout.workers},
         }
-        names = [*SERVERS, *(f"worker-{worker}" for worker in WORKERS)]
+        names = [*SERVERS, *(f"worker-{worker}" for worker in self.layout.workers)]
         return tuple(
-            ServerStatus(name, self._process(name).pid, addresses.get(name), str(self._process(name).log))
+            ServerStatus(name, self.process(name).pid, addresses.get(name), str(self.process(name).log))
             for name in names
         )
 
@@ -180,7 +229,7 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """End one server or worker as a power cut would; for tests of what survives it."""
-        self._process(name).kill()
+        self.process(name).kill()
 
     def stop(self, name: str) -> None:
         """Stop one server or worker in good order; for tests of what goes on without it."""
@@ -196,11 +245,12 @@ class Stack:
         _start(servers[name])
 
     def _stop(self, name: str) -> None:
-        process = self._process(name)
+        process = self.process(name)
         if not process.stop():
             self.tell(f"{name} did not end in time and was killed; nothing is lost, its log: {process.log}")
 
-    def _process(self, name: str) -> Process:
+    def process(self, name: str) -> Process:
+        """Return one server or worker, running or not."""
         return Process(name, self.layout.folder)
 
     def _connection(self, province: str) -> Connection:
@@ -210,11 +260,32 @@ class Stack:
             registry=self.registry.url,
             database=SecretStr(self.postgres.conninfo("xinliu", "xinliu")),
             reader_database=SecretStr(self.postgres.conninfo("xinliu_reader", "xinliu")),
+            exchange=self._exchange(),
         )
 
+    def _parts(self, province: str) -> Parts:
+        return Parts(self.layout, self.kafka, self.postgres, self.registry.url, province, self._exchange())
+
+    def _exchange(self) -> Exchange | None:
+        found = self._written("exchange.json")
+        return Exchange.model_validate(found) if found else None
+
+    def _written(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self.layout.folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except PermissionError:
+            raise UsageError(f"the stack {self.name!r} belongs to another user: run this as that user") from None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            file = self.layout.folder / name
+            raise UsageError(f"{file} is damaged: remove it, and start the stack again")
+        return found
+
     def _check_province(self, database: str, province: str) -> None:
-        file = self.layout.folder / "connection.json"
-        if file.exists() and (held := json.loads(file.read_text(encoding="utf-8")).get("province")) != province:
+        if (held := self.province) not in (None, province):
             raise UsageError(
                 f"the stack {self.name!r} is of {held}: start {province} as a stack of its own,"
                 f" `xinliu --stack {province} up --province {province}`"

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -106,13 +106,13 @@ def _credentials(kafka: Cluster) -> Any:
     )
 
 
-def run(build: Callable[[], StreamApp]) -> None:
-    """Build the app inside a fresh event loop and run it until SIGTERM, SIGINT or a failure.
+def run(*builds: Callable[[], StreamApp]) -> None:
+    """Build the apps inside a fresh event loop and run them until SIGTERM, SIGINT or a failure of one of them.
 
-    Raises the failure that stopped it (Fatal, or another XinliuError); any other error becomes Fatal.
+    Raises the failure that stopped it (Fatal, or another XinliuError), the first one; any other error becomes Fatal.
     """
     _suit_the_interpreter()
-    failure = asyncio.run(_run(build))
+    failure = asyncio.run(_run(builds))
     if isinstance(failure, XinliuError):
         raise failure
     if failure is not None:
@@ -130,27 +130,43 @@ def _suit_the_interpreter() -> None:
     gc.set_threshold(500_000, 20, 20)
 
 
-async def _run(build: Callable[[], StreamApp]) -> BaseException | None:
-    app = build()
+async def _run(builds: Sequence[Callable[[], StreamApp]]) -> BaseException | None:
+    apps = [build() for build in builds]
     loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        for app in apps:
+            app.stop_requested.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, app.stop_requested.set)
+        loop.add_signal_handler(number, ask)
+    # Side by side: none of them waits until another has been given its partitions.
+    ended = [asyncio.ensure_future(_live(app)) for app in apps]
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    failure = next((app.failure for app in apps if app.failure is not None), None)
+    watchdog = threading.Timer(_STOP_DEADLINE, _end, (failure,))
+    watchdog.daemon = True
+    watchdog.start()
+    ask()
+    await asyncio.gather(*ended)
+    await asyncio.gather(*(app.stop() for app in apps))
+    watchdog.cancel()
+    return failure
+
+
+async def _live(app: StreamApp) -> None:
+    """Run one app until it crashes or is asked to stop; why is in `app.failure`."""
     try:
         await app.start()
         crashed = asyncio.ensure_future(app.wait_until_stopped())
         asked = asyncio.ensure_future(app.stop_requested.wait())
         await asyncio.wait((crashed, asked), return_when=asyncio.FIRST_COMPLETED)
         crashed.cancel()
+        asked.cancel()
     except Exception as error:  # noqa: BLE001  # handed on whole: run() raises it
         await app.stop_for(error)
     if app.crash_reason is not None and app.failure is None:
         app.failure = app.crash_reason
-    watchdog = threading.Timer(_STOP_DEADLINE, _end, (app.failure,))
-    watchdog.daemon = True
-    watchdog.start()
-    await app.stop()
-    watchdog.cancel()
-    return app.failure
 
 
 def _end(failure: BaseException | None) -> None:

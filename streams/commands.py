@@ -14,9 +14,19 @@ import typer
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
-    from streams.endpoint import Outside
+    from streams.endpoint import Shown
 
-__all__ = ["mount"]
+__all__ = [
+    "CrashAt",
+    "Instance",
+    "LogJson",
+    "MetricsHost",
+    "MetricsPort",
+    "log_to_stderr",
+    "mount",
+    "shown_at",
+    "workers",
+]
 
 workers = typer.Typer(
     help="Run a stream processor until it is stopped (SIGTERM); logs go to stderr.", no_args_is_help=True
@@ -54,7 +64,8 @@ MetricsHost = Annotated[
 ]
 
 
-def _log_to_stderr(as_json: bool) -> None:
+def log_to_stderr(as_json: bool) -> None:
+    """Let this process log to stderr."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -84,12 +95,12 @@ def intake(
     from streams.endpoint import Outside
     from streams.workers import INTAKE_SERVERS, intake_worker
 
-    _log_to_stderr(log_json)
+    log_to_stderr(log_json)
     if crash_at:
         arm(crash_at)
     connect: Callable[[], Connection] = ctx.obj
     outside = Outside("intake", INTAKE_SERVERS)
-    with _shown(outside, metrics_host, metrics_port):
+    with shown_at(outside, metrics_host, metrics_port):
         run(intake_worker(connect().acting("intake"), outside=outside, instance=instance))
 
 
@@ -113,20 +124,21 @@ def view(
     from streams.endpoint import Outside
     from streams.workers import VIEW_SERVERS, view_worker
 
-    _log_to_stderr(log_json)
+    log_to_stderr(log_json)
     if crash_at:
         arm(crash_at)
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting("view")
     outside = Outside("view", VIEW_SERVERS)
-    with _shown(outside, metrics_host, metrics_port):
+    with shown_at(outside, metrics_host, metrics_port):
         if generation is None:
             with open_store(connection.database.get_secret_value(), autocommit=True) as session:
                 generation = serving_generation(session)
         run(view_worker(connection, generation=generation, outside=outside, instance=instance))
 
 
-def _shown(outside: Outside, host: str, port: int | None) -> AbstractContextManager[Any]:
+def shown_at(outside: Shown, host: str, port: int | None) -> AbstractContextManager[Any]:
+    """Serve what a worker shows while the context lasts; nowhere where no port is given."""
     from streams.endpoint import serving
 
     return nullcontext() if port is None else serving(outside, port, host=host)

@@ -7,22 +7,47 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
+from typing import Protocol
 
 import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
 
 from schemas.errors import UsageError
 from streams.instruments import Instruments
 from streams.metrics import READY, SERVER_ANSWERS, SERVER_ASKED
 from streams.probe import Probe
 
-__all__ = ["Outside", "serving"]
+__all__ = ["Outside", "Plain", "Shown", "Together", "serving"]
 
 log = structlog.get_logger()
+
+
+class Shown(Protocol):
+    """What a worker shows of itself, as the endpoint asks it."""
+
+    @property
+    def worker(self) -> str:
+        """Its name."""
+
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all series as text, and its content type."""
+
+    def families(self) -> Iterable[Family]:
+        """Return its own series, without those of the process."""
+
+    def stuck(self) -> list[str]:
+        """Return what is stuck, in words; empty where the worker is healthy."""
+
+    def unready(self) -> list[str]:
+        """Return why it is not ready, in words; empty where it is."""
 
 
 class Outside:
@@ -32,8 +57,30 @@ class Outside:
         self.instruments = Instruments(worker)
         self.probe = Probe(servers)
 
+    @property
+    def worker(self) -> str:
+        """Its name."""
+        return self.instruments.worker
+
+    def stuck(self) -> list[str]:
+        """Return what is stuck, in words; empty where the worker is healthy."""
+        return self.probe.stuck()
+
+    def unready(self) -> list[str]:
+        """Return why it is not ready, in words; empty where it is."""
+        return self.probe.unready()
+
+    def families(self) -> Iterable[Family]:
+        """Return its own series, without those of the process."""
+        self._refresh()
+        return self.instruments.collect()
+
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """Return all series as text, and its content type."""
+        self._refresh()
+        return self.instruments.exposition(accept)
+
+    def _refresh(self) -> None:
         self.instruments.latest(READY).replace({(): float(not self.probe.unready())})
         answers = self.probe.answers()
         self.instruments.latest(SERVER_ANSWERS).replace(
@@ -42,12 +89,80 @@ class Outside:
         self.instruments.latest(SERVER_ASKED).replace(
             {(server,): answer.asked for server, answer in answers.items() if answer.asked is not None}
         )
-        return self.instruments.exposition(accept)
+
+
+class Plain:
+    """What a part of a process shows that has metrics alone: it is never stuck and always ready."""
+
+    def __init__(self, worker: str, collector: Collector) -> None:
+        self.worker = worker
+        self._collector = collector
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+
+    def stuck(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def unready(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def families(self) -> Iterable[Family]:
+        """Return its series."""
+        return self._collector.collect()
+
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """Return its series as text, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+class Together(Collector):
+    """What several workers in one process show: each series with the label `worker`, and the reasons of all of them."""
+
+    def __init__(self, worker: str, parts: Iterable[Shown]) -> None:
+        self.worker = worker
+        self.parts: Mapping[str, Shown] = {part.worker: part for part in parts}
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def stuck(self) -> list[str]:
+        """Return what is stuck, and of which worker."""
+        return [f"{name}: {why}" for name, part in self.parts.items() for why in part.stuck()]
+
+    def unready(self) -> list[str]:
+        """Return why which of them is not ready."""
+        return [f"{name}: {why}" for name, part in self.parts.items() for why in part.unready()]
+
+    def families(self) -> Iterable[Family]:
+        """Return the series of all of them; those of one name stand in one family."""
+        found: dict[str, Family] = {}
+        for worker, part in self.parts.items():
+            for family in part.families():
+                known = found.setdefault(
+                    family.name, Family(family.name, family.documentation, family.type, family.unit)
+                )
+                known.samples += [one._replace(labels={**one.labels, "worker": worker}) for one in family.samples]
+        return found.values()
+
+    def collect(self) -> Iterator[Family]:
+        """Yield what the Prometheus library exposes."""
+        yield from self.families()
+
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all series as text, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
 
 
 @contextmanager
-def serving(outside: Outside, port: int, *, host: str = "127.0.0.1") -> Iterator[str]:
+def serving(outside: Shown, port: int, *, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve while the context lasts; yields the address. Port 0 takes a free one.
+
+    Of several workers in one process each has its addresses besides: /intake/metrics is what the intake worker alone would
+    show, so that rules and dashboards need not know how many processes there are.
 
     Raises UsageError where nothing can listen there.
     """
@@ -79,27 +194,30 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
 
-def _handler(outside: Outside) -> type[BaseHTTPRequestHandler]:
-    worker = outside.instruments.worker
+def _handler(outside: Shown) -> type[BaseHTTPRequestHandler]:
+    parts = outside.parts if isinstance(outside, Together) else {}
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
-            match self.path.partition("?")[0]:
+            path = self.path.partition("?")[0]
+            first, _, rest = path.removeprefix("/").partition("/")
+            shown, page = (parts[first], f"/{rest}") if first in parts else (outside, path)
+            match page:
                 case "/metrics":
-                    body, content_type = outside.metrics(self.headers.get("Accept", ""))
+                    body, content_type = shown.metrics(self.headers.get("Accept", ""))
                     self._answer(HTTPStatus.OK, body, content_type)
                 case "/health":
-                    self._judge("healthy", outside.probe.stuck())
+                    self._judge(shown, "healthy", shown.stuck())
                 case "/ready":
-                    self._judge("ready", outside.probe.unready())
+                    self._judge(shown, "ready", shown.unready())
                 case _:
                     self._answer(HTTPStatus.NOT_FOUND, b"/metrics, /health or /ready\n", "text/plain")
 
-        def _judge(self, what: str, reasons: list[str]) -> None:
+        def _judge(self, shown: Shown, what: str, reasons: list[str]) -> None:
             status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-            verdict = {"worker": worker, what: not reasons, "reasons": reasons}
+            verdict = {"worker": shown.worker, what: not reasons, "reasons": reasons}
             self._answer(status, json.dumps(verdict, ensure_ascii=False).encode() + b"\n", "application/json")
 
         def _answer(self, status: HTTPStatus, body: bytes, content_type: str) -> None:

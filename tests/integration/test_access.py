@@ -270,7 +270,15 @@ def test_every_principal_topic_and_operation(quiet: Secure) -> None:
 
 
 def test_every_principal_group_and_transactional_id(quiet: Secure) -> None:
-    names = ["xinliu-intake", "xinliu-view", "stranger", "department-tax", *(f"{who}.x" for who in PRINCIPALS)]
+    names = [
+        "xinliu-intake",
+        "xinliu-view",
+        "stranger",
+        "department-tax",
+        "exchange.beijing",
+        "exchange.hebei",
+        *(f"{who}.x" for who in PRINCIPALS),
+    ]
     tries = everyone(quiet, "GROUP", names, {name: (way,) for name, way in GROUP_OPERATIONS.items()})
     transactions: dict[str, tuple[Attempt, ...]] = {"WRITE": (Wire.transact,), "DESCRIBE": (Wire.find_transactions,)}
     tries += everyone(quiet, "TRANSACTIONAL_ID", names, transactions)
@@ -346,7 +354,7 @@ def test_every_role_table_and_operation(quiet: Secure) -> None:
 
 def test_the_database_lets_in_roles_over_tls_only(quiet: Secure) -> None:
     without = {who for who, connection in quiet.principals.items() if not connection.database.get_secret_value()}
-    assert without == {"intake", *(who for who in PRINCIPALS if who.startswith("department-"))}
+    assert without == {who for who in PRINCIPALS if who.startswith(("department-", "link"))} | {"intake"}
     with pytest.raises(UsageError, match="this process has no database"):
         connect(quiet.principals["intake"].database.get_secret_value())
     plain = quiet.stack.postgres.conninfo(roles.READER, "xinliu").replace("verify-full", "disable")

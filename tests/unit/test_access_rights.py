@@ -40,7 +40,30 @@ def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("READ", "accepted") == {"view", "operator"}
     assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
     assert those_who("WRITE", "changes") == {"view"}
-    assert those_who("WRITE", "operations") == {"operator", "intake"}
+    assert those_who("WRITE", "operations") == {"operator", "intake", "link"}
+
+
+@pytest.mark.parametrize("province", ["beijing", "tianjin", "hebei", "shanxi"])
+def test_a_province_alone_speaks_on_its_topics_and_others_only_bring_their_own(province: str) -> None:
+    rights = access.wanted(CATALOGUE, province)
+    names = access.principals(CATALOGUE, province)
+    others = set(CATALOGUE.provinces) - {province}
+
+    def those(operation: str, topic: str) -> set[str]:
+        return {who for who in names if permits(rights, who, "TOPIC", topic, operation)}
+
+    own, status = f"exchange.{province}", f"status.{province}"
+    assert those("WRITE", own) == those("WRITE", status) == {"view"}
+    assert those("READ", own) == those("READ", status) == {"view", "link"}
+    assert {who for who in names if permits(rights, who, "TRANSACTIONAL_ID", own, "WRITE")} == {"view"}
+    for origin in others:
+        brings = f"link-{origin}"
+        assert those("WRITE", f"exchange.{origin}") == those("WRITE", f"status.{origin}") == {brings}
+        assert those("READ", f"exchange.{origin}") == {brings, "intake"}
+        assert those("READ", f"status.{origin}") == {brings, "view"}
+        mine = {right.name for right in rights if right.principal == brings and right.resource == "TOPIC"}
+        assert mine == {f"exchange.{origin}", f"status.{origin}"}
+    assert {who for who in names if who.startswith("link-")} == {f"link-{origin}" for origin in others}
 
 
 def test_the_report_service_reads_changes_and_nothing_else() -> None:
@@ -71,9 +94,19 @@ def test_what_one_right_implies() -> None:
     assert not permits(rights, "b", "TOPIC", "anything", "DESCRIBE")
 
 
-def test_only_departments_are_ever_forgotten() -> None:
-    users = ["admin", "broker", "somebody", "department-tax", "department-dissolved"]
-    assert access.gone(users, access.principals(CATALOGUE, "beijing")) == {"department-dissolved"}
+def test_only_departments_and_provinces_are_ever_forgotten() -> None:
+    users = [
+        "admin",
+        "broker",
+        "somebody",
+        "department-tax",
+        "department-dissolved",
+        "link",
+        "link-hebei",
+        "link-jiangsu",
+    ]
+    gone = access.gone(users, access.principals(CATALOGUE, "beijing"))
+    assert gone == {"department-dissolved", "link-jiangsu"}
     with pytest.raises(UsageError, match="has no principal 'department-dissolved'"):
         access.known_principal("department-dissolved", CATALOGUE, "beijing")
 
