@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from streams.exchange import pending
 from streams.masking import keepable
 
 __all__ = ["CARRIED_CONTRACTS", "CHECKPOINT", "carried_key", "fault"]
 
 CHECKPOINT: Final = "xinliu.Checkpoint"
 
-CARRIED_CONTRACTS: Final = ("xinliu.SharedSet", "xinliu.Case", "xinliu.PendingEntries")
-"""Contracts that ride along in the runs, covered by their checkpoints like statements. Each has a field `province`, which must
-be that of the exchange; the view hands them to whoever handles them (streams/exchange/handling.py)."""
+Check = Callable[[Mapping[str, Any], str, int], str | None]
+"""Takes a decoded message, the province and the partition by which it came; returns what that province may not have said."""
+
+
+def _of_province(message: Mapping[str, Any], province: str, _partition: int) -> str | None:
+    return None if message.get("province") == province else "it speaks for another province"
+
+
+CARRIED_CONTRACTS: Final[Mapping[str, Check]] = {
+    "xinliu.SharedSet": _of_province,
+    pending.CONTRACT: pending.wrong_in,
+    "xinliu.Case": _of_province,
+}
+"""Contracts that ride along in the runs, covered by their checkpoints like statements, and what intake makes sure of; the view
+hands them to whoever handles them (streams/exchange/handling.py)."""
 
 _LONGEST_KEY = 200
 _HASH = re.compile(r"^[0-9a-f]{64}$")

@@ -170,8 +170,9 @@ class Examining:
         return Closing(Told.of(value), place.offset, self._carry(record, place, CHECKPOINT))
 
     def _carried(self, record: ConsumerRecord, place: Origin, name: str, value: dict[str, Any]) -> Outgoing | Refused:
-        if value.get("province") != self._province:
-            return _refusal(record, place, [finding("WRONG_PROVINCE", field="province")])
+        wrong = CARRIED_CONTRACTS[name](value, self._province, place.partition)
+        if wrong is not None:
+            return _refusal(record, place, [finding("EXCHANGE_MESSAGE", detail=wrong)])
         return self._carry(record, place, name)
 
     def _carry(self, record: ConsumerRecord, place: Origin, name: str) -> Outgoing:
