@@ -33,7 +33,7 @@ class StreamApp(faust.App):
     """A Faust app that keeps no tables, declares no topics and serves no web page.
 
     `positions` says where reading goes on when that is not Kafka's commit; `failure` is what stopped the app;
-    `topic_ids` says which log an offset that is committed counts in.
+    `topic_ids` says which log an offset that is committed counts in, `note` what else is to be committed with it.
     """
 
     positions: Positions | None = None
@@ -77,6 +77,7 @@ class StreamApp(faust.App):
         )
         self.stop_requested = asyncio.Event()
         self.topic_ids = {}
+        self.note: Callable[[Any, int], str] = lambda _place, _offset: ""
 
     def runs(self, *topics: str) -> Any:
         """Return the channel of these topics whose events carry a `Run` each."""

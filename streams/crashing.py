@@ -17,6 +17,8 @@ POINTS = {
     "intake.forwarding": "some of a batch may have reached accepted or quarantine",
     "intake.forwarded": "the broker has all of a batch, its input is not acked",
     "intake.vector": "a progress vector is being written",
+    "exchange.forwarding": "some of another province's run may have reached accepted or quarantine",
+    "exchange.forwarded": "the broker has all of another province's run, its input is not acked",
     "redrive.examined": "a decision's entries have been examined, nothing is written",
     "redrive.forwarded": "what it lets through is in accepted, what came of it is told nowhere",
     "redrive.told": "the outcomes are in quarantine, operations does not know that it is carried out",

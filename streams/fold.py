@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from schemas.exchange import WITHDRAWN
+
 __all__ = ["KEY", "RANK", "mark_newest", "newest", "summary"]
 
 KEY = ("record_id", "province", "department")
@@ -55,9 +57,10 @@ def newest(statements: pl.DataFrame) -> pl.DataFrame:
 def summary(records: pl.DataFrame) -> pl.DataFrame:
     """Return what credit_view holds for these records: counts and XOR digest by uscc, province and domain, sorted by them.
 
-    `records` counts every record held, whatever its status; penalties and listings only what is in force, a listing
-    only while it is not removed.
+    `records` counts every record held, whatever its status, but what another province withdrew; penalties and listings only
+    what is in force, a listing only while it is not removed.
     """
+    records = records.filter(pl.col("status") != WITHDRAWN)
     in_force = pl.col("status") == "IN_FORCE"
     return (
         records.group_by("uscc", "province", "domain")

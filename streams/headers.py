@@ -1,7 +1,7 @@
 """Headers of the messages that intake writes to `accepted` and `quarantine`; only intake may write there.
 
-A message without ORIGIN is a manifest where it has MANIFEST, a Progress vector otherwise; a department's bytes never
-decide what a message is.
+A message without ORIGIN is a manifest where it has MANIFEST, another province's where it has CARRIED, a Progress vector
+otherwise; a department's bytes never decide what a message is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import ContractBroken
+from schemas.exchange import province_of
 
 __all__ = [
+    "CARRIED",
     "DECISION",
     "FINDINGS",
     "MANIFEST",
@@ -39,6 +41,10 @@ RECEIVED = "xinliu-received"
 MANIFEST = "xinliu-manifest"
 """On `accepted`, in place of ORIGIN: where the department's manifest stands, as ORIGIN has it."""
 
+CARRIED = "xinliu-carried"
+"""On `accepted`, in place of ORIGIN: where a checkpoint, or whatever else another province says beside its statements, stands
+in its exchange, as ORIGIN has it; all that the province said before it is in this partition before it."""
+
 FINDINGS = "xinliu-findings"
 """JSON. On `accepted`: a list of remarks; on `quarantine`: an object with what is known of the refused record."""
 
@@ -58,7 +64,7 @@ def header(headers: Headers, name: str) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The place of a message in a department's topic."""
+    """The place of a message in a department's topic; of another province's, in exchange.<province> of its own cluster."""
 
     topic: str
     topic_id: str
@@ -80,8 +86,13 @@ class Origin:
 
     @property
     def department(self) -> str:
-        """The department's key: records.<department>."""
+        """The department's key: records.<department>. For another province's exchange it is the topic, and no department."""
         return self.topic.removeprefix("records.")
+
+    @property
+    def province(self) -> str | None:
+        """Which other province's message it is; None for one of a department."""
+        return province_of(self.topic)
 
 
 def origins(topic: str, topic_id: str, partition: int) -> bytes:

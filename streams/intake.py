@@ -28,13 +28,13 @@ from schemas.partitioning import partitions_of
 from schemas.periods import china_day
 from schemas.registry import Registry
 from schemas.rules import validate, validate_origin
-from schemas.uscc import cover_persons, names_person
+from schemas.uscc import names_person
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
-from streams.masking import masked
+from streams.masking import keepable, masked
 from streams.messages import Finding, finding
 from streams.operations import Operation
 from streams.recorders import IntakeRecorder
@@ -45,9 +45,6 @@ __all__ = ["Examined", "IntakeStage"]
 
 MAX_BYTES = 1 << 20
 """Longest message that is examined; a statement is some hundred bytes."""
-
-_LONGEST_NAME = 64
-"""Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
 
 _KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"}
 
@@ -281,8 +278,8 @@ class IntakeStage:
         for row, uscc, domain, record_id, version in known.rows():
             verdict = verdicts[row]
             # A person's number is known as such by `masked` alone, which keeps nothing of it.
-            verdict.uscc = uscc if names_person(uscc) else _keepable(uscc)
-            verdict.domain, verdict.record_id = _keepable(domain), _keepable(record_id)
+            verdict.uscc = uscc if names_person(uscc) else keepable(uscc)
+            verdict.domain, verdict.record_id = keepable(domain), keepable(record_id)
             verdict.version = version
 
     def outgoing(self, examined: Examined) -> list[Outgoing]:
@@ -364,11 +361,3 @@ class IntakeStage:
             known = self._inputs[record.topic, record.partition]
             known.as_of, known.marked_at = min(as_of, received), received
         self._news = True
-
-
-def _keepable(text: str | None) -> str | None:
-    # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
-    # holds back its source instead of the view.
-    if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
-        return None
-    return None if names_person(text) or cover_persons(text) != text else text

@@ -41,14 +41,16 @@ class Committed:
 
     next_offset: int
     topic_id: str
+    note: str = ""
+    """What the worker has committed beside the id."""
 
 
-def as_metadata(topic_id: str) -> str:
-    """Return what is committed with an offset: the topic id, ended by a NUL.
+def as_metadata(topic_id: str, note: str = "") -> str:
+    """Return what is committed with an offset: the topic id and whatever the worker wants to know again, ended by a NUL.
 
     confluent-kafka (up to 2.16) reads the metadata of a commit up to the next NUL, wherever in memory that is.
     """
-    return topic_id + "\0"
+    return f"{topic_id}{note}\0"
 
 
 class Logs:
@@ -111,7 +113,7 @@ class Logs:
         for place in found:
             if place.error is not None:  # taken for one without a commit, it would be read from its beginning
                 raise self._cluster.failure(place.error)
-        return {(tp.topic, tp.partition): Committed(tp.offset, _topic_id(tp)) for tp in found if tp.offset >= 0}
+        return {(tp.topic, tp.partition): Committed(tp.offset, *_told(tp)) for tp in found if tp.offset >= 0}
 
     def commit(self, group: str, partition: tuple[str, int], where: Committed) -> None:
         """Set what a group has committed. Raises UsageError while the group has members."""
@@ -151,11 +153,11 @@ class Logs:
         return [found[partition] for partition in partitions]
 
 
-def _topic_id(committed: TopicPartition) -> str:
+def _told(committed: TopicPartition) -> tuple[str, str]:
     # librdkafka (2.16) hands metadata on without their end, so that anything may follow them. Taken for part of the id,
     # it would have intake believe that the topic was made anew, and read all of it again.
     try:
         told = committed.metadata or ""
     except UnicodeDecodeError as error:
         told = error.object.decode("latin-1")
-    return told[:_ID_LENGTH]
+    return told[:_ID_LENGTH], told[_ID_LENGTH:].partition("\0")[0]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
-from schemas.uscc import names_person
+from schemas.uscc import cover_persons, names_person
 
-__all__ = ["is_masked", "masked"]
+__all__ = ["is_masked", "keepable", "masked"]
+
+_LONGEST_NAME = 64
+"""Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
 
 _DIGIT = rb"(?:[0-9]|\xef\xbc[\x90-\x99])"
 _0, _1, _2, _3 = (rb"(?:%d|\xef\xbc%c)" % (digit, 0x90 + digit) for digit in range(4))
@@ -50,3 +53,12 @@ def is_masked(value: bytes) -> bool:
     One that was covered by the department itself counts too: it is told to be sent again, which harms nothing.
     """
     return _COVER in value
+
+
+def keepable(text: str | None) -> str | None:
+    """Return what was read out of a refused message, or None where it cannot be kept."""
+    # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
+    # holds back its source instead of the view.
+    if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
+        return None
+    return None if names_person(text) or cover_persons(text) != text else text

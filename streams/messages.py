@@ -52,6 +52,12 @@ STAGE_FINDINGS = {
     "DATE_RANGE": "日期超出可表示的范围",
     "TOO_LARGE": "消息超过 1 MiB",
     "WRONG_DEPARTMENT": "所称部门与主题不符",
+    "EXCHANGE_MESSAGE": "该省无权作此声明, 或内容不合约定",
+    "EXCHANGE_PERSON": "统一社会信用代码系自然人身份号码",
+    "EXCHANGE_EPOCH": "缺少共享批次号, 或批次号无效",
+    "EXCHANGE_PARTITION": "主体与所在分区不符",
+    "EXCHANGE_BODY": "状态未知, 或非有效状态仍带内容",
+    "EXCHANGE_RECORD": "记录标识不是 32 位小写十六进制",
     "MANIFEST_SCOPE": "对账清单所称领域或记录类别不属于该部门",
 }
 """Text of each code that is found by a stage, not by a rule."""

@@ -123,11 +123,25 @@ RELAYED = Metric(
     "Messages that the relay has published: kind receipt, change or tombstone",
 )  # fmt: skip
 
+EXCHANGE_ACCEPTED = Metric(
+    "xinliu_exchange_accepted_total", Kind.COUNTER, "messages", ("province",), _INTAKE,
+    "Messages of another province's verified runs, forwarded to accepted; checkpoints among them",
+)  # fmt: skip
+EXCHANGE_REFUSED = Metric(
+    "xinliu_exchange_refused_total", Kind.COUNTER, "messages", ("province",), _INTAKE,
+    "Messages of another province's verified runs that it may not say, written to quarantine",
+)  # fmt: skip
+EXCHANGE_CHECKPOINTS = Metric(
+    "xinliu_exchange_checkpoints_total", Kind.COUNTER, "checkpoints", ("province", "outcome"), _INTAKE,
+    "Checkpoints of another province by what came of them: followed, repeated; gap, broken, stale and not_believed alarm",
+)  # fmt: skip
+
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
+    EXCHANGE_ACCEPTED, EXCHANGE_REFUSED, EXCHANGE_CHECKPOINTS,
 )  # fmt: skip
 """All metrics of ours."""
 

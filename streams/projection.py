@@ -15,11 +15,12 @@ from psycopg.types.json import Jsonb
 
 from schemas.columns import FLAT
 from schemas.copying import BigintArray, UuidArray, copy_rows
+from schemas.exchange import WITHDRAWN
 from schemas.identity import accepted_key
 from schemas.store import sql
 from streams.fold import KEY, RANK
 from streams.quality import COUNTED, Quality
-from streams.staging import ranked
+from streams.staging import MENDS, ranked
 
 __all__ = ["TAKEN", "Folded", "Move", "Projection", "StoreFinding"]
 
@@ -108,29 +109,34 @@ def _above(rank: Sequence[pl.Expr], other: Sequence[pl.Expr]) -> pl.Expr:
     return head if len(rank) == 1 else head | ((rank[0] == other[0]) & _above(rank[1:], other[1:]))
 
 
+_MENDS = pl.col(MENDS) & pl.all_horizontal(pl.col(name) == pl.col(f"{name}_held") for name in RANK)
+"""Pushed again because a set differed: it takes its own place, whatever somebody made of the row."""
+
 _IN_FORCE = pl.col("status") == "IN_FORCE"
+# What another province shares no longer counts nowhere; of what is held in its place the same holds.
+_COUNTS, _COUNTED = pl.col("status") != WITHDRAWN, pl.col("status_held") != WITHDRAWN
 _GAIN = (
     pl.col("uscc"),
     pl.col("province"),
     pl.col("domain"),
-    pl.lit(1, dtype=pl.Int32).alias("records"),
+    _COUNTS.cast(pl.Int32).alias("records"),
     (_IN_FORCE & (pl.col("kind") == "PENALTY")).cast(pl.Int32).alias("penalties"),
     (_IN_FORCE & (pl.col("kind") == "LISTING") & pl.col("listing_removed_on").is_null())
     .cast(pl.Int32)
     .alias("listings"),
-    pl.col("digest_hi"),
-    pl.col("digest_lo"),
+    (_COUNTS.cast(pl.Int64) * pl.col("digest_hi")).alias("digest_hi"),
+    (_COUNTS.cast(pl.Int64) * pl.col("digest_lo")).alias("digest_lo"),
     pl.col("known_at").alias("changed_at"),
 )
 _LOSS = (
     pl.col("uscc_held").alias("uscc"),
     pl.col("province"),
     pl.col("domain_held").alias("domain"),
-    pl.lit(-1, dtype=pl.Int32).alias("records"),
+    (-_COUNTED.cast(pl.Int32)).alias("records"),
     (-pl.col("penalty").cast(pl.Int32)).alias("penalties"),
     (-pl.col("listing").cast(pl.Int32)).alias("listings"),
-    pl.col("digest_hi_held").alias("digest_hi"),
-    pl.col("digest_lo_held").alias("digest_lo"),
+    (_COUNTED.cast(pl.Int64) * pl.col("digest_hi_held")).alias("digest_hi"),
+    (_COUNTED.cast(pl.Int64) * pl.col("digest_lo_held")).alias("digest_lo"),
     pl.col("known_at").alias("changed_at"),
 )
 """What an entity's view gains by a statement that is taken, and loses by the one it takes the place of."""
@@ -201,7 +207,8 @@ class Projection:
         held = self._held(newest["record_id"])
         known = newest.join(held, on=KEY, how="inner", suffix="_held", maintain_order="left")
         news = newest.join(held, on=KEY, how="anti", maintain_order="left")
-        outranking = known.filter(_above([pl.col(name) for name in RANK], [pl.col(f"{name}_held") for name in RANK]))
+        outranks = _above([pl.col(name) for name in RANK], [pl.col(f"{name}_held") for name in RANK])
+        outranking = known.filter(outranks | _MENDS if MENDS in known.columns else outranks)
         twins = self._possible_twins(news, newest)
         copy_rows(self._connection, "record", news, _RECORD)
         if outranking.height:
@@ -223,7 +230,7 @@ class Projection:
 
     def _possible_twins(self, news: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:
         # Asked before the new ones are in the table: most contents are then found nowhere.
-        told = news.filter((pl.col("status") == "IN_FORCE") & pl.col("content_key").is_not_null())
+        told = news.filter(_IN_FORCE & pl.col("content_key").is_not_null() & (pl.col("epoch") == 0))
         if told.is_empty():
             return told
         found = self._connection.execute(sql("view/contents"), (BigintArray(told["content_key"].unique()),)).fetchall()
@@ -278,8 +285,10 @@ class Projection:
 
     def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:
         # What a revocation outranks: erased in history now, or long ago and said again. A tombstone bears the key that
-        # intake gave the statement, and comes to stand behind it in its partition.
-        revoked = suspects.filter(pl.col("status") == "REVOKED")["record_id"].unique()
+        # intake gave the statement, and comes to stand behind it in its partition. Another province's record (epoch) keeps
+        # no content once it is not in force, whatever ended it.
+        ended = (pl.col("status") == "REVOKED") | ((pl.col("epoch") > 0) & ~_IN_FORCE)
+        revoked = suspects.filter(ended)["record_id"].unique()
         if not outranked and revoked.is_empty():
             return
         if len(revoked):

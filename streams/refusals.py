@@ -17,16 +17,18 @@ __all__ = ["accepted_key", "project_refusal", "project_store_refusal"]
 
 
 def accepted_key(record: ConsumerRecord) -> tuple[str, int]:
-    """Return record id and version of a message of `accepted`: intake writes record_id|version|digest."""
+    """Return record id and version of a message of `accepted`: intake writes record_id|version|digest, and behind it the
+    epoch where the statement is another province's."""
     try:
-        record_id, version, _ = (record.key or b"").decode().split("|")
+        record_id, version, _, *_ = (record.key or b"").decode().split("|")
         return record_id, int(version)
     except ValueError as error:
         raise ContractBroken(f"the key of {_where(record)} is {record.key!r}: only intake may write there") from error
 
 
 def project_refusal(projection: Projection, record: ConsumerRecord) -> None:
-    """Project a message of `quarantine`: a new entry, of which the department is told, or the outcome of a decision."""
+    """Project a message of `quarantine`: a new entry, of which the department is told (of
+    another province's exchange nobody is), or the outcome of a decision."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
     known = findings_of(header(record.headers, FINDINGS)) or {}
     decision = header(record.headers, DECISION)
@@ -48,7 +50,7 @@ def project_refusal(projection: Projection, record: ConsumerRecord) -> None:
             "quarantine_offset": record.offset,
         }
     )
-    if entered:
+    if entered and origin.province is None:
         exception = {
             "partition": origin.partition,
             "offset": origin.offset,

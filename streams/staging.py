@@ -10,7 +10,7 @@ import polars as pl
 from schemas.columns import FLAT
 from streams.fold import mark_newest
 
-__all__ = ["STAGED", "content_keys", "ranked", "staged"]
+__all__ = ["MENDS", "STAGED", "content_keys", "ranked", "staged"]
 
 STAGED = (
     *FLAT.names(),
@@ -25,7 +25,11 @@ STAGED = (
     "epoch",
 )
 """Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, when
-the broker took it, when it had taken the department's own message (null for one of another province), and the epoch."""
+the broker took it, when it had taken the department's own message (null for one of another province), and the epoch.
+A batch with statements of other provinces has MENDS, too."""
+
+MENDS = "mends"
+"""Column: true where another province pushed a statement again because a set differed (schemas.exchange.MEND)."""
 
 _UUID = r"^[0-9a-f]{32}$"
 

@@ -78,13 +78,15 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
         # Faust ties the isolation level to exactly_once, which we do not use; the consumer takes it over on start.
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
-        plain, topic_ids = consumer.commit, self.app.topic_ids
+        plain, topic_ids, note = consumer.commit, self.app.topic_ids, self.app.note
 
         async def commit(offsets: Mapping[Any, Any]) -> None:
             # An offset means nothing without the log it counts in: a topic that is made anew keeps the old one's commits.
             await plain(
                 {
-                    tp: OffsetAndMetadata(known.offset, as_metadata(topic_ids.get(tp.topic, "")))
+                    tp: OffsetAndMetadata(
+                        known.offset, as_metadata(topic_ids.get(tp.topic, ""), note(tp, known.offset))
+                    )
                     for tp, known in offsets.items()
                 }
             )

@@ -5,7 +5,7 @@ The position moves in the same transaction as its effect. Kafka's committed offs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,11 +17,15 @@ from aiokafka.structs import ConsumerRecord
 from schemas.codec import HEADER, NotDecodable
 from schemas.columns import decode_batch, digests
 from schemas.errors import ContractBroken, Retryable
+from schemas.exchange import exchange_topic
 from schemas.registry import Registry, WriterSchema
 from schemas.store import connect
 from streams.collector import Reread
 from streams.crashing import crash_point
-from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
+from streams.exchange.applying import Applying, Carried, carried
+from streams.exchange.foreign import last_of, of_exchange
+from streams.exchange.handling import HANDLERS, ON_APPLIED
+from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated
@@ -40,6 +44,9 @@ log = structlog.get_logger()
 
 Place = tuple[str, int]
 
+_EXCHANGE = exchange_topic("").encode()
+"""How the header ORIGIN of a statement begins that came by another province's exchange."""
+
 
 @dataclass(slots=True)
 class _Batch:
@@ -49,16 +56,27 @@ class _Batch:
     progress: list[ConsumerRecord] = field(default_factory=list)
     manifests: list[ConsumerRecord] = field(default_factory=list)
     quarantined: list[ConsumerRecord] = field(default_factory=list)
+    carried: list[ConsumerRecord] = field(default_factory=list)
+    foreign: list[int] = field(default_factory=list)
+    """Places among the statements of those that other provinces shared."""
 
     def add(self, record: ConsumerRecord) -> None:
         if record.value is None:
             return  # a tombstone: compaction has done its work, nothing is left to fold
-        if header(record.headers, ORIGIN) is None:
-            (self.manifests if record.headers else self.progress).append(record)
+        origin = header(record.headers, ORIGIN)
+        if origin is None:
+            self._beside(record).append(record)
         elif record.topic == "quarantine":
             self.quarantined.append(record)
         else:
+            if origin.startswith(_EXCHANGE):
+                self.foreign.append(len(self.statements))
             self.statements.append(record)
+
+    def _beside(self, record: ConsumerRecord) -> list[ConsumerRecord]:
+        if not record.headers:
+            return self.progress
+        return self.manifests if header(record.headers, CARRIED) is None else self.carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,12 @@ class Prepared:
     refused: dict[int, str]
     writers: tuple[WriterSchema, ...]
     arrivals: pl.DataFrame | None
-    """As recorders.arrivals_of makes them, of all statements."""
+    """As recorders.arrivals_of makes them, of all statements of our own departments."""
+    carried: tuple[Carried, ...] = ()
+    foreign: frozenset[int] = frozenset()
+    """Rows of `statements` that other provinces shared: nobody here is told of them, and they count for no department."""
+    behind: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """The offset of the last statement of each province in each partition of `accepted`."""
 
 
 class ViewStage:
@@ -104,6 +127,8 @@ class ViewStage:
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._projection: Projection | None = None
         self._writers: dict[str, int] = {}
+        self._province: str | None = None
+        self._applying = Applying(HANDLERS, on_applied=ON_APPLIED)
 
     def prepare(self, runs: Sequence[Run]) -> Prepared:
         """Decode these runs. Raises Retryable where the registry does not answer, ContractBroken where intake cannot
@@ -116,12 +141,17 @@ class ViewStage:
         if batch.statements:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
-            frame, refused = staged(with_receipt(decoded, arrivals["received"]))
+            decoded = with_receipt(decoded, arrivals["received"])
+            if batch.foreign:
+                decoded = of_exchange(decoded, batch.statements, batch.foreign)
+                arrivals = arrivals.filter(decoded["epoch"] == 0)
+            frame, refused = staged(decoded)
         told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
-            tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals
-        )
+            tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals,
+            carried(self._registry, batch.carried), frozenset(batch.foreign), last_of(batch.statements, batch.foreign),
+        )  # fmt: skip
 
     def finish(self, prepared: Prepared) -> None:
         """Fold what was prepared and make it lasting.
@@ -154,6 +184,8 @@ class ViewStage:
         if self._connection is None or self._projection is None:
             self._connection = connect(self._database, generation=self._generation, autocommit=True)
             self._projection = Projection(self._connection)
+            row = self._connection.execute("SELECT province FROM xinliu.installation").fetchone()
+            self._province = None if row is None else str(row[0])
             self._writers.clear()  # numbers of a transaction that was rolled back would be wrong
         return self._connection, self._projection
 
@@ -164,8 +196,10 @@ class ViewStage:
             news, reached = _news(prepared.runs, standing)
             if news != prepared.runs:
                 prepared = self.prepare(news)
-            if prepared.frame is not None:
-                self._statements(projection, prepared)
+            taken = None if prepared.frame is None else self._statements(projection, prepared)
+            if prepared.carried or prepared.foreign:
+                self._refuse_own(prepared)
+                self._applying.apply(connection, taken, prepared.carried, prepared.behind)
             for record in prepared.quarantined:
                 project_refusal(projection, record)
             projection.progress(prepared.progress)
@@ -178,6 +212,16 @@ class ViewStage:
             if not projection.advance(moves):
                 raise ContractBroken("a position moved under its own lock")
             crash_point("view.inside-transaction")
+
+    def _refuse_own(self, prepared: Prepared) -> None:
+        # Intake reads no exchange of our own: whatever says it came by one would change what our departments say.
+        if self._province in {
+            *(province for province, _ in prepared.behind),
+            *(one.province for one in prepared.carried),
+        }:
+            raise ContractBroken(
+                f"accepted holds messages that came by {exchange_topic(self._province)}, our own exchange"
+            )
 
     def _decoded(self, records: Sequence[ConsumerRecord]) -> tuple[pl.DataFrame, tuple[WriterSchema, ...]]:
         places, writers = self._writers_of(records)  # first: with another schema's reading, nothing is worth decoding
@@ -229,7 +273,7 @@ class ViewStage:
             )
         return writer
 
-    def _statements(self, projection: Projection, prepared: Prepared) -> None:
+    def _statements(self, projection: Projection, prepared: Prepared) -> pl.DataFrame:
         assert prepared.frame is not None
         assert prepared.arrivals is not None
         numbers = [self._writer_number(projection, writer) for writer in prepared.writers]
@@ -239,7 +283,8 @@ class ViewStage:
         folded = projection.fold(frame)
         refused = {**prepared.refused, **folded.refused}
         self._recorder.statements(prepared.arrivals)
-        self._announce(projection, prepared.statements, folded.findings, refused)
+        self._announce(projection, prepared, folded.findings, refused)
+        return folded.taken
 
     def _writer_number(self, projection: Projection, writer: WriterSchema) -> int:
         if writer.fingerprint not in self._writers:
@@ -249,13 +294,16 @@ class ViewStage:
     def _announce(
         self,
         projection: Projection,
-        records: Sequence[ConsumerRecord],
+        prepared: Prepared,
         findings: Sequence[StoreFinding],
         refused: dict[int, str],
     ) -> None:
+        records, foreign = prepared.statements, prepared.foreign
         told: dict[str, dict[int, dict[str, Any]]] = {}
 
         def tell(row: int, outcome: str, what: Finding) -> None:
+            if row in foreign:
+                return
             origin = Origin.from_bytes(header(records[row].headers, ORIGIN) or b"")
             record_id, version = accepted_key(records[row])
             entries = told.setdefault(origin.department, {})

@@ -15,11 +15,13 @@ from faust.types import TP
 from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable
+from schemas.exchange import exchange_topic
 from schemas.registry import Registry
 from schemas.store import connect
 from streams.app import StreamApp
 from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
+from streams.exchange.feeding import Both, others, receiving, resume_exchange
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
@@ -59,7 +61,8 @@ def intake_worker(
     catalogue: Path | None = None,
     instance: str | None = None,
 ) -> Callable[[], StreamApp]:
-    """Return what builds the intake worker: records.<department> of this province → accepted and quarantine.
+    """Return what builds the intake worker: records.<department> of this province → accepted and quarantine; where it shares
+    records with other provinces, what they push here, too.
 
     `outside` is where it shows what it does (INTAKE_SERVERS).
     """
@@ -67,7 +70,8 @@ def intake_worker(
     known = load(catalogue)
     departments = {department.records_topic: department for department in known.departments(connection.province)}
     logs = Logs(connection.kafka)
-    facts = logs.describe([*departments, *PROJECTED])
+    exchanges = [exchange_topic(province) for province in others(connection, known)]
+    facts = logs.describe([*departments, *exchanges, *PROJECTED])
     registry = Registry(connection.registry)
     forwarder = _forwarder(connection, registry, facts)
     by = f"intake@{socket.gethostname()}"
@@ -97,17 +101,27 @@ def intake_worker(
     recorder = IntakeRecorder(shown.instruments, [department.key for department in departments.values()])
     stage = IntakeStage(registry, known, departments, facts, forwarder, recorder=recorder, stopping=stopping)
 
+    foreign = receiving(connection, known, registry, forwarder, shown.instruments)
+
     def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
-        found = resume_intake(logs, facts, ((tp.topic, tp.partition) for tp in partitions))
+        places = [(tp.topic, tp.partition) for tp in partitions]
+        found = resume_intake(logs, facts, (place for place in places if place[0] in departments))
         stage.resumed(found)
+        if foreign is not None:
+            found |= resume_exchange(foreign, logs, facts, places)
         return {TP(*place): offset for place, offset in found.items()}
 
     def build() -> StreamApp:
         app = StreamApp(INTAKE_GROUP, kafka=connection.kafka, first_offset="none", instance=instance)
         app.topic_ids = {name: known.topic_id for name, known in facts.items()}
+        if foreign is not None:
+            app.note = lambda tp, offset: foreign.note((tp.topic, tp.partition), offset)
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
-        (collector,) = _feed(app, list(departments), [stage], work, hold=_Holding(app, stopping), tick=stage.tick)
+        both: Work = stage if foreign is None else Both(stage, foreign)
+        (collector,) = _feed(
+            app, [*departments, *exchanges], [both], work, hold=_Holding(app, stopping), tick=stage.tick
+        )
         _follow_beside(app, operations, stopping, collector, decisions)
         lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: _standing(app))
         _watch_beside(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))

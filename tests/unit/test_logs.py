@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streams.logs import _topic_id
+from streams.logs import _told
 
 TOPIC_ID = "yXaeAwblT9uYQAoNybG3wg"
 
@@ -26,9 +26,9 @@ class Told:
 @pytest.mark.parametrize("behind", [b"", b"!", b"records.tax", b"\xff\xfe", "数".encode()])
 def test_only_the_id_is_read(behind: bytes) -> None:
     told: Any = Told(TOPIC_ID.encode() + behind)
-    assert _topic_id(told) == TOPIC_ID
+    assert _told(told)[0] == TOPIC_ID
 
 
 def test_a_commit_may_say_nothing_of_its_topic() -> None:
     told: Any = Told(None)
-    assert _topic_id(told) == ""
+    assert _told(told)[0] == ""

@@ -1,4 +1,5 @@
--- Revoked: as if it had never been. Content of every statement that a revocation outranks goes, late arrivals too;
+-- Revoked: as if it had never been. Content of every statement that a revocation outranks goes, late arrivals too; of another
+-- province's record (epoch > 0) likewise what a repair outranks, or that it is shared no longer: what we hold is not ours to keep;
 -- the digests stay as evidence. Returns what was erased, for the tombstones.
 UPDATE record_history h
 SET statement = NULL, decided_on = NULL
@@ -6,7 +7,7 @@ FROM (
     SELECT DISTINCT ON (r.record_id, r.province, r.department) r.*
     FROM (SELECT DISTINCT record_id, province, department FROM suspect) s
     JOIN record_history r USING (record_id, province, department)
-    WHERE r.status = 'REVOKED'
+    WHERE r.status = 'REVOKED' OR r.epoch > 0 AND r.status <> 'IN_FORCE'
     ORDER BY r.record_id, r.province, r.department, r.epoch DESC, r.version DESC, r.digest_hi DESC, r.digest_lo DESC
 ) r
 WHERE h.record_id = r.record_id AND h.province = r.province AND h.department = r.department

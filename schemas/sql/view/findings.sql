@@ -1,6 +1,7 @@
 -- What the department should know of statements that were accepted, computed from the set of statements that is held and
 -- from nothing else. `below` is what is ranked lower of the same record: GROUPS, because a statement may stand there twice.
--- ERASED is told to nobody: a revocation outranks the statement, which must not stay in accepted, however often it comes.
+-- ERASED is told to nobody: a revocation outranks the statement, which must not stay in accepted, however often it comes; of
+-- another province's record also a repair or that it is shared no longer.
 -- What was written before reason, disputed and removed were kept counts as what makes sense of the others.
 WITH told AS (
     SELECT "row", record_id, province, department, epoch, version, digest_hi, digest_lo, status, reason, disputed, removed
@@ -18,11 +19,11 @@ WITH told AS (
     FROM told
     WINDOW record_by_rank AS (PARTITION BY record_id, province, department ORDER BY epoch, version, digest_hi, digest_lo),
            one_version AS (PARTITION BY record_id, province, department, version),
-           one_id AS (PARTITION BY record_id)
+           one_id AS (PARTITION BY record_id, province)
 ), seen AS (
     SELECT *,
            place < max(place) OVER whole AS older,
-           place < max(place) FILTER (WHERE status = 'REVOKED') OVER whole AS erased,
+           place < max(place) FILTER (WHERE status = 'REVOKED' OR epoch > 0 AND status <> 'IN_FORCE') OVER whole AS erased,
            max(place) FILTER (WHERE status = 'IN_FORCE') OVER below AS published_at,
            max(place) FILTER (WHERE status = 'IN_FORCE' AND reason IN ('RELISTED', 'CORRECTED')) OVER below AS meant_at,
            max(place) FILTER (WHERE status = 'REVOKED') OVER below AS revoked_at,

@@ -1,4 +1,5 @@
--- The fold is a maximum: a statement takes the place of one with a lower rank, whatever came first.
+-- The fold is a maximum: a statement takes the place of one with a lower rank, whatever came first; of one with the same rank
+-- only where it is to mend the row.
 UPDATE record held
 SET (
     version, digest_hi, digest_lo, kind, status, reason, uscc, subject_name, subject_kind, province, domain,
@@ -32,4 +33,4 @@ SET (
 FROM stage
 WHERE held.record_id = stage.record_id AND held.province = stage.province AND held.department = stage.department
   AND (stage.epoch, stage.version, stage.digest_hi, stage.digest_lo)
-      > (held.epoch, held.version, held.digest_hi, held.digest_lo)
+      >= (held.epoch, held.version, held.digest_hi, held.digest_lo)

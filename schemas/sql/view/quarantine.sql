@@ -10,7 +10,7 @@ VALUES (
     CASE WHEN NOT EXISTS (
         SELECT FROM record_history r
         WHERE r.record_id = CASE WHEN %(record_id)s::text ~ '^[0-9a-f]{32}$' THEN %(record_id)s::text::uuid END
-          AND r.status = 'REVOKED' AND r.version > %(version)s
+          AND (r.status = 'REVOKED' OR r.epoch > 0 AND r.status <> 'IN_FORCE') AND r.version > %(version)s
           AND CASE WHEN starts_with(%(topic)s, 'records.')
               THEN r.department = %(department)s
                    AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)

@@ -1,0 +1,221 @@
+"""Checkpoints and what they close: decides, for one partition of one province's exchange, which messages may be applied.
+
+Pure: no Kafka, no registry, no clock. Messages are kept until a checkpoint of their origin, which was found to be its word,
+closes their run; then the run is held against it. What holds is released, in the origin's order; what does not is dropped, and
+the same messages may come once more. docs/decisions/045-anchors-and-gaps.md says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from schemas.exchange import FIRST_HASH, RunHash
+
+__all__ = ["Anchor", "Chain", "Closed", "Message", "Outcome", "Told", "note_of", "read_note"]
+
+MOST_MESSAGES, MOST_BYTES = 500_000, 256 << 20
+"""How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
+
+_START = re.compile(r"^ start (\d{1,18})$")
+_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it came through the link, and where it stands in the origin's log and in the log here."""
+
+    topic_id: str
+    offset: int
+    far_offset: int
+    key: bytes
+    headers: Sequence[tuple[str, bytes]]
+    body: bytes
+    """The Avro body."""
+    says: Any = None
+    """What is to be done with it where its run is applied; the chain does not look at it."""
+    unreadable: str | None = None
+    """Why nobody can tell what it says, so that no run with it is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a checkpoint says of its place in the chain; the fields are Checkpoint.avsc's, `made_at` in ms since 1970."""
+
+    topic_id: str
+    sequence: int
+    predecessor: int
+    predecessor_hash: str
+    last_offset: int
+    count: int
+    hash: str
+    made_at: int
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> Told:
+        """Take it from a decoded checkpoint."""
+        plain = {name: checkpoint[name] for name in cls.__slots__ if name != "made_at"}
+        return cls(**plain, made_at=int(checkpoint["made_at"].timestamp() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The last checkpoint whose run was applied: what the next one must follow on."""
+
+    topic_id: str
+    sequence: int
+    offset: int
+    hash: str
+    made_at: int
+
+
+def note_of(anchor: Anchor | None, read_from: int) -> str:
+    """Return what is committed with an offset, so that whoever goes on knows it: the anchor, and where to read from."""
+    if anchor is None:
+        return f" start {read_from}"
+    known = (anchor.topic_id, anchor.sequence, anchor.offset, anchor.hash, anchor.made_at, read_from)
+    return " ".join((" anchor", *map(str, known)))
+
+
+def read_note(note: str) -> tuple[Anchor | None, int] | None:
+    """Read a note back; None where there is none, or not a whole one."""
+    if found := _START.match(note):
+        return None, int(found[1])
+    found = _NOTE.match(note)
+    if found is None:
+        return None
+    topic_id, sequence, offset, digest, made_at, read_from = found.groups()
+    return Anchor(topic_id, int(sequence), int(offset), digest, int(made_at)), int(read_from)
+
+
+class Outcome(StrEnum):
+    """What came of a checkpoint."""
+
+    FOLLOWED = "followed"
+    """The run is whole and follows on the last one: applied."""
+    GAP = "gap"
+    """The run is whole, and something before it never came: applied, and loud."""
+    REPEATED = "repeated"
+    """It was applied already, or something newer was: nothing happens."""
+    BROKEN = "broken"
+    """The messages are not the ones it closes: nothing is applied, and the same run may come again."""
+    STALE = "stale"
+    """It contradicts what is known and is not newer: a replay, or an origin that told two stories. Nothing is applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What came of a checkpoint, why, and the messages that may be applied, in the origin's order."""
+
+    outcome: Outcome
+    why: str = ""
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def applied(self) -> bool:
+        """Whether the run counts."""
+        return self.outcome in (Outcome.FOLLOWED, Outcome.GAP)
+
+
+@dataclass(slots=True)
+class Chain:
+    """One partition of one province's exchange, as far as it is known here."""
+
+    anchor: Anchor | None = None
+    _open: dict[str, dict[int, Message]] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def take(self, message: Message) -> bool:
+        """Keep a message until its checkpoint comes; false where it was applied already, or is kept already."""
+        anchor = self.anchor
+        if anchor is not None and message.topic_id == anchor.topic_id and message.offset <= anchor.offset:
+            return False
+        run = self._open.setdefault(message.topic_id, {})
+        known = run.get(message.offset)
+        # The later one counts: what a link delivers again is what it could not vouch for before.
+        run[message.offset] = message
+        self._bytes += len(message.body) - (0 if known is None else len(known.body))
+        return known is None
+
+    @property
+    def overflows(self) -> bool:
+        """Whether more is kept than any run has."""
+        return self._bytes > MOST_BYTES or sum(map(len, self._open.values())) > MOST_MESSAGES
+
+    def forget(self) -> None:
+        """Drop all that waits for a checkpoint."""
+        self._open.clear()
+        self._bytes = 0
+
+    def read_from(self, next_offset: int) -> int:
+        """Return from where the log here must be read so that nothing that is kept is missed; `next_offset`: the reader's."""
+        return min((message.far_offset for run in self._open.values() for message in run.values()), default=next_offset)
+
+    def close(self, told: Told, offset: int) -> Closed:
+        """Hold what is kept against a checkpoint, which is its province's word and stands at `offset` of the origin's log."""
+        outcome, why = self._place(told)
+        if outcome in (Outcome.REPEATED, Outcome.STALE):
+            self._drop(told.topic_id, offset)
+            return Closed(outcome, why)
+        run = self._open.get(told.topic_id, {})
+        messages = tuple(run[place] for place in sorted(run) if told.predecessor < place < offset)
+        fault = _fault(told, offset, messages)
+        if fault:
+            self._drop(told.topic_id, offset)
+            return Closed(Outcome.BROKEN, fault)
+        self.anchor = Anchor(told.topic_id, told.sequence, offset, told.hash, told.made_at)
+        for topic_id in [topic_id for topic_id in self._open if topic_id != told.topic_id]:
+            del self._open[topic_id]
+        self._drop(told.topic_id, offset)
+        return Closed(outcome, why, messages)
+
+    def _place(self, told: Told) -> tuple[Outcome, str]:
+        """Where a checkpoint stands to the anchor; what may be a new anchor is decided here and nowhere else."""
+        anchor = self.anchor
+        follows_on = (told.sequence, told.predecessor, told.predecessor_hash)
+        if anchor is None:
+            if follows_on == (0, -1, FIRST_HASH):
+                return Outcome.FOLLOWED, ""
+            return Outcome.GAP, f"nothing before sequence {told.sequence} is known here"
+        same_log, newer = told.topic_id == anchor.topic_id, told.made_at > anchor.made_at
+        if same_log and (
+            told.sequence < anchor.sequence or (told.sequence, told.hash) == (anchor.sequence, anchor.hash)
+        ):
+            return Outcome.REPEATED, ""
+        if same_log and told.sequence == anchor.sequence:
+            return Outcome.STALE, f"two different checkpoints have the sequence {told.sequence}"
+        if same_log and follows_on == (anchor.sequence + 1, anchor.offset, anchor.hash):
+            return Outcome.FOLLOWED, ""
+        held = f"sequence {anchor.sequence} at {anchor.offset} of the log {anchor.topic_id} is held"
+        says = f"follows on {told.predecessor} of {told.topic_id}, and {held}"
+        return (Outcome.GAP, says) if newer else (Outcome.STALE, f"{says}, which is not older")
+
+    def _drop(self, topic_id: str, before: int) -> None:
+        """Forget what is kept of a log up to an offset."""
+        run = self._open.pop(topic_id, {})
+        left = {place: message for place, message in run.items() if place > before}
+        if left:
+            self._open[topic_id] = left
+        self._bytes = sum(len(message.body) for kept in self._open.values() for message in kept.values())
+
+
+def _fault(told: Told, offset: int, messages: Sequence[Message]) -> str:
+    """Say why these messages are not the run that the checkpoint closes; empty where they are."""
+    if len(messages) != told.count:
+        return f"{told.count} messages were told, {len(messages)} came"
+    last = messages[-1].offset if messages else told.predecessor
+    if last != told.last_offset or offset <= last:
+        return f"the last message was told at {told.last_offset} and came at {last}"
+    for message in messages:
+        if message.unreadable is not None:
+            return f"{message.offset}: {message.unreadable}"
+    try:
+        sums = RunHash(told.predecessor_hash)
+    except ValueError:
+        return "the predecessor's hash is none"
+    for message in messages:
+        sums.add(message.offset, message.key, message.headers, message.body)
+    return "" if sums.hexdigest() == told.hash else "the hash differs"

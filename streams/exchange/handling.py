@@ -1,0 +1,19 @@
+"""Who takes what the exchanges of other provinces carry: one line a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from streams.exchange import pending
+from streams.exchange.applying import Applied, Connection, Handler
+
+__all__ = ["HANDLERS", "ON_APPLIED"]
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    pending.CONTRACT: lambda connection, came: pending.project_pending(connection, [one.value for one in came]),
+}
+"""By the contract's full name (one of contracts.CARRIED_CONTRACTS); called in this order, before checkpoints are applied."""
+
+ON_APPLIED: Final[Sequence[Callable[[Connection, Sequence[Applied]], None]]] = ()
+"""Called, in the view's transaction, with the checkpoints that a batch applied."""
