@@ -12,8 +12,8 @@ from time import monotonic
 
 __all__ = ["Answer", "Probe"]
 
-_PULSE_SECONDS = {"events": 30.0, "relay": 180.0, "watch": 180.0}
-"""How long each loop may take to come round: the relay and the watch wait for servers, within their time limits."""
+_PULSE_SECONDS = {"events": 30.0, "relay": 180.0, "exchange": 300.0, "watch": 180.0}
+"""How long each loop may take to come round: the relay, the publisher of the exchange and the watch wait for servers, within their time limits."""
 
 _CALL_SECONDS = 600.0
 """How long one try of the work may take. The longest there can be, 20,000 messages into a slow database, is seconds."""

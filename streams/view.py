@@ -22,10 +22,15 @@ from schemas.registry import Registry, WriterSchema
 from schemas.store import connect
 from streams.collector import Reread
 from streams.crashing import crash_point
+<<<<<<< HEAD
 from streams.exchange.applying import Applying, Carried, carried
 from streams.exchange.foreign import last_of, of_exchange
 from streams.exchange.handling import HANDLERS, ON_APPLIED
 from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
+=======
+from streams.exchange.sharing import Sharing
+from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
+>>>>>>> fdac579 (Share records with the other provinces: the difference in the view's transaction, runs under signed checkpoints)
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated
@@ -117,12 +122,14 @@ class ViewStage:
         generation: int,
         recorder: ViewRecorder | None = None,
         on_commit: Callable[[], None] = lambda: None,
+        sharing: Sharing | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
         self._facts = facts
         self._generation = generation
         self._on_commit = on_commit
+        self._sharing = sharing
         self._recorder = recorder or ViewRecorder(Instruments("view"))
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._projection: Projection | None = None
@@ -281,6 +288,8 @@ class ViewStage:
             pl.col("writer").replace_strict(list(range(len(numbers))), numbers, return_dtype=pl.Int16)
         )
         folded = projection.fold(frame)
+        if self._sharing is not None and self._connection is not None:
+            self._sharing.share(self._connection, folded.taken)
         refused = {**prepared.refused, **folded.refused}
         self._recorder.statements(prepared.arrivals)
         self._announce(projection, prepared, folded.findings, refused)

@@ -17,6 +17,7 @@ from schemas.store import connect, sql
 from streams.instruments import Instruments
 from streams.logs import Logs
 from streams.metrics import (
+    EXCHANGE_WAITING,
     INTAKE_LAG,
     OUTBOX,
     POSITION,
@@ -136,6 +137,7 @@ class StoreWatch:
         self._quarantine = instruments.latest(QUARANTINE_OPEN)
         self._records = instruments.latest(RECORDS)
         self._outbox = instruments.latest(OUTBOX)
+        self._exchange = instruments.latest(EXCHANGE_WAITING)
 
     def look_at_kafka(self) -> None:
         """Ask how far the logs reach. Raises Retryable where Kafka does not answer."""
@@ -175,9 +177,10 @@ class StoreWatch:
         self._silent.replace({(department,): float(state == "中断") for department, _, state, _ in sources})
         self._state.replace({(department,): float(_STATES.index(state)) for department, _, state, _ in sources})
         self._quarantine.replace({(department,): waiting for department, _, _, waiting in sources})
-        records, outbox = run(sql("watch/sizes")).fetchone() or (0, 0)
+        records, outbox, exchange = run(sql("watch/sizes")).fetchone() or (0, 0, 0)
         self._records.replace({(): records})
         self._outbox.replace({(): outbox})
+        self._exchange.replace({(): exchange})
         if monotonic() - self._quality_at >= QUALITY_EVERY:
             figures = {(department, indicator): n for department, indicator, n in run(sql("watch/quality"))}
             departments = {department for department, _ in figures}

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from faust.types import TP
@@ -21,7 +21,11 @@ from schemas.store import connect
 from streams.app import StreamApp
 from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
+<<<<<<< HEAD
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
+=======
+from streams.exchange.origin import origin_side
+>>>>>>> fdac579 (Share records with the other provinces: the difference in the view's transaction, runs under signed checkpoints)
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
@@ -155,13 +159,25 @@ def view_worker(
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
     reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
 
+    origin = origin_side(connection, generation=generation, logs=logs, outside=shown)
+
     def committed() -> None:
         relay.wake()
         reconciler.wake()
+        if origin is not None:
+            origin.publisher.wake()
 
     recorders = [ViewRecorder(shown.instruments, [department.key for department in sources]) for _ in range(_LANES)]
     stages = [
-        ViewStage(database, registry, facts, generation=generation, recorder=recorder, on_commit=committed)
+        ViewStage(
+            database,
+            registry,
+            facts,
+            generation=generation,
+            recorder=recorder,
+            on_commit=committed,
+            sharing=origin.sharing if origin is not None else None,
+        )
         for recorder in recorders
     ]
 
@@ -179,6 +195,9 @@ def view_worker(
         _run_beside(app, "relay", relay)
         _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
         _run_beside(app, "reconciler", reconciler)
+        if origin is not None:
+            _run_beside(app, "exchange", origin.publisher)
+            _run_beside(app, "sweep", origin.sweep)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -282,7 +301,7 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler) -> None:
+def _run_beside(app: StreamApp, name: str, work: _Beside) -> None:
     @app.task
     async def run_beside() -> None:
         thread = _thread(app, name, work.run)
@@ -333,6 +352,14 @@ def _standing(app: StreamApp) -> dict[tuple[str, int], int]:
 def _asks(connection: Connection) -> Callable[[], None]:
     # One of its own: the client of the work is in use by another thread.
     return Registry(connection.registry).ask
+
+
+class _Beside(Protocol):
+    def run(self) -> None:
+        """Work until stopped."""
+
+    def stop(self) -> None:
+        """End `run` after what is under way."""
 
 
 class _Holding:

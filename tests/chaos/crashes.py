@@ -261,7 +261,9 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "refused": sum(outcome.refused for outcome in outcomes),
         "crashes": sum(points.values()),
         "crashes_by_point": dict(sorted(points.items())),
-        "points_never_reached": sorted({p for p in POINTS if not p.startswith("redrive.")} - set(points)),
+        "points_never_reached": sorted(
+            {p for p in POINTS if not p.startswith(("redrive.", "exchange."))} - set(points)
+        ),
         "catch_up_seconds_median": waits[len(waits) // 2],
         "catch_up_seconds_max": waits[-1],
     }

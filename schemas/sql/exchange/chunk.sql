@@ -1,0 +1,8 @@
+-- The next own records in the order of their keys, from one on, into `asked`; nothing is locked. Partitions are left open.
+INSERT INTO asked (record_id, department, uscc, domain, kind, status, version, digest_hi, digest_lo)
+SELECT record_id, department, uscc, domain, kind, status, version, digest_hi, digest_lo
+FROM record
+WHERE province = %(province)s AND record_id >= %(after)s
+ORDER BY record_id
+LIMIT %(limit)s
+RETURNING record_id

@@ -1,0 +1,10 @@
+-- Our own last checkpoints, for readers: what counts is what stands in the topic.
+INSERT INTO xinliu.published_checkpoint AS held (partition, topic_id, sequence, "offset", hash, made_at)
+SELECT partition, topic_id, sequence, "offset", hash, made_at
+FROM jsonb_to_recordset(%(rows)s) AS c (
+    partition smallint, topic_id text, sequence bigint, "offset" bigint, hash text, made_at timestamptz
+)
+ORDER BY partition
+ON CONFLICT (partition) DO UPDATE SET
+    topic_id = excluded.topic_id, sequence = excluded.sequence, "offset" = excluded."offset", hash = excluded.hash,
+    made_at = excluded.made_at

@@ -1,0 +1,44 @@
+-- The difference between what should be shared and what has been shared, for the records in `asked`. Begins a statement:
+-- share.sql writes what it decides, differing.sql only tells it.
+-- wanted: of a record in force, that it should be shared; one without content (REPAIRED, REVOKED) follows what was shared once
+-- and is never told otherwise. leaves: goes out of what is shared, or out of its partition; enters: is shared in a new
+-- epoch; follows: a newer statement of what is shared. Of what is as it should be there is no row.
+WITH held AS (
+    SELECT a.record_id, a.department, a.uscc, a.domain, a.kind, a.status, a.version, a.digest_hi, a.digest_lo,
+           -- A partition that was not computed is that of the same entity.
+           COALESCE(a.partition, CASE WHEN a.uscc = s.uscc THEN s.partition ELSE -1 END) AS partition,
+           s.partition AS held_partition, s.epoch AS held_epoch, s.kind AS held_kind, s.domain AS held_domain,
+           s.uscc AS held_uscc, s.version AS held_version, s.digest_hi AS held_hi, s.digest_lo AS held_lo,
+           COALESCE(s.state = 'SHARED', false) AS shared,
+           CASE WHEN a.status <> 'IN_FORCE' THEN s.record_id IS NOT NULL
+                WHEN a.kind = 'REGISTRATION' THEN true
+                WHEN a.domain <> ALL (ARRAY(
+                    SELECT domain FROM xinliu.mutual_domain
+                    WHERE %(today)s BETWEEN effective_from AND COALESCE(effective_to, 'infinity')
+                )) THEN false
+                -- Where it is registered now; by its code where no province says.
+                ELSE COALESCE(
+                    (SELECT COALESCE(r.until > %(today)s, true) FROM registration r WHERE r.uscc = a.uscc AND r.current),
+                    substr(a.uscc, 3, 2) = ANY (ARRAY(SELECT division FROM xinliu.province))
+                )
+           END AS wanted
+    FROM asked a
+    LEFT JOIN xinliu.shared_record s USING (record_id, department)
+    -- A generation that does not serve tells nobody anything.
+    WHERE (SELECT generation FROM xinliu.serving) = %(generation)s
+), weighed AS (
+    SELECT *, shared AND partition = held_partition AS stays,
+           COALESCE((version, digest_hi, digest_lo) > (held_version, held_hi, held_lo), true) AS newer,
+           COALESCE((version, digest_hi, digest_lo) = (held_version, held_hi, held_lo), false) AS same,
+           GREATEST(COALESCE(held_epoch + 1, 0), %(now)s) AS next
+    FROM held
+), decided AS (
+    SELECT *, shared AND NOT (wanted AND stays) AS leaves, wanted AND stays AND newer AS follows,
+           wanted AND NOT (stays AND (newer OR same)) AS enters,
+           -- Shared in another partition: withdrawn there in one epoch, shared here in the next.
+           CASE WHEN wanted AND stays AND newer THEN held_epoch
+                WHEN shared AND wanted AND NOT stays THEN next + 1
+                ELSE next END AS epoch
+    FROM weighed
+    WHERE (wanted AND NOT (stays AND same)) OR (shared AND NOT wanted)
+)

@@ -1,0 +1,155 @@
+"""Entries of the outbox as messages of `exchange.<own>`: statements verbatim from history, withdrawals in a statement's form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import fastavro
+import psycopg
+import structlog
+
+from schemas.codec import decode, encode_own, frame
+from schemas.contracts import fingerprint, parsed, source
+from schemas.errors import Retryable
+from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA, WITHDRAWN
+from schemas.identity import accepted_key, digest
+from schemas.registry import Registry
+from schemas.store import sql
+from streams.exchange.beside import Message
+from streams.exchange.signed_log import Framed
+
+__all__ = ["STATEMENT", "Framing", "Waiting"]
+
+log = structlog.get_logger()
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+STATEMENT: Final = "xinliu.Statement"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An entry of the outbox with its statement in history; `entry` as exchange/share.sql describes it."""
+
+    id: int
+    entry: Sequence[Any]
+    statement: bytes | None
+    """None where a revocation has erased it since."""
+    writer: int | None
+    known: int | None
+    """When `accepted` had it, in milliseconds since 1970."""
+    recorded: bool
+
+
+class Framing:
+    """Makes messages of entries, and of what goes along, with this registry's schema ids."""
+
+    def __init__(self, registry: Registry, province: str) -> None:
+        self._registry, self._province = registry, province
+        self._ids: dict[tuple[str, str], int] = {}
+        self._writers: dict[int, tuple[str, Any]] = {}
+
+    def waiting(self, connection: Connection, limit: int) -> list[Waiting]:
+        """Return the entries of the oldest rows of the outbox."""
+        rows = connection.execute(sql("exchange/waiting"), {"limit": limit, "province": self._province}, binary=True)
+        return [Waiting(*row) for row in rows]
+
+    def messages(self, connection: Connection, entries: Sequence[Waiting]) -> list[Framed]:
+        """Return the messages of these entries, in order. What has been erased since is left out: its revocation follows."""
+        made = list[Framed]()
+        for waiting in entries:
+            if not waiting.recorded:
+                log.error("exchange.not_in_history", record_id=waiting.entry[2], version=waiting.entry[5])
+            elif waiting.entry[0] == "WITHDRAW":
+                made.append(self._withdrawal(connection, waiting))
+            elif waiting.statement is not None:
+                made.append(self._statement(connection, waiting))
+        return made
+
+    def beside(self, message: Message) -> Framed:
+        """Return a message that goes along."""
+        own = message.fingerprint or _own(message.name)
+        value = frame(self._id(message.name, own), message.body)
+        return Framed(message.partition, message.key.encode(), ((SCHEMA, own.encode()), *message.headers), value)
+
+    def _statement(self, connection: Connection, waiting: Waiting) -> Framed:
+        _, partition, record_id, _, epoch, version, high, low, mends = waiting.entry[:9]
+        assert waiting.statement is not None
+        writer, _ = self._writer(connection, waiting.writer)
+        key = accepted_key(record_id.replace("-", ""), epoch, version, high, low)
+        value = frame(self._id(STATEMENT, writer), waiting.statement)
+        return Framed(partition, key.encode(), _headers(writer, epoch, waiting.known or 0, mends), value)
+
+    def _withdrawal(self, connection: Connection, waiting: Waiting) -> Framed:
+        _, partition, record_id, department, epoch, version, _, _, mends, uscc, domain, kind = waiting.entry
+        record_id = record_id.replace("-", "")
+        if waiting.statement is not None:
+            _, schema = self._writer(connection, waiting.writer)
+            told = decode(schema, waiting.statement, parsed(STATEMENT))
+        else:
+            told = self._envelope(connection, record_id, department, {"uscc": uscc, "domain": domain, "kind": kind})
+        empty = dict.fromkeys(("disputed_since", "penalty", "listing", "registration"))
+        body = encode_own(STATEMENT, {**told, **empty, "version": version, "status": WITHDRAWN, "reason": WITHDRAWN})
+        key = accepted_key(record_id, epoch, version, *digest(body))
+        own = _own(STATEMENT)
+        value = frame(self._id(STATEMENT, own), body)
+        # A withdrawal is known since its epoch began: the same whenever it is told.
+        return Framed(partition, key.encode(), _headers(own, epoch, epoch, mends), value)
+
+    def _envelope(
+        self, connection: Connection, record_id: str, department: str, shared: dict[str, str]
+    ) -> dict[str, Any]:
+        # Revoked since: of what had been shared only the envelope's codes are left, and no name.
+        row = connection.execute(
+            "SELECT subject_kind, authority, stated_at FROM record"
+            " WHERE record_id = %s AND province = %s AND department = %s",
+            (record_id, self._province, department),
+        ).fetchone()
+        assert row is not None
+        subject_kind, authority, stated_at = row
+        return {
+            "record_id": record_id,
+            "kind": shared["kind"],
+            "subject": {"uscc": shared["uscc"], "name": shared["uscc"], "kind": subject_kind},
+            "province": self._province,
+            "domain": shared["domain"],
+            "department": department,
+            "authority": authority,
+            "stated_at": stated_at,
+        }
+
+    def _writer(self, connection: Connection, number: int | None) -> tuple[str, Any]:
+        assert number is not None
+        if number not in self._writers:
+            row = connection.execute(
+                "SELECT fingerprint, schema FROM writer_schema WHERE writer = %s", (number,)
+            ).fetchone()
+            assert row is not None
+            self._writers[number] = row[0], fastavro.parse_schema(row[1])
+        return self._writers[number]
+
+    def _id(self, name: str, writer: str) -> int:
+        if (name, writer) not in self._ids:
+            if writer == _own(name):
+                self._registry.register(name)
+            self._ids |= {(name, known): schema_id for known, schema_id in self._registry.ids(name).items()}
+        if (name, writer) not in self._ids:
+            raise Retryable(
+                f"the registry has no {name} with the fingerprint {writer}: it was put back to an older state; restore its"
+                " newest backup (`xinliu restore`)",
+                server="registry",
+            )
+        return self._ids[name, writer]
+
+
+def _headers(writer: str, epoch: int, known: int, mends: bool) -> tuple[tuple[str, bytes], ...]:
+    told = ((SCHEMA, writer.encode()), (EPOCH, b"%d" % epoch), (KNOWN, b"%d" % known))
+    return (*told, (MEND, b"1")) if mends else told
+
+
+@cache
+def _own(name: str) -> str:
+    return fingerprint(source(name))

@@ -1,0 +1,62 @@
+"""The origin's side of the exchange, as the view worker runs it: the rule, the publisher and the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.connection import Connection
+from schemas.errors import UsageError
+from schemas.exchange import exchange_topic
+from schemas.registry import Registry
+from schemas.signing import Signer
+from streams.endpoint import Outside
+from streams.exchange.beside import Beside
+from streams.exchange.publishing import Publisher
+from streams.exchange.recorder import ExchangeRecorder
+from streams.exchange.sharing import Sharing
+from streams.exchange.sweeping import Sweep
+from streams.logs import Logs
+
+__all__ = ["OriginSide", "origin_side"]
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSide:
+    """What decides in the view's transactions, and what works in threads beside it."""
+
+    sharing: Sharing
+    publisher: Publisher
+    sweep: Sweep
+
+
+def origin_side(
+    connection: Connection, *, generation: int, logs: Logs, outside: Outside, beside: Sequence[Beside] = ()
+) -> OriginSide | None:
+    """Return the origin's side; None where this province exchanges nothing.
+
+    Raises UsageError where the province has no key to sign with, or another province's.
+    """
+    if connection.exchange is None:
+        return None
+    key = connection.exchange.signing_key
+    if key is None:
+        raise UsageError("the view worker needs the province's signing key: `signing_key` in the file XINLIU_EXCHANGE")
+    signer = Signer.from_file(key)
+    if signer.province != connection.province:
+        raise UsageError(f"{key} is a key of {signer.province}, and this worker signs for {connection.province}")
+    database = connection.database.get_secret_value()
+    topic = exchange_topic(connection.province)
+    sharing = Sharing(connection.province, generation=generation)
+    publisher = Publisher(
+        database,
+        connection.kafka,
+        Registry(connection.registry),  # of its own: the clients of the work are in use by other threads
+        province=connection.province,
+        generation=generation,
+        signer=signer,
+        topic_id=logs.describe([topic])[topic].topic_id,
+        recorder=ExchangeRecorder(outside),
+        beside=beside,
+    )
+    return OriginSide(sharing, publisher, Sweep(database, sharing, generation=generation, on_commit=publisher.wake))

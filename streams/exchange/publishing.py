@@ -1,0 +1,236 @@
+"""The publisher: tells the other provinces, on `exchange.<own>`, what the view's transactions left in the outbox for them.
+
+A round is one snapshot of PostgreSQL: the oldest entries, and, where they are all that waits, what goes along with them and the
+digests of all that is shared. It is written as one Kafka transaction (signed_log.py); then the entries go. A publisher that
+dies in between writes them again, which changes nothing anywhere: rank decides. An advisory lock lets one publisher work
+at a time, and Kafka fences one that has lost it without knowing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+
+from schemas.cluster import Cluster
+from schemas.errors import Retryable
+from schemas.exchange import EXCHANGE_PARTITIONS
+from schemas.registry import Registry
+from schemas.store import connect, sql
+from streams.crashing import crash_point
+from streams.exchange.beside import Beside, Message
+from streams.exchange.framing import Framing
+from streams.exchange.recorder import ExchangeRecorder
+from streams.exchange.signed_log import Closed, Framed, SignedLog, Signs
+
+__all__ = ["Publisher"]
+
+log = structlog.get_logger()
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_ADVISORY_LOCK = 0x65786368616E6765  # "exchange"
+_ROWS = 10
+"""Outbox rows of a round, each of some hundred entries (sharing.PORTION)."""
+_ROUND = 0.02
+"""Seconds between two rounds, at least."""
+_BESIDE_EVERY = 0.2
+"""Seconds between two rounds that ask how fresh the domains are and what goes along."""
+_SILENCE = 4.0
+"""Seconds after which a partition gets a checkpoint although nothing is new: within 5 there is always one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What one snapshot of the store says."""
+
+    rows: list[int]
+    """Outbox rows that are done with the round."""
+    messages: list[Framed]
+    beside: list[tuple[Beside, Sequence[Message]]]
+    complete: bool
+    """Whether the outbox had no more than these rows."""
+    domains: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+
+
+class Publisher:
+    """One publisher in a thread of its own, woken after every commit of the view and at least every second."""
+
+    def __init__(
+        self,
+        database: str,
+        kafka: Cluster,
+        registry: Registry,
+        *,
+        province: str,
+        generation: int,
+        signer: Signs,
+        topic_id: str,
+        recorder: ExchangeRecorder,
+        beside: Sequence[Beside] = (),
+    ) -> None:
+        self._database, self._generation = database, generation
+        self._recorder, self._beside = recorder, tuple(beside)
+        self._open_log = partial(SignedLog, kafka, registry, province, signer, topic_id)
+        self._framing = Framing(registry, province)
+        self._log: SignedLog | None = None
+        self._connection: Connection | None = None
+        self._freshness: dict[str, datetime | None] = {}
+        self._asked_at = self._fresh_at = -_BESIDE_EVERY
+        self._closed_at: dict[int, float] = {}
+        self._woken, self._stopped = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        """Tell the publisher that there may be news."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End `run` after the round that is under way."""
+        self._stopped.set()
+        self._woken.set()
+
+    def run(self) -> None:
+        """Publish until stopped; waits, with a message, for servers that do not answer."""
+        pause = 0.0
+        while not self._stopped.is_set():
+            self._recorder.goes_round()
+            self._woken.wait(1.0)
+            self._woken.clear()
+            try:
+                while self.publish_some() and not self._stopped.is_set():
+                    self._recorder.goes_round()
+                pause = 0.0
+                self._stopped.wait(_ROUND)
+            except (psycopg.OperationalError, Retryable) as error:
+                # Whatever Kafka had begun is undone or completed by the next leader, this one or another, before it reads back.
+                pause = min(max(pause * 2, 0.2), 5.0)
+                log.warning("exchange.waits", why=str(error).strip(), next_try_in_seconds=pause)
+                self._recorder.retried(error.server if isinstance(error, Retryable) else "postgres")
+                self.close()
+                self._stopped.wait(pause)
+        self._recorder.ends()
+        self.close()
+
+    def publish_some(self) -> bool:
+        """Make one round; true where more may be waiting. Does nothing while another publisher leads, or where this generation
+        does not serve."""
+        connection = self._connected()
+        if not self._serves(connection):
+            self._resign(connection)
+            return False
+        if self._log is None and not self._lead(connection):
+            return False
+        assert self._log is not None
+        snapshot = self._look(connection)
+        messages = [*snapshot.messages, *(self._framing.beside(one) for _, told in snapshot.beside for one in told)]
+        now = monotonic()
+        close = {message.partition for message in messages} | {
+            partition
+            for partition in range(EXCHANGE_PARTITIONS)
+            if now - self._closed_at.get(partition, -_SILENCE) >= _SILENCE
+        }
+        if close:
+            crash_point("exchange.before-publish")
+            closed = self._log.append(messages, close=close, complete=snapshot.complete, domains=snapshot.domains)
+            self._done(connection, snapshot, closed)
+            self._closed_at |= dict.fromkeys(close, now)
+        elif snapshot.rows:
+            self._done(connection, snapshot, [])
+        return not snapshot.complete
+
+    def close(self) -> None:
+        """Give up the lead; the next round opens everything anew."""
+        if self._log is not None:
+            self._log.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._log, self._connection = None, None
+        self._closed_at.clear()
+        self._recorder.resigned()
+
+    def _look(self, connection: Connection) -> _Snapshot:
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            rows = self._framing.waiting(connection, _ROWS)
+            ids = sorted({row.id for row in rows})
+            messages = self._framing.messages(connection, rows)
+            if len(ids) == _ROWS:
+                return _Snapshot(ids, messages, [], complete=False)
+            beside: list[tuple[Beside, Sequence[Message]]] = []
+            if monotonic() - self._asked_at >= _BESIDE_EVERY:
+                # In one snapshot: a domain must not look fresher than what waits in the quarantine has been told.
+                self._freshness = dict(connection.execute(sql("exchange/freshness")).fetchall())
+                beside = [(one, told) for one in self._beside if (told := one.due(connection))]
+                self._asked_at = monotonic()
+            return _Snapshot(ids, messages, beside, complete=True, domains=self._domains(connection))
+
+    def _domains(self, connection: Connection) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+        shared = {
+            (partition, domain): (records, high, low)
+            for partition, domain, records, high, low in connection.execute(
+                "SELECT partition, domain, records, digest_hi, digest_lo FROM xinliu.shared_digest"
+            )
+        }
+        by_partition: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for partition in range(EXCHANGE_PARTITIONS):
+            held = {domain for place, domain in shared if place == partition}
+            for domain in sorted(held | self._freshness.keys()):
+                records, high, low = shared.get((partition, domain), (0, 0, 0))
+                told = {"domain": domain, "records": records, "digest_hi": high, "digest_lo": low}
+                by_partition[partition].append({**told, "data_as_of": self._freshness.get(domain)})
+        return by_partition
+
+    def _done(self, connection: Connection, snapshot: _Snapshot, closed: Sequence[Closed]) -> None:
+        with connection.transaction():
+            connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (snapshot.rows,))
+            for beside, told in snapshot.beside:
+                beside.sent(connection, told)
+            if closed:
+                rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
+                connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
+        crash_point("exchange.done")
+        self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
+
+    def _serves(self, connection: Connection) -> bool:
+        row = connection.execute("SELECT generation = %s FROM xinliu.serving", (self._generation,)).fetchone()
+        return bool(row and row[0])
+
+    def _lead(self, connection: Connection) -> bool:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
+        if not (row and row[0]):
+            return False
+        known = connection.execute(
+            'SELECT topic_id, partition, sequence, "offset", hash, made_at FROM xinliu.published_checkpoint'
+        ).fetchall()
+        signed_log = self._open_log()
+        signed_log.open({one.partition: one for one in (Closed(*row) for row in known)})
+        self._log = signed_log
+        self._asked_at = -_BESIDE_EVERY
+        log.info("exchange.leads", sequences={p: one.sequence for p, one in sorted(signed_log.chain.items())})
+        return True
+
+    def _resign(self, connection: Connection) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+            self._recorder.resigned()
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            self._connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+        return self._connection
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,283 @@
+"""The topic `exchange.<own>` as its only writer sees it: runs of messages, each closed by a signed checkpoint.
+
+A run and its checkpoints are one Kafka transaction, so that the last committed message of every partition is a checkpoint: the
+chain goes on from what the topic says, never from what a database remembers. `open` fences whoever wrote before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from schemas.cluster import Cluster
+from schemas.codec import HEADER, decode, frame, unframe
+from schemas.contracts import fingerprint, parsed, source
+from schemas.errors import Fatal, Retryable
+from schemas.exchange import EXCHANGE_PARTITIONS, FIRST_HASH, SCHEMA, RunHash, exchange_topic
+from schemas.registry import Registry
+from streams.crashing import crash_point
+
+__all__ = ["Closed", "Framed", "SignedLog", "Signs"]
+
+CONTRACT = "xinliu.Checkpoint"
+_KEY = "checkpoint|"
+_TIMEOUT = 30.0
+_TRANSACTION_MS = 60_000
+_WINDOW = 64
+"""Offsets that are read back first, from the end of a partition; eight times as many when no checkpoint is among them."""
+
+
+class Signs(Protocol):
+    """What signs: schemas.signing.Signer."""
+
+    def record(self, name: str, value: Mapping[str, Any]) -> bytes:
+        """Return the Avro body of this record, signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """A message as it goes into the log: value is the 5 bytes and the body."""
+
+    partition: int
+    key: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A checkpoint that stands in the log: where, and what the next one follows on."""
+
+    topic_id: str
+    partition: int
+    sequence: int
+    offset: int
+    hash: str
+    made_at: datetime
+
+
+class SignedLog:
+    """One writer of `exchange.<own>`. Every method raises Retryable where Kafka does not answer or another writer has come;
+    what was begun is then undone by the broker, and the object is of no more use but to be closed."""
+
+    def __init__(self, kafka: Cluster, registry: Registry, province: str, signer: Signs, topic_id: str) -> None:
+        self._kafka, self._registry = kafka, registry
+        self._province, self._signer, self._topic_id = province, signer, topic_id
+        self._topic = exchange_topic(province)
+        self._producer: Producer | None = None
+        self._offsets: dict[int, list[int]] = defaultdict(list)
+        self._refusals: list[str] = []
+        self.chain: dict[int, Closed] = {}
+        """The last checkpoint of each partition; none where none was ever written."""
+
+    def open(self, remembered: Mapping[int, Closed]) -> None:
+        """Become the only writer, and find where the chain stands.
+
+        `remembered` are checkpoints that a database knows of: used only where the topic lost all of its own by its age.
+        """
+        self._producer = Producer(
+            self._kafka.client(
+                {
+                    "transactional.id": self._topic,
+                    "transaction.timeout.ms": _TRANSACTION_MS,
+                    "acks": "all",
+                    "compression.type": "lz4",
+                    "linger.ms": 5,  # a flush does not wait for it
+                    "on_delivery": self._delivered,
+                }
+            )
+        )
+        try:
+            self._producer.init_transactions(_TIMEOUT)
+        except KafkaException as error:
+            raise self._failure(error) from error
+        self.chain = self._read_back()
+        for partition, known in remembered.items():
+            if known.topic_id == self._topic_id:
+                self.chain.setdefault(partition, known)
+
+    def close(self) -> None:
+        """Give up writing; what was not committed is undone by the broker."""
+        if self._producer is not None:
+            self._producer.purge()
+        self._producer = None
+
+    def append(
+        self,
+        messages: Sequence[Framed],
+        *,
+        close: Collection[int],
+        complete: bool,
+        domains: Mapping[int, Sequence[Any]],
+    ) -> list[Closed]:
+        """Write messages and close these partitions (those of the messages among them), all of it or nothing.
+
+        `domains` are the checkpoints' domains by partition, where `complete`. Returns the checkpoints.
+        """
+        assert self._producer is not None
+        self._offsets.clear()
+        try:
+            self._producer.begin_transaction()
+            for message in messages:
+                self._produce(message)
+            self._flush()
+            crash_point("exchange.run-produced")
+            closed = self._close(messages, close, complete, domains)
+            crash_point("exchange.before-commit")
+            self._producer.commit_transaction(_TIMEOUT)
+        except KafkaException as error:
+            raise self._failure(error) from error
+        crash_point("exchange.committed")
+        self.chain |= {one.partition: one for one in closed}
+        return closed
+
+    def _close(
+        self, messages: Sequence[Framed], close: Collection[int], complete: bool, domains: Mapping[int, Sequence[Any]]
+    ) -> list[Closed]:
+        runs: dict[int, list[Framed]] = defaultdict(list)
+        for message in messages:
+            runs[message.partition].append(message)
+        schema_id = self._registry.register(CONTRACT)
+        made_at = datetime.now(UTC)
+        made_at = made_at.replace(microsecond=made_at.microsecond // 1000 * 1000)
+        places, made = dict(self._offsets), []
+        self._offsets = defaultdict(list)
+        for partition in sorted(close):
+            run, offsets, before = runs[partition], places.get(partition, []), self.chain.get(partition)
+            if len(offsets) != len(run):
+                raise Fatal(f"{self._topic}/{partition}: {len(run)} messages were written, {len(offsets)} confirmed")
+            total = RunHash(before.hash if before else FIRST_HASH)
+            for offset, message in zip(offsets, run, strict=True):
+                total.add(offset, message.key, message.headers, message.value[HEADER:])
+            predecessor = before.offset if before else -1
+            sequence = before.sequence + 1 if before else 0
+            body = self._signer.record(
+                CONTRACT,
+                {
+                    "province": self._province,
+                    "topic_id": self._topic_id,
+                    "partition": partition,
+                    "sequence": sequence,
+                    "predecessor": predecessor,
+                    "predecessor_hash": before.hash if before else FIRST_HASH,
+                    "last_offset": offsets[-1] if offsets else predecessor,
+                    "count": len(run),
+                    "hash": total.hexdigest(),
+                    "made_at": made_at,
+                    "complete": complete,
+                    "domains": list(domains.get(partition, ())) if complete else [],
+                },
+            )
+            headers = ((SCHEMA, fingerprint(source(CONTRACT)).encode()),)
+            key = f"{_KEY}{self._province}|{partition}".encode()
+            self._produce(Framed(partition, key, headers, frame(schema_id, body)))
+            made.append((partition, sequence, total.hexdigest()))
+        self._flush()
+        return [
+            Closed(self._topic_id, partition, sequence, self._offsets[partition][-1], total, made_at)
+            for partition, sequence, total in made
+        ]
+
+    def _produce(self, message: Framed) -> None:
+        assert self._producer is not None
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, message.value, message.key, message.partition, headers=list(message.headers)
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _flush(self) -> None:
+        assert self._producer is not None
+        left = self._producer.flush(_TIMEOUT)
+        refusals, self._refusals = self._refusals, []
+        if left or refusals:
+            raise Retryable(
+                f"Kafka did not take {left + len(refusals)} messages of {self._topic}: {refusals[:1]}", server="kafka"
+            )
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        # In order within a partition: the producer is idempotent.
+        if error is not None:
+            self._refusals.append(error.str())
+        else:
+            self._offsets[message.partition()].append(message.offset())
+
+    def _failure(self, error: KafkaException) -> Exception:
+        known: KafkaError = error.args[0]
+        if self._kafka.forbids(known):
+            return self._kafka.failure(known)
+        return Retryable(f"{self._topic} cannot be written: {known.str()}", server="kafka")
+
+    def _read_back(self) -> dict[int, Closed]:
+        consumer = Consumer(
+            self._kafka.client(
+                {
+                    "group.id": f"xinliu-{self._topic}",  # asked for by librdkafka; nothing is ever committed
+                    "enable.auto.commit": False,
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                }
+            )
+        )
+        try:
+            found = {partition: self._last(consumer, partition) for partition in range(EXCHANGE_PARTITIONS)}
+        except KafkaException as error:
+            raise self._failure(error) from error
+        finally:
+            consumer.close()
+        return {partition: known for partition, known in found.items() if known is not None}
+
+    def _last(self, consumer: Consumer, partition: int) -> Closed | None:
+        place = TopicPartition(self._topic, partition)
+        low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT, cached=False)
+        window = _WINDOW
+        while True:
+            start = max(low, high - window)
+            known = self._newest_from(consumer, partition, start) if start < high else None
+            if known is not None or start == low:
+                return known
+            window *= 8
+
+    def _newest_from(self, consumer: Consumer, partition: int, start: int) -> Closed | None:
+        consumer.assign([TopicPartition(self._topic, partition, start)])
+        newest, waits_until = None, monotonic() + _TIMEOUT
+        while monotonic() < waits_until:
+            message = consumer.poll(1.0)
+            if message is None:
+                continue
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    return self._read(newest) if newest else None
+                raise KafkaException(error)
+            waits_until = monotonic() + _TIMEOUT
+            if (message.key() or b"").startswith(_KEY.encode()):
+                newest = message
+        raise Retryable(f"the end of {self._topic}/{partition} was not reached within {_TIMEOUT:.0f} s", server="kafka")
+
+    def _read(self, message: Message) -> Closed:
+        schema_id, body = unframe(message.value() or b"")
+        known = decode(self._registry.writer(schema_id).parsed, body, parsed(CONTRACT))
+        if known["topic_id"] != self._topic_id or known["province"] != self._province:
+            raise Fatal(
+                f"the last checkpoint of {self._topic}/{known['partition']} is of another log ({known['province']},"
+                f" {known['topic_id']}): who else writes there?"
+            )
+        return Closed(
+            known["topic_id"],
+            known["partition"],
+            known["sequence"],
+            message.offset() or 0,
+            known["hash"],
+            known["made_at"],
+        )
