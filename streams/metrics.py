@@ -123,7 +123,6 @@ RELAYED = Metric(
     "Messages that the relay has published: kind receipt, change or tombstone",
 )  # fmt: skip
 
-<<<<<<< HEAD
 EXCHANGE_ACCEPTED = Metric(
     "xinliu_exchange_accepted_total", Kind.COUNTER, "messages", ("province",), _INTAKE,
     "Messages of another province's verified runs, forwarded to accepted; checkpoints among them",
@@ -135,7 +134,7 @@ EXCHANGE_REFUSED = Metric(
 EXCHANGE_CHECKPOINTS = Metric(
     "xinliu_exchange_checkpoints_total", Kind.COUNTER, "checkpoints", ("province", "outcome"), _INTAKE,
     "Checkpoints of another province by what came of them: followed, repeated; gap, broken, stale and not_believed alarm",
-=======
+)  # fmt: skip
 EXCHANGE_WAITING = Metric(
     "xinliu_exchange_waiting_rows", Kind.GAUGE, "rows", (), _VIEW,
     "Rows of the outbox that the other provinces have still to be told, each of up to 500 statements",
@@ -147,7 +146,6 @@ EXCHANGE_TOLD = Metric(
 EXCHANGE_CHECKPOINT = Metric(
     "xinliu_exchange_checkpoint_timestamp_seconds", Kind.GAUGE, "unix time", ("partition",), _VIEW,
     "When the last checkpoint of the partition was made, at the worker that publishes; there is a new one every 5 s",
->>>>>>> fdac579 (Share records with the other provinces: the difference in the view's transaction, runs under signed checkpoints)
 )  # fmt: skip
 
 METRICS = (
@@ -155,11 +153,8 @@ METRICS = (
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
-<<<<<<< HEAD
     EXCHANGE_ACCEPTED, EXCHANGE_REFUSED, EXCHANGE_CHECKPOINTS,
-=======
     EXCHANGE_WAITING, EXCHANGE_TOLD, EXCHANGE_CHECKPOINT,
->>>>>>> fdac579 (Share records with the other provinces: the difference in the view's transaction, runs under signed checkpoints)
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -22,15 +22,11 @@ from schemas.registry import Registry, WriterSchema
 from schemas.store import connect
 from streams.collector import Reread
 from streams.crashing import crash_point
-<<<<<<< HEAD
 from streams.exchange.applying import Applying, Carried, carried
 from streams.exchange.foreign import last_of, of_exchange
 from streams.exchange.handling import HANDLERS, ON_APPLIED
-from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
-=======
 from streams.exchange.sharing import Sharing
-from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
->>>>>>> fdac579 (Share records with the other provinces: the difference in the view's transaction, runs under signed checkpoints)
+from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated

@@ -21,11 +21,8 @@ from schemas.store import connect
 from streams.app import StreamApp
 from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
-<<<<<<< HEAD
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
-=======
 from streams.exchange.origin import origin_side
->>>>>>> fdac579 (Share records with the other provinces: the difference in the view's transaction, runs under signed checkpoints)
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts

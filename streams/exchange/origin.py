@@ -12,6 +12,7 @@ from schemas.registry import Registry
 from schemas.signing import Signer
 from streams.endpoint import Outside
 from streams.exchange.beside import Beside
+from streams.exchange.pending import Pending
 from streams.exchange.publishing import Publisher
 from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.sharing import Sharing
@@ -30,9 +31,12 @@ class OriginSide:
     sweep: Sweep
 
 
-def origin_side(
-    connection: Connection, *, generation: int, logs: Logs, outside: Outside, beside: Sequence[Beside] = ()
-) -> OriginSide | None:
+def goes_along(connection: Connection) -> Sequence[Beside]:
+    """Return what is told to the other provinces beside statements, in the order of a run: one line a contract."""
+    return (Pending(connection.province),)
+
+
+def origin_side(connection: Connection, *, generation: int, logs: Logs, outside: Outside) -> OriginSide | None:
     """Return the origin's side; None where this province exchanges nothing.
 
     Raises UsageError where the province has no key to sign with, or another province's.
@@ -57,6 +61,6 @@ def origin_side(
         signer=signer,
         topic_id=logs.describe([topic])[topic].topic_id,
         recorder=ExchangeRecorder(outside),
-        beside=beside,
+        beside=goes_along(connection),
     )
     return OriginSide(sharing, publisher, Sweep(database, sharing, generation=generation, on_commit=publisher.wake))
