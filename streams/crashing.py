@@ -29,11 +29,11 @@ POINTS = {
     "rebalance.revoked": "partitions are being given up",
     "rebalance.assigned": "partitions were given, the reader has not gone to their positions",
     "relay.before-publish": "outbox rows have been read, none is published",
-    "exchange.before-publish": "entries for the other provinces have been read, nothing is written",
-    "exchange.run-produced": "a run stands in the log, its transaction is open, no checkpoint is made",
-    "exchange.before-commit": "run and checkpoints stand in the log, the transaction is open",
-    "exchange.committed": "run and checkpoints are committed, the outbox does not know",
-    "exchange.done": "the outbox knows",
+    "publisher.before-publish": "entries for the other provinces have been read, nothing is written",
+    "publisher.run-produced": "a run stands in the log, its transaction is open, no checkpoint is made",
+    "publisher.before-commit": "run and checkpoints stand in the log, the transaction is open",
+    "publisher.committed": "run and checkpoints are committed, the outbox does not know",
+    "publisher.done": "the outbox knows",
     "relay.published": "receipts are published, their outbox rows are not deleted",
 }
 """Every point, and what has happened and what has not when a worker passes it."""

@@ -57,16 +57,17 @@ class Framing:
         rows = connection.execute(sql("exchange/waiting"), {"limit": limit, "province": self._province}, binary=True)
         return [Waiting(*row) for row in rows]
 
-    def messages(self, connection: Connection, entries: Sequence[Waiting]) -> list[Framed]:
+    def messages(self, connection: Connection, entries: Sequence[Waiting]) -> list[tuple[Waiting, Framed]]:
         """Return the messages of these entries, in order. What has been erased since is left out: its revocation follows."""
-        made = list[Framed]()
+        made = list[tuple[Waiting, Framed]]()
         for waiting in entries:
-            if not waiting.recorded:
+            if waiting.entry[0] == "WITHDRAW":
+                made.append((waiting, self._withdrawal(connection, waiting)))
+            elif not waiting.recorded:
+                # Others will find their set to differ from what the checkpoint says: this is never silent.
                 log.error("exchange.not_in_history", record_id=waiting.entry[2], version=waiting.entry[5])
-            elif waiting.entry[0] == "WITHDRAW":
-                made.append(self._withdrawal(connection, waiting))
             elif waiting.statement is not None:
-                made.append(self._statement(connection, waiting))
+                made.append((waiting, self._statement(connection, waiting)))
         return made
 
     def beside(self, message: Message) -> Framed:
@@ -76,7 +77,7 @@ class Framing:
         return Framed(message.partition, message.key.encode(), ((SCHEMA, own.encode()), *message.headers), value)
 
     def _statement(self, connection: Connection, waiting: Waiting) -> Framed:
-        _, partition, record_id, _, epoch, version, high, low, mends = waiting.entry[:9]
+        _, partition, record_id, _, epoch, version, high, low, mends, *_ = waiting.entry
         assert waiting.statement is not None
         writer, _ = self._writer(connection, waiting.writer)
         key = accepted_key(record_id.replace("-", ""), epoch, version, high, low)
@@ -84,7 +85,7 @@ class Framing:
         return Framed(partition, key.encode(), _headers(writer, epoch, waiting.known or 0, mends), value)
 
     def _withdrawal(self, connection: Connection, waiting: Waiting) -> Framed:
-        _, partition, record_id, department, epoch, version, _, _, mends, uscc, domain, kind = waiting.entry
+        _, partition, record_id, department, epoch, version, _, _, mends, uscc, domain, kind, _ = waiting.entry
         record_id = record_id.replace("-", "")
         if waiting.statement is not None:
             _, schema = self._writer(connection, waiting.writer)

@@ -28,7 +28,7 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
 from streams.exchange.beside import Beside, Message
-from streams.exchange.framing import Framing
+from streams.exchange.framing import Framing, Waiting
 from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.signed_log import Closed, Framed, SignedLog, Signs
 
@@ -55,7 +55,8 @@ class _Snapshot:
 
     rows: list[int]
     """Outbox rows that are done with the round."""
-    messages: list[Framed]
+    messages: list[tuple[Waiting, Framed]]
+    """Entries with their messages."""
     beside: list[tuple[Beside, Sequence[Message]]]
     complete: bool
     """Whether the outbox had no more than these rows."""
@@ -131,7 +132,10 @@ class Publisher:
             return False
         assert self._log is not None
         snapshot = self._look(connection)
-        messages = [*snapshot.messages, *(self._framing.beside(one) for _, told in snapshot.beside for one in told)]
+        messages = [
+            *(framed for _, framed in snapshot.messages),
+            *(self._framing.beside(one) for _, told in snapshot.beside for one in told),
+        ]
         now = monotonic()
         close = {message.partition for message in messages} | {
             partition
@@ -139,7 +143,7 @@ class Publisher:
             if now - self._closed_at.get(partition, -_SILENCE) >= _SILENCE
         }
         if close:
-            crash_point("exchange.before-publish")
+            crash_point("publisher.before-publish")
             closed = self._log.append(messages, close=close, complete=snapshot.complete, domains=snapshot.domains)
             self._done(connection, snapshot, closed)
             self._closed_at |= dict.fromkeys(close, now)
@@ -197,7 +201,7 @@ class Publisher:
             if closed:
                 rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
                 connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
-        crash_point("exchange.done")
+        crash_point("publisher.done")
         self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
 
     def _serves(self, connection: Connection) -> bool:

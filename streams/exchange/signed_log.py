@@ -127,13 +127,13 @@ class SignedLog:
             for message in messages:
                 self._produce(message)
             self._flush()
-            crash_point("exchange.run-produced")
+            crash_point("publisher.run-produced")
             closed = self._close(messages, close, complete, domains)
-            crash_point("exchange.before-commit")
+            crash_point("publisher.before-commit")
             self._producer.commit_transaction(_TIMEOUT)
         except KafkaException as error:
             raise self._failure(error) from error
-        crash_point("exchange.committed")
+        crash_point("publisher.committed")
         self.chain |= {one.partition: one for one in closed}
         return closed
 

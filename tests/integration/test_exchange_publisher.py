@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +11,21 @@ from typing import Any
 
 import pytest
 
+from deploy.processes import wait_until
 from schemas.catalogue import load
 from schemas.codec import decode
 from schemas.connection import Connection
 from schemas.contracts import parsed
+from schemas.errors import Retryable
 from schemas.exchange import EPOCH, KNOWN, SCHEMA
 from schemas.registry import Registry
 from schemas.signing import Signer, make_key
 from schemas.store import connect
 from schemas.uscc import generate
+from streams.crashing import POINTS
 from streams.endpoint import Outside
+from streams.exchange import publishing as publishing_module
+from streams.exchange import signed_log as signed_log_module
 from streams.exchange.publishing import Publisher
 from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.sharing import Sharing
@@ -122,3 +129,106 @@ def test_a_publisher_goes_on_from_the_topic(own_stack: Connection, store: Store,
     known = store.execute("SELECT partition, sequence, hash FROM xinliu.published_checkpoint ORDER BY 1").fetchall()
     last = {run.checkpoint["partition"]: run.checkpoint for run in runs}
     assert known == [(p, one["sequence"], one["hash"]) for p, one in sorted(last.items())]
+
+
+class Died(Exception):
+    """What a test lets a publisher die of."""
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """Let whoever passes a crash point next die there; its transaction and its producer stay as a dead process leaves them."""
+
+    def pass_by(reached: str) -> None:
+        if reached == point:
+            raise Died(point)
+
+    for module in (publishing_module, signed_log_module):
+        monkeypatch.setattr(module, "crash_point", pass_by)
+
+
+def publish_all(publisher: Publisher) -> None:
+    while publisher.publish_some():
+        pass
+
+
+def keys_of(waiting: list[Any]) -> set[str]:
+    """Return what the keys of these entries' messages begin with: record and version."""
+    return {f"{record_id.replace('-', '')}|{version}|" for _, _, record_id, _, _, version, *_ in waiting}
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("publisher.")])
+def test_a_publisher_that_dies_leaves_a_chain_that_goes_on(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    fold_and_share(store, sharing, [[penalty(f"{point}{n}", entity=n) for n in range(6)]], offset=300)
+    waiting = entries(store)
+    assert len(waiting) == 6
+    with publishing(own_stack, keys) as dead, publishing(own_stack, keys) as heir:
+        dying(monkeypatch, point)
+        with pytest.raises(Died):
+            publish_all(dead)
+        monkeypatch.undo()
+        assert dead._connection is not None
+        dead._connection.close()  # as the death of its process does, and with it goes the lead
+        publish_all(heir)
+        runs = verified(committed(own_stack), keys[1])
+        told = [message.key for run in runs for message in run.messages]
+        assert all(any(key.startswith(begin) for key in told) for begin in keys_of(waiting))
+        assert entries(store) == []
+
+
+def test_one_that_lost_the_lead_without_knowing_cannot_write(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    fold_and_share(store, sharing, [[penalty(f"Z{n}", entity=n) for n in range(6)]], offset=400)
+    waiting = entries(store)
+    with publishing(own_stack, keys) as slow, publishing(own_stack, keys) as heir:
+
+        def overtaken(reached: str) -> None:
+            if reached == "publisher.before-commit":
+                monkeypatch.undo()
+                store.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+                )
+                publish_all(heir)
+
+        monkeypatch.setattr(signed_log_module, "crash_point", overtaken)
+        with pytest.raises(Retryable):
+            publish_all(slow)
+        slow.close()
+        fold_and_share(store, sharing, [[penalty("Z9", entity=9)]], offset=410)
+        publish_all(heir)
+        runs = verified(committed(own_stack), keys[1])
+        times = Counter(message.key for run in runs for message in run.messages)
+        assert {times[key] for key in times if key.startswith(tuple(keys_of(waiting)))} == {1}
+        assert entries(store) == []
+
+
+def test_two_at_once_write_one_chain(own_stack: Connection, store: Store, keys: tuple[Path, Path]) -> None:
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    waiting = list[Any]()
+    with publishing(own_stack, keys) as one, publishing(own_stack, keys) as other:
+        threads = [threading.Thread(target=publisher.run) for publisher in (one, other)]
+        for thread in threads:
+            thread.start()
+        for number in range(12):
+            offset = 500 + 10 * number
+            with store.transaction():
+                fold_and_share(store, sharing, [[penalty(f"T{number}-{n}", entity=n) for n in range(5)]], offset=offset)
+                waiting += entries(store)
+            if number % 4 == 3:  # the one that leads loses its connection, and the other one takes over
+                store.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+                )
+            one.wake()
+            other.wake()
+        assert wait_until(lambda: entries(store) == [], seconds=60)
+        for publisher in (one, other):
+            publisher.stop()
+        for thread in threads:
+            thread.join()
+    runs = verified(committed(own_stack), keys[1])
+    told = [message.key for run in runs for message in run.messages]
+    assert all(any(key.startswith(begin) for key in told) for begin in keys_of(waiting))

@@ -1,6 +1,6 @@
 -- Behind decided.sql: what was decided becomes what has been shared, with its digests, and entries of the outbox. An entry is
--- action, partition, record_id, department, epoch and rank of the statement in history, whether it mends, and for a withdrawal uscc,
--- domain and kind as they were shared. Returns how many records are shared or followed, and how many withdrawn.
+-- action, partition, record_id, department, epoch, rank of the statement in history, whether it mends, then uscc, domain, kind and
+-- status: of a withdrawal as they were shared. Returns how many records are shared or followed, and how many withdrawn.
 , told AS (
     INSERT INTO xinliu.shared_record AS held (
         record_id, department, partition, epoch, state, kind, domain, uscc, version, digest_hi, digest_lo, status
@@ -38,13 +38,14 @@
         digest_lo = held.digest_lo # excluded.digest_lo
 ), entry AS (
     SELECT partition, record_id, 1 AS place, jsonb_build_array(
-        'SHARE', partition, record_id, department, epoch, version, digest_hi, digest_lo, false
+        'SHARE', partition, record_id, department, epoch, version, digest_hi, digest_lo, false,
+        uscc, domain, kind, status
     ) AS entry
     FROM decided WHERE wanted
     UNION ALL
     SELECT held_partition, record_id, 0, jsonb_build_array(
         'WITHDRAW', held_partition, record_id, department, next, held_version, held_hi, held_lo, false,
-        held_uscc, held_domain, held_kind
+        held_uscc, held_domain, held_kind, 'WITHDRAWN'
     )
     FROM decided WHERE leaves
 ), numbered AS (

@@ -1,0 +1,25 @@
+-- What has been shared is told again, as it stands: statements and withdrawals with their epochs, marked as mending. Nothing of what has
+-- been shared changes. The names are NULL where they choose nothing. Returns how many entries wait for it.
+WITH chosen AS (
+    SELECT s.*
+    FROM xinliu.shared_record s
+    WHERE (%(record_ids)s::uuid[] IS NULL
+           OR (record_id, department) IN (SELECT * FROM unnest(%(record_ids)s::uuid[], %(departments)s::text[])))
+      AND (%(domain)s::text IS NULL OR domain = %(domain)s)
+      AND (%(uscc)s::text IS NULL OR uscc = %(uscc)s)
+      AND (%(partition)s::smallint IS NULL OR partition = %(partition)s)
+), numbered AS (
+    SELECT jsonb_build_array(
+               CASE state WHEN 'SHARED' THEN 'SHARE' ELSE 'WITHDRAW' END, partition, record_id, department, epoch, version,
+               digest_hi, digest_lo, true, uscc, domain, kind, status
+           ) AS entry,
+           row_number() OVER (ORDER BY partition, record_id, department) - 1 AS n
+    FROM chosen
+), waiting AS (
+    INSERT INTO outbox (kind, payload)
+    SELECT 'EXCHANGE', jsonb_agg(entry ORDER BY n) FROM numbered
+    WHERE NOT %(dry_run)s
+    GROUP BY n / %(portion)s
+    ORDER BY n / %(portion)s
+)
+SELECT count(*) FROM numbered

@@ -1,0 +1,64 @@
+"""`xinliu exchange repush`: tell the other provinces again what has been shared with them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import UsageError
+from schemas.groups import EXCHANGE, group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.connection import Connection
+
+__all__ = ["mount"]
+
+
+def _repush(
+    ctx: typer.Context,
+    domain: Annotated[str | None, typer.Option(help="Records of this domain, or `registration`.")] = None,
+    entity: Annotated[str | None, typer.Option(metavar="USCC", help="Records about this entity.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Records of this partition of the exchange.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every record that was ever shared.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Tell the other provinces again what has been shared: each record as it stands, withdrawn ones as withdrawn.
+
+    Nothing else is needed after a province lost what it had; sets that differ are found and mended without it.
+    """
+    from schemas.catalogue import load
+    from schemas.registration import DOMAIN
+    from schemas.store import connect
+    from schemas.uscc import check, showable
+    from streams.exchange.repushing import Chosen, repush
+
+    if everything == bool(domain or entity or partition is not None):
+        raise UsageError("say which records: --all, or one or more of --domain, --entity and --partition")
+    if domain is not None and domain != DOMAIN:
+        load().domain(domain)
+    if entity is not None and check(entity, exceptions=[entity]):
+        raise UsageError(f"{showable(entity)!r} is no unified social credit code (统一社会信用代码)")
+    get: Callable[[], Connection] = ctx.obj
+    connection = get().acting("view")
+    if connection.exchange is None:
+        raise UsageError("this province shares nothing with others: it has no XINLIU_EXCHANGE")
+    with connect(connection.database.get_secret_value(), autocommit=True) as store, store.transaction():
+        records = repush(store, Chosen(domain=domain, uscc=entity, partition=partition), dry_run=dry_run)
+    if as_json:
+        print(json.dumps({"records": records, "dry_run": dry_run}))
+    elif dry_run:
+        print(f"{records} records would be told again.")
+    else:
+        print(
+            f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when they have arrived."
+        )
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command to `xinliu`."""
+    group(app, "exchange", EXCHANGE).command("repush")(_repush)
