@@ -159,7 +159,6 @@ class Publisher:
             self._connection.close()
         self._log, self._connection = None, None
         self._closed_at.clear()
-        self._recorder.resigned()
 
     def _look(self, connection: Connection) -> _Snapshot:
         with connection.transaction():

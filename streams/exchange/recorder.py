@@ -38,7 +38,7 @@ class ExchangeRecorder:
         self._checkpoint.replace(self._closed)
 
     def resigned(self) -> None:
-        """It leads no more: the checkpoints are another's to tell of."""
+        """Its generation serves no more: the checkpoints are another's to tell of. One that waits goes on telling its last."""
         self._closed = {}
         self._checkpoint.replace({})
 

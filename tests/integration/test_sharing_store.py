@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,9 @@ from schemas.connection import Connection
 from schemas.identity import digest
 from schemas.store import connect
 from schemas.uscc import generate
+from streams.exchange.repushing import Chosen, repush
 from streams.exchange.sharing import Sharing
+from streams.exchange.sweeping import Sweep
 from streams.positions import load_catalogue
 from tests.sharing import NOW, Far, by_digest, digests, emptied, entries, fold_and_share, partition_of, shared
 from tests.statements import Statement, penalty, registration, state
@@ -126,3 +130,149 @@ def test_any_order_shares_the_same_and_gives_others_the_same(store: Store, data:
     assert far.in_force() == wanted
     assert far.digests() == digests(store)
     assert all(place == partition_of(one["subject"]["uscc"]) for _, _, place, one in far.held.values())
+
+
+def actions(store: Store) -> list[tuple[str, str, int]]:
+    """Return action, number of the entity's code and epoch of what waits, and take it out of the outbox."""
+    told = [(entry[0], entry[9], entry[4]) for entry in entries(store)]
+    store.execute("DELETE FROM outbox WHERE kind = 'EXCHANGE'")
+    return told
+
+
+def swept(store: Store, own_stack: Connection, now: datetime) -> int:
+    """Sweep once, on this day."""
+    sweep = Sweep(own_stack.database.get_secret_value(), at(now), generation=1, on_commit=lambda: None)
+    try:
+        return sweep.sweep()
+    finally:
+        sweep.close()
+
+
+def test_a_registration_that_ends_takes_records_along_and_a_move_brings_them_back(
+    store: Store, sharing: Sharing
+) -> None:
+    uscc = generate(0)
+    fold_and_share(store, sharing, [[penalty("M1")]])
+    assert [what for what, _, _ in actions(store)] == ["SHARE"]
+    gone = registration(version=1, until=date(2026, 5, 1))
+    fold_and_share(store, sharing, [[gone]], offset=1)
+    told = actions(store)
+    assert sorted(what for what, _, _ in told) == ["SHARE", "WITHDRAW"]  # a registration is always told
+    fold_and_share(store, sharing, [[penalty("M1", version=2)]], offset=2)
+    assert actions(store) == []  # out of what is shared, no content follows
+    there = registration(province="hebei", since=date(2026, 5, 2))
+    fold_and_share(store, sharing, [[there]], offset=3)
+    ((what, about, epoch),) = actions(store)
+    assert (what, about) == ("SHARE", uscc)
+    assert epoch > max(epoch for _, _, epoch in told)
+
+
+def test_a_repair_follows_what_was_shared_wherever_its_entity_is(store: Store, sharing: Sharing) -> None:
+    first = penalty("R1")
+    fold_and_share(store, sharing, [[first], [registration(until=date(2026, 5, 1))]])
+    actions(store)
+    fold_and_share(store, sharing, [[state(first, "REPAIRED", version=3)]], offset=2)
+    assert [what for what, _, _ in actions(store)] == ["SHARE"]
+    never = penalty("R2")
+    fold_and_share(store, sharing, [[never], [state(never, "REVOKED", version=3)]], offset=3)
+    assert actions(store) == []  # nobody was ever told of it
+
+
+def test_a_revocation_before_the_first_publication_is_told_to_nobody(store: Store, sharing: Sharing) -> None:
+    first = penalty("R3")
+    fold_and_share(store, sharing, [[state(first, "REVOKED", version=3)], [first]])
+    assert actions(store) == []
+    assert shared(store) == {}
+
+
+def test_a_correction_to_an_entity_of_another_partition_withdraws_before_it_shares(
+    store: Store, sharing: Sharing
+) -> None:
+    fold_and_share(store, sharing, [[penalty("C1")], [penalty("C1", version=2, entity=1, original_entity=0)]])
+    (_, first, began), (withdrawn, where, ended), (again, elsewhere, new) = actions(store)
+    assert (withdrawn, where, again, elsewhere) == ("WITHDRAW", first, "SHARE", generate(1))
+    assert began < ended < new
+    assert digests(store).keys() == {(partition_of(generate(1)), "tax")}
+
+
+def test_the_sweep_follows_the_day_and_the_catalogue(store: Store, sharing: Sharing, own_stack: Connection) -> None:
+    until = registration(until=date(2026, 6, 2))
+    fold_and_share(store, sharing, [[penalty(f"D{n}", entity=n) for n in range(3)], [until]])
+    actions(store)
+    assert swept(store, own_stack, NOW) == 0
+    tomorrow = datetime(2026, 6, 1, 16, tzinfo=UTC)  # China's 2 June: the first day on which it is registered no more
+    assert swept(store, own_stack, tomorrow) == 1
+    assert [(what, about) for what, about, _ in actions(store)] == [("WITHDRAW", generate(0))]
+    with store.transaction():
+        store.execute("UPDATE xinliu.mutual_domain SET effective_to = '2026-06-02' WHERE domain = 'tax'")
+    try:
+        assert swept(store, own_stack, tomorrow) == 0
+        assert swept(store, own_stack, datetime(2026, 6, 3, tzinfo=UTC)) == 2
+        assert sorted(what for what, _, _ in actions(store)) == ["WITHDRAW", "WITHDRAW"]
+        assert {domain for _, domain in digests(store)} == {"registration"}
+    finally:
+        store.execute("UPDATE xinliu.mutual_domain SET effective_to = NULL WHERE domain = 'tax'")
+    assert swept(store, own_stack, datetime(2026, 6, 3, tzinfo=UTC)) == 2
+    assert sorted(what for what, _, _ in actions(store)) == ["SHARE", "SHARE"]
+
+
+def test_a_generation_that_does_not_serve_tells_nobody(store: Store, sharing: Sharing, own_stack: Connection) -> None:
+    store.execute("INSERT INTO xinliu.generation VALUES (77, 'g77', 'BUILDING')")
+    store.execute("UPDATE xinliu.serving SET generation = 77")
+    try:
+        fold_and_share(store, sharing, [[penalty("N1"), registration()]])
+        assert (actions(store), shared(store)) == ([], {})
+    finally:
+        store.execute("UPDATE xinliu.serving SET generation = 1")
+        store.execute("DELETE FROM xinliu.generation WHERE generation = 77")
+    assert swept(store, own_stack, NOW) == 2  # once it serves, the sweep brings it all
+
+
+def test_a_repush_tells_everything_as_it_stands(store: Store, sharing: Sharing) -> None:
+    first = penalty("A1")
+    fold_and_share(store, sharing, [[first, penalty("A2", entity=1)], [registration(until=date(2026, 5, 1))]])
+    before = {(one[2], one[0]): one for one in entries(store)}
+    actions(store)
+    assert repush(store, Chosen(), dry_run=True) == 3
+    assert entries(store) == []
+    assert repush(store, Chosen(keys=[(first["record_id"], "tax"), ("0" * 32, "tax")])) == 1
+    assert repush(store, Chosen(domain="registration")) == 1
+    assert repush(store, Chosen(uscc=generate(1))) == 1
+    again = entries(store)
+    assert [one[0] for one in again] == ["WITHDRAW", "SHARE", "SHARE"]
+    for one in again:
+        was = before[one[2], one[0]]
+        assert one[8] is True
+        assert (one[:8], one[9:]) == (was[:8], was[9:])
+
+
+def test_two_lanes_that_share_at_once_come_to_one_end(own_stack: Connection, store: Store, sharing: Sharing) -> None:
+    """Registrations and records of the same entities, folded on two connections at the same time, again and again."""
+    said = [penalty(f"L{n}", entity=n % 7) for n in range(40)]
+    places = [registration(entity=n, until=date(2026, 5, 1) if n % 2 else None) for n in range(7)]
+    database = own_stack.database.get_secret_value()
+
+    def lane(parts: list[list[Statement]], offset: int) -> None:
+        with connect(database, generation=1, autocommit=True) as connection:
+            for part in parts:
+                while True:  # as the collector does: a batch that met another one is tried again whole
+                    try:
+                        fold_and_share(connection, sharing, [part], offset=offset)
+                        break
+                    except (psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
+                        pass
+                offset += len(part)
+
+    def of(lane_number: int, statements: list[Statement]) -> list[list[Statement]]:
+        # A lane has partitions of its own, and with them all that is about their entities.
+        ours = [one for one in statements if partition_of(one["subject"]["uscc"]) % 2 == lane_number]
+        return [ours[n : n + 3] for n in range(0, len(ours), 3)]
+
+    threads = [threading.Thread(target=lane, args=(of(n, said + places), n * 1000)) for n in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wanted = should_be_shared(said + places, date(2026, 6, 1), {"tax"})
+    assert shared(store) == wanted
+    assert swept(store, own_stack, NOW) == 0
