@@ -20,11 +20,23 @@ from schemas.identity import digest, record_id, registration_id
 from schemas.partitioning import partitions_of
 from schemas.signing import Signer, make_key
 from schemas.uscc import generate
+from streams.forwarding import Outgoing
 from streams.headers import Origin
 from streams.transport import Run
 from tests.statements import Statement, penalty
 
-__all__ = ["MADE_AT", "Sent", "Sharing", "as_run", "entities", "keys", "of_province", "shared", "withdrawn"]
+__all__ = [
+    "MADE_AT",
+    "Sent",
+    "Sharing",
+    "accepted_runs",
+    "as_run",
+    "entities",
+    "keys",
+    "of_province",
+    "shared",
+    "withdrawn",
+]
 
 MADE_AT = datetime(2026, 3, 1, 8, tzinfo=UTC)
 """When the first checkpoint of a province is made, unless a test says otherwise; each further one is a second later."""
@@ -210,3 +222,14 @@ def _record(sent: Sent, offset: int, schema_ids: Mapping[str, int]) -> ConsumerR
     return ConsumerRecord(
         sent.topic, sent.partition, offset, received, 1, key, value, None, len(key), len(value), tuple(headers)
     )
+
+
+def accepted_runs(messages: Iterable[Outgoing], first: int) -> list[Run]:
+    """Return what intake forwarded as the view fetches it from `accepted`, each partition from offset `first` on."""
+    runs: dict[int, list[ConsumerRecord]] = {}
+    for partition, key, value, headers in messages:
+        run = runs.setdefault(partition, [])
+        at = first + len(run)
+        known = 1_772_100_000_000 + at
+        run.append(ConsumerRecord("accepted", partition, at, known, 1, key, value, None, 1, len(value), tuple(headers)))
+    return [Run("accepted", partition, first, tuple(run)) for partition, run in sorted(runs.items())]
