@@ -126,20 +126,22 @@ class Sharing:
     """What is shared: record → domain and digest."""
     _run: list[Sent] = field(default_factory=list)
 
-    def say(self, statement: Statement, *, epoch: int = 1, mend: bool = False, **headers: bytes) -> Sent:
-        """Share a statement (tests may say anything); `headers` replace those of schemas.exchange by their last part."""
+    def say(
+        self, statement: Statement, *, epoch: int = 1, mend: bool = False, told: Mapping[str, bytes] | None = None
+    ) -> Sent:
+        """Share a statement (tests may say anything); `told` replaces headers: schema, epoch, known, mend."""
         body = encode(NAME, statement)
         known = {"schema": fingerprint(source(NAME)).encode(), "epoch": b"%d" % epoch, "known": b"1767225600000"}
         known |= {"mend": b"1"} if mend else {}
         names = {"schema": SCHEMA, "epoch": EPOCH, "known": KNOWN, "mend": MEND}
-        told = tuple((names[name], value) for name, value in {**known, **headers}.items())
+        headers = tuple((names[name], value) for name, value in {**known, **(told or {})}.items())
         high, low = digest(body)
         if statement["status"] == WITHDRAWN:
             self.held.pop(statement["record_id"], None)
         else:
             self.held[statement["record_id"]] = (statement["domain"], (high, low))
         key = f"{statement['record_id']}|{statement['version']}|{high:x}{low:x}|{epoch}".encode()
-        return self.write(key, told, NAME, body)
+        return self.write(key, headers, NAME, body)
 
     def carry(self, name: str, value: Mapping[str, Any], key: bytes) -> Sent:
         """Say something of another contract."""
