@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from schemas.catalogue import load
+from schemas.codec import decode, frame
 from schemas.connection import Connection
-from schemas.contracts import CONTRACTS
+from schemas.contracts import CONTRACTS, parsed
+from schemas.errors import ContractBroken
 from schemas.memory_registry import MemoryRegistry
-from schemas.signing import Keyring
+from schemas.signing import Keyring, Signer
 from streams.exchange.receiving import ReceivingStage
+from streams.headers import CARRIED, ORIGIN
 from streams.logs import TopicFacts
+from streams.positions import load_catalogue
 from streams.transport import Run
 from streams.view import ViewStage
 from tests.exchanges import MADE_AT, Sent, Sharing, accepted_runs, as_run, entities, keys, shared, withdrawn
@@ -190,3 +194,73 @@ def test_no_source_vouches_for_a_time_after_it_spoke(beijing: Beijing, tianjin: 
     tianjin.checkpoint(domains=domains)
     beijing.take(tianjin.log)
     assert beijing.rows("SELECT data_as_of FROM foreign_domain") == [(MADE_AT,)]
+
+
+def test_a_statement_pushed_again_to_mend_takes_its_place_whatever_somebody_made_of_the_row(
+    beijing: Beijing, tianjin: Sharing
+) -> None:
+    (first,) = penalties(1)
+    tianjin.say(first, epoch=4)
+    tianjin.checkpoint()
+    beijing.take(tianjin.log)
+    beijing.store.execute("UPDATE record SET penalty_facts = '改', status = 'REPAIRED'")
+    begin = len(tianjin.log)
+    tianjin.say(first, epoch=4, mend=True)
+    tianjin.checkpoint()
+    beijing.take(tianjin.log[begin:])
+    assert beijing.rows("SELECT penalty_facts, status, epoch FROM record") == [
+        (first["penalty"]["facts"], "IN_FORCE", 4)
+    ]
+    assert beijing.rows("SELECT count(*) FROM record_history") == [(1,)]
+    assert beijing.rows("SELECT records, held_records, equal FROM foreign_domain") == [(1, 1, True)]
+
+
+def test_a_move_to_an_entity_of_another_partition_keeps_every_set_whole(beijing: Beijing, tianjin: Sharing) -> None:
+    (first,) = penalties(1)
+    there = Sharing("tianjin", tianjin.signer, partition=2)
+    moved = shared("tianjin", "津税罚0", entity=entities(2, 1)[0], version=2) | {"record_id": first["record_id"]}
+    tianjin.say(first, epoch=1)
+    tianjin.checkpoint()
+    beijing.take(tianjin.log)
+    begin = len(tianjin.log)
+    tianjin.say(withdrawn(first), epoch=2)
+    there.say(moved, epoch=3)
+    tianjin.checkpoint()
+    there.checkpoint()
+    read = beijing.read
+    beijing.read = 0
+    beijing.take(there.log)  # the new partition comes first
+    beijing.read = read
+    beijing.take(tianjin.log[begin:])
+    assert beijing.rows("SELECT uscc, epoch FROM record") == [(moved["subject"]["uscc"], 3)]
+    assert beijing.rows("SELECT partition, records, held_records, equal FROM foreign_domain ORDER BY 1") == [
+        (0, 0, 0, True), (2, 1, 1, True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["another province", "no epoch", "our own exchange"])
+def test_what_intake_cannot_have_let_through_stops_the_view(beijing: Beijing, tianjin: Sharing, what: str) -> None:
+    load_catalogue(beijing.store, load(), "beijing")
+    (first,) = penalties(1)
+    tianjin.say(first)
+    tianjin.checkpoint()
+    run = as_run(tianjin.log, beijing.ids)
+    beijing.stage([run])
+    partition, key, value, headers = beijing.out.accepted[0]
+    changed = {
+        "another province": [(ORIGIN, b"exchange.hebei t 0 0"), *headers[1:]],
+        "no epoch": [one for one in headers if one[0] != "xinliu-epoch"],
+        "our own exchange": [(CARRIED, b"exchange.beijing t 0 0")],
+    }[what]
+    beijing.out.accepted[:] = [(partition, key, value, changed)]
+    if what == "our own exchange":
+        body = Signer.record(tianjin.signer, "xinliu.Checkpoint", {**checkpoint_of(tianjin), "province": "beijing"})
+        beijing.out.accepted[:] = [(partition, key, frame(beijing.ids["xinliu.Checkpoint"], body), changed)]
+    with pytest.raises(ContractBroken):
+        beijing.fold()
+    assert beijing.rows("SELECT * FROM record") == []
+
+
+def checkpoint_of(origin: Sharing) -> dict[str, Any]:
+    """Return a checkpoint's fields, honest ones."""
+    return decode(parsed("xinliu.Checkpoint"), origin.log[-1].body)
