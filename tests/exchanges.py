@@ -20,11 +20,23 @@ from schemas.identity import digest, record_id, registration_id
 from schemas.partitioning import partitions_of
 from schemas.signing import Signer, make_key
 from schemas.uscc import generate
+from streams.forwarding import Outgoing
 from streams.headers import Origin
 from streams.transport import Run
 from tests.statements import Statement, penalty
 
-__all__ = ["MADE_AT", "Sent", "Sharing", "as_run", "entities", "keys", "of_province", "shared", "withdrawn"]
+__all__ = [
+    "MADE_AT",
+    "Sent",
+    "Sharing",
+    "accepted_runs",
+    "as_run",
+    "entities",
+    "keys",
+    "of_province",
+    "shared",
+    "withdrawn",
+]
 
 MADE_AT = datetime(2026, 3, 1, 8, tzinfo=UTC)
 """When the first checkpoint of a province is made, unless a test says otherwise; each further one is a second later."""
@@ -114,20 +126,22 @@ class Sharing:
     """What is shared: record → domain and digest."""
     _run: list[Sent] = field(default_factory=list)
 
-    def say(self, statement: Statement, *, epoch: int = 1, mend: bool = False, **headers: bytes) -> Sent:
-        """Share a statement (tests may say anything); `headers` replace those of schemas.exchange by their last part."""
+    def say(
+        self, statement: Statement, *, epoch: int = 1, mend: bool = False, told: Mapping[str, bytes] | None = None
+    ) -> Sent:
+        """Share a statement (tests may say anything); `told` replaces headers: schema, epoch, known, mend."""
         body = encode(NAME, statement)
         known = {"schema": fingerprint(source(NAME)).encode(), "epoch": b"%d" % epoch, "known": b"1767225600000"}
         known |= {"mend": b"1"} if mend else {}
         names = {"schema": SCHEMA, "epoch": EPOCH, "known": KNOWN, "mend": MEND}
-        told = tuple((names[name], value) for name, value in {**known, **headers}.items())
+        headers = tuple((names[name], value) for name, value in {**known, **(told or {})}.items())
         high, low = digest(body)
         if statement["status"] == WITHDRAWN:
             self.held.pop(statement["record_id"], None)
         else:
             self.held[statement["record_id"]] = (statement["domain"], (high, low))
         key = f"{statement['record_id']}|{statement['version']}|{high:x}{low:x}|{epoch}".encode()
-        return self.write(key, told, NAME, body)
+        return self.write(key, headers, NAME, body)
 
     def carry(self, name: str, value: Mapping[str, Any], key: bytes) -> Sent:
         """Say something of another contract."""
@@ -210,3 +224,14 @@ def _record(sent: Sent, offset: int, schema_ids: Mapping[str, int]) -> ConsumerR
     return ConsumerRecord(
         sent.topic, sent.partition, offset, received, 1, key, value, None, len(key), len(value), tuple(headers)
     )
+
+
+def accepted_runs(messages: Iterable[Outgoing], first: int) -> list[Run]:
+    """Return what intake forwarded as the view fetches it from `accepted`, each partition from offset `first` on."""
+    runs: dict[int, list[ConsumerRecord]] = {}
+    for partition, key, value, headers in messages:
+        run = runs.setdefault(partition, [])
+        at = first + len(run)
+        known = 1_772_100_000_000 + at
+        run.append(ConsumerRecord("accepted", partition, at, known, 1, key, value, None, 1, len(value), tuple(headers)))
+    return [Run("accepted", partition, first, tuple(run)) for partition, run in sorted(runs.items())]

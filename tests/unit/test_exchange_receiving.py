@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from schemas.catalogue import load
 from schemas.contracts import CONTRACTS
 from schemas.memory_registry import MemoryRegistry
+from schemas.partitioning import partitions_of
 from schemas.signing import Keyring, Signer
 from streams.exchange.receiving import ReceivingStage
 from streams.headers import CARRIED, ORIGIN, Origin, findings_of, header
-from tests.exchanges import Sent, Sharing, as_run, entities, keys, shared, withdrawn
+from tests.exchanges import Sent, Sharing, as_run, entities, keys, of_province, shared, withdrawn
 from tests.fuzz.properties import Recorder
+from tests.statements import Statement, listing, registration, state
 
 ENTITIES = entities(0, 8)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -118,3 +122,178 @@ def test_a_run_with_a_message_altered_missing_or_out_of_order_is_not_applied_and
         assert far.out.accepted == []
     far.take(origin.log)
     assert (len(far.keys()), far.checkpoints()) == (3, 1)
+
+
+def test_a_signature_that_does_not_hold_closes_nothing_and_the_genuine_one_still_does(far: Far) -> None:
+    origin = tianjin(far)
+    origin.say(shared("tianjin", "津税罚1", entity=ENTITIES[0]))
+    before = replace(origin, log=list(origin.log), _run=list(origin._run))
+    genuine = origin.checkpoint()
+    by_hebei = before.checkpoint(signer=replace(far.signers["hebei"], province="tianjin"))
+    unsigned = replace(genuine, body=genuine.body[:-1] + bytes([genuine.body[-1] ^ 1]))
+    for forged in (by_hebei, unsigned, replace(genuine, headers=())):
+        far.take([*origin.log[:1], forged])
+        assert far.out.accepted == []
+    far.take([genuine])
+    assert (len(far.keys()), far.checkpoints()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"province": "hebei"},
+        {"partition": 1},
+        {"topic_id": "another"},
+        {"count": 2},
+        {"last_offset": 5},
+        {"hash": "f" * 64},
+        {"hash": "no hash"},
+        {"predecessor_hash": "f" * 64},
+        {"made_at": NOW + timedelta(hours=2)},
+        {"domains": [{"domain": "tax\0", "records": 1, "digest_hi": 1, "digest_lo": 1, "data_as_of": None}]},
+        {"domains": [{"domain": "tax", "records": 1, "digest_hi": 1, "digest_lo": 1, "data_as_of": None}] * 2},
+        {"domains": [{"domain": "tax", "records": -1, "digest_hi": 1, "digest_lo": 1, "data_as_of": None}]},
+    ],
+    ids=str,
+)
+def test_a_signed_checkpoint_that_says_what_is_not_so_applies_nothing(far: Far, claims: dict[str, Any]) -> None:
+    origin = tianjin(far)
+    origin.say(shared("tianjin", "津税罚1", entity=ENTITIES[0]))
+    origin.checkpoint(**claims)
+    far.take(origin.log)
+    assert far.out.accepted == []
+    assert far.out.quarantined == []
+
+
+def test_no_province_is_heard_on_anothers_exchange(far: Far) -> None:
+    origin = Sharing("hebei", far.signers["hebei"])
+    origin.say(shared("hebei", "冀税罚1", entity=ENTITIES[0]))
+    origin.checkpoint()
+    moved = [replace(sent, topic="exchange.tianjin") for sent in origin.log]
+    far.take(moved)
+    assert far.out.accepted == []
+
+
+def test_a_message_whose_schema_id_means_another_schema_here_is_not_believed(far: Far) -> None:
+    origin = tianjin(far)
+    origin.say(shared("tianjin", "津税罚1", entity=ENTITIES[0]))
+    origin.checkpoint()
+    wrong = {**far.ids, "xinliu.Statement": far.ids["xinliu.Marker"]}
+    unknown = {**far.ids, "xinliu.Statement": 4_000}
+    for ids in (wrong, unknown):
+        run = as_run(origin.log, ids, first=far.read)
+        far.read = run.next_offset
+        far.stage([run])
+        assert far.out.accepted == []
+    far.take(origin.log)
+    assert len(far.keys()) == 1
+
+
+def _said(far: Far, statement: Statement, partition: int = 0, **options: Any) -> list[str]:
+    """Return for what a statement is refused that a verified run holds beside a good one; nothing where it is not."""
+    origin = Sharing("tianjin", far.signers["tianjin"], partition=partition)
+    origin.say(statement, **options)
+    good = origin.say(shared("tianjin", "津好", entity=entities(partition, 1)[0]))
+    origin.checkpoint()
+    run = as_run(origin.log, far.ids)
+    far.stage([run])
+    values = [value for _, _, value, headers in far.out.accepted if header(headers, CARRIED) is None]
+    assert good.arrived(far.ids["xinliu.Statement"])[1] in values
+    assert len(values) + len(far.out.quarantined) == 2, "each is in one of both"
+    return far.codes()[0] if far.out.quarantined else []
+
+
+def _fit(number: str = "津税罚1", **content: Any) -> Statement:
+    return shared("tianjin", number, entity=ENTITIES[0], **content)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ({**_fit(), "province": "beijing"}, "WRONG_PROVINCE"),
+        ({**_fit(), "province": "hebei"}, "WRONG_PROVINCE"),
+        ({**_fit(), "department": "no-such"}, "WRONG_DEPARTMENT"),
+        ({**_fit(), "domain": "finance"}, "WRONG_DOMAIN"),
+        ({**_fit(), "domain": "registration"}, "EXCHANGE_BODY"),
+        ({**_fit(), "kind": "LISTING"}, "EXCHANGE_BODY"),
+        ({**_fit(), "status": "REPAIRED"}, "EXCHANGE_BODY"),
+        ({**_fit(), "status": "GONE"}, "EXCHANGE_BODY"),
+        ({**withdrawn(_fit()), "reason": "PUBLISHED"}, "EXCHANGE_BODY"),
+        ({**_fit(), "record_id": "beijing|1|2"}, "EXCHANGE_RECORD"),
+        ({**_fit(), "record_id": "A" * 32}, "EXCHANGE_RECORD"),
+        (shared("tianjin", "津税罚1", entity=entities(1, 1)[0]), "EXCHANGE_PARTITION"),
+        (of_province("tianjin", listing("L1", entity=ENTITIES[0], list="COURT")), "WRONG_LIST"),
+        ({**of_province("tianjin", registration(entity=ENTITIES[0])), "department": "tax"}, "WRONG_REGISTRAR"),
+        (_fit(facts="甲" * 400_000), "TOO_LARGE"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_province_may_say_only_what_its_own_departments_may(far: Far, statement: Statement, code: str) -> None:
+    assert code in _said(far, statement)
+    origin = Origin.from_bytes(header(far.out.quarantined[0][1], ORIGIN) or b"")
+    assert (origin.department, origin.province, origin.offset) == ("exchange.tianjin", "tianjin", 0)
+
+
+@pytest.mark.parametrize("statement", [
+    _fit(), withdrawn(_fit()), state(_fit(), "REPAIRED", version=2), state(_fit(), "REVOKED", version=2),
+    of_province("tianjin", listing("L1", entity=ENTITIES[0])), of_province("tianjin", registration(entity=ENTITIES[0])),
+])  # fmt: skip
+def test_what_it_may_say_passes(far: Far, statement: Statement) -> None:
+    assert _said(far, statement) == []
+
+
+@pytest.mark.parametrize("epoch", [b"0", b"-1", b"1e9", b"", b"9" * 30, "１".encode()])
+def test_no_statement_passes_without_an_epoch(far: Far, epoch: bytes) -> None:
+    assert _said(far, _fit(), told={"epoch": epoch}) == ["EXCHANGE_EPOCH"]
+
+
+def test_a_code_that_names_a_person_is_refused_and_kept_nowhere(far: Far) -> None:
+    person = "362322198709086409"
+    statement = {**_fit(), "subject": {**_fit()["subject"], "uscc": person}}
+    partition = int(partitions_of(pl.Series([person]), 4)[0])
+    assert "EXCHANGE_PERSON" in _said(far, statement, partition)
+    value, headers = far.out.quarantined[0]
+    assert b"19870908" not in value and not any(b"19870908" in told for _, told in headers)
+    assert findings_of(header(headers, "xinliu-findings"))["uscc"] is None
+
+
+def test_bytes_that_are_no_statement_and_other_contracts_go_to_quarantine(far: Far) -> None:
+    origin = tianjin(far)
+    good = origin.say(_fit())
+    broken = replace(good, offset=1, body=good.body[:-3])
+    origin._run.append(broken)
+    origin.log.append(broken)
+    origin.next_offset = 2
+    marker = {"department": "tax", "marker_id": "0" * 32, "as_of": NOW}
+    origin.carry("xinliu.Marker", marker, b"m")
+    origin.carry("xinliu.SharedSet", _set("hebei"), b"set|1")
+    origin.carry("xinliu.SharedSet", _set("tianjin"), b"set|2")
+    origin.checkpoint()
+    far.take(origin.log)
+    assert far.codes() == [["DAMAGED"], ["UNEXPECTED_RECORD"], ["EXCHANGE_MESSAGE"]]
+    assert [key for _, key, _, _ in far.out.accepted][1:] == [
+        b"carried|tianjin|0|SharedSet|set|2", b"checkpoint|tianjin|0",
+    ]  # fmt: skip
+
+
+def _set(province: str) -> dict[str, Any]:
+    return {
+        "province": province, "partition": 0, "domain": "tax", "bits": 0, "buckets": [0], "asked_by": "beijing",
+        "made_at": NOW, "lines": [],
+    }  # fmt: skip
+
+
+def test_what_a_link_cannot_place_is_no_part_of_a_run(far: Far) -> None:
+    origin = tianjin(far)
+    origin.say(_fit())
+    origin.checkpoint()
+    run = as_run(origin.log, far.ids)
+    bare = [(name, value) for name, value in run.records[0].headers if name != ORIGIN]
+    for told in (b"", b"exchange.tianjin x 0", b"exchange.hebei x 0 0", b"exchange.tianjin x 3 0", b"\xff"):
+        first = replace_headers(run.records[0], (*bare, (ORIGIN, told)))
+        far.stage([replace(run, records=(first, *run.records[1:]))])
+        assert far.out.accepted == []
+
+
+def replace_headers(record: Any, headers: tuple[tuple[str, bytes], ...]) -> Any:
+    return replace(record, headers=headers)

@@ -1,0 +1,270 @@
+"""Anchors and gaps: what follows on what, what a replay can do (nothing), and how it goes on after something was lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.catalogue import load
+from schemas.contracts import CONTRACTS
+from schemas.memory_registry import MemoryRegistry
+from schemas.signing import Keyring, Signer
+from streams.collector import Reread
+from streams.exchange.chain import Anchor, note_of, read_note
+from streams.exchange.receiving import ReceivingStage
+from streams.exchange.recording import ReceivingRecorder
+from streams.instruments import Instruments
+from streams.transport import Run
+from tests.exchanges import MADE_AT, Sent, Sharing, as_run, entities, keys, shared
+from tests.fuzz.properties import Recorder
+
+ENTITIES = entities(0, 12)
+PLACE = ("exchange.tianjin", 0)
+REGISTRY = MemoryRegistry()
+IDS = {name: REGISTRY.register(name) for name in CONTRACTS}
+
+
+class Told(ReceivingRecorder):
+    """Keeps what came of checkpoints."""
+
+    def __init__(self) -> None:
+        super().__init__(Instruments("intake"), ["tianjin"])
+        self.outcomes: list[str] = []
+
+    def closed(self, province: str, partition: int, sequence: int, outcome: object, why: str) -> None:
+        """Keep it."""
+        self.outcomes.append(str(outcome))
+
+    def not_believed(self, province: str, partition: int, why: str) -> None:
+        """Keep it."""
+        self.outcomes.append("not_believed")
+
+
+class Reader:
+    """Intake of Beijing reading the log of exchange.tianjin here, which is `written` by links; it can be started anew."""
+
+    def __init__(self, keyring: Path) -> None:
+        self.keyring = Keyring(keyring)
+        self.out, self.told = Recorder(), Told()
+        self.written: list[Sent] = []
+        self.committed, self.note = 0, ""
+        self.next = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew, from what is committed."""
+        self.stage = ReceivingStage(
+            REGISTRY, load(), ("tianjin",), self.keyring, self.out, recorder=self.told, now=lambda: MADE_AT
+        )
+        self.next = self.stage.resumed(PLACE, self.committed, self.note)
+
+    def read(self, many: int | None = None) -> None:
+        """Read so many records as one run and commit them."""
+        end = len(self.written) if many is None else min(len(self.written), self.next + many)
+        if end <= self.next:
+            return
+        self.stage([as_run(self.written[self.next : end], IDS, first=self.next)])
+        self.next = end
+
+    def commit(self) -> None:
+        """Commit what was read."""
+        self.committed, self.note = self.next, self.stage.note(PLACE, self.next)
+
+    def take(self, messages: Sequence[Sent]) -> list[str]:
+        """Write these to the log, read them, and return what came of the checkpoints among them."""
+        before = len(self.told.outcomes)
+        self.written += messages
+        self.read()
+        return self.told.outcomes[before:]
+
+    def statements(self) -> Counter[bytes]:
+        """Return what is in `accepted`, by key."""
+        return Counter(key for _, key, _, _ in self.out.accepted if not key.startswith(b"checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Signer]:
+    folder = tmp_path_factory.mktemp("chain") / "keyring"
+    return folder, keys(folder, "tianjin")["tianjin"]
+
+
+@pytest.fixture
+def reader(ring: tuple[Path, Signer]) -> Reader:
+    return Reader(ring[0])
+
+
+@pytest.fixture
+def origin(ring: tuple[Path, Signer]) -> Sharing:
+    return Sharing("tianjin", ring[1])
+
+
+def runs(origin: Sharing, sizes: Sequence[int]) -> list[list[Sent]]:
+    """Write runs of these sizes and return each with its checkpoint."""
+    made = []
+    for size in sizes:
+        begin = len(origin.log)
+        for _ in range(size):
+            number = len(origin.log)
+            origin.say(shared("tianjin", f"津{number}", entity=ENTITIES[number % len(ENTITIES)]), epoch=number + 1)
+        origin.checkpoint()
+        made.append(origin.log[begin:])
+    return made
+
+
+def test_a_run_that_never_came_is_a_gap_that_is_told_and_what_follows_is_applied(
+    reader: Reader, origin: Sharing
+) -> None:
+    first, _, third, fourth = runs(origin, [2, 2, 1, 1])
+    assert reader.take(first) == ["followed"]
+    assert reader.take(third) == ["gap"]
+    assert reader.take(fourth) == ["followed"]
+    assert sum(reader.statements().values()) == 4
+
+
+def test_a_gap_is_not_filled_behind_its_back_by_what_was_missing(reader: Reader, origin: Sharing) -> None:
+    first, second, third = runs(origin, [1, 1, 1])
+    assert reader.take([*first, *third]) == ["followed", "gap"]
+    assert reader.take(second) == ["repeated"], "the origin sends again what differs; a link cannot go back"
+    assert sum(reader.statements().values()) == 2
+
+
+def test_a_broken_run_is_mended_by_its_delivery_and_is_a_gap_without_it(reader: Reader, origin: Sharing) -> None:
+    first, second, third, fourth = runs(origin, [1, 2, 1, 1])
+    assert reader.take([*first, *second[1:]]) == ["followed", "broken"]
+    assert reader.take(second) == ["followed"]
+    assert reader.take(third[1:]) == ["broken"]
+    assert reader.take(fourth) == ["gap"]
+
+
+def test_a_checkpoint_that_was_lost_leaves_a_gap(reader: Reader, origin: Sharing) -> None:
+    first, second, third = runs(origin, [1, 2, 1])
+    assert reader.take([*first, *second[:-1], *third]) == ["followed", "gap"]
+    assert sum(reader.statements().values()) == 2, "what no checkpoint closed is not applied"
+
+
+def test_old_checkpoints_replayed_rewind_nothing(reader: Reader, origin: Sharing) -> None:
+    made = runs(origin, [1, 2, 0, 1])
+    reader.take([sent for run in made for sent in run])
+    held = reader.statements()
+    for run in made:
+        assert set(reader.take(run)) == {"repeated"}
+    assert reader.statements() == held
+    assert reader.take(runs(origin, [1])[0]) == ["followed"]
+
+
+def test_a_log_made_anew_is_a_gap_once_and_the_old_one_is_never_taken_for_newer(
+    reader: Reader, origin: Sharing
+) -> None:
+    old = runs(origin, [1, 1])
+    reader.take([*old[0], *old[1]])
+    anew = origin.made_anew("newnewnewnewnewnewnewn", made_at=origin.made_at + timedelta(minutes=5))
+    first, second = runs(anew, [1, 1])
+    assert reader.take(first) == ["gap"]
+    assert reader.take(old[1]) == ["stale"]
+    more = runs(origin, [1])[0]
+    assert reader.take(more) == ["stale"], "the old log goes on, by an older clock: a replay, or a second origin"
+    assert reader.take(second) == ["followed"]
+
+
+def test_a_log_that_claims_to_be_new_and_is_older_is_stale(reader: Reader, origin: Sharing) -> None:
+    (first,) = runs(origin, [1])
+    reader.take(first)
+    older = origin.made_anew("oldoldoldoldoldoldoldo", made_at=origin.made_at - timedelta(days=1))
+    (hostile,) = runs(older, [2])
+    assert reader.take(hostile) == ["stale"]
+    assert sum(reader.statements().values()) == 1
+
+
+def test_an_origin_that_tells_two_stories_is_loud_and_goes_on_once_it_is_ahead(reader: Reader, origin: Sharing) -> None:
+    (first,) = runs(origin, [1])
+    other = origin.made_anew(origin.topic_id, made_at=origin.made_at)
+    other.sequence, other.hash, other.predecessor = origin.sequence, origin.hash, origin.predecessor
+    other.next_offset = origin.next_offset
+    ours = runs(origin, [1])[0]
+    theirs, later = runs(other, [2, 1])
+    assert reader.take([*first, *ours]) == ["followed", "followed"]
+    assert reader.take(theirs) == ["stale"]
+    assert reader.take(later) == ["gap"]
+
+
+def test_who_joins_late_is_told_that_it_lacks_the_beginning(reader: Reader, origin: Sharing) -> None:
+    _, second, third = runs(origin, [1, 1, 1])
+    assert reader.take([*second, *third]) == ["gap", "followed"]
+
+
+def test_a_run_fetched_before_the_reader_went_back_is_not_looked_at(reader: Reader, origin: Sharing) -> None:
+    first, second = runs(origin, [2, 2])
+    reader.take(first[:1])
+    reader.commit()
+    reader.written = [*first, *second]
+    stale = as_run(reader.written[2:], IDS, first=2)
+    with pytest.raises(Reread) as again:
+        reader.stage([stale])
+    assert again.value.offsets == {PLACE: 1}
+    reader.read()
+    assert reader.told.outcomes == ["followed", "followed"]
+
+
+def test_a_province_that_never_closes_a_run_fills_no_memory(
+    reader: Reader, origin: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.exchange.chain.MOST_MESSAGES", 5)
+    (endless,) = runs(origin, [9])
+    assert reader.take(endless) == ["not_believed", "broken"]
+    assert reader.take(runs(origin, [1])[0]) == ["gap"]
+
+
+@pytest.mark.parametrize(
+    "note", ["", " anchor", " start", " start x", " anchor t 1 2 ff 3 4", "\x00", " start 5 and more", " anchor t 1 2"]
+)
+def test_a_note_that_is_none_is_none(note: str) -> None:
+    assert read_note(note) is None
+
+
+@pytest.mark.parametrize("anchor", [None, Anchor("t" * 22, 3, 9, "a" * 64, 1_772_000_000_000)])
+def test_a_note_is_read_as_it_was_written(anchor: Anchor | None) -> None:
+    assert read_note(note_of(anchor, 17)) == (anchor, 17)
+
+
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_any_redelivery_and_any_restart_accept_the_same(ring: tuple[Path, Signer], data: st.DataObject) -> None:
+    """Links repeat blocks from any earlier offset; intake stops anywhere, its commit where it was or behind."""
+    origin = Sharing("tianjin", ring[1])
+    log = [sent for run in runs(origin, data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=5))) for sent in run]
+    delivered: list[Sent] = []
+    reached = 0
+    while reached < len(log):
+        begin = data.draw(st.integers(0, reached))
+        end = data.draw(st.integers(begin + 1, len(log)))
+        delivered += log[begin:end]
+        reached = max(reached, end)
+    reader = Reader(ring[0])
+    reader.written = delivered
+    while reader.next < len(delivered):
+        reader.read(data.draw(st.integers(1, 4)))
+        if data.draw(st.booleans()):
+            reader.commit()
+        if data.draw(st.integers(0, 4)) == 0 and reader.next < len(delivered):
+            reader.start()
+    assert set(reader.told.outcomes) <= {"followed", "repeated"}
+    straight = Reader(ring[0])
+    straight.take(log)
+    assert reader.statements().keys() == straight.statements().keys()
+    assert list(dict.fromkeys(reader.statements())) == list(dict.fromkeys(straight.statements()))
+
+
+def test_nothing_is_decided_twice_when_the_broker_refuses_once(reader: Reader, origin: Sharing) -> None:
+    (first,) = runs(origin, [2])
+    run: Run = as_run(first, IDS)
+    received = reader.stage.prepare([run])
+    reader.stage.finish(received)
+    reader.stage.finish(received)
+    assert reader.told.outcomes == ["followed"]
+    assert set(reader.statements().values()) == {2}
