@@ -76,23 +76,28 @@ class _Tour(Tour):
         self.note(
             f"ready after {monotonic() - started:.0f} s; {self._provinces.memory() / 2**30:.2f} GiB of memory (PSS)"
         )
-        self.say(f"2. {_NAME} is registered in Tianjin. Before anything is known of it, its 互认版 there:")
+        self.say(
+            "2. The tax authorities of all four vouch that they have published everything: their 无 can be relied on."
+        )
+        for name in _NAMES:
+            self.run("mark", "--department", "tax", stack=_stack(name))
+        self.say(f"3. {_NAME} is registered in Tianjin. Nothing else is known of it; its 互认版 there:")
         self.run(
             "publish", self._registration(), "--department", "market-regulation", "--wait", stack=_stack("tianjin")
         )
         self._mutual()
-        self.say("3. Beijing's tax authority publishes two penalties on it. Who has them, and how long after Beijing?")
+        self.say("4. Beijing's tax authority publishes two penalties on it. Who has them, and how long after Beijing?")
         fines = self._penalties("0.2")
         self._published("publish", fines, "--department", "tax", "--wait", records=2)
         self._mutual()
         self.run("exchange", "status", stack=_stack("beijing"), codes=(0, 1))
-        self.say("4. A correction (更正) of the first: the fine was 0.5万元, not 0.2万元.")
+        self.say("5. A correction (更正) of the first: the fine was 0.5万元, not 0.2万元.")
         corrected = self._penalties("0.5")
         self._published(
             "change", "correct", "--department", "tax", "--from", corrected, "--number", _NUMBERS[0], "--wait"
         )
         self.say(
-            "5. Shanxi is cut off: its servers are down. What Beijing publishes meanwhile reaches the others as before."
+            "6. Shanxi is cut off: its servers are down. What Beijing publishes meanwhile reaches the others as before."
         )
         self.run("down", stack=_stack("shanxi"))
         self._published(
@@ -108,17 +113,17 @@ class _Tour(Tour):
             without="shanxi",
         )
         self.run("exchange", "links", stack=_stack("beijing"), codes=(1,))
-        self.say("6. Shanxi is back, and catches up by itself.")
+        self.say("7. Shanxi is back, and catches up by itself.")
         back = monotonic()
         self.run("up", stack=_stack("shanxi"))
         self._has_caught_up("shanxi")
         self.note(f"山西 has all that Beijing has, {monotonic() - back:.1f} s after `up` was typed")
         self.run("exchange", "links", stack=_stack("beijing"), codes=(0, 1))
-        self.say("7. The second penalty is revoked (撤销): erased in all four, as if it had never been.")
+        self.say("8. The second penalty is revoked (撤销): erased in all four, as if it had never been.")
         self._published(
             "change", "revoke", "--department", "tax", "--from", corrected, "--number", _NUMBERS[1], "--wait"
         )
-        self.say("8. The 互认版 after all that: repaired and revoked are shown nowhere.")
+        self.say("9. The 互认版 after all that: repaired and revoked are shown nowhere.")
         self._mutual()
         self.run("exchange", "status", stack=_stack("beijing"), codes=(0, 1))
         self.run("status", "--provinces", _ALL, stack=_PREFIX)
