@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help venv demo test chaos bench lint format fuzz lock promtool clean
+.PHONY: help venv demo demo-four test chaos bench lint format fuzz lock promtool clean
 
 help:
 	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
+	@echo "make demo-four   four provinces that share their records, on this machine"
 	@echo "make test   set up and run all tests (unit, contract, integration, chaos)"
 	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
 	@echo "make bench  measure it against bare loops, Faust and Quix Streams on the same events; QUICK=1 takes 3 minutes"
@@ -28,6 +29,9 @@ $(READY): requirements.txt pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/xinliu demo $(ARGS)
+
+demo-four: $(READY)
+	@$(BIN)/xinliu demo-four $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)

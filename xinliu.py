@@ -51,8 +51,15 @@ def _choose_stack(
 
 
 def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Beside]], Sequence[Shown]]:
-    """Return what runs beside intake and view in one process: the push links to all peers."""
-    return (), ()
+    """Return what runs beside intake and view in one process, and what it shows: the push links to all peers."""
+    from consumers.links import Link, LinkMetrics
+    from streams.endpoint import Plain
+
+    own = connection.acting("link")
+    peers = own.exchange.peers if own.exchange is not None else {}
+    metrics = LinkMetrics()
+    links = [(f"link to {peer}", Link(own, peer, metrics=metrics)) for peer in sorted(peers)]
+    return links, [Plain("link", metrics)] if links else []
 
 
 def _mount() -> None:

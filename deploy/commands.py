@@ -258,8 +258,9 @@ def mount(app: typer.Typer) -> None:
     from deploy.access_commands import access_app
     from deploy.backup_commands import mount as mount_backup
     from deploy.demo import demo
+    from deploy.demo_four import demo_four
 
-    for command in (up, down, status, reset, config, migrate, demo):
+    for command in (up, down, status, reset, config, migrate, demo, demo_four):
         app.command()(command)
     app.add_typer(topics_app, name="topics")
     app.add_typer(access_app, name="access")

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from deploy.settings import settings
 from deploy.stack import Stack
-from schemas.errors import UsageError
+from deploy.tour import Tour
 
 __all__ = ["demo"]
 
@@ -50,11 +45,12 @@ def demo(
             folder.rmdir()
 
 
-class _Tour:
-    """Runs commands one by one, each shown before what it prints."""
+class _Tour(Tour):
+    """The main job."""
 
     def __init__(self, console: Console, folder: Path) -> None:
-        self._console, self._folder = console, folder
+        super().__init__(console, _STACK)
+        self._folder = folder
 
     def walk(self) -> None:
         self.say("1. Real servers on this machine: Kafka, schema registry, PostgreSQL, and the two workers.")
@@ -77,17 +73,3 @@ class _Tour:
         self.say("7. Publishing everything again changes nothing: every statement is there already.")
         self.run("sample", str(self._folder), "--publish", "2")
         self.run("status")
-
-    def say(self, text: str) -> None:
-        self._console.print(f"\n[bold cyan]{escape(text)}[/bold cyan]", highlight=False)
-
-    def run(self, *words: str) -> None:
-        self._console.print(
-            f"[dim]$ xinliu --stack {_STACK} {escape(' '.join(words))}[/dim]", highlight=False, soft_wrap=True
-        )
-        sys.stdout.flush()
-        home = {"XINLIU_HOME": str(settings().home_folder)}
-        command = [sys.executable, "-m", "xinliu", "--stack", _STACK, *words]
-        done = subprocess.run(command, env={**os.environ, **home}, check=False)
-        if done.returncode:
-            raise UsageError(f"`xinliu {' '.join(words)}` ended with exit code {done.returncode}; the demo stops here")

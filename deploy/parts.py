@@ -19,7 +19,7 @@ from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
 from schemas.connection import Connection, Exchange
 
-__all__ = ["Parts", "write_connection", "write_exchange"]
+__all__ = ["Parts", "known_to", "write_connection", "write_exchange"]
 
 _ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPERATOR, "report": roles.READER}
 """Principal of Kafka → role of PostgreSQL; the others have no business there."""
@@ -75,7 +75,7 @@ class Parts:
         """Let every principal know of the exchange what it needs; return the operator's connection."""
         for file in self.folder.glob("*.json"):
             known = self.of(file.stem)
-            write_connection(file, known.model_copy(update={"exchange": _known_to(file.stem, exchange)}))
+            write_connection(file, known.model_copy(update={"exchange": known_to(file.stem, exchange)}))
         return self.of("operator").model_copy(update={"principals": self.folder})
 
     def _file(self, name: str) -> Path:
@@ -98,11 +98,11 @@ class Parts:
             registry=self.registry,
             database=SecretStr(database),
             reader_database=SecretStr(reader) if reader else None,
-            exchange=_known_to(name, self.exchange),
+            exchange=known_to(name, self.exchange),
         )
 
 
-def _known_to(name: str, exchange: Exchange | None) -> Exchange | None:
+def known_to(name: str, exchange: Exchange | None) -> Exchange | None:
     """Return what a principal needs of the exchange: the view signs, the links reach the others, the rest read and verify."""
     if exchange is None or name not in ("intake", "view", "link", "operator"):
         return None

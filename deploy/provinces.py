@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+import psutil
 import requests
 
 from deploy.processes import wait_until
@@ -91,6 +93,10 @@ class Provinces:
         """Return every server and worker, running or not, by province. Raises UsageError where one was never started."""
         return {name: self.stacks[name].status() for name in self._there()}
 
+    def memory(self) -> int:
+        """Return the bytes of memory that all their processes hold: what several share counts once (PSS)."""
+        return sum(_memory(server.pid) for servers in self.status().values() for server in servers if server.pid)
+
     def reset(self) -> None:
         """Stop them all and delete all their data, and their keys."""
         self._all(
@@ -143,6 +149,14 @@ class Provinces:
             return {}
         with ThreadPoolExecutor(len(chosen)) as threads:
             return dict(zip(chosen, threads.map(lambda name: what(name, self.stacks[name]), chosen), strict=True))
+
+
+def _memory(pid: int) -> int:
+    held = 0
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's processes come and go with connections
+            held += int(process.memory_full_info().pss)
+    return held
 
 
 def _check_alone(stack: Stack) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from schemas.connection import Connection
 from schemas.errors import UsageError
 from schemas.store import connect
 from schemas.uscc import generate
+from tests.attempts import Attempt, differences
 from tests.exposition import is_ready
 from tests.secure import Secure, command_lines, running, xinliu
 from tests.statements import penalty
@@ -229,35 +230,12 @@ def quiet(secure: Secure) -> Secure:
     return secure
 
 
-Attempt = Callable[[Wire, Sequence[str]], Awaitable[dict[str, int]]]
-
-
-async def differences(
-    cluster: Cluster, who: str, resource: str, names: Sequence[str], attempts: dict[str, tuple[Attempt, ...]]
-) -> tuple[int, list[str]]:
-    """Let one principal try everything; return how many tries there were, and those that did not go as declared."""
-    wrong, tries = [], 0
-    async with connected(cluster) as wire:
-        for operation, ways in attempts.items():
-            for way in ways:
-                codes = await way(wire, names)
-                assert set(codes) == set(names)
-                for name, code in codes.items():
-                    tries += 1
-                    allowed = access.permits(RIGHTS, who, resource, name, operation)
-                    # What is allowed is done (0); a group or an id that nobody uses yet may have other answers.
-                    as_declared = (code == 0 or resource != "TOPIC") and code not in FORBIDDEN.values()
-                    if (as_declared if allowed else code == FORBIDDEN[resource]) is False:
-                        wrong.append(f"{who} {operation} {name}: {'allowed' if allowed else 'refused'}, code {code}")
-    return tries, wrong
-
-
 def everyone(secure: Secure, resource: str, names: Sequence[str], attempts: dict[str, tuple[Attempt, ...]]) -> int:
     """Let everyone try everything; return how many tries there were."""
     tries, wrong = 0, []
     for who in PRINCIPALS:
         cluster = secure.connection.acting(who).kafka
-        count, found = asyncio.run(differences(cluster, who, resource, names, attempts))
+        count, found = asyncio.run(differences(cluster, RIGHTS, who, resource, names, attempts))
         tries, wrong = tries + count, wrong + found
     assert wrong == []
     return tries
