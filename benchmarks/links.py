@@ -242,7 +242,7 @@ def measure(
 
         def look() -> _Sample:
             total, at = sum(pair.ends(pair.far).values()), monotonic()
-            if not psutil.pid_exists(pid) or at > deadline:
+            if at > deadline or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 raise RuntimeError(f"{name}: {total:,} of {whole:,} records arrived\n{log.read_text()[-3000:]}")
             return _Sample(at, total, cpu_of_tree([pid]), pair.cpu_of_brokers())
 
