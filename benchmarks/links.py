@@ -25,7 +25,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 import psutil
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from benchmarks.events import events
@@ -110,7 +110,16 @@ class Pair:
         config = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(4 << 20)}
         for future in admin.create_topics([NewTopic(t, n, 1, config=config) for t, n in names.items()]).values():
             future.result(30)
-        wait_until(lambda: set(names) <= set(admin.list_topics(timeout=10).topics), seconds=30)
+        # A client that knew the old topic asks its leader; a new one does, once there is one.
+        self._asking[self.far.kafka.servers] = AdminClient(self.far.kafka.client({}))
+        if not wait_until(self._led, seconds=30):
+            raise TimeoutError("the far topic has no leaders")
+
+    def _led(self) -> bool:
+        try:
+            return sum(self.ends(self.far).values()) == 0
+        except KafkaException:
+            return False
 
     def publish(self, first: int, count: int, *, rate: float = 0.0) -> dict[bytes, float]:
         """Write records to the own topic; at a rate, return when each was handed over, by its key."""
@@ -233,7 +242,7 @@ def measure(
 
         def look() -> _Sample:
             total, at = sum(pair.ends(pair.far).values()), monotonic()
-            if not psutil.pid_exists(pid) or at > deadline:
+            if at > deadline or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 raise RuntimeError(f"{name}: {total:,} of {whole:,} records arrived\n{log.read_text()[-3000:]}")
             return _Sample(at, total, cpu_of_tree([pid]), pair.cpu_of_brokers())
 

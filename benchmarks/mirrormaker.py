@@ -16,33 +16,36 @@ from deploy.settings import settings
 __all__ = ["mirrormaker"]
 
 _LOCK = Path(__file__).with_name("mirrormaker.lock.json")
-_NAME = "mirrormaker"
+_NAMES = ("mirrormaker", "mirrormaker-log4j")
 SETS = {
-    _NAME: (
-        (
-            "org.apache.kafka:connect-mirror:4.3.0",
-            "org.apache.kafka:connect-runtime:4.3.0",
-            "org.apache.logging.log4j:log4j-core:2.25.4",
-            "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
-        ),
+    _NAMES[0]: (
+        ("org.apache.kafka:kafka-clients:4.3.0", "org.apache.kafka:connect-mirror:4.3.0", "org.apache.kafka:connect-runtime:4.3.0"),
         True,
-    )
-}
+    ),
+    # Without what Log4j's own list of dependencies would change among Kafka's.
+    _NAMES[1]: (
+        tuple(f"org.apache.logging.log4j:{name}:2.25.4" for name in ("log4j-api", "log4j-core", "log4j-slf4j-impl")),
+        False,
+    ),
+}  # fmt: skip
 
 _LOG4J = """\
-Configuration:
-  status: error
-  Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
-  Loggers: {Root: {level: warn, AppenderRef: [{ref: STDOUT}]}}
+<Configuration status="error">
+  <Appenders><Console name="STDOUT"><PatternLayout pattern="[%d] %p %m (%c)%n"/></Console></Appenders>
+  <Loggers><Root level="warn"><AppenderRef ref="STDOUT"/></Root></Loggers>
+</Configuration>
 """
 
 
 def mirrormaker(own: str, far: str, topics: str, folder: Path, *, tasks: int = 4) -> list[str]:
     """Return the command that copies these topics (a pattern) from one cluster to the other, names kept."""
-    artifacts = [Artifact(**entry) for entry in json.loads(_LOCK.read_text(encoding="utf-8"))[_NAME]]
-    known = settings()
-    jars = fetch_pinned(_NAME, artifacts, known.cache_folder, known.maven)
-    file, log4j = folder / "mirrormaker.properties", folder / "mirrormaker-log4j2.yaml"
+    locked, known = json.loads(_LOCK.read_text(encoding="utf-8")), settings()
+    jars = [
+        jar
+        for name in _NAMES
+        for jar in fetch_pinned(name, [Artifact(**one) for one in locked[name]], known.cache_folder, known.maven)
+    ]
+    file, log4j = folder / "mirrormaker.properties", folder / "mirrormaker-log4j2.xml"
     log4j.write_text(_LOG4J, encoding="utf-8")
     values = {
         "clusters": "own, far",

@@ -170,8 +170,9 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
 def _link(province: str) -> Iterable[Right]:
     for topic in (exchange_topic(province), status_topic(province)):
         yield Right("link", "TOPIC", "LITERAL", topic, "READ")
-    # Writes down where it stands still, and what its own retention took from it.
-    yield Right("link", "TOPIC", "LITERAL", "operations", "WRITE")
+    # Writes down where it stands still, and what its own retention took from it; `xinliu exchange links` shows it.
+    for operation in ("READ", "WRITE"):
+        yield Right("link", "TOPIC", "LITERAL", "operations", operation)
     yield Right("link", "GROUP", "PREFIXED", "link.", "READ")
 
 

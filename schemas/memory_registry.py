@@ -37,6 +37,13 @@ class MemoryRegistry(Registry):
         """Register a record of our contracts and return its schema id."""
         return self.add(source(name))
 
+    def adopt(self, writer: WriterSchema) -> int:
+        """Register a schema that another registry holds and return its id here. Raises UsageError as `add` does."""
+        if not writer.name:
+            raise UsageError(f"schema {writer.id} is no record's, so it has no subject")
+        known = self.ids(writer.name)
+        return known[writer.fingerprint] if writer.fingerprint in known else self.add(writer.schema)
+
     def add(self, schema: Any, *, checked: bool = True) -> int:
         """Register any record's schema and return its id.
 

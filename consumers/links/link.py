@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 
 import structlog
+from confluent_kafka import KafkaException
 
 from consumers.links.events import GAP, HELD, RENEWED, WENT_ON, Events
 from consumers.links.measures import LinkMetrics
-from consumers.links.places import Log, Place, Side, Start, starts
+from consumers.links.places import Log, Place, Start, sides, starts
 from consumers.links.progress import Progress
 from consumers.links.session import Session
 from consumers.links.translating import Translation
 from schemas.connection import Connection
-from schemas.errors import Retryable, UsageError, XinliuError
+from schemas.errors import Retryable, XinliuError
 from schemas.exchange import exchange_topic, status_topic
 from schemas.registry import Registry
 
@@ -69,16 +70,10 @@ class Link:
     """
 
     def __init__(self, connection: Connection, to: str, *, metrics: LinkMetrics | None = None) -> None:
-        peers = connection.exchange.peers if connection.exchange is not None else {}
-        if to not in peers:
-            raise UsageError(
-                f"{connection.province} has no peer {to!r}: the exchange's settings name"
-                f" {', '.join(sorted(peers)) or 'none'} (docs/exchange.md)"
-            )
         self.peer = to
-        self._registries = connection.registry, peers[to].registry
-        self._own = Side("own", connection.province, connection.kafka)
-        self._far = Side("peer", to, peers[to].kafka)
+        self._own, self._far = sides(connection, to)
+        assert connection.exchange is not None
+        self._registries = connection.registry, connection.exchange.peers[to].registry
         self.topics = exchange_topic(connection.province), status_topic(connection.province)
         self.metrics = metrics or LinkMetrics()
         self.progress = Progress()
@@ -119,8 +114,7 @@ class Link:
             try:
                 self._try()
                 pause = _FIRST_PAUSE
-            except (Retryable, UsageError) as error:
-                self._copies = False
+            except (XinliuError, KafkaException) as error:
                 if monotonic() - begun > _LONGEST_PAUSE:
                     pause = _FIRST_PAUSE
                 self._failed(error, pause)
@@ -128,7 +122,7 @@ class Link:
                 pause = min(pause * 2, _LONGEST_PAUSE)
         self._events.close()
 
-    def _failed(self, error: XinliuError, pause: float) -> None:
+    def _failed(self, error: Exception, pause: float) -> None:
         server = error.server if isinstance(error, Retryable) else self._far.kafka
         self._last_error = str(error)
         self.metrics.retries.labels(self.peer, server).inc()
@@ -136,7 +130,7 @@ class Link:
         try:
             for place, known in self._own.logs(self.topics).items():
                 self.progress.ends(place, known.end)
-        except (Retryable, UsageError):
+        except XinliuError:
             pass  # the own cluster is what is away: the lag is as it was last known, and its seconds grow
 
     def _try(self) -> None:
@@ -160,20 +154,22 @@ class Link:
             )  # fmt: skip
             self._copies, self._last_error = True, None
             log.info("link.copies", peer=self.peer, singly=self._singly)
+            ended: XinliuError | None = None
+            held = {place: known.again_at for place, known in self._held.items()}
             try:
                 session.copy(self._ends_session)
-            except (Retryable, UsageError):
-                session.close()
-                if not session.fell_short:
-                    raise
-                self._look_for_it(begins)
-                if not self._suspects and not self._held:
-                    raise
-            else:
-                session.close()
+            except XinliuError as error:
+                ended = error
             finally:
                 self._copies = False
+                session.close()
                 self._renewing -= {place for place, (_, at) in begins.items() if self.progress.next_of(place) > at}
+            if ended is None:
+                return
+            found = held != {place: known.again_at for place, known in self._held.items()}
+            if not session.fell_short or (self._singly and not found):
+                raise ended
+            self._look_for_it(begins)
 
     def _begins(
         self, own: Mapping[Place, Log], found: Mapping[Place, Start], far: Mapping[Place, Log]

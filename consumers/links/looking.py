@@ -9,7 +9,7 @@ from time import monotonic, time
 from confluent_kafka import KafkaError, TopicPartition
 
 from consumers.links.events import HELD, Standing, standing
-from consumers.links.places import Log, Place, Side, starts
+from consumers.links.places import Log, Place, Side, sides, starts
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.exchange import exchange_topic, status_topic
@@ -43,9 +43,7 @@ class LinkFacts:
 
 def look(connection: Connection, peer: str) -> LinkFacts:
     """Ask both clusters how far the link to this peer is; a cluster that does not answer is a fact, too."""
-    assert connection.exchange is not None
-    own = Side("own", connection.province, connection.kafka)
-    far = Side("peer", peer, connection.exchange.peers[peer].kafka)
+    own, far = sides(connection, peer)
     topics = exchange_topic(connection.province), status_topic(connection.province)
     try:
         told = _told(connection, peer)

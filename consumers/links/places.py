@@ -11,10 +11,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.cluster import Cluster
+from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError, XinliuError
 from schemas.exchange import ORIGIN
 
-__all__ = ["Log", "Origin", "Place", "Side", "Start", "TopicIds", "starts"]
+__all__ = ["Log", "Origin", "Place", "Side", "Start", "TopicIds", "sides", "starts"]
 
 Place = tuple[str, int]
 """Topic and partition; the same on both sides."""
@@ -72,11 +73,15 @@ class Start:
 
 
 class Side:
-    """One end of a link: a province's cluster, and as whom the link is known there."""
+    """One end of a link: a province's cluster, and as whom the link is known there.
 
-    def __init__(self, which: str, province: str, cluster: Cluster) -> None:
+    `group` is never joined, but the broker must let the principal bear its name.
+    """
+
+    def __init__(self, which: str, province: str, cluster: Cluster, group: str) -> None:
         self.province = province
         self.cluster = cluster
+        self._group = group
         self.kafka = f"{which} kafka"
         """What `Retryable.server` says of it."""
         self.registry = f"{which} registry"
@@ -124,7 +129,7 @@ class Side:
         return Consumer(
             self.cluster.client(
                 {
-                    "group.id": f"link.{self.province}",
+                    "group.id": self._group,
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
                     "auto.offset.reset": "error",
@@ -199,6 +204,20 @@ class TopicIds:
                         found[name] = "none: it is gone"
             self._asked = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_TIMEOUT)
         return found
+
+
+def sides(connection: Connection, peer: str) -> tuple[Side, Side]:
+    """Return both ends of the link from this province to a peer. Raises UsageError where there is no such peer."""
+    peers = connection.exchange.peers if connection.exchange is not None else {}
+    if peer not in peers:
+        raise UsageError(
+            f"{connection.province} has no peer {peer!r}: the exchange's settings name"
+            f" {', '.join(sorted(peers)) or 'none'} (docs/exchange.md)"
+        )
+    return (
+        Side("own", connection.province, connection.kafka, f"link.{peer}"),
+        Side("peer", peer, peers[peer].kafka, f"link-{connection.province}.last"),
+    )
 
 
 def starts(
