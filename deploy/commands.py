@@ -1,4 +1,4 @@
-"""The commands of this room: up, down, status, reset, topics, access, config, migrate, demo."""
+"""The commands of this room: up, down, status, reset, topics, access, config, migrate, demo, exchange keys."""
 
 from __future__ import annotations
 
@@ -258,9 +258,12 @@ def mount(app: typer.Typer) -> None:
     from deploy.access_commands import access_app
     from deploy.backup_commands import mount as mount_backup
     from deploy.demo import demo
+    from deploy.keys_command import keys_app
+    from schemas.groups import EXCHANGE, group
 
     for command in (up, down, status, reset, config, migrate, demo):
         app.command()(command)
     app.add_typer(topics_app, name="topics")
     app.add_typer(access_app, name="access")
+    group(app, "exchange", EXCHANGE).add_typer(keys_app, name="keys")
     mount_backup(app)
