@@ -22,6 +22,7 @@ from streams.app import StreamApp
 from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
+from streams.exchange.threads import Thread, status_threads
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
@@ -179,6 +180,8 @@ def view_worker(
         _run_beside(app, "relay", relay)
         _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
         _run_beside(app, "reconciler", reconciler)
+        for name, work_beside in status_threads(connection, known, generation=generation, shown=shown).items():
+            _run_beside(app, name, work_beside)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -282,7 +285,7 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler) -> None:
+def _run_beside(app: StreamApp, name: str, work: Thread) -> None:
     @app.task
     async def run_beside() -> None:
         thread = _thread(app, name, work.run)
