@@ -154,6 +154,9 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
     yield Right("view", "TOPIC", "LITERAL", status_topic(province), "WRITE")
     for one in (province, *others):
         yield Right("view", "TOPIC", "LITERAL", status_topic(one), "READ")
+    for origin in others:
+        # How far it has arrived: the last message, and no other.
+        yield Right("view", "TOPIC", "LITERAL", exchange_topic(origin), "READ")
     for topic in ("accepted", "quarantine"):
         yield Right("view", "TOPIC", "LITERAL", topic, "READ")
     # Tombstones of what a revocation erases, and nothing else.

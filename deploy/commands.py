@@ -1,4 +1,4 @@
-"""The commands of this room: up, down, status, reset, topics, access, config, migrate, demo."""
+"""The commands of this room: up, down, status, reset, topics, access, config, migrate, demo, exchange keys."""
 
 from __future__ import annotations
 
@@ -259,9 +259,12 @@ def mount(app: typer.Typer) -> None:
     from deploy.backup_commands import mount as mount_backup
     from deploy.demo import demo
     from deploy.demo_four import demo_four
+    from deploy.keys_command import keys_app
+    from schemas.groups import EXCHANGE, group
 
     for command in (up, down, status, reset, config, migrate, demo, demo_four):
         app.command()(command)
     app.add_typer(topics_app, name="topics")
     app.add_typer(access_app, name="access")
+    group(app, "exchange", EXCHANGE).add_typer(keys_app, name="keys")
     mount_backup(app)

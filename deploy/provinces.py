@@ -20,7 +20,7 @@ from deploy.stack import ServerStatus, Stack, Told
 from schemas import catalogue
 from schemas.connection import Connection, Exchange
 from schemas.errors import UsageError
-from schemas.signing import make_key
+from schemas.signing import Keyring, Signer, make_key
 
 __all__ = ["Provinces", "read_names"]
 
@@ -136,9 +136,10 @@ class Provinces:
 
     def _exchange(self, name: str) -> Exchange:
         keys = self.stacks[name].layout.folder / "keys"
-        held = sorted(keys.glob("*.key.json"), key=lambda file: file.stat().st_mtime_ns)
-        known = [file for file in held if (self.keyring / f"{file.name.removesuffix('.key.json')}.json").exists()]
-        key = known[-1] if known else make_key(name, keys, self.keyring)
+        key = keys / "signing.json"  # one name, whichever key signs: `xinliu exchange keys use` exchanges what is in it
+        held = {one.key_id for one in Keyring(self.keyring).held() if one.province == name}
+        if not key.exists() or Signer.from_file(key).key_id not in held:
+            make_key(name, keys, self.keyring).replace(key)
         peers = {other: stack.peer(name) for other, stack in self.stacks.items() if other != name}
         return Exchange(signing_key=key, keyring=self.keyring, peers=peers)
 

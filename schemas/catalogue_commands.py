@@ -37,6 +37,7 @@ _LONG = ("instrument", "identified_by", "early_exit", "natural_persons", "source
 TIME = {
     "levels": "levels", "periods": "list_periods", "windows": "windows", "visibility": "visibility",
     "holidays": "holidays", "deadlines": "deadlines",
+    "exchange-limits": "exchange_limits",
 }  # fmt: skip
 SUBJECTS = (
     "provinces",

@@ -1,4 +1,5 @@
-"""Command groups that more than one room adds to: `xinliu reconcile` has a department's side and a platform's."""
+"""Command groups that more than one room adds to: `xinliu reconcile` has a department's side and a platform's,
+`xinliu exchange` a reader's and an operator's."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
 }
 """What the view worker may do with the tables of a generation."""
 
-_TIME = ("level", "list_period", "report_window", "visibility", "deadline", "workday")
+_TIME = ("level", "list_period", "report_window", "visibility", "deadline", "workday", "exchange_limit")
 
 SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
@@ -74,6 +74,10 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "published_checkpoint": _W,
     "shared_pending": (*_W, "DELETE"),
     "silence": (_R, "INSERT", "DELETE"),
+    # What others said of themselves, and what they owe us (docs/exchange.md).
+    **dict.fromkeys(("peer_heard", "peer_published", "peer_status"), (*_W, "DELETE")),
+    "exchange_duty": _W,
+    **dict.fromkeys(("exchange_published", "exchange_heard", "exchange_matrix", "exchange_duty_state"), (_R,)),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""

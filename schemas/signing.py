@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from schemas.codec import encode_own, varint
 from schemas.errors import Rejected, UsageError
 
-__all__ = ["ALGORITHMS", "Algorithm", "Keyring", "NotBelieved", "Signer", "make_key"]
+__all__ = [
+    "ALGORITHMS", "Algorithm", "Keyring", "NotBelieved", "PublicKey", "Signer", "make_key", "retire", "switch",
+]  # fmt: skip
+
+log = structlog.get_logger()
+
+_PRIVATE = ".key.json"
+"""How the name of a private file ends: no keyring looks at such."""
+_LOOK_EVERY = 1.0
+"""Seconds after which a keyring looks whether its files have changed."""
 
 
 class NotBelieved(Rejected):
@@ -53,7 +65,7 @@ class _Ed25519:
     def holds(self, public: bytes, signature: bytes, data: bytes) -> bool:
         try:
             Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
-        except InvalidSignature:
+        except (InvalidSignature, ValueError):
             return False
         return True
 
@@ -63,46 +75,89 @@ ALGORITHMS: dict[str, Algorithm] = {"ed25519": _Ed25519()}
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """A province's private key. `record` signs a record of our contracts that has the fields key_id, algorithm, signature."""
+class _Private:
+    province: str
+    key_id: str
+    algorithm: str
+    private: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key as the keyring has it; what it signed after `believed_until` (UTC) is not believed, None: it is in force."""
 
     province: str
     key_id: str
     algorithm: str
-    private: bytes
+    public: bytes = field(repr=False)
+    believed_until: datetime | None
+
+
+class Signer:
+    """A province's private key. `record` signs a record of our contracts that has the fields key_id, algorithm, signature.
+
+    Where the key's file is exchanged, the next record is signed with the new one, without a start of the process.
+    """
+
+    def __init__(self, key: _Private, file: Path, seen: _Seen) -> None:
+        self._key, self._file, self._seen = key, file, seen
 
     @classmethod
     def from_file(cls, file: Path) -> Signer:
         """Read a private key. Raises UsageError where the file is none; nothing of the key is in the message."""
         try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-            key = cls(known["province"], known["key_id"], known["algorithm"], base64.b64decode(known["private"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            seen = _look(file)
+        except OSError as error:
             raise UsageError(f"{file} is no signing key ({type(error).__name__})") from None
-        if key.algorithm not in ALGORITHMS:
-            raise UsageError(f"{file} is of the algorithm {key.algorithm!r}: known are {', '.join(sorted(ALGORITHMS))}")
-        return key
+        return cls(_read_private(file), file, seen)
+
+    @property
+    def province(self) -> str:
+        """Whose key it is."""
+        return self._key.province
+
+    @property
+    def key_id(self) -> str:
+        """Which of its keys signs at present."""
+        self._renew()
+        return self._key.key_id
 
     def record(self, name: str, value: Mapping[str, Any]) -> bytes:
         """Return the Avro body of this record, signed."""
-        told = {**value, "key_id": self.key_id, "algorithm": self.algorithm, "signature": b""}
-        signature = ALGORITHMS[self.algorithm].sign(self.private, _signed(name, encode_own(name, told)))
+        self._renew()
+        key = self._key
+        told = {**value, "key_id": key.key_id, "algorithm": key.algorithm, "signature": b""}
+        signature = ALGORITHMS[key.algorithm].sign(key.private, _signed(name, encode_own(name, told)))
         return encode_own(name, {**told, "signature": signature})
 
-
-@dataclass(frozen=True, slots=True)
-class _Public:
-    algorithm: str
-    public: bytes
-    believed_until: datetime | None
+    def _renew(self) -> None:
+        try:
+            seen = _look(self._file)
+            if seen == self._seen:
+                return
+            self._seen = seen  # first: a file that is no good is complained of once
+            key = _read_private(self._file)
+            if key.province != self._key.province:
+                raise UsageError(f"{self._file} is a key of {key.province}")
+        except (OSError, UsageError) as error:
+            # What is signed with the key of before is as good as it was; without any, everything would stand still.
+            log.warning("signing.key_not_exchanged", why=str(error), signs=self._key.key_id)
+        else:
+            self._key = key
+            log.info("signing.key_exchanged", signs=key.key_id)
 
 
 class Keyring:
-    """The public keys of all provinces, from a folder; a key that is not known is looked for there once more."""
+    """The public keys of all provinces: a folder with a file each, which is looked at again when it changes.
+
+    A key that is not known is looked for at once; that one is retired, or gone, is seen within a second.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[tuple[str, str], _Public] = {}
+        self._files: dict[Path, tuple[_Seen, PublicKey | None]] = {}
+        self._known: dict[tuple[str, str], PublicKey] = {}
+        self._looked_at = -_LOOK_EVERY
 
     def verify(self, name: str, body: bytes, value: Mapping[str, Any]) -> None:
         """Make sure that `value`, as it was read from the Avro body, is the word of the province that it names.
@@ -112,37 +167,51 @@ class Keyring:
         province, key_id, algorithm = value["province"], value["key_id"], value["algorithm"]
         key = self._key(province, key_id)
         if key is None or key.algorithm != algorithm or algorithm not in ALGORITHMS:
-            raise NotBelieved(f"nobody knows a key {key_id!r} ({algorithm}) of {province}")
+            raise NotBelieved(f"nobody knows a key {key_id[:40]!r} ({algorithm[:40]!r}) of {province[:40]!r}")
         if key.believed_until is not None and value["made_at"] > key.believed_until:
             raise NotBelieved(f"the key {key_id!r} of {province} is believed until {key.believed_until} only")
         unsigned = _unsigned(body, value["signature"])
         if not ALGORITHMS[algorithm].holds(key.public, value["signature"], _signed(name, unsigned)):
             raise NotBelieved(f"the signature of {province} does not hold")
 
-    def _key(self, province: str, key_id: str) -> _Public | None:
-        if (province, key_id) not in self._known:
-            self._read()
+    def held(self) -> tuple[PublicKey, ...]:
+        """Return all keys that are there now, by province. Raises UsageError where a file is none."""
+        self._look()
+        broken = [file.name for file, (_, key) in self._files.items() if key is None]
+        if broken:
+            raise UsageError(f"{', '.join(broken)} in {self._folder}: no public key of the name that the file has")
+        return tuple(key for _, key in sorted(self._known.items()))
+
+    def _key(self, province: str, key_id: str) -> PublicKey | None:
+        if (province, key_id) not in self._known or monotonic() - self._looked_at >= _LOOK_EVERY:
+            self._look()
         return self._known.get((province, key_id))
 
-    def _read(self) -> None:
+    def _look(self) -> None:
+        files: dict[Path, tuple[_Seen, PublicKey | None]] = {}
         for file in sorted(self._folder.glob("*.json")):
+            if file.name.endswith(_PRIVATE):
+                continue
+            held = self._files.get(file)
             try:
-                known = json.loads(file.read_text(encoding="utf-8"))
-                until = known.get("believed_until")
-                self._known[known["province"], known["key_id"]] = _Public(
-                    known["algorithm"],
-                    base64.b64decode(known["public"]),
-                    datetime.fromisoformat(until) if until else None,
-                )
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{file} is no public key ({type(error).__name__})") from None
+                seen = _look(file)
+                files[file] = held if held is not None and held[0] == seen else (seen, _read_public(file))
+            except (OSError, UsageError) as error:
+                # One that is just being copied here; what was known of it stands, and others do not suffer from it.
+                log.warning("signing.no_public_key", why=str(error))
+                files[file] = ((0, 0, 0), held[1] if held is not None else None)
+        self._files = files
+        self._known = {(key.province, key.key_id): key for _, key in files.values() if key is not None}
+        self._looked_at = monotonic()
 
 
 def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed25519") -> Path:
     """Make a key of a province: the private file in `folder`, for its owner's eyes only, the public one in `keyring`.
 
-    Returns the private file.
+    Returns the private file. Raises UsageError where nobody knows the algorithm.
     """
+    if algorithm not in ALGORITHMS:
+        raise UsageError(f"nobody knows the algorithm {algorithm!r}: known are {', '.join(sorted(ALGORITHMS))}")
     key_id = secrets.token_hex(4)
     private, public = ALGORITHMS[algorithm].generate()
     told = {"province": province, "key_id": key_id, "algorithm": algorithm}
@@ -150,9 +219,80 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
     folder.mkdir(parents=True, exist_ok=True)
     # The public one first: nothing may ever be signed by a key that nobody knows.
     _write(keyring / f"{province}.{key_id}.json", {**told, "public": _text(public), "believed_until": None}, 0o644)
-    file = folder / f"{province}.{key_id}.key.json"
+    file = folder / f"{province}.{key_id}{_PRIVATE}"
     _write(file, {**told, "private": _text(private)}, 0o600)
     return file
+
+
+def retire(keyring: Path, province: str, key_id: str, until: datetime) -> None:
+    """Believe nothing any more that this key signs after `until` (by the clock of who signs). What it signed before stands.
+
+    Raises UsageError where the keyring has no such key, or `until` names no zone.
+    """
+    if until.tzinfo is None:
+        raise UsageError(f"{until} names no time zone")
+    file = keyring / f"{province}.{key_id}.json"
+    if not file.exists():
+        raise UsageError(
+            f"there is no key {key_id!r} of {province} in {keyring}: `xinliu exchange keys list` names them"
+        )
+    _read_public(file)
+    known = json.loads(file.read_text(encoding="utf-8"))
+    _write(file, {**known, "believed_until": until.astimezone(UTC).isoformat()}, 0o644)
+
+
+def switch(signing_key: Path, waiting: Path, keyring: Path) -> str:
+    """Let a key that waits sign from now on; the one that signed before is gone. Returns the id of the one before.
+
+    Raises UsageError where it is another province's key, or its public one is not in the keyring in force.
+    """
+    before, after = _read_private(signing_key), _read_private(waiting)
+    if before.province != after.province:
+        raise UsageError(f"{waiting} is a key of {after.province}, and {before.province} signs here")
+    public = {(key.province, key.key_id): key for key in Keyring(keyring).held()}.get((after.province, after.key_id))
+    if public is None or public.believed_until is not None:
+        raise UsageError(f"the key {after.key_id!r} is not in force in {keyring}: nobody would believe it")
+    owner = signing_key.stat()
+    if os.geteuid() == 0:
+        os.chown(waiting, owner.st_uid, owner.st_gid)  # the worker that signs may be another user
+    waiting.replace(signing_key)
+    return before.key_id
+
+
+_Seen = tuple[int, int, int]
+
+
+def _look(file: Path) -> _Seen:
+    """Return what changes when the file does."""
+    found = file.stat()
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _read_private(file: Path) -> _Private:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        key = _Private(known["province"], known["key_id"], known["algorithm"], base64.b64decode(known["private"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is no signing key ({type(error).__name__})") from None
+    if key.algorithm not in ALGORITHMS:
+        raise UsageError(f"{file} is of the algorithm {key.algorithm!r}: known are {', '.join(sorted(ALGORITHMS))}")
+    return key
+
+
+def _read_public(file: Path) -> PublicKey:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        until = datetime.fromisoformat(known["believed_until"]) if known.get("believed_until") else None
+        key = PublicKey(
+            known["province"], known["key_id"], known["algorithm"], base64.b64decode(known["public"]), until
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{file} is no public key ({type(error).__name__})") from None
+    if file.name != f"{key.province}.{key.key_id}.json":
+        raise UsageError(f"{file} holds the key {key.key_id!r} of {key.province!r}: a file is named as what it holds")
+    if until is not None and until.tzinfo is None:
+        raise UsageError(f"{file}: believed_until names no time zone")
+    return key
 
 
 def _write(file: Path, content: Mapping[str, Any], mode: int) -> None:

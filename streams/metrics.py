@@ -122,6 +122,38 @@ RELAYED = Metric(
     "xinliu_relay_messages_total", Kind.COUNTER, "messages", ("kind",), _VIEW,
     "Messages that the relay has published: kind receipt, change or tombstone",
 )  # fmt: skip
+EXCHANGE_LAG_RECORDS = Metric(
+    "xinliu_exchange_lag_records", Kind.GAUGE, "messages", ("origin", "province"), _VIEW,
+    "Messages that origin has published and province does not say that it has applied; no series where it is not known",
+)  # fmt: skip
+EXCHANGE_LAG_SECONDS = Metric(
+    "xinliu_exchange_lag_seconds", Kind.GAUGE, "seconds", ("origin", "province"), _VIEW,
+    "From the checkpoint that province says it has applied to the last one that origin has published, by origin's clock",
+)  # fmt: skip
+EXCHANGE_DIFFERING = Metric(
+    "xinliu_exchange_differing_domains", Kind.GAUGE, "domains", ("origin", "province"), _VIEW,
+    "Domains in which province says that it holds another set than origin shared",
+)  # fmt: skip
+EXCHANGE_HEARD = Metric(
+    "xinliu_exchange_heard_timestamp_seconds", Kind.GAUGE, "unix time", ("province",), _VIEW,
+    "When the last status of a province, our own among them, was received that was believed",
+)  # fmt: skip
+EXCHANGE_SILENT = Metric(
+    "xinliu_exchange_silent", Kind.GAUGE, "0 or 1", ("province",), _VIEW,
+    "1 where a province has not been heard for longer than its limit, or its checkpoints do not go on: nothing is known of it",
+)  # fmt: skip
+EXCHANGE_OWED = Metric(
+    "xinliu_exchange_duties", Kind.GAUGE, "statements", ("province", "state"), _VIEW,
+    "Repairs, revocations and withdrawals of ours that a province has not acknowledged: state open, or overdue",
+)  # fmt: skip
+STATUS_TOLD = Metric(
+    "xinliu_exchange_status_told_total", Kind.COUNTER, "statuses", ("province",), _VIEW,
+    "Statuses that this province has told the others",
+)  # fmt: skip
+STATUS_REFUSED = Metric(
+    "xinliu_exchange_status_refused_total", Kind.COUNTER, "statuses", ("province", "code"), _VIEW,
+    "Statuses on a province's topic that were not believed: code DAMAGED, SPEAKER, SIGNATURE, CONTENT, AHEAD or OLDER (docs/exchange.md)",
+)  # fmt: skip
 
 EXCHANGE_ACCEPTED = Metric(
     "xinliu_exchange_accepted_total", Kind.COUNTER, "messages", ("province",), _INTAKE,
@@ -155,6 +187,8 @@ METRICS = (
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
     EXCHANGE_ACCEPTED, EXCHANGE_REFUSED, EXCHANGE_CHECKPOINTS,
     EXCHANGE_WAITING, EXCHANGE_TOLD, EXCHANGE_CHECKPOINT,
+    EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,
+    STATUS_TOLD, STATUS_REFUSED,
 )  # fmt: skip
 """All metrics of ours."""
 

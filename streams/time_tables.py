@@ -27,6 +27,7 @@ def load_time(connection: psycopg.Connection[Any], rows: TimeRows) -> None:
         "report_window": rows.windows,
         "visibility": rows.visibility,
         "deadline": rows.deadlines,
+        "exchange_limit": rows.exchange_limits,
     }
     # Several workers start at once: they take turns, and readers wait for none of them.
     names = sql.SQL(", ").join(sql.Identifier("xinliu", name) for name in (*tables, "workday"))

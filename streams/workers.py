@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from faust.types import TP
@@ -23,6 +23,7 @@ from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
 from streams.exchange.origin import origin_side
+from streams.exchange.threads import Thread, status_threads
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
@@ -195,6 +196,8 @@ def view_worker(
         if origin is not None:
             _run_beside(app, "exchange", origin.publisher)
             _run_beside(app, "sweep", origin.sweep)
+        for name, work_beside in status_threads(connection, known, generation=generation, shown=shown).items():
+            _run_beside(app, name, work_beside)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -298,7 +301,7 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: _Beside) -> None:
+def _run_beside(app: StreamApp, name: str, work: Thread) -> None:
     @app.task
     async def run_beside() -> None:
         thread = _thread(app, name, work.run)
@@ -349,14 +352,6 @@ def _standing(app: StreamApp) -> dict[tuple[str, int], int]:
 def _asks(connection: Connection) -> Callable[[], None]:
     # One of its own: the client of the work is in use by another thread.
     return Registry(connection.registry).ask
-
-
-class _Beside(Protocol):
-    def run(self) -> None:
-        """Work until stopped."""
-
-    def stop(self) -> None:
-        """End `run` after what is under way."""
 
 
 class _Holding:

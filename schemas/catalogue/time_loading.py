@@ -13,6 +13,7 @@ from schemas.catalogue.time_rows import (
     ANY,
     UNSTATED,
     DeadlineRow,
+    ExchangeLimitRow,
     HolidayRow,
     LevelRow,
     ListPeriodRow,
@@ -35,21 +36,31 @@ _STATUSES = ("IN_FORCE", "REPAIRED", "REVOKED")
 
 
 def read_time(files: Files, provinces: Collection[str], lists: Collection[str], codes: Iterable[CodeRow]) -> TimeRows:
-    """Read the six files; what is wrong with them is added to the problems of `files`."""
+    """Read the seven files; what is wrong with them is added to the problems of `files`."""
     levels = files.read("levels.csv", LevelRow)
     periods = files.read("list_periods.csv", ListPeriodRow)
     windows = files.read("windows.csv", WindowRow)
     visibility = files.read("visibility.csv", VisibilityRow)
     holidays = files.read("holidays.csv", HolidayRow)
     deadlines = files.read("deadlines.csv", DeadlineRow)
+    limits = files.read("exchange_limits.csv", ExchangeLimitRow)
     known = {table: {row.code for row in codes if row.table == table} for table in ("level", "festival")}
     files.unique("levels.csv", levels, lambda row: row.level)
     files.unique("list_periods.csv", periods, lambda row: row.list)
     files.unique("windows.csv", windows, lambda row: row.kind)
     files.unique("deadlines.csv", deadlines, lambda row: (row.deadline, row.province))
+    files.unique("exchange_limits.csv", limits, lambda row: (row.measure, row.province))
     files.refer("levels.csv", levels, lambda row: (row.level,), known["level"] | {UNSTATED}, "level", "codes.csv")
     files.refer("list_periods.csv", periods, lambda row: (row.list,), lists, "list", "lists.csv")
     files.refer("deadlines.csv", deadlines, lambda row: (row.province,), {*provinces, ANY}, "province", "provinces.csv")
+    files.refer(
+        "exchange_limits.csv", limits, lambda row: (row.province,), {*provinces, ANY}, "province", "provinces.csv"
+    )
+    for measure in ("status-silent", "set-differs"):
+        if not any((row.measure, row.province, row.effective_to) == (measure, ANY, None) for _, row in limits):
+            files.problems.append(
+                f"exchange_limits.csv: no row of {measure} for * holds without an end: nothing would alarm"
+            )
     level_keys = {row.level for _, row in levels}
     files.refer("visibility.csv", visibility, lambda row: (row.level,), level_keys | {ANY}, "level", "levels.csv")
     files.problems.extend(_absent("levels.csv", level_keys, known["level"] | {UNSTATED}))
@@ -69,6 +80,7 @@ def read_time(files: Files, provinces: Collection[str], lists: Collection[str], 
         tuple(row for _, row in visibility),
         tuple(row for _, row in holidays),
         tuple(row for _, row in deadlines),
+        tuple(row for _, row in limits),
     )
 
 

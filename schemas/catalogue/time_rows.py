@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from schemas.catalogue.rows import Key, Keys, Row, Text
 
 __all__ = [
-    "ANY", "UNSTATED", "DeadlineRow", "HolidayRow", "LevelRow", "ListPeriodRow", "TimeRows", "VisibilityRow", "WindowRow",
+    "ANY", "UNSTATED", "DeadlineRow", "ExchangeLimitRow", "HolidayRow", "LevelRow", "ListPeriodRow", "TimeRows", "VisibilityRow", "WindowRow",
 ]  # fmt: skip
 
 ANY = "*"
@@ -131,6 +131,19 @@ class DeadlineRow(Row):
     counts_from: Text
 
 
+class ExchangeLimitRow(Row):
+    """How long something between provinces may take before it alarms, in seconds; a province's own line goes before `*`.
+
+    status-silent: no status of it was believed. set-differs: a set that it holds differs from what was shared. exchange-apply:
+    it has not applied a repair, revocation or withdrawal; goes before the term in working days of that name in deadlines.csv.
+    """
+
+    measure: Literal["status-silent", "set-differs", "exchange-apply"]
+    province: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z-]*)$")]
+    name_zh: Text
+    seconds: Annotated[int, Field(ge=1, le=100_000_000)]
+
+
 @dataclass(frozen=True, slots=True)
 class TimeRows:
     """Everything in the catalogue that computes with days."""
@@ -141,3 +154,4 @@ class TimeRows:
     visibility: tuple[VisibilityRow, ...]
     holidays: tuple[HolidayRow, ...]
     deadlines: tuple[DeadlineRow, ...]
+    exchange_limits: tuple[ExchangeLimitRow, ...] = ()

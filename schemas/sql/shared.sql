@@ -200,3 +200,201 @@ CREATE TABLE xinliu.silence (
     silent_after   interval NOT NULL,
     PRIMARY KEY (province, effective_from)
 );
+
+-- How long something between provinces may take before it alarms (exchange_limits.csv), in seconds.
+CREATE TABLE xinliu.exchange_limit (
+    place integer PRIMARY KEY, measure text NOT NULL, province text NOT NULL, name_zh text NOT NULL, seconds integer NOT NULL,
+    effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
+);
+-- Until a worker has loaded the catalogue.
+INSERT INTO xinliu.exchange_limit VALUES
+    (0, 'status-silent', '*', '状态静默', 30, '2023-09-01', NULL, 'see exchange_limits.csv', 'yes'),
+    (1, 'set-differs', '*', '集合不一致', 60, '2023-09-01', NULL, 'see exchange_limits.csv', 'yes');
+
+-- Who was heard on status.<province>, our own topic among them: up to where it has been read here, the last status that was
+-- believed, and the last message that was not. told_at is by the clock of who says so, received_at broker time of this cluster.
+CREATE TABLE xinliu.peer_heard (
+    province    text PRIMARY KEY,
+    topic_id    text NOT NULL,
+    next_offset bigint NOT NULL,
+    told_at     timestamptz,
+    received_at timestamptz,
+    refusals    bigint NOT NULL DEFAULT 0,
+    refused_at  timestamptz,
+    refusal     text
+) WITH (fillfactor = 50);
+
+-- Up to which checkpoint a province says that it has published.
+CREATE TABLE xinliu.peer_published (
+    province  text NOT NULL,
+    partition smallint NOT NULL,
+    sequence  bigint NOT NULL,
+    "offset"  bigint NOT NULL,
+    made_at   timestamptz NOT NULL,
+    PRIMARY KEY (province, partition)
+) WITH (fillfactor = 50);
+
+-- Up to which checkpoint of an origin a province says that it has applied what was shared. differs: domains whose digest differs
+-- there; * where nothing has been compared yet. differs_since: from when on it was never said to be empty, by our clock.
+CREATE TABLE xinliu.peer_status (
+    province   text NOT NULL,
+    origin     text NOT NULL,
+    partition  smallint NOT NULL,
+    topic_id   text NOT NULL,
+    sequence   bigint NOT NULL,
+    "offset"   bigint NOT NULL,
+    made_at    timestamptz NOT NULL,  -- by the origin's clock, as all that compares it
+    applied_at timestamptz NOT NULL,  -- by the clock of who says so
+    behind     bigint NOT NULL,
+    differs    text[] NOT NULL,
+    differs_since timestamptz,
+    told_at    timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (province, origin, partition)
+) WITH (fillfactor = 50);
+
+-- What must be acknowledged: a statement without a body (REPAIRED, REVOKED, WITHDRAWN) of what had been shared, and who has to
+-- apply it: done when that province says that it holds the checkpoint that closed its run. acknowledged_at is when it applied
+-- that checkpoint or a later one, by its clock.
+CREATE TABLE xinliu.exchange_duty (
+    record_id    uuid NOT NULL,
+    department   text NOT NULL,
+    epoch        bigint NOT NULL,
+    version      bigint NOT NULL,
+    status       text NOT NULL,
+    province     text NOT NULL,
+    uscc         text COLLATE "C" NOT NULL,
+    domain       text COLLATE "C" NOT NULL,
+    partition    smallint NOT NULL,
+    topic_id     text NOT NULL,
+    sequence     bigint NOT NULL,
+    published_at timestamptz NOT NULL,
+    due_at       timestamptz,  -- the first moment that is too late; NULL where the calendar or the term is missing
+    acknowledged_at timestamptz,
+    told_at      timestamptz,
+    received_at  timestamptz,
+    PRIMARY KEY (record_id, department, epoch, version, status, province)
+);
+CREATE INDEX exchange_duty_open ON xinliu.exchange_duty (province, partition, sequence) WHERE acknowledged_at IS NULL;
+
+-- The limit in force on the day of a moment in China; a province's own line goes before that of all.
+CREATE FUNCTION xinliu.exchange_seconds(of_measure text, of_province text, at_time timestamptz) RETURNS integer
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT l.seconds
+    FROM xinliu.exchange_limit l
+    WHERE l.measure = of_measure AND l.province IN (of_province, '*')
+      AND (at_time AT TIME ZONE 'Asia/Shanghai')::date BETWEEN l.effective_from AND COALESCE(l.effective_to, 'infinity')
+    ORDER BY l.province = '*', l.place
+    LIMIT 1
+$$;
+
+-- When a province must have applied what was published: the end (exclusive) of the last day of its term in working days
+-- (deadlines.csv, exchange-apply), unless exchange_limits.csv says so in seconds.
+CREATE FUNCTION xinliu.exchange_due(of_province text, published_at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT COALESCE(
+        published_at + make_interval(secs => xinliu.exchange_seconds('exchange-apply', of_province, published_at)),
+        (
+            SELECT (min(w.day) + 1)::timestamp AT TIME ZONE 'Asia/Shanghai'
+            FROM (
+                SELECT d.working_days
+                FROM xinliu.deadline d
+                WHERE d.deadline = 'exchange-apply' AND d.province IN (of_province, '*')
+                  AND (published_at AT TIME ZONE 'Asia/Shanghai')::date
+                      BETWEEN d.effective_from AND COALESCE(d.effective_to, 'infinity')
+                ORDER BY d.province = '*', d.place
+                LIMIT 1
+            ) term
+            JOIN xinliu.workday begun ON begun.day = (published_at AT TIME ZONE 'Asia/Shanghai')::date
+            JOIN xinliu.workday w ON w.ordinal = begun.ordinal + term.working_days
+        )
+    )
+$$;
+
+CREATE VIEW xinliu.exchange_duty_state AS
+SELECT d.*,
+       CASE
+           WHEN d.acknowledged_at IS NOT NULL THEN 'ACKNOWLEDGED'
+           -- A term that nobody can compute must be seen, not waited for.
+           WHEN d.due_at IS NULL OR d.due_at <= now() THEN 'OVERDUE'
+           ELSE 'OPEN'
+       END AS state
+FROM xinliu.exchange_duty d;
+
+-- Who has published what: of ourselves what this database knows, of the others what they say.
+CREATE VIEW xinliu.exchange_published AS
+SELECT i.province, c.partition, c.topic_id, c.sequence, c."offset", c.made_at
+FROM xinliu.published_checkpoint c CROSS JOIN xinliu.installation i
+UNION ALL
+SELECT p.province, p.partition, NULL, p.sequence, p."offset", p.made_at
+FROM xinliu.peer_published p JOIN xinliu.installation i ON i.province <> p.province;
+
+-- What is heard of each province, our own among them. silent: no status that was believed for longer than its limit, by our
+-- clock, or never one. stalled: it speaks, but its oldest checkpoint is older than that, by its own clock, or there is none.
+CREATE VIEW xinliu.exchange_heard AS
+SELECT p.province, p.name_zh, i.province = p.province AS own, h.told_at, h.received_at, l.silent_after,
+       EXTRACT(epoch FROM now() - h.received_at)::float8 AS silent_seconds,
+       COALESCE(h.received_at < now() - l.silent_after, true) AS silent,
+       c.partitions, c.checkpoint_at,
+       COALESCE(CASE WHEN i.province = p.province THEN now() ELSE h.told_at END - c.checkpoint_at > l.silent_after, true) AS stalled,
+       COALESCE(h.refusals, 0) AS refusals, h.refused_at, h.refusal, p.division
+FROM xinliu.province p
+CROSS JOIN xinliu.installation i
+LEFT JOIN xinliu.peer_heard h ON h.province = p.province
+CROSS JOIN LATERAL (
+    SELECT make_interval(secs => xinliu.exchange_seconds('status-silent', p.province, now())) AS silent_after
+) l
+CROSS JOIN LATERAL (
+    SELECT count(*) AS partitions, min(c.made_at) AS checkpoint_at
+    FROM xinliu.exchange_published c WHERE c.province = p.province
+) c;
+
+-- The matrix: for every origin and every other province, how far that province says it has applied what the origin shared. Of one
+-- partition, records between two checkpoints are what lies between their offsets, less each checkpoint and the end of its
+-- transaction; the seconds between them are by the origin's clock alone. NULL: not known. state is the worst that is so.
+CREATE VIEW xinliu.exchange_matrix AS
+SELECT cell.*,
+       CASE
+           WHEN cell.silent THEN 'SILENT'
+           WHEN cell.applied < GREATEST(cell.published, 1) THEN 'NOT_APPLIED'
+           WHEN cell.differs <> '{}' THEN 'DIFFERS'
+           WHEN cell.origin_silent THEN 'ORIGIN_SILENT'
+           WHEN cell.lag_records > 0 OR cell.lag_seconds > cell.limit_seconds THEN 'BEHIND'
+           ELSE 'EQUAL'
+       END AS state
+FROM (
+    SELECT o.province AS origin, q.province, q.silent, o.silent OR o.stalled AS origin_silent, q.told_at, q.received_at,
+           a.published, a.applied,
+           CASE WHEN a.applied > 0 AND a.applied = a.published THEN a.lag_records END AS lag_records,
+           CASE WHEN a.applied > 0 AND a.applied = a.published THEN a.lag_seconds END AS lag_seconds,
+           a.acknowledged_at, a.behind, COALESCE(a.differs, '{}') AS differs, a.differs_since,
+           COALESCE(a.differs_since < now() - make_interval(secs => xinliu.exchange_seconds('set-differs', q.province, now())), false)
+               AS differs_too_long,
+           EXTRACT(epoch FROM o.silent_after)::float8 AS limit_seconds,
+           d.open, d.overdue
+    FROM xinliu.exchange_heard o
+    JOIN xinliu.exchange_heard q ON q.province <> o.province
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS published, count(s.partition) AS applied,
+               sum(GREATEST(0, c."offset" - s."offset" - 2 * (c.sequence - s.sequence)))::bigint AS lag_records,
+               max(GREATEST(0, EXTRACT(epoch FROM c.made_at - s.made_at)))::float8 AS lag_seconds,
+               max(s.applied_at) AS acknowledged_at, sum(s.behind)::bigint AS behind, min(s.differs_since) AS differs_since,
+               (SELECT array_agg(DISTINCT one ORDER BY one)
+                FROM xinliu.peer_status every, unnest(every.differs) AS one
+                WHERE every.province = q.province AND every.origin = o.province) AS differs
+        FROM xinliu.exchange_published c
+        LEFT JOIN xinliu.peer_status s
+            ON s.province = q.province AND s.origin = o.province AND s.partition = c.partition
+            AND s.topic_id = COALESCE(c.topic_id, s.topic_id)
+        WHERE c.province = o.province
+    ) a
+    LEFT JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE state = 'OPEN') AS open, count(*) FILTER (WHERE state = 'OVERDUE') AS overdue
+        FROM xinliu.exchange_duty_state
+        WHERE province = q.province AND acknowledged_at IS NULL
+    ) d ON o.own
+) cell;

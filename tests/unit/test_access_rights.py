@@ -59,7 +59,7 @@ def test_a_province_alone_speaks_on_its_topics_and_others_only_bring_their_own(p
     for origin in others:
         brings = f"link-{origin}"
         assert those("WRITE", f"exchange.{origin}") == those("WRITE", f"status.{origin}") == {brings}
-        assert those("READ", f"exchange.{origin}") == {brings, "intake"}
+        assert those("READ", f"exchange.{origin}") == {brings, "intake", "view"}
         assert those("READ", f"status.{origin}") == {brings, "view"}
         mine = {right.name for right in rights if right.principal == brings and right.resource == "TOPIC"}
         assert mine == {f"exchange.{origin}", f"status.{origin}"}

@@ -1,0 +1,166 @@
+"""`xinliu exchange keys new | list | use | retire`: the keys that provinces sign with, exchanged without a stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import UsageError
+from schemas.signing import Keyring, Signer, make_key, retire, switch
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection, Exchange
+
+__all__ = ["keys_app"]
+
+CHINA = ZoneInfo("Asia/Shanghai")
+
+keys_app = typer.Typer(
+    help="The keys that provinces sign with: a new one signs, and an old one is retired, while everything runs.",
+    no_args_is_help=True,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+KeyId = Annotated[str, typer.Argument(help="Which key: `xinliu exchange keys list` names them.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    province: str
+    keyring: Path
+    signing: Path | None
+    """The file that the view worker signs with; None where this process is not told of it."""
+
+    @property
+    def signs(self) -> str | None:
+        """The id of the key that signs."""
+        return Signer.from_file(self.signing).key_id if self.signing is not None and self.signing.exists() else None
+
+    @property
+    def needed(self) -> Path:
+        """The file that the view worker signs with."""
+        if self.signing is None:
+            raise UsageError("the setting `exchange` names no signing_key: this is done where the view worker runs")
+        return self.signing
+
+
+@keys_app.command("new")
+def new(
+    ctx: typer.Context,
+    algorithm: Annotated[str, typer.Option(help="How it signs.")] = "ed25519",
+    use_it: Annotated[
+        bool, typer.Option("--use", help="Sign with it at once: where all provinces look into this very keyring.")
+    ] = False,
+) -> None:
+    """Make a key of this province: its public file goes into the keyring, the private one waits beside that which signs."""
+    keys = _keys(ctx)
+    signing = keys.needed
+    file = make_key(keys.province, signing.parent, keys.keyring, algorithm=algorithm)
+    key_id = file.name.split(".")[1]
+    public = keys.keyring / f"{keys.province}.{key_id}.json"
+    if not signing.exists():
+        file.replace(signing)
+        print(
+            f"{key_id} signs: it is the first key of {keys.province} here; copy {public} to the other provinces' keyrings"
+        )
+    elif use_it:
+        print(f"{key_id} signs from now on instead of {switch(signing, file, keys.keyring)}")
+    else:
+        print(
+            f"{key_id} waits: copy {public} to the other provinces' keyrings, then `xinliu exchange keys use {key_id}`"
+        )
+
+
+@keys_app.command("use")
+def use(ctx: typer.Context, key_id: KeyId, dry_run: DryRun = False) -> None:
+    """Sign with a key that waits, from now on: every other province must have its public file already."""
+    keys = _keys(ctx)
+    signing = keys.needed
+    waiting = signing.parent / f"{keys.province}.{key_id}.key.json"
+    if keys.signs == key_id:
+        raise UsageError(f"the key {key_id!r} signs already")
+    if not waiting.exists():
+        raise UsageError(f"there is no {waiting}: `xinliu exchange keys new` makes a key")
+    if dry_run:
+        print(f"{key_id} would sign instead of {keys.signs}")
+        return
+    before = switch(signing, waiting, keys.keyring)
+    print(f"{key_id} signs from now on instead of {before}; then `xinliu exchange keys retire {before}`")
+
+
+@keys_app.command("retire")
+def retire_key(
+    ctx: typer.Context,
+    key_id: KeyId,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="Nothing that it signs later is believed; now by default."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Believe nothing that a key of this province signs from now on; what it signed before stands."""
+    keys = _keys(ctx)
+    if keys.signs == key_id:
+        raise UsageError(f"the key {key_id!r} signs: let another sign first (`xinliu exchange keys new`, `… use`)")
+    moment = until or datetime.now(UTC)
+    if key_id not in {key.key_id for key in Keyring(keys.keyring).held() if key.province == keys.province}:
+        raise UsageError(f"there is no key {key_id!r} of {keys.province} in {keys.keyring}")
+    if not dry_run:
+        retire(keys.keyring, keys.province, key_id, moment)
+    file = keys.keyring / f"{keys.province}.{key_id}.json"
+    print(
+        f"{key_id} {'would be' if dry_run else 'is'} believed until {moment.astimezone(CHINA):%Y-%m-%d %H:%M:%S} China time;"
+        f" copy {file} to the other provinces' keyrings"
+    )
+
+
+@keys_app.command("list")
+def list_keys(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Show the keys in the keyring: of all provinces, and which of ours signs."""
+    keys = _keys(ctx)
+    signs, now = keys.signs, datetime.now(UTC)
+    found = []
+    for key in Keyring(keys.keyring).held():
+        ours = key.province == keys.province
+        over = key.believed_until is not None and key.believed_until <= now
+        state = "SIGNS" if ours and key.key_id == signs else "RETIRED" if over else "BELIEVED"
+        until = key.believed_until.isoformat() if key.believed_until else None
+        found.append(
+            {
+                "province": key.province,
+                "key_id": key.key_id,
+                "algorithm": key.algorithm,
+                "state": state,
+                "believed_until": until,
+            }
+        )
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("province", "key", "algorithm", "state", "believed until"):
+        table.add_column(title, overflow="fold")
+    for row in found:
+        table.add_row(*(row[name] or "" for name in ("province", "key_id", "algorithm", "state", "believed_until")))
+    Console().print(table)
+
+
+def _keys(ctx: typer.Context) -> _Keys:
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect().acting("view")  # who signs
+    exchange: Exchange | None = connection.exchange
+    if exchange is None:
+        raise UsageError(
+            "this province shares nothing: name keyring and signing key with XINLIU_EXCHANGE (docs/exchange.md)"
+        )
+    return _Keys(connection.province, exchange.keyring, exchange.signing_key)

@@ -1,0 +1,69 @@
+"""The threads of the exchange that run beside a view worker, where its province shares records with others."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from schemas.catalogue import Catalogue
+from schemas.connection import Connection
+from schemas.errors import UsageError
+from schemas.registry import Registry
+from schemas.signing import Keyring, Signer
+from streams.endpoint import Outside
+from streams.exchange.arrivals import Arrivals
+from streams.exchange.figures import ExchangeRecorder
+from streams.exchange.status import StatusTeller
+from streams.exchange.status_reading import StatusReader
+
+__all__ = ["Thread", "status_threads"]
+
+
+class Thread(Protocol):
+    """Work in a thread of its own: `run` goes on until `stop`."""
+
+    def run(self) -> None:
+        """Work until stopped."""
+
+    def stop(self) -> None:
+        """End `run` after what is under way."""
+
+
+def status_threads(
+    connection: Connection, catalogue: Catalogue, *, generation: int, shown: Outside
+) -> dict[str, Thread]:
+    """Return what tells our status and reads that of all, by name; nothing where the province shares nothing.
+
+    Raises UsageError where it has no key to sign with.
+    """
+    exchange = connection.exchange
+    if exchange is None:
+        return {}
+    if exchange.signing_key is None:
+        raise UsageError("the exchange has no signing key: `xinliu exchange keys new` makes one (docs/exchange.md)")
+    own, database, kafka = connection.province, connection.database.get_secret_value(), connection.kafka
+    others = [province for province in catalogue.provinces if province != own]
+    recorder = ExchangeRecorder(shown.instruments, own, list(catalogue.provinces))
+    # A registry each: a client is used by one thread alone.
+    telling, reading = Registry(connection.registry), Registry(connection.registry)
+    arrivals = Arrivals(kafka, telling, others, principal="view")
+    teller = StatusTeller(
+        database,
+        kafka,
+        telling,
+        Signer.from_file(exchange.signing_key),
+        province=own,
+        generation=generation,
+        recorder=recorder,
+        arrived=arrivals.look,
+    )
+    reader = StatusReader(
+        database,
+        kafka,
+        reading,
+        Keyring(exchange.keyring),
+        province=own,
+        provinces=catalogue.provinces,
+        generation=generation,
+        recorder=recorder,
+    )
+    return {"status": teller, "status reader": reader}
