@@ -135,6 +135,22 @@ EXCHANGE_CHECKPOINTS = Metric(
     "xinliu_exchange_checkpoints_total", Kind.COUNTER, "checkpoints", ("province", "outcome"), _INTAKE,
     "Checkpoints of another province by what came of them: followed, repeated; gap, broken, stale and not_believed alarm",
 )  # fmt: skip
+AUDIT_DIFFERENCES = Metric(
+    "xinliu_audit_differences_total", Kind.COUNTER, "rows", ("relation", "difference"), _VIEW,
+    "Rows that the audit found not to be what they follow from (docs/exchange.md): in relation, missing, extra or changed",
+)  # fmt: skip
+AUDIT_MENDED = Metric(
+    "xinliu_audit_mended_total", Kind.COUNTER, "rows", ("how",), _VIEW,
+    "Rows that were mended: from history, from the log, or counted anew from rows",
+)  # fmt: skip
+AUDIT_BEYOND = Metric(
+    "xinliu_audit_beyond_mending", Kind.GAUGE, "records", (), _VIEW,
+    "Records of the last pass that neither history nor the log could set right",
+)  # fmt: skip
+AUDIT_PASSED = Metric(
+    "xinliu_audit_passed_timestamp_seconds", Kind.GAUGE, "unix time", (), _VIEW,
+    "When the audit had last looked at everything; no series where this worker does not audit",
+)  # fmt: skip
 
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
@@ -142,6 +158,7 @@ METRICS = (
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
     EXCHANGE_ACCEPTED, EXCHANGE_REFUSED, EXCHANGE_CHECKPOINTS,
+    AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED,
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -1,0 +1,105 @@
+"""Damage by hand, of any row and column: found by the audit, mended from history or the log, and the tables are the fold again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import strategies as st
+
+from schemas.connection import Connection
+from streams.exchange.auditing import Auditor
+from tests.damage import MemoryLog, emptied, fold, standing
+from tests.statements import Statement, listing, penalty, registration, state
+from tests.viewstore import Store, opened
+
+GENERATION = 947
+
+
+@pytest.fixture(scope="module")
+def store(stack: Connection) -> Iterator[Store]:
+    """Tables of our own."""
+    with opened(stack, GENERATION) as connection:
+        yield connection
+
+
+@pytest.fixture
+def log(store: Store) -> MemoryLog:
+    """The log, empty as the tables are."""
+    emptied(store)
+    return MemoryLog()
+
+
+def auditor(stack: Connection, log: MemoryLog) -> Auditor:
+    return Auditor(stack.database.get_secret_value(), log, own="beijing", partitions=1, generation=GENERATION)
+
+
+def audited(stack: Connection, log: MemoryLog) -> int:
+    """Go through once, and once more: what the first pass leaves, the second would find."""
+    made = auditor(stack, log)
+    try:
+        found = made.pass_through()
+        assert made.pass_through() == 0
+        return found
+    finally:
+        made.close()
+
+
+SAID: list[Statement] = [
+    *(penalty(f"M{n}", entity=n) for n in range(6)),
+    penalty("M1", version=2, entity=1, content="改"),
+    penalty("M2", version=2, entity=4, original_entity=2),
+    listing("ML", entity=3),
+    registration(entity=1),
+    registration(entity=2, province="hebei"),
+    state(penalty("M5", entity=5), "REVOKED", version=3),
+    state(penalty("M4", entity=4), "REPAIRED", version=3),
+]
+NUMBERS = st.integers(0, 10**6)
+
+
+def test_nothing_is_found_where_nothing_was_done(stack: Connection, store: Store, log: MemoryLog) -> None:
+    fold(store, log, SAID)
+    audited(stack, log)
+    before = standing(store)
+    assert audited(stack, log) == 0
+    assert standing(store) == before
+
+
+DAMAGE: dict[str, str] = {
+    "row deleted": "DELETE FROM record WHERE penalty_document_number = 'M1'",
+    "all rows deleted": "DELETE FROM record",
+    "content changed": "UPDATE record SET penalty_content = '无' WHERE penalty_document_number = 'M0'",
+    "status changed": "UPDATE record SET status = 'REVOKED', penalty_facts = NULL WHERE penalty_document_number = 'M0'",
+    "entity changed": "UPDATE record SET uscc = '91110000M00000000W' WHERE penalty_document_number = 'M0'",
+    "version raised": "UPDATE record SET version = version + 1000 WHERE penalty_document_number = 'M0'",
+    "version lowered": "UPDATE record SET version = version - 1000 WHERE penalty_document_number = 'M0'",
+    "digest changed": "UPDATE record SET digest_hi = 1 WHERE penalty_document_number = 'M0'",
+    "known earlier": "UPDATE record SET known_at = '2020-01-01' WHERE penalty_document_number = 'M0'",
+    "row added": 'INSERT INTO record SELECT (r).* FROM (SELECT jsonb_populate_record(r, \'{"record_id": '
+    '"00000000-0000-0000-0000-000000000000"}\') AS r FROM record r LIMIT 1) x',
+    "history lost the newest": "DELETE FROM record_history WHERE version = (SELECT max(version) FROM record_history)",
+    "history lost it all": "DELETE FROM record_history",
+    "history lost its content": "UPDATE record_history SET statement = NULL WHERE status = 'IN_FORCE'",
+    "history's content changed": "UPDATE record_history SET statement = statement || '\\x00'",
+    "history's time changed": "UPDATE record_history SET known_at = '2020-01-01'",
+    "history's entity changed": "UPDATE record_history SET uscc = '91110000M00000000W'",
+    "a statement forged": 'INSERT INTO record_history SELECT (h).* FROM (SELECT jsonb_populate_record(h, \'{"version": '
+    '9999999999999, "accepted_offset": 3}\') AS h FROM record_history h LIMIT 1) x',
+    "counts changed": "UPDATE credit_view SET penalties = 0, records = 7",
+    "counts deleted": "DELETE FROM credit_view",
+    "counts added": "INSERT INTO credit_view VALUES ('91110000M00000000W', 'beijing', 'tax', 1, 1, 0, 1, 1, now())",
+    "digest kept wrong": "INSERT INTO foreign_digest VALUES ('hebei', 0, 'tax', 3, 4, 5)",
+}
+
+
+@pytest.mark.parametrize("done", DAMAGE.values(), ids=DAMAGE.keys())
+def test_what_was_done_by_hand_is_undone(stack: Connection, store: Store, log: MemoryLog, done: str) -> None:
+    fold(store, log, SAID)
+    audited(stack, log)
+    before = standing(store)
+    assert store.execute(done).rowcount > 0
+    assert standing(store) != before
+    assert audited(stack, log) > 0
+    assert standing(store) == before
+    assert store.execute("SELECT count(*) FROM row_difference WHERE mended_at IS NULL").fetchone() == (0,)
