@@ -14,18 +14,18 @@ from streams.fold import RANK
 from streams.projection import Projection
 from streams.staging import staged
 from tests.statements import Statement
-from tests.viewstore import WRITER, Store, decoded
+from tests.viewstore import WRITER, Store, decoded, tombstones
 
 __all__ = ["ROWS", "MemoryLog", "emptied", "fold", "standing"]
 
 ROWS = (
     "SELECT * FROM record ORDER BY record_id, province, department",
     "SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo FROM credit_view ORDER BY 1, 2, 3",
-    "SELECT * FROM record_history ORDER BY record_id, province, department, epoch, version, digest_hi, digest_lo, accepted_offset",
+    "SELECT * FROM record_history WHERE statement IS NOT NULL ORDER BY record_id, province, department, epoch, version, digest_hi, digest_lo, accepted_offset",
     "SELECT * FROM foreign_digest WHERE records <> 0 ORDER BY 1, 2, 3",
     "SELECT * FROM former_entity ORDER BY 1, 2",
 )
-"""Everything that audit and mending answer for."""
+"""Everything that audit and mending answer for: of what was erased, only that it is."""
 
 _TABLES = (
     "record", "record_history", "former_entity", "credit_view", "outbox", "writer_schema", "quality_day", "row_difference",
@@ -73,6 +73,7 @@ def emptied(store: Store) -> None:
     with store.transaction():
         store.execute(f"TRUNCATE {', '.join(_TABLES)} RESTART IDENTITY")
         store.execute("INSERT INTO position VALUES ('accepted', 'id', 0, 0)")
+        assert Projection(store).writer_number(WRITER.fingerprint, WRITER.schema) == 1
 
 
 def fold(store: Store, log: MemoryLog, statements: Sequence[Statement]) -> None:
@@ -84,8 +85,6 @@ def fold(store: Store, log: MemoryLog, statements: Sequence[Statement]) -> None:
         projection.fold(staged(frame)[0])
         store.execute("UPDATE position SET next_offset = next_offset + %s", (frame.height,))
     log.append(frame)
-    from tests.viewstore import tombstones
-
     log.erase(tombstones(store))
 
 

@@ -46,8 +46,8 @@ RECORD = (
 )  # fmt: skip
 """Columns of the table `record`."""
 
-ENVELOPE = ("record_id", "province", "department", "version")
-"""What a body says of itself and history says beside it: both must be the same."""
+ENVELOPE = ("record_id", "province", "department", "version", "status", "uscc")
+"""What a body says of itself and history says beside it: both must be the same; reason too, where history has kept it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +57,56 @@ class Expected:
     rows: pl.DataFrame
     """RECORD, one row a record."""
     newest: pl.DataFrame
-    """HISTORY, the row of each record that `rows` was made from, with the `row` it has there."""
+    """HISTORY, the row of each record that `rows` was made from."""
     unsound: pl.DataFrame
-    """HISTORY; a record whose newest row is unsound has no row in `rows`."""
+    """HISTORY; a record whose newest statement is among them has no row in `rows`."""
 
 
-def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> Expected:
+def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema], *, own: str) -> Expected:
     """Return what the table must hold of the records whose whole history (HISTORY) this is.
 
-    `writers` are the writer schemas by their numbers in history. A statement that stands twice is known since the earlier.
+    `writers` are the writer schemas by their numbers in history, `own` this province: of others, REPAIRED and WITHDRAWN erase too. A statement that stands twice is known since the earlier.
     """
-    told = history.sort("known_at", maintain_order=True)
-    bodies = told.filter(pl.col("statement").is_not_null())
-    high, low = digests(bodies["statement"].to_list()) if bodies.height else (None, None)
-    wrong = bodies.filter((high != bodies["digest_hi"]) | (low != bodies["digest_lo"])) if bodies.height else bodies
+    told = history.sort("known_at", maintain_order=True).with_row_index("row")
     marked = mark_newest(told.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
-    newest = told.filter(marked["newest"]).with_row_index("row")
-    flat = decoded(newest.filter(pl.col("statement").is_not_null()), writers)
-    sound = flat.with_columns(record_id=pl.col("record_id").str.decode("hex", strict=False)).join(
-        newest.select("row", *ENVELOPE, "digest_hi", "digest_lo", "known_at", "epoch"),
+    whole = told.filter(pl.col("statement").is_not_null())
+    sound = _sound(whole, writers)
+    newest = told.filter(marked["newest"])
+    rows = sound.join(newest.select("row"), on="row", how="semi").sort(KEY)
+    # What was erased proves nothing and need not.
+    lost = told.filter(~_erased(told, own)).join(sound.select("row"), on="row", how="anti")
+    return Expected(
+        rows.with_columns(content_key=content_keys(rows)).select(RECORD),
+        newest.join(rows.select("row"), on="row", how="semi").drop("row"),
+        lost.drop("row"),
+    )
+
+
+def _erased(told: pl.DataFrame, own: str) -> pl.Series:
+    """Tell of each row whether it has no content because something that outranks it erases it."""
+    empty = told["statement"].is_null()
+    if not empty.any():
+        return empty
+    erases = (pl.col("status") == "REVOKED") | (
+        (pl.col("province") != own) & pl.col("status").is_in(["REPAIRED", "WITHDRAWN"])
+    )
+    above = erases.cast(pl.Int32).cum_sum().over(KEY) - erases.cast(pl.Int32) > 0
+    ordered = told.sort(RANK, descending=True).with_columns(above=above).sort("row")
+    return empty & ordered["above"]
+
+
+def _sound(whole: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> pl.DataFrame:
+    """Return the statements (FLAT, and their places) of the rows that prove themselves."""
+    high, low = digests(whole["statement"].to_list()) if whole.height else (whole["digest_hi"], whole["digest_lo"])
+    proven = whole.filter((high == whole["digest_hi"]) & (low == whole["digest_lo"]))
+    flat = decoded(proven, writers).with_columns(record_id=pl.col("record_id").str.decode("hex", strict=False))
+    joined = flat.join(
+        proven.select("row", *ENVELOPE, "reason", "digest_hi", "digest_lo", "known_at", "epoch"),
         on=["row", *ENVELOPE],
         how="inner",
+        suffix="_told",
     )
-    sound = sound.join(wrong.select(*KEY, *RANK), on=[*KEY, *RANK], how="anti")
-    rows = sound.with_columns(content_key=content_keys(sound)).sort(KEY)
-    unproven = newest.join(rows, on=KEY, how="anti").drop("row")
-    unsound = pl.concat([wrong.join(unproven, on=[*KEY, *RANK], how="anti"), unproven])
-    return Expected(rows.select(RECORD), newest.join(rows.select("row"), on="row", how="semi"), unsound)
+    return joined.filter(pl.col("reason_told").is_null() | (pl.col("reason") == pl.col("reason_told")))
 
 
 def decoded(rows: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> pl.DataFrame:

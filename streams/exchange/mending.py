@@ -168,7 +168,7 @@ class Mending:
             "read": [evidence.read.get(partition, 0) for partition in folded],
             "folded": list(folded.values()),
         }
-        for step in ("erased", "strike", "correct", "restore"):
+        for step in ("erased", "correct", "restore", "strike"):
             done = self._connection.execute(sql(f"mend/{step}"), values).rowcount
             if step != "erased" and done:
                 log.warning("mending.history", step=step, rows=done)
