@@ -62,6 +62,11 @@ class MemoryLog:
             meanwhile()
         return [entry for entry in self.entries if (entry.partition, entry.offset) in set(places)]
 
+    def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
+        self.read_through += 1
+        told = [e for e in self.entries if any(u.encode() in e.body for u in usccs) and e.offset < upto[e.partition]]
+        return {UUID(entry.key[:32]) for entry in told}
+
     def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[Entry]:
         self.read_through += 1
         heads = {record.hex for record in records}

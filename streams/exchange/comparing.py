@@ -102,7 +102,7 @@ class Comparing:
         question = sql("audit/history") if ids is None else sql("audit/history_of")
         told = self._connection.cursor(binary=True).execute(question, values).fetchall()
         history = pl.DataFrame(told, schema=HISTORY, orient="row")
-        made = expected(history, self._known_writers(history["writer"].unique().to_list()), own=self._own)
+        made = expected(history, self._known_writers(history["writer"].unique().to_list()))
         self._connection.execute("DELETE FROM expected")
         copy_rows(self._connection, "expected", made.rows, RECORD)
         rows = self._connection.cursor(row_factory=dict_row).execute(sql("audit/records"), values).fetchall()

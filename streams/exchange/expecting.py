@@ -62,10 +62,10 @@ class Expected:
     """HISTORY; a record whose newest statement is among them has no row in `rows`."""
 
 
-def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema], *, own: str) -> Expected:
+def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> Expected:
     """Return what the table must hold of the records whose whole history (HISTORY) this is.
 
-    `writers` are the writer schemas by their numbers in history, `own` this province: of others, REPAIRED and WITHDRAWN erase too. A statement that stands twice is known since the earlier.
+    `writers` are the writer schemas by their numbers in history. A statement that stands twice is known since the earlier.
     """
     told = history.sort("known_at", maintain_order=True).with_row_index("row")
     marked = mark_newest(told.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
@@ -74,7 +74,7 @@ def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema], *, own:
     newest = told.filter(marked["newest"])
     rows = sound.join(newest.select("row"), on="row", how="semi").sort(KEY)
     # What was erased proves nothing and need not.
-    lost = told.filter(~_erased(told, own)).join(sound.select("row"), on="row", how="anti")
+    lost = told.filter(~_erased(told)).join(sound.select("row"), on="row", how="anti")
     return Expected(
         rows.with_columns(content_key=content_keys(rows)).select(RECORD),
         newest.join(rows.select("row"), on="row", how="semi").drop("row"),
@@ -82,14 +82,12 @@ def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema], *, own:
     )
 
 
-def _erased(told: pl.DataFrame, own: str) -> pl.Series:
+def _erased(told: pl.DataFrame) -> pl.Series:
     """Tell of each row whether it has no content because something that outranks it erases it."""
     empty = told["statement"].is_null()
     if not empty.any():
         return empty
-    erases = (pl.col("status") == "REVOKED") | (
-        (pl.col("province") != own) & pl.col("status").is_in(["REPAIRED", "WITHDRAWN"])
-    )
+    erases = (pl.col("status") == "REVOKED") | ((pl.col("epoch") > 0) & (pl.col("status") != "IN_FORCE"))
     above = erases.cast(pl.Int32).cum_sum().over(KEY) - erases.cast(pl.Int32) > 0
     ordered = told.sort(RANK, descending=True).with_columns(above=above).sort("row")
     return empty & ordered["above"]

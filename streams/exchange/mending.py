@@ -80,13 +80,17 @@ class Mending:
     def __init__(self, connection: Connection, comparing: Comparing, log: Log, *, own: str) -> None:
         self._connection, self._comparing, self._log, self._own = connection, comparing, log, own
 
-    def records(self, ids: Collection[UUID]) -> Mended:
-        """Set these records right: history where the log says otherwise, then their rows, counts and digests."""
-        evidence = self._evidence(ids)
+    def records(self, ids: Collection[UUID], *, doubted: bool = False) -> Mended:
+        """Set these records right: history where the log says otherwise, then their rows, counts and digests.
+
+        `doubted`: the log is asked about all of them, whether or not the tables contradict themselves, and withdrawals that it
+        does not hold do not stand.
+        """
+        evidence = self._evidence(ids, all_of_them=doubted)
         with self._connection.transaction():
             folded = self._lock()
             if evidence.records:
-                self._correct(evidence, folded)
+                self._correct(evidence, folded, keeps_withdrawn=not doubted)
             found = self._comparing.records(ids=ids)
             beyond = frozenset(UUID(bytes=record_id) for record_id in found.expected.unsound["record_id"])
             chosen = [row for row in found.differences if row.record_id not in beyond]
@@ -108,7 +112,9 @@ class Mending:
         return Mended({FROM_LOG: from_log, FROM_HISTORY: len(chosen) - from_log}, beyond)
 
     def entities(self, usccs: Collection[str]) -> Mended:
-        """Count anew what is held of these entities."""
+        """Count anew what is held of these entities; where the log knows records of them that are gone, these come back first."""
+        lost = self._lost(usccs)
+        restored = self.records(lost, doubted=True) if lost else Mended({})
         with self._connection.transaction():
             self._lock()
             wrong = self._comparing.credit_views(usccs=usccs)
@@ -116,7 +122,16 @@ class Mending:
             values = {"relations": ["credit_view"], "ids": None, "usccs": list(usccs), "still": [], "how": FROM_ROWS}
             self._connection.execute(sql("mend/mended"), values)
             self._announce(usccs)
-        return Mended({FROM_ROWS: len(wrong)})
+        return Mended({**restored.rows, FROM_ROWS: len(wrong)}, restored.beyond)
+
+    def _lost(self, usccs: Collection[str]) -> list[UUID]:
+        # Counts are kept by delta: where a record and its history are both gone, they alone still tell of it.
+        with self._connection.transaction():
+            rows = self._connection.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'")
+            read = {partition: offset for partition, offset in rows}
+        told = list(self._log.mentioning(usccs, read))
+        held = self._connection.execute("SELECT record_id FROM record WHERE record_id = ANY(%s)", (told,))
+        return sorted(set(told) - {record_id for (record_id,) in held})
 
     def digests(self) -> Mended:
         """Sum up anew what is held of other provinces, where the sum is not that of the rows."""
@@ -135,12 +150,14 @@ class Mending:
         )
         return {partition: offset for partition, offset in rows}
 
-    def _evidence(self, ids: Collection[UUID]) -> _Evidence:
+    def _evidence(self, ids: Collection[UUID], *, all_of_them: bool = False) -> _Evidence:
         """Ask the log about records whose history does not agree with the message that it names."""
         with self._connection.transaction():
             found = self._comparing.records(ids=ids)
             rows = self._connection.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'")
             read = {partition: offset for partition, offset in rows}
+        if all_of_them:
+            return _Evidence(frozenset(ids), read, self._log.about(ids, read))
         newest = found.expected.newest
         places = newest.select("accepted_partition", "accepted_offset").rows()
         standing = {(entry.partition, entry.offset): entry for entry in self._log.at(places)} if places else {}
@@ -159,10 +176,10 @@ class Mending:
         log.warning("mending.reads_the_log", records=len(doubted))
         return _Evidence(doubted, read, self._log.about(doubted, read))
 
-    def _correct(self, evidence: _Evidence, folded: Mapping[int, int]) -> None:
+    def _correct(self, evidence: _Evidence, folded: Mapping[int, int], *, keeps_withdrawn: bool) -> None:
         copy_rows(self._connection, "told", self._history(evidence.entries), _HISTORY)
         values = {
-            "own": self._own,
+            "keeps_withdrawn": keeps_withdrawn,
             "ids": list(evidence.records),
             "partitions": list(folded),
             "read": [evidence.read.get(partition, 0) for partition in folded],

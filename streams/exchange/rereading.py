@@ -54,6 +54,9 @@ class Log(Protocol):
     def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[Entry]:
         """Return every statement about these records before these offsets, by partition, that was not erased."""
 
+    def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
+        """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
+
 
 class Accepted:
     """`accepted` of this province's cluster; `principal` is as whom it is read."""
@@ -79,6 +82,20 @@ class Accepted:
             if key[:32] in wanted and key[32:33] == b"|":
                 standing[message.partition() or 0, bytes(key)] = message if message.value() is not None else None
         return [e for m in standing.values() if m is not None and (e := self._entry(m)) is not None]
+
+    def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
+        """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
+        codes = [uscc.encode() for uscc in usccs]
+        standing: dict[tuple[int, bytes], bool] = {}
+        for message in self._all(upto):
+            key, value = bytes(message.key() or b""), message.value() or b""
+            if key[32:33] == b"|":
+                place = (message.partition() or 0, key)
+                if any(code in value for code in codes):
+                    standing[place] = True
+                elif not value:
+                    standing.pop(place, None)
+        return {UUID(key[:32].decode()) for _, key in standing}
 
     def close(self) -> None:
         """Close the clients."""

@@ -6,7 +6,7 @@ WITH held AS (
            (count(*) FILTER (WHERE status = 'IN_FORCE' AND kind = 'LISTING' AND listing_removed_on IS NULL))::integer AS listings,
            bit_xor(digest_hi) AS digest_hi, bit_xor(digest_lo) AS digest_lo
     FROM record
-    WHERE (%(after)s::text IS NULL OR uscc > %(after)s) AND uscc <= %(last)s AND (%(usccs)s::text[] IS NULL OR uscc = ANY(%(usccs)s))
+    WHERE status <> 'WITHDRAWN' AND (%(after)s::text IS NULL OR uscc > %(after)s) AND uscc <= %(last)s AND (%(usccs)s::text[] IS NULL OR uscc = ANY(%(usccs)s))
     GROUP BY uscc, province, domain
 )
 SELECT uscc, province, domain,

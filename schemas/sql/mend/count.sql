@@ -5,7 +5,7 @@ WITH k AS (
     DELETE FROM credit_view v USING k
     WHERE v.uscc = k.uscc AND v.province = k.province AND v.domain = k.domain
       AND NOT EXISTS (
-          SELECT FROM record r WHERE r.uscc = k.uscc AND r.province = k.province AND r.domain = k.domain
+          SELECT FROM record r WHERE r.uscc = k.uscc AND r.province = k.province AND r.domain = k.domain AND r.status <> 'WITHDRAWN'
       )
 )
 INSERT INTO credit_view AS v (uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at)
@@ -13,6 +13,7 @@ SELECT uscc, province, domain, count(*), count(*) FILTER (WHERE status = 'IN_FOR
        count(*) FILTER (WHERE status = 'IN_FORCE' AND kind = 'LISTING' AND listing_removed_on IS NULL),
        bit_xor(digest_hi), bit_xor(digest_lo), max(known_at)
 FROM record r JOIN k USING (uscc, province, domain)
+WHERE r.status <> 'WITHDRAWN'
 GROUP BY uscc, province, domain
 ORDER BY uscc, province, domain
 ON CONFLICT (uscc, province, domain) DO UPDATE SET

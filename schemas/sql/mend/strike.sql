@@ -11,10 +11,10 @@ WHERE h.record_id = ANY(%(ids)s)
       WHERE t.record_id = h.record_id AND t.province = h.province AND t.department = h.department
         AND (t.epoch, t.version, t.digest_hi, t.digest_lo) = (h.epoch, h.version, h.digest_hi, h.digest_lo)
   )
-  AND NOT (h.status = 'WITHDRAWN' AND h.province <> %(own)s)
+  AND NOT (h.status = 'WITHDRAWN' AND %(keeps_withdrawn)s)
   AND NOT (h.statement IS NULL AND EXISTS (
       SELECT FROM record_history e
       WHERE e.record_id = h.record_id AND e.province = h.province AND e.department = h.department
-        AND (e.status = 'REVOKED' OR e.province <> %(own)s AND e.status IN ('REPAIRED', 'WITHDRAWN'))
+        AND (e.status = 'REVOKED' OR e.epoch > 0 AND e.status <> 'IN_FORCE')
         AND (e.epoch, e.version, e.digest_hi, e.digest_lo) > (h.epoch, h.version, h.digest_hi, h.digest_lo)
   ))
