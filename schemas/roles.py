@@ -76,6 +76,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "shared_record": _W,
     "shared_digest": (*_W, "DELETE"),
     "published_checkpoint": _W,
+    "exchange_wanted": _W,
     "shared_pending": (*_W, "DELETE"),
     "silence": (_R, "INSERT", "DELETE"),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),

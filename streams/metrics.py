@@ -152,13 +152,22 @@ AUDIT_PASSED = Metric(
     "When the audit had last looked at everything; no series where this worker does not audit",
 )  # fmt: skip
 
+EXCHANGE_DIFFERENCES = Metric(
+    "xinliu_exchange_differences_open", Kind.GAUGE, "records", ("province", "difference"), _VIEW,
+    "Records in which a set of another province differs from what it shares: missing, extra, older, newer, content",
+)  # fmt: skip
+EXCHANGE_UNHEALED = Metric(
+    "xinliu_exchange_unhealed_sets", Kind.GAUGE, "sets", (), _VIEW,
+    "Sets of other provinces that still differ although they were asked for five times",
+)  # fmt: skip
+
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
     EXCHANGE_ACCEPTED, EXCHANGE_REFUSED, EXCHANGE_CHECKPOINTS,
-    AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED,
+    AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -201,6 +201,20 @@ CREATE TABLE xinliu.silence (
     PRIMARY KEY (province, effective_from)
 );
 
+-- Sets of ours that another province holds differently, as it says on its status topic, until they are answered
+-- (streams/exchange/answering.py): the digests of what it holds, by bucket, and from which bucket on it waits for an answer.
+CREATE TABLE xinliu.exchange_wanted (
+    asked_by    text COLLATE "C" NOT NULL,
+    partition   smallint NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    bits        smallint NOT NULL,
+    digests     bytea NOT NULL,
+    next_bucket integer,  -- NULL: answered
+    asked_at    timestamptz NOT NULL,
+    answered_at timestamptz,
+    PRIMARY KEY (asked_by, partition, domain)
+);
+
 -- Which partition of `accepted` a code's records stand in: murmur2 as Kafka's clients compute it (schemas/partitioning.py),
 -- for keys of 18 bytes; NULL for what is no USCC. For audits, which must not believe what a row says of its place.
 CREATE OR REPLACE FUNCTION xinliu.partition_of(uscc text, partitions integer) RETURNS smallint

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic, time
+from typing import Protocol
 from uuid import UUID
 
+import polars as pl
 import psycopg
 import structlog
 
@@ -26,7 +28,7 @@ from streams.exchange.rereading import Log
 from streams.instruments import Instruments
 from streams.metrics import AUDIT_BEYOND, AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_PASSED
 
-__all__ = ["Auditor", "record_spans"]
+__all__ = ["Auditor", "Reshares", "record_spans"]
 
 log = structlog.get_logger()
 
@@ -38,6 +40,16 @@ _SHORTEST_PASS = 5.0
 _MOST = 500
 """Records that one transaction mends: it holds up the view for some 50 ms."""
 _LOCK = 0x7075646974  # "audit" in the tables: one worker of a generation at a time
+
+
+class Reshares(Protocol):
+    """The rule of what is shared (streams.exchange.sharing.Sharing), as the audit asks it about all of our own records."""
+
+    def differing(self, connection: Connection, first: UUID, limit: int) -> tuple[pl.DataFrame, UUID | None]:
+        """Return the keys of some records, from one on, that are not shared as they should be, and where to go on."""
+
+    def decide_again(self, connection: Connection, keys: pl.DataFrame) -> object:
+        """Decide about these records as they are now, in a transaction of its own."""
 
 
 class Auditor:
@@ -57,8 +69,10 @@ class Auditor:
         generation: int,
         instruments: Instruments | None = None,
         on_commit: Callable[[], None] = lambda: None,
+        sharing: Reshares | None = None,
         share: float = SHARE,
     ) -> None:
+        self._sharing = sharing
         self._database, self._log, self._own, self._partitions = database, log, own, partitions
         self._generation, self._on_commit, self._share = generation, on_commit, share
         shown = instruments or Instruments("view")
@@ -127,6 +141,11 @@ class Auditor:
             if after == "\U0010ffff":
                 break
         yield partial(self._digests, connection, comparing, mending)
+        yield partial(self._shared, connection, comparing, mending)
+        first: UUID | None = UUID(int=0)
+        while self._sharing is not None and first is not None:
+            keys, first = self._differing(connection, self._sharing, first)
+            yield partial(self._share_again, connection, self._sharing, keys)
 
     def _records(self, connection: Connection, comparing: Comparing, mending: Mending, span: Span) -> int:
         with _snapshot(connection):
@@ -173,6 +192,26 @@ class Auditor:
             self._note(connection, found)
             self._told(mending.digests())
         return len(found)
+
+    def _shared(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
+        with _snapshot(connection):
+            found = comparing.shared(self._generation)
+        if found:
+            self._note(connection, found)
+            self._told(mending.shared(found, partitions=self._partitions))
+        return len(found)
+
+    def _differing(self, connection: Connection, sharing: Reshares, first: UUID) -> tuple[pl.DataFrame, UUID | None]:
+        with connection.transaction():
+            return sharing.differing(connection, first, SLICE)
+
+    def _share_again(self, connection: Connection, sharing: Reshares, keys: pl.DataFrame) -> int:
+        # A day that began, or a registration that moved, makes the same difference: no damage, and so noted nowhere.
+        if keys.height:
+            with connection.transaction():
+                sharing.decide_again(connection, keys)
+            self._on_commit()
+        return keys.height
 
     def _note(self, connection: Connection, found: Sequence[RowDifference]) -> None:
         note(connection, found)

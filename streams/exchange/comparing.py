@@ -137,6 +137,12 @@ class Comparing:
         rows = self._connection.cursor(row_factory=dict_row).execute(sql("audit/credit_view"), values).fetchall()
         return [RowDifference(relation="credit_view", **row) for row in rows]
 
+    def shared(self, generation: int) -> list[RowDifference]:
+        """Compare what has been shared of our own records with them, and its digests with it, where this generation serves."""
+        values = {"own": self._own, "partitions": self._partitions, "generation": generation}
+        rows = self._connection.cursor(row_factory=dict_row).execute(sql("audit/shared"), values).fetchall()
+        return [RowDifference(province=self._own, **row) for row in rows]
+
     def foreign_digests(self) -> list[dict[str, Any]]:
         """Return the sets of other provinces whose digest is not that of the rows, each as it should be."""
         values = {"own": self._own, "partitions": self._partitions}

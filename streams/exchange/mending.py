@@ -142,6 +142,32 @@ class Mending:
             self._connection.execute(sql("mend/mended"), values)
         return Mended({FROM_ROWS: wrong})
 
+    def shared(self, wrong: Sequence[RowDifference], *, partitions: int) -> Mended:
+        """Set right what has been shared; a record of ours that is gone comes back from the log first."""
+        gone = {row.record_id for row in wrong if row.difference == "EXTRA" and row.record_id is not None}
+        if gone:
+            self.records(sorted(gone), doubted=True)
+        rows = [row for row in wrong if row.relation == "shared_record"]
+        values = {
+            "ids": [row.record_id for row in rows], "departments": [row.department for row in rows],
+            "own": self._own, "partitions": partitions,
+        }  # fmt: skip
+        with self._connection.transaction():
+            self._lock()
+            # The sweep writes here without any position.
+            self._connection.execute("LOCK TABLE xinliu.shared_record IN SHARE ROW EXCLUSIVE MODE")
+            done = self._connection.execute(sql("mend/shared"), values).rowcount
+            done += self._connection.execute(sql("mend/shared_digest")).rowcount
+            told = {
+                "relations": ["shared_record", "shared_digest"],
+                "ids": None,
+                "usccs": None,
+                "still": [],
+                "how": FROM_ROWS,
+            }
+            self._connection.execute(sql("mend/mended"), told)
+        return Mended({FROM_ROWS: done})
+
     def _lock(self) -> dict[int, int]:
         # In the order in which the view locks them, so that no two deadlock.
         self._connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
