@@ -29,7 +29,7 @@ ROWS = (
 
 _TABLES = (
     "record", "record_history", "former_entity", "credit_view", "outbox", "writer_schema", "quality_day", "row_difference",
-    "foreign_digest", "foreign_domain", "position", "exchange_request", "exchange_difference",
+    "foreign_digest", "foreign_domain", "applied_checkpoint", "position", "exchange_request", "exchange_difference",
 )  # fmt: skip
 
 
