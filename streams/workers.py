@@ -21,7 +21,10 @@ from schemas.store import connect
 from streams.app import StreamApp
 from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
+from streams.exchange.auditing import Auditor
+from streams.exchange.equality import equal_threads
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
+from streams.exchange.tending import Tending
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
@@ -179,6 +182,11 @@ def view_worker(
         _run_beside(app, "relay", relay)
         _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
         _run_beside(app, "reconciler", reconciler)
+        equal = equal_threads(
+            connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed
+        )
+        for name, thread in equal.items():
+            _run_beside(app, name, thread)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -282,7 +290,7 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler) -> None:
+def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler | Auditor | Tending) -> None:
     @app.task
     async def run_beside() -> None:
         thread = _thread(app, name, work.run)
