@@ -87,9 +87,9 @@ def fold(store: Store, log: MemoryLog, statements: Sequence[Statement]) -> None:
     with store.transaction():
         standing = projection.lock_positions([("accepted", 0)])
         frame = decoded(list(statements), standing["accepted", 0])
+        log.append(frame)  # the log has it before any view
         projection.fold(staged(frame)[0])
         store.execute("UPDATE position SET next_offset = next_offset + %s", (frame.height,))
-    log.append(frame)
     log.erase(tombstones(store))
 
 
