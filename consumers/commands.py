@@ -1,4 +1,4 @@
-"""The commands of this room: show, quality, reconcile status, worker link, exchange status, duties and links."""
+"""The commands of this room: show, quality, reconcile status, worker link, exchange status, duties, differences and links."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ __all__ = ["mount"]
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
+    from consumers.differences_command import differences
     from consumers.exchange_command import duties
     from consumers.exchange_command import status as exchange_status
     from consumers.links_command import mount as mount_links
@@ -23,4 +24,5 @@ def mount(app: typer.Typer) -> None:
     exchange = group(app, "exchange", EXCHANGE)
     exchange.command("status")(exchange_status)
     exchange.command()(duties)
+    exchange.command()(differences)
     mount_links(app)

@@ -23,9 +23,10 @@ ROLES = (WORKER, OPERATOR, READER)
 _R, _W = "SELECT", ("SELECT", "INSERT", "UPDATE")
 
 GENERATION: Mapping[str, tuple[str, ...]] = {
-    "record": _W,
-    # Never deleted from: erasing (撤销) empties a statement and leaves its digest.
-    "record_history": _W,
+    # Deleted from by mending alone (streams/exchange/mending.py): what no log has ever held. Erasing (撤销) empties a statement
+    # and leaves its digest.
+    "record": (*_W, "DELETE"),
+    "record_history": (*_W, "DELETE"),
     "writer_schema": _W,
     "former_entity": ("SELECT", "INSERT"),
     "position": _W,
@@ -48,7 +49,10 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "quality_day": _W,
     "quality_count": (_R,),
     "quality_lateness": (_R,),
-    "foreign_digest": _W,
+    "foreign_digest": (*_W, "DELETE"),
+    "row_difference": _W,
+    "exchange_request": (*_W, "DELETE"),
+    "exchange_difference": _W,
     "applied_checkpoint": _W,
     "foreign_domain": _W,
     "foreign_pending": (*_W, "DELETE"),
@@ -70,8 +74,9 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "installation": (_R, "INSERT"),
     # Never deleted from: a record that is withdrawn stays known as such.
     "shared_record": _W,
-    "shared_digest": _W,
+    "shared_digest": (*_W, "DELETE"),
     "published_checkpoint": _W,
+    "exchange_wanted": _W,
     "shared_pending": (*_W, "DELETE"),
     "silence": (_R, "INSERT", "DELETE"),
     # What others said of themselves, and what they owe us (docs/exchange.md).

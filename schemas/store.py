@@ -25,6 +25,7 @@ READER_FILES = (
     "report/quality",
     "report/mutual",
     "report/exchange",
+    "report/differences",
 )
 """The files that make the schema `report`, in this order."""
 

@@ -179,6 +179,31 @@ EXCHANGE_CHECKPOINT = Metric(
     "xinliu_exchange_checkpoint_timestamp_seconds", Kind.GAUGE, "unix time", ("partition",), _VIEW,
     "When the last checkpoint of the partition was made, at the worker that publishes; there is a new one every 5 s",
 )  # fmt: skip
+AUDIT_DIFFERENCES = Metric(
+    "xinliu_audit_differences_total", Kind.COUNTER, "rows", ("relation", "difference"), _VIEW,
+    "Rows that the audit found not to be what they follow from (docs/exchange.md): in relation, missing, extra or changed",
+)  # fmt: skip
+AUDIT_MENDED = Metric(
+    "xinliu_audit_mended_total", Kind.COUNTER, "rows", ("how",), _VIEW,
+    "Rows that were mended: from history, from the log, or counted anew from rows",
+)  # fmt: skip
+AUDIT_BEYOND = Metric(
+    "xinliu_audit_beyond_mending", Kind.GAUGE, "records", (), _VIEW,
+    "Records of the last pass that neither history nor the log could set right",
+)  # fmt: skip
+AUDIT_PASSED = Metric(
+    "xinliu_audit_passed_timestamp_seconds", Kind.GAUGE, "unix time", (), _VIEW,
+    "When the audit had last looked at everything; no series where this worker does not audit",
+)  # fmt: skip
+
+EXCHANGE_DIFFERENCES = Metric(
+    "xinliu_exchange_differences_open", Kind.GAUGE, "records", ("province", "difference"), _VIEW,
+    "Records in which a set of another province differs from what it shares: missing, extra, older, newer, content",
+)  # fmt: skip
+EXCHANGE_UNHEALED = Metric(
+    "xinliu_exchange_unhealed_sets", Kind.GAUGE, "sets", (), _VIEW,
+    "Sets of other provinces that still differ although they were asked for five times",
+)  # fmt: skip
 
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
@@ -189,6 +214,7 @@ METRICS = (
     EXCHANGE_WAITING, EXCHANGE_TOLD, EXCHANGE_CHECKPOINT,
     EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,
     STATUS_TOLD, STATUS_REFUSED,
+    AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -21,6 +21,7 @@ from schemas.store import connect
 from streams.app import StreamApp
 from streams.collector import Collector, Hold, Work
 from streams.endpoint import Outside
+from streams.exchange.equality import equal_threads
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
 from streams.exchange.origin import origin_side
 from streams.exchange.threads import Thread, status_threads
@@ -198,6 +199,11 @@ def view_worker(
             _run_beside(app, "sweep", origin.sweep)
         for name, work_beside in status_threads(connection, known, generation=generation, shown=shown).items():
             _run_beside(app, name, work_beside)
+        equal = equal_threads(
+            connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed
+        )
+        for name, thread in equal.items():
+            _run_beside(app, name, thread)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))

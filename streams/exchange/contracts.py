@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from streams.exchange import pending
+from streams.exchange import asking, pending
 from streams.masking import keepable
 
 __all__ = ["CARRIED_CONTRACTS", "CHECKPOINT", "carried_key", "fault"]
@@ -23,7 +23,7 @@ def _of_province(message: Mapping[str, Any], province: str, _partition: int) -> 
 
 
 CARRIED_CONTRACTS: Final[Mapping[str, Check]] = {
-    "xinliu.SharedSet": _of_province,
+    "xinliu.SharedSet": asking.wrong_set,
     pending.CONTRACT: pending.wrong_in,
     "xinliu.Case": _of_province,
 }

@@ -115,12 +115,12 @@ def test_rights_that_nobody_declared_are_taken_away(secure: Secure) -> None:
     acls.apply(admin.kafka, [*RIGHTS, stray])
     acls.give(admin.kafka, {"department-dissolved": "once"})
     with psycopg.connect(admin.database.get_secret_value(), autocommit=True) as owner:
-        owner.execute("GRANT DELETE ON g1.record_history TO xinliu_worker")
+        owner.execute("GRANT DELETE ON g1.writer_schema TO xinliu_worker")
         owner.execute("REVOKE SELECT ON report.entity FROM xinliu_reader")
     wanted = {
         ("remove", "department-tax", "READ topic records.…"),
         ("remove", "department-dissolved", "credential: no such department any more"),
-        ("remove", "xinliu_worker", "DELETE table g1.record_history"),
+        ("remove", "xinliu_worker", "DELETE table g1.writer_schema"),
         ("create", "xinliu_reader", "SELECT table report.entity"),
     }
     for command, code in (("plan", 1), ("apply", 0)):

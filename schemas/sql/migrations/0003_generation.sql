@@ -132,3 +132,55 @@ SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date, department, 'REFUSED', 
 FROM quarantine
 WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN') AND starts_with(topic, 'records.')
 GROUP BY 1, 2;
+
+-- What the audit found in the tables themselves (streams/exchange/auditing.py): rows that are not what history, or the log, makes
+-- of them. Names of fields, never their content; open while mended_at is null.
+CREATE TABLE IF NOT EXISTS row_difference (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    relation   text NOT NULL,
+    record_id  uuid,
+    uscc       text COLLATE "C",
+    province   text COLLATE "C",
+    department text,
+    domain     text COLLATE "C",
+    partition  smallint,
+    difference text NOT NULL CHECK (difference IN ('MISSING', 'EXTRA', 'CHANGED')),
+    fields     text[] NOT NULL DEFAULT '{}',
+    found_at   timestamptz NOT NULL,
+    mended_at  timestamptz,
+    how        text
+);
+CREATE UNIQUE INDEX IF NOT EXISTS row_difference_open
+    ON row_difference (relation, record_id, uscc, province, department, domain, partition) NULLS NOT DISTINCT
+    WHERE mended_at IS NULL;
+
+-- Sets of another province that differed at a checkpoint, and how often it was asked for them; gone once they are equal.
+CREATE TABLE IF NOT EXISTS exchange_request (
+    province  text COLLATE "C" NOT NULL,
+    partition smallint NOT NULL,
+    domain    text COLLATE "C" NOT NULL,
+    since     timestamptz NOT NULL,
+    tries     integer NOT NULL,
+    asked_at  timestamptz NOT NULL,
+    due_at    timestamptz NOT NULL,
+    PRIMARY KEY (province, partition, domain)
+);
+
+-- Records in which a set of another province differed from what it shares, each named when its answer came; open while closed_at
+-- is null, closed by the first checkpoint that says equal.
+CREATE TABLE IF NOT EXISTS exchange_difference (
+    province   text COLLATE "C" NOT NULL,
+    partition  smallint NOT NULL,
+    domain     text COLLATE "C" NOT NULL,
+    record_id  uuid NOT NULL,
+    department text NOT NULL,
+    difference text NOT NULL CHECK (difference IN ('MISSING', 'EXTRA', 'OLDER', 'NEWER', 'CONTENT')),
+    shared_epoch   bigint,
+    shared_version bigint,
+    held_epoch     bigint,
+    held_version   bigint,
+    opened_at  timestamptz NOT NULL,
+    closed_at  timestamptz
+);
+CREATE UNIQUE INDEX IF NOT EXISTS exchange_difference_open
+    ON exchange_difference (province, partition, domain, record_id, department) WHERE closed_at IS NULL;

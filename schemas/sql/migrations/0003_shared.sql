@@ -272,3 +272,45 @@ FROM (
         WHERE province = q.province AND acknowledged_at IS NULL
     ) d ON o.own
 ) cell;
+-- Sets of ours that another province holds differently, as it says on its status topic, until they are answered
+-- (streams/exchange/answering.py): the digests of what it holds, by bucket, and from which bucket on it waits for an answer.
+CREATE TABLE IF NOT EXISTS xinliu.exchange_wanted (
+    asked_by    text COLLATE "C" NOT NULL,
+    partition   smallint NOT NULL,
+    domain      text COLLATE "C" NOT NULL,
+    bits        smallint NOT NULL,
+    digests     bytea NOT NULL,
+    next_bucket integer,  -- NULL: answered
+    asked_at    timestamptz NOT NULL,
+    answered_at timestamptz,
+    PRIMARY KEY (asked_by, partition, domain)
+);
+
+-- Which partition of `accepted` a code's records stand in: murmur2 as Kafka's clients compute it (schemas/partitioning.py),
+-- for keys of 18 bytes; NULL for what is no USCC. For audits, which must not believe what a row says of its place.
+CREATE OR REPLACE FUNCTION xinliu.partition_of(uscc text, partitions integer) RETURNS smallint
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog
+AS $$
+DECLARE
+    m CONSTANT bigint := 1540483477;
+    word CONSTANT bigint := 4294967295;
+    raw CONSTANT bytea := convert_to(uscc, 'UTF8');
+    h bigint := 2538058380 # 18;
+    k bigint;
+BEGIN
+    IF length(raw) <> 18 THEN
+        RETURN NULL;
+    END IF;
+    FOR i IN 0..12 BY 4 LOOP
+        k := get_byte(raw, i) | (get_byte(raw, i + 1) << 8) | (get_byte(raw, i + 2) << 16) | (get_byte(raw, i + 3)::bigint << 24);
+        k := (k * m) & word;
+        k := k # (k >> 24);
+        h := ((h * m) & word) # ((k * m) & word);
+    END LOOP;
+    h := ((h # (get_byte(raw, 16) | (get_byte(raw, 17) << 8))) * m) & word;
+    h := ((h # (h >> 13)) * m) & word;
+    h := h # (h >> 15);
+    RETURN mod(h & 2147483647, partitions);
+END
+$$;

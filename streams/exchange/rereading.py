@@ -1,0 +1,161 @@
+"""Reading `accepted` again: what the log says where the tables contradict themselves.
+
+The log of truth is compacted and never expires, so that a statement that no message of it holds was never accepted, or has
+been erased since. Single messages are read where history says that they stand; where they are not there, the log is read
+through once for all records in question.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from schemas.cluster import Cluster
+from schemas.codec import HEADER
+from schemas.errors import Retryable
+from schemas.exchange import EPOCH
+from schemas.registry import Registry, WriterSchema
+from streams.headers import RECEIVED
+from streams.stored import StoredMessages
+
+__all__ = ["Accepted", "Entry", "Log"]
+
+_TIMEOUT = 15.0
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A statement as it stands in `accepted`."""
+
+    partition: int
+    offset: int
+    key: str
+    epoch: int
+    known_at: datetime
+    received_at: datetime | None
+    """Broker time of the department's own message; None for one of another province."""
+    writer: WriterSchema
+    body: bytes
+
+
+class Log(Protocol):
+    """The log of truth, as far as mending needs it. Both raise Retryable where a server does not answer."""
+
+    def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
+        """Return the statements at these places (partition, offset); those that are gone are missing."""
+
+    def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[Entry]:
+        """Return every statement about these records before these offsets, by partition, that was not erased."""
+
+    def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
+        """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
+
+
+class Accepted:
+    """`accepted` of this province's cluster; `principal` is as whom it is read."""
+
+    def __init__(self, kafka: Cluster, registry: Registry, *, principal: str = "view") -> None:
+        self._cluster, self._registry = kafka, registry
+        self._principal = principal
+        self._single: StoredMessages | None = None
+
+    def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
+        """Return the statements at these places (partition, offset); those that are gone are missing."""
+        if self._single is None:
+            self._single = StoredMessages(self._cluster, principal=self._principal)
+        found = self._single.read(("accepted", partition, offset) for partition, offset in places)
+        return [entry for message in found.values() if (entry := self._entry(message)) is not None]
+
+    def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[Entry]:
+        """Return every statement about these records before these offsets, by partition, that was not erased."""
+        wanted = {record.hex.encode() for record in records}
+        standing: dict[tuple[int, bytes], Message | None] = {}
+        for message in self._all(upto):
+            key = message.key() or b""
+            if key[:32] in wanted and key[32:33] == b"|":
+                standing[message.partition() or 0, bytes(key)] = message if message.value() is not None else None
+        return [e for m in standing.values() if m is not None and (e := self._entry(m)) is not None]
+
+    def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
+        """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
+        codes = [uscc.encode() for uscc in usccs]
+        standing: dict[tuple[int, bytes], bool] = {}
+        for message in self._all(upto):
+            key, value = bytes(message.key() or b""), message.value() or b""
+            if key[32:33] == b"|":
+                place = (message.partition() or 0, key)
+                if any(code in value for code in codes):
+                    standing[place] = True
+                elif not value:
+                    standing.pop(place, None)
+        return {UUID(key[:32].decode()) for _, key in standing}
+
+    def close(self) -> None:
+        """Close the clients."""
+        if self._single is not None:
+            self._single.close()
+        self._single = None
+
+    def _all(self, upto: Mapping[int, int]) -> Iterator[Message]:
+        consumer = Consumer(
+            self._cluster.client(
+                {
+                    "group.id": f"{self._principal}.reread-{uuid.uuid4().hex}",  # assigned by hand: never joined
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "error",
+                    "enable.partition.eof": True,
+                    "log_level": 2,
+                }
+            )
+        )
+        try:
+            for partition, end in upto.items():
+                first, last = consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)
+                consumer.assign([TopicPartition("accepted", partition, first)])
+                yield from self._partition(consumer, first, min(end, last))
+        finally:
+            consumer.close()
+
+    def _partition(self, consumer: Consumer, first: int, end: int) -> Iterator[Message]:
+        offset = first
+        while offset < end:
+            messages = consumer.consume(_AT_ONCE, timeout=_TIMEOUT)
+            if not messages:
+                raise Retryable("Kafka does not answer: accepted could not be read", server="kafka")
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        return
+                    raise self._cluster.failure(error)
+                offset = (message.offset() or 0) + 1
+                if offset > end:
+                    return
+                yield message
+
+    def _entry(self, message: Message) -> Entry | None:
+        value = message.value()
+        if not isinstance(value, bytes) or len(value) <= HEADER:
+            return None
+        headers = {name: bytes(content or b"") for name, content in message.headers() or []}
+        return Entry(
+            message.partition() or 0,
+            message.offset() or 0,
+            (message.key() or b"").decode(),
+            int(headers.get(EPOCH, b"0")),
+            _time(message.timestamp()[1]),
+            _time(int(headers[RECEIVED])) if headers.get(RECEIVED, b"").isdigit() else None,
+            self._registry.writer(int.from_bytes(value[1:HEADER], "big")),
+            value[HEADER:],
+        )
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
