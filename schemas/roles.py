@@ -52,6 +52,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "applied_checkpoint": _W,
     "foreign_domain": _W,
     "foreign_pending": (*_W, "DELETE"),
+    "case_standing": (_R,),
 }
 """What the view worker may do with the tables of a generation."""
 
@@ -74,6 +75,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "published_checkpoint": _W,
     "shared_pending": (*_W, "DELETE"),
     "silence": (_R, "INSERT", "DELETE"),
+    # What was said of a case stays said.
+    **dict.fromkeys(("case_event", "case_state", "case_position"), _W),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""

@@ -24,6 +24,7 @@ READER_FILES = (
     "report/reconciliation",
     "report/quality",
     "report/mutual",
+    "report/cases",
 )
 """The files that make the schema `report`, in this order."""
 

@@ -19,7 +19,9 @@ from schemas.exchange import exchange_topic
 from schemas.registry import Registry
 from schemas.store import connect
 from streams.app import StreamApp
+from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
+from streams.docket import Docket
 from streams.endpoint import Outside
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
 from streams.forwarding import Forwarder
@@ -147,13 +149,15 @@ def view_worker(
     logs = Logs(connection.kafka)
     known = load(catalogue)
     sources = known.departments(connection.province)
-    facts = logs.describe([*PROJECTED, *(department.records_topic for department in sources)])
+    facts = logs.describe([*PROJECTED, CASES, *(department.records_topic for department in sources)])
     registry = Registry(connection.registry)
     with connect(database, generation=generation, autocommit=True) as session:
         load_catalogue(session, known, connection.province)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
     reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
+
+    docket = Docket.of(connection, known, generation=generation, topic_id=facts[CASES].topic_id)
 
     def committed() -> None:
         relay.wake()
@@ -179,6 +183,7 @@ def view_worker(
         _run_beside(app, "relay", relay)
         _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
         _run_beside(app, "reconciler", reconciler)
+        _run_beside(app, "cases", docket)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -282,7 +287,7 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler) -> None:
+def _run_beside(app: StreamApp, name: str, work: Relay | Settling | Reconciler | Docket) -> None:
     @app.task
     async def run_beside() -> None:
         thread = _thread(app, name, work.run)
