@@ -1,6 +1,6 @@
 """Case events between provinces: what another may say, what is told to the others, and the projection into the store.
 
-An event is one message under the key `case|<case>|<event>`. It changes nothing but what is known of its case, and the set of
+An event is one message under the key `case|<case>|<event>|<content>`. It changes nothing but what is known of its case, and the set of
 events only grows: it may come twice and in any order.
 """
 
@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from schemas.cases import CONTRACT, MOST_DAYS, PROCEDURES, Case, CaseEvent, fold, leader, speakers
-from schemas.catalogue import Catalogue
+from schemas.catalogue import Catalogue, load
 from schemas.errors import Rejected
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.partitioning import partitions_of
@@ -26,7 +26,18 @@ from schemas.store import sql
 from schemas.uscc import check
 from streams.exchange.beside import Message
 
-__all__ = ["Arrival", "CaseSharing", "case_key", "events_of", "partition_of", "project", "refold", "refusal"]
+__all__ = [
+    "Arrival",
+    "CaseSharing",
+    "case_key",
+    "events_of",
+    "partition_of",
+    "project",
+    "project_carried",
+    "refold",
+    "refusal",
+    "wrong_in",
+]
 
 Connection = psycopg.Connection[Any]
 
@@ -36,7 +47,6 @@ _SKEW = timedelta(days=1)
 """How far ahead of the broker's clock an event may be dated: clocks differ, but not by days."""
 _A_ROUND = 500
 _HALVES = struct.Struct(">qq")
-_KEY = "case|"
 _CODES = ("case_id", "event_id", "record_id", "uscc")
 """Texts that have a form of their own."""
 
@@ -52,8 +62,8 @@ class Arrival:
 
 
 def case_key(event: CaseEvent) -> str:
-    """Return the key of an event's message."""
-    return f"{_KEY}{event.case_id}|{event.event_id}"
+    """Return the key of an event's message; two contents under one id have two, so that no compaction parts with either."""
+    return f"case|{event.case_id}|{event.event_id}|{event.content()}"
 
 
 def partition_of(uscc: str) -> int:
@@ -114,6 +124,16 @@ def _texts(event: CaseEvent) -> Iterator[str]:
         yield f"its text breaks {', '.join(broken)}"
 
 
+def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str | None:
+    """Return what a province may not have said in a decoded Case of its exchange; None where nothing is wrong."""
+    return refusal(CaseEvent.of(message), load(), said_by=province, partition=partition, received_at=datetime.now(UTC))
+
+
+def project_carried(connection: Connection, came: Iterable[tuple[Mapping[str, Any], datetime]]) -> None:
+    """Project events of other provinces: each decoded, with the time at which `accepted` had it."""
+    project(connection, [Arrival(CaseEvent.of(value), known_at) for value, known_at in came])
+
+
 def project(connection: Connection, arrivals: Iterable[Arrival]) -> list[str]:
     """Add events to the set and fold their cases anew, in the caller's transaction; return the cases, sorted.
 
@@ -155,7 +175,7 @@ class CaseSharing:
         rows = connection.execute(sql("cases/unshared"), {"limit": _A_ROUND}).fetchall()
         return [
             Message(
-                partition_of(uscc), f"{_KEY}{case_id}|{event_id}", CONTRACT, bytes(body), fingerprint,
+                partition_of(uscc), f"case|{case_id}|{event_id}|{content}", CONTRACT, bytes(body), fingerprint,
                 told=(case_id, event_id, content),
             )
             for case_id, event_id, content, uscc, body, fingerprint in rows

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from streams.exchange import pending
+from schemas.cases import CONTRACT as CASE
+from streams.exchange import cases, pending
 from streams.exchange.applying import Applied, Connection, Handler
 
 __all__ = ["HANDLERS", "ON_APPLIED"]
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     pending.CONTRACT: lambda connection, came: pending.project_pending(connection, [one.value for one in came]),
+    CASE: lambda connection, came: cases.project_carried(connection, [(one.value, one.known_at) for one in came]),
 }
 """By the contract's full name (one of contracts.CARRIED_CONTRACTS); called in this order, before checkpoints are applied."""
 
