@@ -28,12 +28,12 @@ from streams.case_log import CaseReader, CaseWriter
 from streams.docket import facts_of, terms_of
 from streams.exchange.cases import events_of, refusal
 
-__all__ = ["Desk", "Seen"]
+__all__ = ["GUARDS", "Desk", "Seen"]
 
 _SETTLES = 15.0
 """Seconds in which a view worker that runs has taken over what was said."""
 
-_GUARDS: Mapping[str, tuple[frozenset[str], str]] = {
+GUARDS: Mapping[str, tuple[frozenset[str], str]] = {
     "ACCEPTED": (frozenset({"OPENED"}), "only a case that has just been opened is accepted"),
     "DECLINED": (frozenset({"OPENED"}), "only a case that has not been accepted is declined"),
     "FORWARDED": (frozenset({"ACCEPTED"}), "a case is forwarded once, after it was accepted"),
@@ -164,7 +164,7 @@ class Desk:
                 f"{of.uscc} was registered in {one.standing['registered_in']} on the day of the case, which {case.lead} must"
                 " not lead: have it opened there"
             )
-        states, why = _GUARDS[kind]
+        states, why = GUARDS[kind]
         if case.state not in states:
             raise UsageError(f"{case_id} is {case.state}: {why}")
         about = {
