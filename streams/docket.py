@@ -209,8 +209,7 @@ class Docket:
                 connection.close()
                 return None
             self._connection = connection
-            with connection.transaction():
-                refold(connection)
+            refold(connection)
             self._reader = self._open_reader()
             self._reader.seek(self._position(connection))
         return self._connection, self._reader

@@ -142,8 +142,7 @@ def project(connection: Connection, arrivals: Iterable[Arrival]) -> list[str]:
     """
     news = list(arrivals)
     cases = sorted({one.event.case_id for one in news})
-    for case_id in cases:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('case ' || %s, 0))", (case_id,))
+    _lock(connection, cases)
     with connection.cursor() as cursor:
         cursor.executemany(sql("cases/event"), [_row(one) for one in news])
     _fold_into(connection, cases)
@@ -151,13 +150,20 @@ def project(connection: Connection, arrivals: Iterable[Arrival]) -> list[str]:
 
 
 def refold(connection: Connection) -> int:
-    """Fold every case anew, as today's code does, in the caller's transaction; return how many there are."""
-    rows = connection.execute("SELECT DISTINCT case_id FROM xinliu.case_event ORDER BY 1").fetchall()
-    cases = [str(row[0]) for row in rows]
+    """Fold every case that has not ended anew, as today's code does, some at a time in transactions of their own; return how
+    many there are."""
+    cases = [str(row[0]) for row in connection.execute(sql("cases/unended"))]
+    for begin in range(0, len(cases), _A_ROUND):
+        some = cases[begin : begin + _A_ROUND]
+        with connection.transaction():
+            _lock(connection, some)
+            _fold_into(connection, some)
+    return len(cases)
+
+
+def _lock(connection: Connection, cases: Sequence[str]) -> None:
     for case_id in cases:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('case ' || %s, 0))", (case_id,))
-    _fold_into(connection, cases)
-    return len(cases)
 
 
 def events_of(connection: Connection, cases: Sequence[str]) -> list[CaseEvent]:

@@ -124,11 +124,13 @@ def test_two_writers_of_one_case_never_fold_less_than_is_there(stack: Connection
 
 
 def test_folding_anew_gives_what_is_there(store: Store) -> None:
-    projected(store, *life().values())
+    other = CASE[:-1] + "2"
+    projected(store, *life().values(), *life(case=other).values())
+    projected(store, *list(life(case=CASE[:-1] + "3").values())[:4])
     before = states(store)
-    store.execute("UPDATE xinliu.case_state SET state = 'OPENED', void = 9")
-    with store.transaction():
-        assert refold(store) == 1
+    store.execute("UPDATE xinliu.case_state SET state = 'OPENED', void = 9 WHERE ended_at IS NULL")
+    store.execute("DELETE FROM xinliu.case_state WHERE case_id = %s", (other,))
+    assert refold(store) == 2, "what has ended stands"
     assert states(store) == before
 
 
