@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from consumers.cases import OpenCase, open_cases
 from consumers.heading import heading
 from consumers.reading import CreditView, read
 from consumers.token import Moment
@@ -82,10 +83,16 @@ def show(
         as_of=_time(as_of) if as_of else None,
         moment=Moment.from_token(token) if token else None,
     )
+    then = (view.moment.known_until or view.moment.read_at) if as_of or token else None
+    cases = open_cases(database, [row["record_id"] for row in (*view.penalties, *view.listings)], until=then)
     if as_json:
-        print(json.dumps(_plain(view), ensure_ascii=False, indent=2, default=_text))
+        print(
+            json.dumps(
+                _plain(view) | {"cases": [asdict(one) for one in cases]}, ensure_ascii=False, indent=2, default=_text
+            )
+        )
     else:
-        _print(view, sources=sources)
+        _print(view, cases, sources=sources)
 
 
 def _day(option: str, value: datetime | None) -> date | None:
@@ -127,7 +134,7 @@ def _local(time: datetime | None) -> str:
     return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M") if time else "—"
 
 
-def _print(view: CreditView, *, sources: bool) -> None:
+def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool) -> None:
     console = Console()
     for line in heading(view.uscc, view.registered):
         console.print(line, highlight=False)
@@ -138,8 +145,10 @@ def _print(view: CreditView, *, sources: bool) -> None:
     _sources(console, view, every=sources)
     for penalty in view.penalties:
         _penalty(console, penalty)
+        _cases(console, penalty, cases)
     for listing in view.listings:
         _listing(console, listing)
+        _cases(console, listing, cases)
     console.print(f"\n[dim]token {view.moment.to_token()}[/dim]", soft_wrap=True, highlight=False)
 
 
@@ -235,6 +244,12 @@ def _listing(console: Console, row: dict[str, Any]) -> None:
     )
     console.print(f"  [dim]{row['grounds']}[/dim]", highlight=False)
     console.print(f"{_period(row)}", highlight=False)
+
+
+def _cases(console: Console, row: dict[str, Any], cases: Sequence[OpenCase]) -> None:
+    for one in cases:
+        if one.key == (row["record_id"], row["province"], row["department"]):
+            console.print(f"  [yellow]{one.shown()}[/yellow]", highlight=False)
 
 
 def _mark(row: dict[str, Any]) -> str:

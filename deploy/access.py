@@ -166,6 +166,9 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
         # Their ids and partitions, for 数据截至; not what is in them.
         yield Right("view", "TOPIC", "LITERAL", department.records_topic, "DESCRIBE")
         yield Right("view", "TOPIC", "LITERAL", department.receipts_topic, "WRITE")
+    # Projects what operators say of cases, and writes reminders of those that are due.
+    for operation in ("READ", "WRITE"):
+        yield Right("view", "TOPIC", "LITERAL", "cases", operation)
     yield Right("view", "GROUP", "LITERAL", "xinliu-view", "READ")
     yield Right("view", "GROUP", "PREFIXED", "view.", "READ")
 
@@ -189,10 +192,11 @@ def _far_link(origin: str) -> Iterable[Right]:
 
 
 def _operator() -> Iterable[Right]:
-    # Sees everything, changes nothing but by an event on operations.
-    for topic in ("accepted", "quarantine", "changes", "operations"):
+    # Sees everything, changes nothing but by an event on operations, or of a case.
+    for topic in ("accepted", "quarantine", "changes", "operations", "cases"):
         yield Right("operator", "TOPIC", "LITERAL", topic, "READ")
-    yield Right("operator", "TOPIC", "LITERAL", "operations", "WRITE")
+    for topic in ("operations", "cases"):
+        yield Right("operator", "TOPIC", "LITERAL", topic, "WRITE")
     yield Right("operator", "TOPIC", "LITERAL", "*", "DESCRIBE")
     yield Right("operator", "TOPIC", "LITERAL", "*", "DESCRIBE_CONFIGS")
     yield Right("operator", "GROUP", "LITERAL", "*", "DESCRIBE")

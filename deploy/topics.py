@@ -67,6 +67,7 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
         Topic("quarantine", 1, {"retention.ms": str(365 * _DAY), "max.message.bytes": str(8 << 20)}),
         Topic("changes", 1, {"cleanup.policy": "compact"}),
         Topic("operations", 1, _KEEP),
+        Topic("cases", 1, _KEEP),
     ]
     # Not compacted: a run with holes could not be held against its checkpoint (decision 040).
     exchanged = {"retention.ms": str(30 * _DAY), "max.message.bytes": str(4 << 20)}

@@ -56,6 +56,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "applied_checkpoint": _W,
     "foreign_domain": _W,
     "foreign_pending": (*_W, "DELETE"),
+    "case_standing": (_R,),
 }
 """What the view worker may do with the tables of a generation."""
 
@@ -83,6 +84,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("peer_heard", "peer_published", "peer_status"), (*_W, "DELETE")),
     "exchange_duty": _W,
     **dict.fromkeys(("exchange_published", "exchange_heard", "exchange_matrix", "exchange_duty_state"), (_R,)),
+    # What was said of a case stays said.
+    **dict.fromkeys(("case_event", "case_state", "case_position"), _W),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
 """What it may do with the tables that all generations share."""

@@ -26,6 +26,7 @@ READER_FILES = (
     "report/mutual",
     "report/exchange",
     "report/differences",
+    "report/cases",
 )
 """The files that make the schema `report`, in this order."""
 

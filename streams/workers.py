@@ -19,7 +19,9 @@ from schemas.exchange import exchange_topic
 from schemas.registry import Registry
 from schemas.store import connect
 from streams.app import StreamApp
+from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
+from streams.docket import Docket
 from streams.endpoint import Outside
 from streams.exchange.equality import equal_threads
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
@@ -150,7 +152,7 @@ def view_worker(
     logs = Logs(connection.kafka)
     known = load(catalogue)
     sources = known.departments(connection.province)
-    facts = logs.describe([*PROJECTED, *(department.records_topic for department in sources)])
+    facts = logs.describe([*PROJECTED, CASES, *(department.records_topic for department in sources)])
     registry = Registry(connection.registry)
     with connect(database, generation=generation, autocommit=True) as session:
         load_catalogue(session, known, connection.province)
@@ -159,6 +161,7 @@ def view_worker(
     reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
 
     origin = origin_side(connection, generation=generation, logs=logs, outside=shown)
+    docket = Docket.of(connection, known, generation=generation, topic_id=facts[CASES].topic_id)
 
     def committed() -> None:
         relay.wake()
@@ -204,6 +207,7 @@ def view_worker(
         )
         for name, thread in equal.items():
             _run_beside(app, name, thread)
+        _run_beside(app, "cases", docket)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))

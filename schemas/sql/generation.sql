@@ -526,3 +526,34 @@ LEFT JOIN xinliu.deadline term ON term.deadline = 'report-penalty' AND term.prov
 LEFT JOIN xinliu.workday before_receipt ON before_receipt.day = p.day - 1
 LEFT JOIN xinliu.workday decision ON decision.day = p.day - p.bucket
 WHERE p.measure = 'PUBLISHED';
+
+-- Cases with what this generation holds of their records. marked_at: since when the record bears the mark (异议标注) that the case
+-- asks for; arrived_at: since when the statement that the answer names is held, or a later one, or none is to be expected any more
+-- (WITHDRAWN); registered_in: where the entity was registered on the day it was opened, NULL where that is not known.
+CREATE VIEW case_standing AS
+SELECT c.case_id, c.lead, c.procedure, c.uscc, c.record_id, c.record_province, c.department, c.state, c.opened_at, c.accepted_at,
+       c.forwarded_at, c.answered_at, c.outcome, c.answer_version, c.ended_at, c.events, c.void, c.changed_at,
+       r.status AS record_status, r.version AS held_version, r.disputed_since,
+       COALESCE(h.marked_at, CASE WHEN r.disputed_since IS NOT NULL THEN r.known_at END) AS marked_at,
+       COALESCE(h.arrived_at, CASE
+           WHEN r.version > c.answer_version OR (c.answer_version IS NOT NULL AND r.status = 'WITHDRAWN') THEN r.known_at
+       END) AS arrived_at,
+       COALESCE(g.province, p.province) AS registered_in,
+       COALESCE(g.province, p.province, c.lead) = c.lead AS led_rightly
+FROM xinliu.case_state c
+LEFT JOIN record r ON (r.record_id, r.province, r.department) = (c.record_id, c.record_province, c.department)
+LEFT JOIN LATERAL (
+    SELECT min(known_at) FILTER (WHERE disputed AND version > c.opened_version) AS marked_at,
+           min(known_at) FILTER (WHERE (version, digest_hi, digest_lo)
+               = (c.answer_version, c.answer_digest_hi, c.answer_digest_lo)) AS arrived_at
+    FROM record_history
+    WHERE (record_id, province, department) = (c.record_id, c.record_province, c.department)
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT province
+    FROM registration
+    WHERE uscc = c.uscc AND since <= (c.opened_at AT TIME ZONE 'Asia/Shanghai')::date
+    ORDER BY since DESC, version DESC, digest_hi DESC, digest_lo DESC
+    LIMIT 1
+) g ON true
+LEFT JOIN xinliu.province p ON p.division = substr(c.uscc, 3, 2);

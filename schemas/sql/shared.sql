@@ -440,3 +440,71 @@ BEGIN
     RETURN mod(h & 2147483647, partitions);
 END
 $$;
+
+-- Cases (异议, 更正, 更新, 修复) across provinces: every event that was ever said of one, our own as the topic cases has them, the
+-- others' as they arrived. A set that only grows and that no generation computes, so all of them share it (decision 043).
+CREATE TABLE xinliu.case_event (
+    case_id   text COLLATE "C" NOT NULL,
+    event_id  text NOT NULL,
+    kind      text NOT NULL,
+    province  text NOT NULL,
+    said_by   text NOT NULL,
+    at        timestamptz NOT NULL,
+    procedure text NOT NULL,
+    uscc      text COLLATE "C" NOT NULL,
+    record_id uuid NOT NULL,
+    record_province text NOT NULL,
+    department text NOT NULL,
+    reason    text NOT NULL,
+    outcome   text,
+    version   bigint,
+    digest    text,
+    answer    text,
+    step      text,
+    due       date,
+    working_days integer,
+    content   text NOT NULL,  -- digest of its body: of two contents with one id the lower one counts
+    recorded_at timestamptz NOT NULL,  -- broker time
+    -- Of our own: the Avro body as it stands in cases, its writer's schema, and when the others were told.
+    body        bytea,
+    fingerprint text,
+    shared_at   timestamptz,
+    PRIMARY KEY (case_id, province, event_id, content)
+);
+CREATE INDEX case_event_uscc ON xinliu.case_event (uscc);
+CREATE INDEX case_event_unshared ON xinliu.case_event (recorded_at) WHERE shared_at IS NULL AND body IS NOT NULL;
+
+-- What the events of each case come to, as schemas/cases.py folds them; written in the transaction that adds to them.
+CREATE TABLE xinliu.case_state (
+    case_id   text COLLATE "C" PRIMARY KEY,
+    lead      text NOT NULL,
+    procedure text NOT NULL,
+    uscc      text COLLATE "C" NOT NULL,
+    record_id uuid NOT NULL,
+    record_province text NOT NULL,
+    department text NOT NULL,
+    state     text NOT NULL,
+    opened_at timestamptz NOT NULL,
+    opened_version bigint,  -- of the record that is objected to
+    accepted_at timestamptz,
+    forwarded_at timestamptz,
+    answered_at timestamptz,
+    outcome   text,
+    answer_version bigint,
+    answer_digest_hi bigint,
+    answer_digest_lo bigint,
+    ended_at  timestamptz,
+    events    integer NOT NULL,
+    void      integer NOT NULL,  -- events that count for nothing
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX case_state_record ON xinliu.case_state (record_id);
+CREATE INDEX case_state_uscc ON xinliu.case_state (uscc);
+CREATE INDEX case_state_open ON xinliu.case_state (opened_at) WHERE ended_at IS NULL;
+
+-- How far our own topic cases is projected.
+CREATE TABLE xinliu.case_position (
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    topic_id    text NOT NULL,
+    next_offset bigint NOT NULL
+);

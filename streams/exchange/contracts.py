@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from streams.exchange import asking, pending
+from schemas.cases import CONTRACT as CASE
+from streams.exchange import asking, cases, pending
 from streams.masking import keepable
 
 __all__ = ["CARRIED_CONTRACTS", "CHECKPOINT", "carried_key", "fault"]
@@ -25,7 +26,7 @@ def _of_province(message: Mapping[str, Any], province: str, _partition: int) -> 
 CARRIED_CONTRACTS: Final[Mapping[str, Check]] = {
     "xinliu.SharedSet": asking.wrong_set,
     pending.CONTRACT: pending.wrong_in,
-    "xinliu.Case": _of_province,
+    CASE: cases.wrong_in,
 }
 """Contracts that ride along in the runs, covered by their checkpoints like statements, and what intake makes sure of; the view
 hands them to whoever handles them (streams/exchange/handling.py)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from streams.exchange import asking, pending
+from schemas.cases import CONTRACT as CASE
+from streams.exchange import asking, cases, pending
 from streams.exchange.applying import Applied, Connection, Handler
 
 __all__ = ["HANDLERS", "ON_APPLIED"]
@@ -13,6 +14,7 @@ __all__ = ["HANDLERS", "ON_APPLIED"]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "xinliu.SharedSet": asking.name_differences,
     pending.CONTRACT: lambda connection, came: pending.project_pending(connection, [one.value for one in came]),
+    CASE: lambda connection, came: cases.project_carried(connection, [(one.value, one.known_at) for one in came]),
 }
 """By the contract's full name (one of contracts.CARRIED_CONTRACTS); called in this order, before checkpoints are applied."""
 

@@ -41,6 +41,7 @@ def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
     assert those_who("WRITE", "changes") == {"view"}
     assert those_who("WRITE", "operations") == {"operator", "intake", "link"}
+    assert those_who("WRITE", "cases") == those_who("READ", "cases") == {"operator", "view"}
 
 
 @pytest.mark.parametrize("province", ["beijing", "tianjin", "hebei", "shanxi"])
