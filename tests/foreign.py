@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 import psycopg
+from psycopg.types.json import Jsonb
 
 from streams.projection import Projection
 from streams.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, decoded
 
-__all__ = ["AS_OF", "checkpoint", "fold", "foreign", "refuse", "vouch"]
+__all__ = ["AS_OF", "checkpoint", "fold", "foreign", "refuse", "vouch", "wait_elsewhere"]
 
 Store = psycopg.Connection[Any]
 AS_OF = datetime(2026, 3, 1, 4, tzinfo=UTC)
@@ -30,9 +31,10 @@ def foreign(statement: Statement, province: str) -> Statement:
 def fold(store: Store, statements: Sequence[Statement], *, first_offset: int = 0) -> None:
     """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come."""
     projection = Projection(store)
-    projection.writer_number(WRITER.fingerprint, WRITER.schema)
+    writer = projection.writer_number(WRITER.fingerprint, WRITER.schema)
     frame = decoded(list(statements), first_offset).with_columns(
-        epoch=pl.when(pl.col("province") == "beijing").then(0).otherwise(7).cast(pl.Int64)
+        epoch=pl.when(pl.col("province") == "beijing").then(0).otherwise(7).cast(pl.Int64),
+        writer=pl.lit(writer, dtype=pl.Int16),
     )
     projection.fold(staged(frame)[0])
     for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
@@ -102,3 +104,9 @@ def refuse(store: Store, offset: int, uscc: str | None, *, topic: str = "records
     }  # fmt: skip
     columns = ", ".join(f'"{name}"' for name in row)
     store.execute(f"INSERT INTO quarantine ({columns}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+
+
+def wait_elsewhere(store: Store, province: str, uscc: str, **domains: int) -> None:
+    """Let so many refused records of an entity wait in another province, by domain, as it says."""
+    entries = [{"domain": d.replace("_", "-"), "department": "tax", "open": n, "since": 0} for d, n in domains.items()]
+    store.execute("INSERT INTO foreign_pending VALUES (%s, 0, %s, 1, now(), %s)", (province, uscc, Jsonb(entries)))
