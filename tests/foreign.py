@@ -11,7 +11,7 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from streams.projection import Projection
+from streams.projection import Projection, StoreFinding
 from streams.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, decoded
@@ -28,17 +28,19 @@ def foreign(statement: Statement, province: str) -> Statement:
     return {**statement, "province": province, "record_id": other}
 
 
-def fold(store: Store, statements: Sequence[Statement], *, first_offset: int = 0) -> None:
-    """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come."""
+def fold(store: Store, statements: Sequence[Statement], *, first_offset: int = 0) -> tuple[StoreFinding, ...]:
+    """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come. Return what
+    was found."""
     projection = Projection(store)
     writer = projection.writer_number(WRITER.fingerprint, WRITER.schema)
     frame = decoded(list(statements), first_offset).with_columns(
         epoch=pl.when(pl.col("province") == "beijing").then(0).otherwise(7).cast(pl.Int64),
         writer=pl.lit(writer, dtype=pl.Int16),
     )
-    projection.fold(staged(frame)[0])
+    findings = projection.fold(staged(frame)[0]).findings
     for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
         store.execute(f"RESET {setting}")
+    return tuple(findings)
 
 
 def checkpoint(
