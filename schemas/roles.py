@@ -73,6 +73,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "shared_digest": _W,
     "published_checkpoint": _W,
     "shared_pending": (*_W, "DELETE"),
+    "swept": _W,
     "silence": (_R, "INSERT", "DELETE"),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }

@@ -16,7 +16,7 @@ from streams.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, decoded
 
-__all__ = ["AS_OF", "checkpoint", "fold", "foreign", "refuse", "vouch", "wait_elsewhere"]
+__all__ = ["AS_OF", "checkpoint", "fold", "foreign", "refuse", "swept", "vouch", "wait_elsewhere"]
 
 Store = psycopg.Connection[Any]
 AS_OF = datetime(2026, 3, 1, 4, tzinfo=UTC)
@@ -112,3 +112,15 @@ def wait_elsewhere(store: Store, province: str, uscc: str, **domains: int) -> No
     """Let so many refused records of an entity wait in another province, by domain, as it says."""
     entries = [{"domain": d.replace("_", "-"), "department": "tax", "open": n, "since": 0} for d, n in domains.items()]
     store.execute("INSERT INTO foreign_pending VALUES (%s, 0, %s, 1, now(), %s)", (province, uscc, Jsonb(entries)))
+
+
+def swept(store: Store, domains: Sequence[str] | None = None) -> None:
+    """Let the sweep have gone through all records: for all mutual domains, unless told otherwise."""
+    chosen = domains
+    if chosen is None:
+        chosen = [d for (d,) in store.execute("SELECT DISTINCT domain FROM xinliu.mutual_domain")]
+    store.execute(
+        "INSERT INTO xinliu.swept (generation, domains, swept_at) SELECT generation, %s, now() FROM xinliu.serving"
+        " ON CONFLICT (singleton) DO UPDATE SET domains = excluded.domains",
+        (list(chosen),),
+    )
