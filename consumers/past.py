@@ -15,6 +15,7 @@ from consumers.times import Timed
 from consumers.token import Moment
 from schemas.codec import decode
 from schemas.contracts import parsed
+from schemas.exchange import WITHDRAWN
 from schemas.registration import KIND
 
 __all__ = ["PastRecords", "records_at"]
@@ -43,29 +44,40 @@ class PastRecords:
     erased: int
 
 
-def records_at(connection: psycopg.Connection[Row], uscc: str, moment: Moment, timed: Timed) -> PastRecords:
-    """Fold history up to the moment: the highest rank of every record, those of this entity that are asked for."""
+def records_at(
+    connection: psycopg.Connection[Row], uscc: str, moment: Moment, timed: Timed, *, of: str | None = None
+) -> PastRecords:
+    """Fold history up to the moment: the highest rank of every record, those of this entity that are asked for.
+
+    Penalties, list entries and what was erased are those of the province `of`, where one is named; registrations, name and
+    kind are of all provinces.
+    """
     rows = connection.execute(
         _QUERY,
         {"uscc": uscc, "positions": list(moment.positions["accepted"]), "until": moment.known_until},
     ).fetchall()
     about = [row for row in _highest(rows) if row["uscc"] == uscc]
-    held = [row for row in about if row["status"] == "IN_FORCE"]
     told = [(row, _statement(row)) for row in about if row["statement"] is not None]
     readable = [(row, said) for row, said in told if row["status"] == "IN_FORCE"]
-    naming = [pair for pair in told if pair[1]["kind"] != KIND or pair[0]["status"] == "IN_FORCE"]
+    naming = [
+        (row, said)
+        for row, said in told
+        if row["status"] == "IN_FORCE" or (said["kind"] != KIND and row["status"] != WITHDRAWN)
+    ]
     newest = max(
         naming, key=lambda pair: (pair[1]["stated_at"], pair[0]["digest_hi"], pair[0]["digest_lo"]), default=None
     )
-    penalties = timed.penalties(_penalty(row, said) for row, said in readable if said["penalty"])
-    listings = timed.listings(_listing(row, said) for row, said in readable if said["listing"])
+    counted = [(row, said) for row, said in readable if of in (None, row["province"])]
+    held = [row for row in about if row["status"] == "IN_FORCE" and of in (None, row["province"])]
+    penalties = timed.penalties(_penalty(row, said) for row, said in counted if said["penalty"])
+    listings = timed.listings(_listing(row, said) for row, said in counted if said["listing"])
     return PastRecords(
         newest[1]["subject"]["name"] if newest else None,
         newest[1]["subject"]["kind"] if newest else None,
         tuple(sorted(penalties, key=lambda row: (-row["decided_on"].toordinal(), str(row["record_id"])))),
         tuple(sorted(listings, key=lambda row: (-row["listed_on"].toordinal(), str(row["record_id"])))),
         tuple(_registration(row, said) for row, said in readable if said["registration"]),
-        len(held) - len(readable),
+        len(held) - len(counted),
     )
 
 
@@ -79,8 +91,8 @@ def _highest(rows: Iterable[Row]) -> Iterable[Row]:
     return best.values()
 
 
-def _rank(row: Row) -> tuple[int, int, int]:
-    return row["version"], row["digest_hi"], row["digest_lo"]
+def _rank(row: Row) -> tuple[int, int, int, int]:
+    return row["epoch"], row["version"], row["digest_hi"], row["digest_lo"]
 
 
 @cache

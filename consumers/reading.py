@@ -1,6 +1,7 @@
-"""Reading one entity's credit view at one consistent moment, and again later at the very same moment.
+"""Reading one entity's credit view, the province's own edition, at one consistent moment, and again later at that very moment.
 
-A reading is one REPEATABLE READ transaction over the views of the schema `report`. Its token names the generation, the
+A reading is one REPEATABLE READ transaction over the views of the schema `report`. It counts what departments of this province
+have stated, and nothing else; who the entity is follows from the registrations of all provinces. Its token names the generation, the
 positions and what each source vouched for, so that the same answer can be given again from history.
 """
 
@@ -10,18 +11,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import psycopg
-from psycopg.rows import dict_row
-
 from consumers.past import records_at
 from consumers.registered import Registered, registered_at
-from consumers.sources import DomainSource, SourceState, domain_sources, judged, sources_now, vouched_at
+from consumers.snapshot import Connection, Snapshot, rows_about, snapshot
+from consumers.sources import DomainSource, SourceState, domain_sources, judged, vouched_at
 from consumers.states import DomainState, states_at
 from consumers.times import Timed, rules_of, window_of
 from consumers.token import Moment
-from schemas.errors import Retryable, UsageError
+from schemas.errors import UsageError
 from schemas.periods import china_day
-from schemas.uscc import check, showable
 
 __all__ = ["CreditView", "DomainState", "SourceState", "read", "read_in"]
 
@@ -70,25 +68,10 @@ def read(
     Raises UsageError where the code is no USCC, the window is longer than its rule allows, or the moment belongs to another
     database; Retryable where PostgreSQL does not answer.
     """
-    if not database:
-        raise UsageError("this process has no database: name one with XINLIU_DATABASE or XINLIU_READER_DATABASE")
-    wrong = [code for code in check(uscc) if code != "USCC_CHECK_DIGIT"]
-    if wrong:
-        raise UsageError(f"{showable(uscc)!r} is no unified social credit code ({', '.join(wrong)})")
-    try:
-        with psycopg.connect(
-            database, row_factory=dict_row, options="-c timezone=UTC", connect_timeout=10
-        ) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            return read_in(
-                connection, uscc, window_from=window_from, window_to=window_to, on=on, as_of=as_of, moment=moment
-            )
-    except psycopg.OperationalError as error:
-        raise Retryable(f"PostgreSQL does not answer: {error}") from error
-
-
-Connection = psycopg.Connection[dict[str, Any]]
+    with snapshot(database, uscc) as connection:
+        return read_in(
+            connection, uscc, window_from=window_from, window_to=window_to, on=on, as_of=as_of, moment=moment
+        )
 
 
 def read_in(
@@ -102,14 +85,10 @@ def read_in(
     moment: Moment | None = None,
 ) -> CreditView:
     """As `read`, for a code that is checked, in the transaction of the caller, whose rows are dictionaries."""
-    positions = connection.execute("SELECT * FROM report.position ORDER BY topic, partition").fetchall()
-    if not positions:
-        raise UsageError("the view has not been started yet: run `xinliu up`")
-    sources = sources_now(connection)
-    # The transaction's own time, by which its sources were judged.
-    read_at = connection.execute("SELECT now() AS read_at").fetchone()
-    assert read_at is not None
-    now = Moment.of(positions, {source.department: source.data_as_of for source in sources}, read_at["read_at"])
+    here = Snapshot.of(connection)
+    now, sources = here.now, here.sources
+    if moment is not None and moment.mutual is not None:
+        raise UsageError("this token is of a 互认版: read it with --edition mutual")
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     name, kind = entity.get("name"), entity.get("kind")
     registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
@@ -132,8 +111,8 @@ def read_in(
             timed.day,
             timed.anchors(),
             tuple(DomainState(**row) for row in states),
-            timed.penalties(_rows(connection, "penalty", uscc, "decided_on")),
-            timed.listings(_rows(connection, "listing", uscc, "listed_on")),
+            timed.penalties(rows_about(connection, "penalty", uscc, "decided_on")),
+            timed.listings(rows_about(connection, "listing", uscc, "listed_on")),
             registered_at(connection, uscc, now, registrations, (name, kind)),
             sources,
             domain_sources(connection, sources),
@@ -141,9 +120,8 @@ def read_in(
             0,
         )
     chosen = moment or (now if as_of is None else now.at(as_of, vouched_at(connection, as_of))).asked(window, on)
-    if chosen.topic_ids != now.topic_ids or chosen.generation != now.generation:
-        raise UsageError("this token is of another database or generation: it cannot be reproduced here")
-    past = records_at(connection, uscc, chosen, timed)
+    here.must_fit(chosen)
+    past = records_at(connection, uscc, chosen, timed, of=here.own)
     who = registered_at(connection, uscc, chosen, past.registrations, (past.name or name, past.kind or kind))
     then = judged(connection, sources, chosen)
     vouching = domain_sources(connection, then)
@@ -166,8 +144,3 @@ def read_in(
         chosen,
         past.erased,
     )
-
-
-def _rows(connection: Connection, view: str, uscc: str, anchor: str) -> list[dict[str, Any]]:
-    query = f"SELECT * FROM report.{view} WHERE uscc = %s ORDER BY {anchor} DESC, record_id"
-    return connection.execute(query, (uscc,)).fetchall()

@@ -29,11 +29,12 @@ WHERE p.uscc = %(uscc)s AND p.quarantine_offset < (%(quarantine)s::bigint[])[p.q
   AND NOT EXISTS (
       SELECT FROM report.history h
       WHERE h.record_id = p.record_id AND h.department = p.department AND h.version >= p.version
+        AND h.province = COALESCE((SELECT i.province FROM report.installation i), h.province)
         AND h.accepted_offset < (%(accepted)s::bigint[])[h.accepted_partition + 1]
         AND (%(until)s::timestamptz IS NULL OR h.known_at <= %(until)s)
   )
 """
-"""Which refused records about an entity were pending at a moment."""
+"""Which refused records of this province about an entity were pending at a moment."""
 
 _PENDING = f"""
 SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domain = p.domain) AS known

@@ -13,7 +13,17 @@ from typing import Any
 
 from schemas.errors import UsageError
 
-__all__ = ["Moment"]
+__all__ = ["Moment", "Said"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What another province's part of a 互认版 rested on."""
+
+    domains: Mapping[str, tuple[datetime | None, str | None]]
+    """Domain → 数据截至, and why the province's word does not hold there (report.foreign_source); None where it does."""
+    waiting: Mapping[str, int]
+    """Domain ("": any) → how many refused records of the entity waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,8 @@ class Moment:
     """Where set: what was in force on that day (China), by the records' own dates."""
     window: tuple[date, date] | None = None
     """The report's window that was asked for; None with `on`, and in tokens of before windows were written down."""
+    mutual: tuple[str, Mapping[str, Said]] | None = None
+    """Of a 互认版: whom it is about, and what each other province had said; None for the province's own edition."""
 
     @classmethod
     def of(
@@ -58,6 +70,10 @@ class Moment:
         """Return the same moment with what of the records was asked for."""
         return replace(self, window=window, on=on)
 
+    def of_entity(self, uscc: str, said: Mapping[str, Said]) -> Moment:
+        """Return the same moment, of a 互认版 of an entity."""
+        return replace(self, mutual=(uscc, said))
+
     def to_token(self) -> str:
         """Return the token: URL-safe text of some hundred characters."""
         read_at = _milliseconds(self.read_at)
@@ -74,6 +90,9 @@ class Moment:
             plain["d"] = self.on.isoformat()
         if self.window:
             plain["w"] = [day.isoformat() for day in self.window]
+        if self.mutual:
+            uscc, said = self.mutual
+            plain["m"] = [uscc, {province: _plain(one, read_at) for province, one in said.items()}]
         packed = zlib.compress(json.dumps(plain, separators=(",", ":"), sort_keys=True).encode(), 9)
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -92,6 +111,7 @@ class Moment:
                 _time(plain["k"]) if plain["k"] is not None else None,
                 date.fromisoformat(plain["d"]) if "d" in plain else None,
                 _window(*plain["w"]) if "w" in plain else None,
+                _mutual(plain["m"], plain["r"]) if "m" in plain else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error) as error:
             raise UsageError("this is no token of a reading, or not the whole of it") from error
@@ -107,3 +127,25 @@ def _time(milliseconds: int) -> datetime:
 
 def _window(first: str, last: str) -> tuple[date, date]:
     return date.fromisoformat(first), date.fromisoformat(last)
+
+
+def _plain(said: Said, read_at: int) -> list[Any]:
+    times = {domain: read_at - _milliseconds(time) for domain, (time, _) in said.domains.items() if time is not None}
+    return [
+        sorted(said.domains),
+        times,
+        {domain: why for domain, (_, why) in said.domains.items() if why},
+        said.waiting,
+    ]
+
+
+def _mutual(plain: tuple[str, Mapping[str, Any]], read_at: int) -> tuple[str, Mapping[str, Said]]:
+    uscc, provinces = plain
+    found = {}
+    for province, (domains, times, whys, waiting) in provinces.items():
+        told = {domain: _time(read_at - times[domain]) if domain in times else None for domain in domains}
+        found[province] = Said(
+            {domain: (time, whys.get(domain)) for domain, time in told.items()},
+            {str(domain): int(count) for domain, count in waiting.items()},
+        )
+    return str(uscc), found

@@ -79,6 +79,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "published_checkpoint": _W,
     "exchange_wanted": _W,
     "shared_pending": (*_W, "DELETE"),
+    "swept": _W,
     "silence": (_R, "INSERT", "DELETE"),
     # What others said of themselves, and what they owe us (docs/exchange.md).
     **dict.fromkeys(("peer_heard", "peer_published", "peer_status"), (*_W, "DELETE")),

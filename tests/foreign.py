@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 import psycopg
+from psycopg.types.json import Jsonb
 
-from streams.projection import Projection
+from streams.projection import Projection, StoreFinding
 from streams.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, decoded
 
-__all__ = ["AS_OF", "checkpoint", "fold", "foreign", "refuse", "vouch"]
+__all__ = ["AS_OF", "checkpoint", "fold", "foreign", "refuse", "swept", "vouch", "wait_elsewhere"]
 
 Store = psycopg.Connection[Any]
 AS_OF = datetime(2026, 3, 1, 4, tzinfo=UTC)
@@ -27,16 +28,19 @@ def foreign(statement: Statement, province: str) -> Statement:
     return {**statement, "province": province, "record_id": other}
 
 
-def fold(store: Store, statements: Sequence[Statement], *, first_offset: int = 0) -> None:
-    """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come."""
+def fold(store: Store, statements: Sequence[Statement], *, first_offset: int = 0) -> tuple[StoreFinding, ...]:
+    """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come. Return what
+    was found."""
     projection = Projection(store)
-    projection.writer_number(WRITER.fingerprint, WRITER.schema)
+    writer = projection.writer_number(WRITER.fingerprint, WRITER.schema)
     frame = decoded(list(statements), first_offset).with_columns(
-        epoch=pl.when(pl.col("province") == "beijing").then(0).otherwise(7).cast(pl.Int64)
+        epoch=pl.when(pl.col("province") == "beijing").then(0).otherwise(7).cast(pl.Int64),
+        writer=pl.lit(writer, dtype=pl.Int16),
     )
-    projection.fold(staged(frame)[0])
+    findings = projection.fold(staged(frame)[0]).findings
     for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
         store.execute(f"RESET {setting}")
+    return tuple(findings)
 
 
 def checkpoint(
@@ -102,3 +106,21 @@ def refuse(store: Store, offset: int, uscc: str | None, *, topic: str = "records
     }  # fmt: skip
     columns = ", ".join(f'"{name}"' for name in row)
     store.execute(f"INSERT INTO quarantine ({columns}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+
+
+def wait_elsewhere(store: Store, province: str, uscc: str, **domains: int) -> None:
+    """Let so many refused records of an entity wait in another province, by domain, as it says."""
+    entries = [{"domain": d.replace("_", "-"), "department": "tax", "open": n, "since": 0} for d, n in domains.items()]
+    store.execute("INSERT INTO foreign_pending VALUES (%s, 0, %s, 1, now(), %s)", (province, uscc, Jsonb(entries)))
+
+
+def swept(store: Store, domains: Sequence[str] | None = None) -> None:
+    """Let the sweep have gone through all records: for all mutual domains, unless told otherwise."""
+    chosen = domains
+    if chosen is None:
+        chosen = [d for (d,) in store.execute("SELECT DISTINCT domain FROM xinliu.mutual_domain")]
+    store.execute(
+        "INSERT INTO xinliu.swept (generation, domains, swept_at) SELECT generation, %s, now() FROM xinliu.serving"
+        " ON CONFLICT (singleton) DO UPDATE SET domains = excluded.domains",
+        (list(chosen),),
+    )

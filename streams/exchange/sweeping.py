@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import date
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,8 @@ __all__ = ["Sweep"]
 log = structlog.get_logger()
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+_Reason = tuple[date, tuple[str, ...]]
 
 _RECORDS = 5_000
 """Records of a portion."""
@@ -80,7 +83,10 @@ class Sweep:
 
     def sweep(self) -> int:
         """Go through everything once, without a pause; return how many records were shared, followed or withdrawn."""
-        return self._through(lambda _: None)
+        reason, changed = self._reason(), self._through(lambda _: None)
+        if reason is not None:
+            self._note(reason)
+        return changed
 
     def _rest(self, done_for: object) -> float:
         ends = monotonic() + _EVERY
@@ -88,7 +94,7 @@ class Sweep:
             self._stopped.wait(_LOOK)
         return 0.0 if self._leads else _LOOK
 
-    def _reason(self) -> object:
+    def _reason(self) -> _Reason | None:
         """Return what a whole pass holds for: the day, the mutual domains, that this generation serves; None where another sweeps."""
         connection = self._connected()
         if not self._leads:
@@ -99,7 +105,7 @@ class Sweep:
         serves, domains = row
         return (self._sharing.today, tuple(domains)) if self._leads and serves else None
 
-    def _pass(self, *, urgent: bool, reason: object) -> bool:
+    def _pass(self, *, urgent: bool, reason: _Reason) -> bool:
         """Go through everything; true where it came to the end, false where it was stopped or something became urgent."""
         looked_at, told_at, changed = monotonic(), monotonic(), 0
         over = False
@@ -122,7 +128,13 @@ class Sweep:
             return False
         if urgent or changed:
             log.info("sweep.done", changed=changed)
-        return True
+        return self._note(reason)
+
+    def _note(self, reason: _Reason) -> bool:
+        """Write down what the pass held for: until then no checkpoint vouches for it. False where it is over by now."""
+        today, domains = reason
+        values = {"generation": self._generation, "today": today, "domains": list(domains)}
+        return self._connected().execute(sql("exchange/swept"), values).rowcount == 1
 
     def _through(self, between: Callable[[float], None]) -> int:
         changed, told_at, seen = 0, monotonic(), 0

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from schemas.catalogue import load
 from schemas.codec import decode
+from schemas.connection import Connection
 from schemas.contracts import parsed
 from schemas.exchange import EXCHANGE_PARTITIONS
+from schemas.periods import china_day
 from schemas.store import sql
 from schemas.uscc import generate
 from streams.exchange.beside import Message
 from streams.exchange.pending import CONTRACT, Pending, project_pending, wrong_in
-from tests.foreign import AS_OF, fold, refuse, vouch
+from streams.exchange.sharing import Sharing
+from streams.exchange.sweeping import Sweep
+from streams.positions import load_catalogue
+from tests.foreign import AS_OF, fold, refuse, swept, vouch
 from tests.statements import penalty, registration
 
 Store = psycopg.Connection[Any]
@@ -64,6 +70,12 @@ def test_freshness_is_what_the_province_says_of_itself(undone: Store) -> None:
     now = undone.execute("SELECT date_trunc('second', now())").fetchone()
     assert now is not None
     vouch(undone, now[0])
+    told = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    assert set(told.values()) == {None}, "nobody has gone through all records yet"
+    swept(undone, ["market"])
+    told = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    assert {domain for domain, as_of in told.items() if as_of} == {"market", "registration"}
+    swept(undone)
     vouch(undone, now[0] - timedelta(hours=1), ["tax"])
     vouch(undone, now[0] - timedelta(days=8), ["finance"])
     found = dict(undone.execute(sql("exchange/freshness")).fetchall())
@@ -213,3 +225,26 @@ def test_what_a_province_may_not_say(undone: Store) -> None:
         ({"entries": [said["entries"][0] | {"open": -1}]}, "beijing", message.partition),
     ):
         assert wrong_in(said | change, province, partition), (change, province, partition)
+
+
+def test_a_domain_is_vouched_for_once_the_sweep_has_gone_through_it(stack: Connection, owner: Store) -> None:
+    def held() -> set[str]:
+        rows = owner.execute("SELECT unnest(domains) FROM xinliu.swept WHERE generation = 1").fetchall()
+        return {domain for (domain,) in rows}
+
+    load_catalogue(owner, load(), "beijing")
+    mutual = set(load().mutual_domains(china_day(datetime.now(UTC))))
+    sweep = Sweep(
+        stack.database.get_secret_value(), Sharing("beijing", generation=1), generation=1, on_commit=lambda: None
+    )
+    try:
+        sweep.sweep()
+        assert held() == mutual
+        owner.execute("INSERT INTO xinliu.mutual_domain VALUES ('telecom', '2026-01-01'), ('press', '2999-01-01')")
+        assert held() == mutual, "until a pass has been made for it"
+        sweep.sweep()
+        assert held() == mutual | {"telecom"}
+    finally:
+        sweep.close()
+        load_catalogue(owner, load(), "beijing")
+        owner.execute("TRUNCATE xinliu.swept")

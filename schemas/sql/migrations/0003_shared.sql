@@ -382,3 +382,12 @@ CREATE TABLE IF NOT EXISTS xinliu.case_position (
     topic_id    text NOT NULL,
     next_offset bigint NOT NULL
 );
+
+-- For which mutual domains the last whole pass of the sweep held (streams/exchange/sweeping.py): all records of theirs that should be
+-- shared are. A domain that has just become mutual is vouched for only after the pass that it made.
+CREATE TABLE IF NOT EXISTS xinliu.swept (
+    singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    generation integer NOT NULL,
+    domains    text[] NOT NULL,
+    swept_at   timestamptz NOT NULL
+);

@@ -95,9 +95,31 @@ BEGIN
 END
 $$;
 
+-- The same as a reading of today needs it, for the domains that are mutual on a day and for registrations. NOT_SHARED: the domain
+-- is not mutual today, so that it is not shared any more, or not yet.
+CREATE FUNCTION report.mutual_said(day date)
+RETURNS TABLE (province text, domain text, data_as_of timestamptz, why text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT s.province, s.domain, CASE WHEN d.shared THEN s.data_as_of END, CASE WHEN d.shared THEN s.why ELSE 'NOT_SHARED' END
+    FROM (
+        SELECT m.domain, COALESCE(bool_or(
+                   report.china_day(now()) BETWEEN m.effective_from AND COALESCE(m.effective_to, 'infinity')
+               ), false) AS shared,
+               bool_or(mutual_said.day BETWEEN m.effective_from AND COALESCE(m.effective_to, 'infinity')) AS asked
+        FROM xinliu.mutual_domain m
+        GROUP BY m.domain
+        UNION ALL
+        SELECT 'registration', true, true
+    ) d
+    JOIN report.foreign_source s USING (domain)
+    WHERE d.asked
+$$;
+
 -- 有 / 无 / 待核 / 未归集 for each province and each domain that is mutual on the last day of the window, both days included. 无 is said
--- of another province only where its last word holds (report.foreign_source) and nothing about the entity waits, there or here. why
--- also stands where the state is another; NOT_SHARED: the domain is not mutual today, so that it is not shared any more, or not yet.
+-- of another province only where its last word holds (report.foreign_source) and nothing about the entity waits, there or here.
+-- why also stands where the state is another.
 CREATE FUNCTION report.mutual_state(entity text, window_from date, window_to date)
 RETURNS TABLE (
     province text, province_zh text, domain text, name_zh text, display_label text, state text, penalties bigint,
@@ -124,11 +146,7 @@ AS $$
         ) c
         GROUP BY c.province, c.domain
     ), mutual AS (
-        SELECT d.domain, d.name_zh, d.display_label, EXISTS (
-                   SELECT FROM xinliu.mutual_domain m
-                   WHERE m.domain = d.domain
-                     AND report.china_day(now()) BETWEEN m.effective_from AND COALESCE(m.effective_to, 'infinity')
-               ) AS shared
+        SELECT d.domain, d.name_zh, d.display_label
         FROM xinliu.domain d
         WHERE window_to BETWEEN d.effective_from AND COALESCE(d.effective_to, 'infinity') AND EXISTS (
             SELECT FROM xinliu.mutual_domain m
@@ -154,13 +172,7 @@ AS $$
             SELECT sum(x.n)::bigint AS n FROM waiting x
             WHERE x.province = q.province AND COALESCE(x.domain = m.domain, true)
         ) w ON true
-        LEFT JOIN LATERAL (
-            SELECT CASE WHEN m.shared THEN s.data_as_of END AS data_as_of,
-                   CASE WHEN NOT m.shared THEN 'NOT_SHARED' WHEN s.province IS NULL THEN 'UNKNOWN' ELSE s.why END AS why
-            FROM (VALUES (1)) AS one
-            LEFT JOIN report.foreign_source s ON (s.province, s.domain) = (q.province, m.domain)
-        ) f ON true
-        WHERE q.province <> (SELECT i.province FROM report.installation i)
+        JOIN report.mutual_said(window_to) f ON (f.province, f.domain) = (q.province, m.domain)
     )
     SELECT p.province, p.province_zh, p.domain, p.name_zh, p.display_label, p.state, p.penalties, p.listings, p.pending,
            p.data_as_of, p.why

@@ -1,0 +1,91 @@
+"""What both editions print alike: what was asked, records with their periods, times as China reads them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from consumers.mutual import MutualView
+    from consumers.reading import CreditView
+
+__all__ = ["CHINA", "STYLE", "asked", "local", "print_listing", "print_penalty", "text_of"]
+
+CHINA = ZoneInfo("Asia/Shanghai")
+STYLE = {"有": "bold red", "待核": "yellow", "未归集": "magenta", "无": "green"}
+"""Colour of each of the four words."""
+
+_KINDS = {"PENALTY": "处罚", "LISTING": "名单"}
+_ANSWERS = {True: "是", False: "否", None: "该日尚无规则"}
+_BASIS = {
+    "STATED": "记录所载", "LEVEL_MAXIMUM": "失信程度最长期限", "LEVEL_MINIMUM": "失信程度最短期限", "LIST_PERIOD": "名单规定期限",
+    "REMOVED": "已移出", "NO_TERM": "未定期限", "NO_RULE": "该日尚无规则",
+}  # fmt: skip
+
+
+def local(time: datetime | None) -> str:
+    """Return a time as China reads it, to the minute."""
+    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M") if time else "—"
+
+
+def text_of(value: Any) -> str:
+    """Return what JSON has no type for as text."""
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in the answer")
+
+
+def asked(view: CreditView | MutualView) -> str:
+    """Return in words what the answer is about: the day or the window with its anchors, and until when it was known."""
+    known = f"截至 {local(view.moment.known_until)} 已知的" if view.moment.known_until else "现知"
+    if view.window is None:
+        what = f"{view.on} 当日有效(处罚: 决定日期至处罚有效期; 名单: 列入日期至有效期至或移出日期前一日)"
+    else:
+        first, last = view.window
+        rules = view.anchors.items()
+        anchors = "; ".join(f"{_KINDS[kind]}: {rule['anchor_zh']}" for kind, rule in rules)
+        what = (
+            f"涵盖时间范围 {first} 至 {last}({anchors}; 最长 {min(rule['max_months'] for _, rule in rules) // 12} 年)"
+        )
+    return f"{what}  {known}情况  读取于 {local(view.moment.read_at)}"
+
+
+def print_penalty(console: Console, row: dict[str, Any], *, whose: str = "") -> None:
+    """Print a penalty; `whose` stands before it."""
+    console.print(
+        f"\n{whose}[bold]行政处罚[/bold] {row['document_number']}  {row['decided_on']}  {row['authority_name']}{_mark(row)}",
+        highlight=False,
+    )
+    money = f"  罚款 {row['fine'].normalize():f} 万元" if row["fine"] is not None else ""
+    console.print(f"  {row['categories']}{money}  {row['content']}", highlight=False)
+    console.print(f"  [dim]{row['violation_type']}: {row['facts']}[/dim]", highlight=False)
+    console.print(f"  失信程度 {row['level'] or '未标明'}{_period(row)}", highlight=False)
+
+
+def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> None:
+    """Print a list entry; `whose` stands before it."""
+    removed = f"  已移出 {row['removed_on']}({row['removal_reason']})" if row["removed_on"] else ""
+    console.print(
+        f"\n{whose}[bold]严重失信主体名单[/bold] {row['list']} {row['entry_id']}  列入 {row['listed_on']}  {row['authority_name']}{removed}{_mark(row)}",
+        highlight=False,
+    )
+    console.print(f"  [dim]{row['grounds']}[/dim]", highlight=False)
+    console.print(f"{_period(row)}", highlight=False)
+
+
+def _period(row: dict[str, Any]) -> str:
+    until = row["publish_to"] or "未定期限"
+    web, printed = _ANSWERS[row["publishable"]], _ANSWERS[row["reportable"]]
+    repair = f"  可申请修复自 {row['repair_from']}" if row["repair_from"] else ""
+    return f"  公示期 {row['publish_from']} 至 {until}({_BASIS[row['publish_basis']]})  可公示: {web}  入报告: {printed}{repair}"
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return f"  [yellow]异议标注 {row['disputed_since']} 起[/yellow]" if row["disputed_since"] else ""
