@@ -117,7 +117,11 @@ def test_every_table_of_a_generation_is_declared() -> None:
     for word in ("CREATE TABLE ", "CREATE VIEW "):
         for part in text.split(word)[1:]:
             assert part.split()[0] in roles.GENERATION
-    shared = {part.split()[0].removeprefix("xinliu.") for part in sql("shared").split("CREATE TABLE ")[1:]}
+    shared = {
+        part.split()[0].removeprefix("xinliu.")
+        for word in ("CREATE TABLE ", "CREATE VIEW ")
+        for part in sql("shared").split(word)[1:]
+    }
     assert shared == set(roles.SHARED)
 
 
