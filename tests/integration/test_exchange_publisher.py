@@ -111,6 +111,8 @@ def test_what_is_shared_leaves_under_checkpoints(own_stack: Connection, store: S
         for domain in checkpoint["domains"]
     }
     assert {place: figures for place, figures in said.items() if figures[0]} == digests(store)
+    owed = store.execute("SELECT DISTINCT status, province FROM xinliu.exchange_duty ORDER BY 1, 2").fetchall()
+    assert owed == [("WITHDRAWN", province) for province in ("hebei", "shanxi", "tianjin")]
     domains = load().mutual_domains(NOW.date()) | {"registration"}
     assert {place for place in said} == {(partition, domain) for partition in range(4) for domain in domains}
 
