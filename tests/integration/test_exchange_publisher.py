@@ -35,7 +35,7 @@ from streams.exchange.sharing import Sharing
 from streams.logs import Logs
 from streams.positions import load_catalogue
 from tests.exchange_log import Run, committed, verified
-from tests.sharing import NOW, digests, emptied, entries, fold_and_share
+from tests.sharing import NOW, digests, emptied, entries, fold_and_share, partition_of
 from tests.statements import penalty, registration, state
 from tests.viewstore import WRITER, Store
 
@@ -318,3 +318,26 @@ def test_a_topic_that_was_made_anew_is_told_everything(
     runs = verified(committed(own_stack), keys[1])
     assert held_by_the_log(runs) == held_by_the_store(store)
     assert all(message.header(MEND) for run in runs for message in run.messages)
+
+
+def test_what_was_revoked_before_it_left_leaves_without_content(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path]
+) -> None:
+    emptied(store)
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    first, moved = penalty("Y1"), penalty("Y1", version=2, entity=1, original_entity=0)
+    fold_and_share(store, sharing, [[first], [moved], [state(moved, "REVOKED", version=3)]], offset=800)
+    assert [entry.action for entry in entries(store)].count("SHARE") == 3
+    with publishing(own_stack, keys) as publisher:
+        publish_all(publisher)
+    runs = verified(committed(own_stack), keys[1])
+    messages = [one for run in runs for one in run.messages if one.key.startswith(first["record_id"])]
+    told = [decode(parsed("xinliu.Statement"), message.body) for message in messages]
+    assert {(one["status"], one["subject"]["uscc"], one["penalty"]) for one in told} == {
+        ("WITHDRAWN", generate(0), None),
+        ("REVOKED", generate(1), None),
+    }
+    assert all(
+        message.partition == partition_of(one["subject"]["uscc"]) for message, one in zip(messages, told, strict=True)
+    )
+    assert first["subject"]["name"] not in [one["subject"]["name"] for one in told if one["status"] == "WITHDRAWN"]
