@@ -13,6 +13,7 @@ import psycopg
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.identity import digest
 from schemas.partitioning import partitions_of
+from streams.exchange.entries import Entry
 from streams.exchange.sharing import Sharing
 from streams.projection import Projection
 from streams.staging import staged
@@ -102,10 +103,10 @@ class Far:
         return found
 
 
-def entries(store: Store) -> list[Any]:
+def entries(store: Store) -> list[Entry]:
     """Return every entry that waits in the outbox, oldest first."""
     rows = store.execute("SELECT payload FROM outbox WHERE kind = 'EXCHANGE' ORDER BY id")
-    return [entry for (payload,) in rows for entry in payload]
+    return [Entry.of(line) for (payload,) in rows for line in payload.split("\n")]
 
 
 def digests(store: Store) -> dict[tuple[int, str], tuple[int, int, int]]:

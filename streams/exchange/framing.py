@@ -19,6 +19,7 @@ from schemas.identity import accepted_key, digest
 from schemas.registry import Registry
 from schemas.store import sql
 from streams.exchange.beside import Message
+from streams.exchange.entries import Entry
 from streams.exchange.signed_log import Framed
 
 __all__ = ["STATEMENT", "Framing", "Waiting"]
@@ -32,10 +33,10 @@ STATEMENT: Final = "xinliu.Statement"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An entry of the outbox with its statement in history; `entry` as exchange/share.sql describes it."""
+    """An entry of the outbox with its statement in history."""
 
     id: int
-    entry: Sequence[Any]
+    entry: Entry
     statement: bytes | None
     """None where a revocation has erased it since."""
     writer: int | None
@@ -55,17 +56,17 @@ class Framing:
     def waiting(self, connection: Connection, limit: int) -> list[Waiting]:
         """Return the entries of the oldest rows of the outbox."""
         rows = connection.execute(sql("exchange/waiting"), {"limit": limit, "province": self._province}, binary=True)
-        return [Waiting(*row) for row in rows]
+        return [Waiting(row[0], Entry.of(row[1]), *row[2:]) for row in rows]
 
     def messages(self, connection: Connection, entries: Sequence[Waiting]) -> list[tuple[Waiting, Framed]]:
         """Return the messages of these entries, in order. What has been erased since is left out: its revocation follows."""
         made = list[tuple[Waiting, Framed]]()
         for waiting in entries:
-            if waiting.entry[0] == "WITHDRAW":
+            if waiting.entry.action == "WITHDRAW":
                 made.append((waiting, self._withdrawal(connection, waiting)))
             elif not waiting.recorded:
                 # Others will find their set to differ from what the checkpoint says: this is never silent.
-                log.error("exchange.not_in_history", record_id=waiting.entry[2], version=waiting.entry[5])
+                log.error("exchange.not_in_history", record_id=waiting.entry.record_id, version=waiting.entry.version)
             elif waiting.statement is not None:
                 made.append((waiting, self._statement(connection, waiting)))
         return made
@@ -77,47 +78,47 @@ class Framing:
         return Framed(message.partition, message.key.encode(), ((SCHEMA, own.encode()), *message.headers), value)
 
     def _statement(self, connection: Connection, waiting: Waiting) -> Framed:
-        _, partition, record_id, _, epoch, version, high, low, mends, *_ = waiting.entry
+        entry = waiting.entry
         assert waiting.statement is not None
         writer, _ = self._writer(connection, waiting.writer)
-        key = accepted_key(record_id.replace("-", ""), epoch, version, high, low)
+        key = accepted_key(entry.record_id, entry.epoch, entry.version, entry.digest_hi, entry.digest_lo)
         value = frame(self._id(STATEMENT, writer), waiting.statement)
-        return Framed(partition, key.encode(), _headers(writer, epoch, waiting.known or 0, mends), value)
+        headers = _headers(writer, entry.epoch, waiting.known or 0, entry.mends)
+        return Framed(entry.partition, key.encode(), headers, value)
 
     def _withdrawal(self, connection: Connection, waiting: Waiting) -> Framed:
-        _, partition, record_id, department, epoch, version, _, _, mends, uscc, domain, kind, _ = waiting.entry
-        record_id = record_id.replace("-", "")
+        entry = waiting.entry
         if waiting.statement is not None:
             _, schema = self._writer(connection, waiting.writer)
             told = decode(schema, waiting.statement, parsed(STATEMENT))
         else:
-            told = self._envelope(connection, record_id, department, {"uscc": uscc, "domain": domain, "kind": kind})
+            told = self._envelope(connection, entry)
         empty = dict.fromkeys(("disputed_since", "penalty", "listing", "registration"))
-        body = encode_own(STATEMENT, {**told, **empty, "version": version, "status": WITHDRAWN, "reason": WITHDRAWN})
-        key = accepted_key(record_id, epoch, version, *digest(body))
+        body = encode_own(
+            STATEMENT, {**told, **empty, "version": entry.version, "status": WITHDRAWN, "reason": WITHDRAWN}
+        )
+        key = accepted_key(entry.record_id, entry.epoch, entry.version, *digest(body))
         own = _own(STATEMENT)
         value = frame(self._id(STATEMENT, own), body)
         # A withdrawal is known since its epoch began: the same whenever it is told.
-        return Framed(partition, key.encode(), _headers(own, epoch, epoch, mends), value)
+        return Framed(entry.partition, key.encode(), _headers(own, entry.epoch, entry.epoch, entry.mends), value)
 
-    def _envelope(
-        self, connection: Connection, record_id: str, department: str, shared: dict[str, str]
-    ) -> dict[str, Any]:
+    def _envelope(self, connection: Connection, entry: Entry) -> dict[str, Any]:
         # Revoked since: of what had been shared only the envelope's codes are left, and no name.
         row = connection.execute(
             "SELECT subject_kind, authority, stated_at FROM record"
             " WHERE record_id = %s AND province = %s AND department = %s",
-            (record_id, self._province, department),
+            (entry.record_id, self._province, entry.department),
         ).fetchone()
         assert row is not None
         subject_kind, authority, stated_at = row
         return {
-            "record_id": record_id,
-            "kind": shared["kind"],
-            "subject": {"uscc": shared["uscc"], "name": shared["uscc"], "kind": subject_kind},
+            "record_id": entry.record_id,
+            "kind": entry.kind,
+            "subject": {"uscc": entry.uscc, "name": entry.uscc, "kind": subject_kind},
             "province": self._province,
-            "domain": shared["domain"],
-            "department": department,
+            "domain": entry.domain,
+            "department": entry.department,
             "authority": authority,
             "stated_at": stated_at,
         }

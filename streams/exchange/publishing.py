@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -28,8 +29,11 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
 from streams.exchange.beside import Beside, Message
+from streams.exchange.duties import BODILESS, Duty, owe
 from streams.exchange.framing import Framing, Waiting
 from streams.exchange.recorder import ExchangeRecorder
+from streams.exchange.relearning import relearn
+from streams.exchange.repushing import Chosen, repush
 from streams.exchange.signed_log import Closed, Framed, SignedLog, Signs
 
 __all__ = ["Publisher"]
@@ -83,6 +87,7 @@ class Publisher:
         self._recorder, self._beside = recorder, tuple(beside)
         self._open_log = partial(SignedLog, kafka, registry, province, signer, topic_id)
         self._framing = Framing(registry, province)
+        self._registry, self._topic_id = registry, topic_id
         self._log: SignedLog | None = None
         self._connection: Connection | None = None
         self._freshness: dict[str, datetime | None] = {}
@@ -197,11 +202,34 @@ class Publisher:
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (snapshot.rows,))
             for beside, told in snapshot.beside:
                 beside.sent(connection, told)
+            self._owe(connection, snapshot, closed)
             if closed:
                 rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
                 connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
         crash_point("publisher.done")
         self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
+
+    def _owe(self, connection: Connection, snapshot: _Snapshot, closed: Sequence[Closed]) -> None:
+        # What takes content away must be applied by everybody, in time: from the checkpoint behind it on.
+        behind = {one.partition: one for one in closed}
+        duties = [
+            Duty(
+                UUID(entry.record_id),
+                entry.department,
+                entry.epoch,
+                entry.version,
+                entry.status,
+                entry.uscc,
+                entry.domain,
+                entry.partition,
+                behind[entry.partition].topic_id,
+                behind[entry.partition].sequence,
+            )
+            for entry in (waiting.entry for waiting, _ in snapshot.messages)
+            if entry.status in BODILESS
+        ]
+        if duties:
+            owe(connection, duties, closed[0].made_at)
 
     def _serves(self, connection: Connection) -> bool:
         row = connection.execute("SELECT generation = %s FROM xinliu.serving", (self._generation,)).fetchone()
@@ -214,12 +242,25 @@ class Publisher:
         known = connection.execute(
             'SELECT topic_id, partition, sequence, "offset", hash, made_at FROM xinliu.published_checkpoint'
         ).fetchall()
+        remembered = {one.partition: one for one in (Closed(*row) for row in known)}
         signed_log = self._open_log()
-        signed_log.open({one.partition: one for one in (Closed(*row) for row in known)})
+        signed_log.open(remembered)
+        self._go_on(connection, signed_log, remembered)
         self._log = signed_log
         self._asked_at = -_BESIDE_EVERY
         log.info("exchange.leads", sequences={p: one.sequence for p, one in sorted(signed_log.chain.items())})
         return True
+
+    def _go_on(self, connection: Connection, signed_log: SignedLog, remembered: Mapping[int, Closed]) -> None:
+        """Make sure that what the database takes for shared is what the topic told."""
+        relearnt = relearn(connection, self._registry, signed_log.told_since(remembered))
+        if relearnt:
+            log.warning("exchange.relearnt", records=relearnt, why="the topic told more than this database knew of")
+        for partition, known in sorted(remembered.items()):
+            if known.topic_id != self._topic_id:
+                with connection.transaction():
+                    records = repush(connection, Chosen(partition=partition))
+                log.warning("exchange.begins_anew", partition=partition, told_again=records, was=known.topic_id)
 
     def _resign(self, connection: Connection) -> None:
         if self._log is not None:

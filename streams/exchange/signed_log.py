@@ -6,8 +6,9 @@ chain goes on from what the topic says, never from what a database remembers. `o
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -101,6 +102,18 @@ class SignedLog:
         for partition, known in remembered.items():
             if known.topic_id == self._topic_id:
                 self.chain.setdefault(partition, known)
+
+    def told_since(self, remembered: Mapping[int, Closed]) -> Iterator[Message]:
+        """Yield the committed messages that came behind these checkpoints, in partitions whose chain goes on further."""
+        with self._reading() as consumer:
+            for partition, last in sorted(self.chain.items()):
+                known = remembered.get(partition)
+                if known is None or (known.topic_id, known.sequence) != (last.topic_id, last.sequence):
+                    low, _ = consumer.get_watermark_offsets(
+                        TopicPartition(self._topic, partition), timeout=_TIMEOUT, cached=False
+                    )
+                    start = known.offset + 1 if known and known.topic_id == last.topic_id else low
+                    yield from self._from(consumer, partition, max(low, start))
 
     def close(self) -> None:
         """Give up writing; what was not committed is undone by the broker."""
@@ -217,7 +230,8 @@ class SignedLog:
             return self._kafka.failure(known)
         return Retryable(f"{self._topic} cannot be written: {known.str()}", server="kafka")
 
-    def _read_back(self) -> dict[int, Closed]:
+    @contextmanager
+    def _reading(self) -> Iterator[Consumer]:
         consumer = Consumer(
             self._kafka.client(
                 {
@@ -230,11 +244,15 @@ class SignedLog:
             )
         )
         try:
-            found = {partition: self._last(consumer, partition) for partition in range(EXCHANGE_PARTITIONS)}
+            yield consumer
         except KafkaException as error:
             raise self._failure(error) from error
         finally:
             consumer.close()
+
+    def _read_back(self) -> dict[int, Closed]:
+        with self._reading() as consumer:
+            found = {partition: self._last(consumer, partition) for partition in range(EXCHANGE_PARTITIONS)}
         return {partition: known for partition, known in found.items() if known is not None}
 
     def _last(self, consumer: Consumer, partition: int) -> Closed | None:
@@ -249,8 +267,15 @@ class SignedLog:
             window *= 8
 
     def _newest_from(self, consumer: Consumer, partition: int, start: int) -> Closed | None:
+        checkpoints = (
+            one for one in self._from(consumer, partition, start) if (one.key() or b"").startswith(_KEY.encode())
+        )
+        newest = deque(checkpoints, maxlen=1)
+        return self._read(newest[0]) if newest else None
+
+    def _from(self, consumer: Consumer, partition: int, start: int) -> Iterator[Message]:
         consumer.assign([TopicPartition(self._topic, partition, start)])
-        newest, waits_until = None, monotonic() + _TIMEOUT
+        waits_until = monotonic() + _TIMEOUT
         while monotonic() < waits_until:
             message = consumer.poll(1.0)
             if message is None:
@@ -258,11 +283,10 @@ class SignedLog:
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
-                    return self._read(newest) if newest else None
+                    return
                 raise KafkaException(error)
+            yield message
             waits_until = monotonic() + _TIMEOUT
-            if (message.key() or b"").startswith(_KEY.encode()):
-                newest = message
         raise Retryable(f"the end of {self._topic}/{partition} was not reached within {_TIMEOUT:.0f} s", server="kafka")
 
     def _read(self, message: Message) -> Closed:

@@ -6,18 +6,21 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
+from deploy import topics
 from deploy.processes import wait_until
 from schemas.catalogue import load
 from schemas.codec import decode
 from schemas.connection import Connection
 from schemas.contracts import parsed
 from schemas.errors import Retryable
-from schemas.exchange import EPOCH, KNOWN, SCHEMA
+from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA
 from schemas.registry import Registry
 from schemas.signing import Signer, make_key
 from schemas.store import connect
@@ -31,8 +34,8 @@ from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.sharing import Sharing
 from streams.logs import Logs
 from streams.positions import load_catalogue
-from tests.exchange_log import committed, verified
-from tests.sharing import NOW, digests, emptied, entries, fold_and_share
+from tests.exchange_log import Run, committed, verified
+from tests.sharing import NOW, digests, emptied, entries, fold_and_share, partition_of
 from tests.statements import penalty, registration, state
 from tests.viewstore import WRITER, Store
 
@@ -108,6 +111,8 @@ def test_what_is_shared_leaves_under_checkpoints(own_stack: Connection, store: S
         for domain in checkpoint["domains"]
     }
     assert {place: figures for place, figures in said.items() if figures[0]} == digests(store)
+    owed = store.execute("SELECT DISTINCT status, province FROM xinliu.exchange_duty ORDER BY 1, 2").fetchall()
+    assert owed == [("WITHDRAWN", province) for province in ("hebei", "shanxi", "tianjin")]
     domains = load().mutual_domains(NOW.date()) | {"registration"}
     assert {place for place in said} == {(partition, domain) for partition in range(4) for domain in domains}
 
@@ -232,3 +237,107 @@ def test_two_at_once_write_one_chain(own_stack: Connection, store: Store, keys: 
     runs = verified(committed(own_stack), keys[1])
     told = [message.key for run in runs for message in run.messages]
     assert all(any(key.startswith(begin) for key in told) for begin in keys_of(waiting))
+
+
+def held_by_the_log(runs: list[Run]) -> dict[tuple[str, str], tuple[int, int, str]]:
+    """Return, by record, epoch, version and status of the highest rank that the log told."""
+    held: dict[tuple[str, str], tuple[int, int, str]] = {}
+    for message in (message for run in runs for message in run.messages):
+        told = decode(parsed("xinliu.Statement"), message.body)
+        key, rank = (told["record_id"], told["department"]), (int(message.header(EPOCH) or 0), told["version"])
+        if key not in held or rank > held[key][:2]:
+            held[key] = (*rank, told["status"])
+    return held
+
+
+def held_by_the_store(store: Store) -> dict[tuple[str, str], tuple[int, int, str]]:
+    """Return the same of what has been shared."""
+    rows = store.execute(
+        "SELECT replace(record_id::text, '-', ''), department, epoch, version, status FROM xinliu.shared_record"
+    )
+    return {(record_id, department): tuple(rest) for record_id, department, *rest in rows}
+
+
+def test_a_restored_database_reads_back_what_it_told_since(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path]
+) -> None:
+    emptied(store)
+    store.execute("DELETE FROM xinliu.published_checkpoint")
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    kept, gone = [penalty(f"W{n}", entity=n) for n in range(3)], registration(entity=0, until=date(2026, 1, 1))
+    back = registration(entity=0, version=2)
+    tables = ("record", "xinliu.shared_record", "xinliu.shared_digest", "xinliu.published_checkpoint")
+    with publishing(own_stack, keys) as publisher:
+        fold_and_share(store, sharing, [kept], offset=600)
+        publish_all(publisher)
+        for number, table in enumerate(tables):
+            store.execute(f"CREATE TEMPORARY TABLE backup{number} AS SELECT * FROM {table}")
+        fold_and_share(store, sharing, [[gone], [back], [penalty("W9", entity=9)]], offset=610)
+        publish_all(publisher)
+    before = held_by_the_store(store)
+    with store.transaction():
+        for number, table in enumerate(tables):
+            store.execute(f"DELETE FROM {table}")
+            store.execute(f"INSERT INTO {table} SELECT * FROM backup{number}")
+        store.execute("DELETE FROM record_history WHERE accepted_offset >= 610")
+    with publishing(own_stack, keys) as publisher:
+        publish_all(publisher)
+        assert held_by_the_store(store) == before
+        early = Sharing("beijing", generation=1, clock=lambda: NOW - timedelta(minutes=10))  # its clock is behind, too
+        fold_and_share(store, early, [[gone], [back], [penalty("W9", entity=9)]], offset=610)
+        publish_all(publisher)
+    runs = verified(committed(own_stack), keys[1])
+    ours = held_by_the_store(store)
+    told = held_by_the_log(runs)
+    assert {key: told[key] for key in ours} == ours
+    assert digests(store) == {
+        place: figures
+        for place, figures in {
+            (run.checkpoint["partition"], one["domain"]): (one["records"], one["digest_hi"], one["digest_lo"])
+            for run in runs
+            for one in run.checkpoint["domains"]
+        }.items()
+        if figures[0]
+    }
+
+
+def test_a_topic_that_was_made_anew_is_told_everything(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path]
+) -> None:
+    emptied(store)
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    with publishing(own_stack, keys) as publisher:
+        fold_and_share(store, sharing, [[penalty(f"X{n}", entity=n) for n in range(5)]], offset=700)
+        publish_all(publisher)
+    admin = AdminClient(own_stack.kafka.client({}))
+    admin.delete_topics(["exchange.beijing"])["exchange.beijing"].result(30)
+    assert wait_until(lambda: "exchange.beijing" not in admin.list_topics(timeout=10).topics, seconds=30)
+    topics.apply(own_stack.kafka, topics.wanted(load(), "beijing"))
+    with publishing(own_stack, keys) as publisher:
+        publish_all(publisher)
+    runs = verified(committed(own_stack), keys[1])
+    assert held_by_the_log(runs) == held_by_the_store(store)
+    assert all(message.header(MEND) for run in runs for message in run.messages)
+
+
+def test_what_was_revoked_before_it_left_leaves_without_content(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path]
+) -> None:
+    emptied(store)
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    first, moved = penalty("Y1"), penalty("Y1", version=2, entity=1, original_entity=0)
+    fold_and_share(store, sharing, [[first], [moved], [state(moved, "REVOKED", version=3)]], offset=800)
+    assert [entry.action for entry in entries(store)].count("SHARE") == 3
+    with publishing(own_stack, keys) as publisher:
+        publish_all(publisher)
+    runs = verified(committed(own_stack), keys[1])
+    messages = [one for run in runs for one in run.messages if one.key.startswith(first["record_id"])]
+    told = [decode(parsed("xinliu.Statement"), message.body) for message in messages]
+    assert {(one["status"], one["subject"]["uscc"], one["penalty"]) for one in told} == {
+        ("WITHDRAWN", generate(0), None),
+        ("REVOKED", generate(1), None),
+    }
+    assert all(
+        message.partition == partition_of(one["subject"]["uscc"]) for message, one in zip(messages, told, strict=True)
+    )
+    assert first["subject"]["name"] not in [one["subject"]["name"] for one in told if one["status"] == "WITHDRAWN"]

@@ -3,7 +3,9 @@
 -- wanted: of a record in force, that it should be shared; one without content (REPAIRED, REVOKED) follows what was shared once
 -- and is never told otherwise. leaves: goes out of what is shared, or out of its partition; enters: is shared in a new
 -- epoch; follows: a newer statement of what is shared. Of what is as it should be there is no row.
-WITH held AS (
+-- A record that stands below what was told of it (a restored database that is catching up) is left as it is until it has caught up.
+-- MATERIALIZED: otherwise each use of wanted would ask for the registrations again.
+WITH held AS MATERIALIZED (
     SELECT a.record_id, a.department, a.uscc, a.domain, a.kind, a.status, a.version, a.digest_hi, a.digest_lo,
            -- A partition that was not computed is that of the same entity.
            COALESCE(a.partition, CASE WHEN a.uscc = s.uscc THEN s.partition ELSE -1 END) AS partition,
@@ -26,19 +28,19 @@ WITH held AS (
     LEFT JOIN xinliu.shared_record s USING (record_id, department)
     -- A generation that does not serve tells nobody anything.
     WHERE (SELECT generation FROM xinliu.serving) = %(generation)s
-), weighed AS (
+), weighed AS MATERIALIZED (
     SELECT *, shared AND partition = held_partition AS stays,
            COALESCE((version, digest_hi, digest_lo) > (held_version, held_hi, held_lo), true) AS newer,
-           COALESCE((version, digest_hi, digest_lo) = (held_version, held_hi, held_lo), false) AS same,
+           COALESCE((version, digest_hi, digest_lo) < (held_version, held_hi, held_lo), false) AS behind,
            GREATEST(COALESCE(held_epoch + 1, 0), %(now)s) AS next
     FROM held
 ), decided AS (
     SELECT *, shared AND NOT (wanted AND stays) AS leaves, wanted AND stays AND newer AS follows,
-           wanted AND NOT (stays AND (newer OR same)) AS enters,
+           wanted AND NOT stays AS enters,
            -- Shared in another partition: withdrawn there in one epoch, shared here in the next.
            CASE WHEN wanted AND stays AND newer THEN held_epoch
                 WHEN shared AND wanted AND NOT stays THEN next + 1
                 ELSE next END AS epoch
     FROM weighed
-    WHERE (wanted AND NOT (stays AND same)) OR (shared AND NOT wanted)
+    WHERE NOT behind AND ((wanted AND (newer OR NOT stays)) OR (shared AND NOT wanted))
 )

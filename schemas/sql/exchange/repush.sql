@@ -9,15 +9,15 @@ WITH chosen AS (
       AND (%(uscc)s::text IS NULL OR uscc = %(uscc)s)
       AND (%(partition)s::smallint IS NULL OR partition = %(partition)s)
 ), numbered AS (
-    SELECT jsonb_build_array(
-               CASE state WHEN 'SHARED' THEN 'SHARE' ELSE 'WITHDRAW' END, partition, record_id, department, epoch, version,
-               digest_hi, digest_lo, true, uscc, domain, kind, status
+    SELECT concat_ws(
+               '|', CASE state WHEN 'SHARED' THEN 'SHARE' ELSE 'WITHDRAW' END, partition, record_id, department, epoch, version,
+               digest_hi, digest_lo, 't', uscc, domain, kind, status
            ) AS entry,
            row_number() OVER (ORDER BY partition, record_id, department) - 1 AS n
     FROM chosen
 ), waiting AS (
     INSERT INTO outbox (kind, payload)
-    SELECT 'EXCHANGE', jsonb_agg(entry ORDER BY n) FROM numbered
+    SELECT 'EXCHANGE', to_jsonb(string_agg(entry, E'\n' ORDER BY n)) FROM numbered
     WHERE NOT %(dry_run)s
     GROUP BY n / %(portion)s
     ORDER BY n / %(portion)s
