@@ -17,7 +17,7 @@ from schemas.exchange import FIRST_HASH, RunHash
 
 __all__ = ["Anchor", "Chain", "Closed", "Message", "Outcome", "Told", "note_of", "read_note"]
 
-MOST_MESSAGES, MOST_BYTES = 500_000, 256 << 20
+MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
