@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -191,6 +192,15 @@ def test_an_origin_that_tells_two_stories_is_loud_and_goes_on_once_it_is_ahead(r
     assert reader.take([*first, *ours]) == ["followed", "followed"]
     assert reader.take(theirs) == ["stale"]
     assert reader.take(later) == ["gap"]
+
+
+@pytest.mark.parametrize("claimed", [0, 10**15])
+def test_a_link_that_lies_about_a_checkpoints_place_harms_nothing_behind_it(
+    reader: Reader, origin: Sharing, claimed: int
+) -> None:
+    first, second = runs(origin, [2, 2])
+    assert reader.take([*first[:-1], replace(first[-1], offset=claimed), *second]) == ["followed", "followed"]
+    assert sum(reader.statements().values()) == 4
 
 
 def test_who_joins_late_is_told_that_it_lacks_the_beginning(reader: Reader, origin: Sharing) -> None:
