@@ -21,7 +21,7 @@ MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
-_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})$")
+_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (-1|\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})$")
 
 
 @dataclass(frozen=True, slots=True)
