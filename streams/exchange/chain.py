@@ -17,11 +17,11 @@ from schemas.exchange import FIRST_HASH, RunHash
 
 __all__ = ["Anchor", "Chain", "Closed", "Message", "Outcome", "Told", "note_of", "read_note"]
 
-MOST_MESSAGES, MOST_BYTES = 500_000, 256 << 20
+MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
-_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})$")
+_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (-1|\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,9 @@ class Anchor:
 
     topic_id: str
     sequence: int
-    offset: int
+    last_offset: int
+    """Of its run's last message: whatever stands at or before it is known. The checkpoint's own place is not under its
+    signature, and a link that lies about it must not harm what comes behind."""
     hash: str
     made_at: int
 
@@ -76,7 +78,7 @@ def note_of(anchor: Anchor | None, read_from: int) -> str:
     """Return what is committed with an offset, so that whoever goes on knows it: the anchor, and where to read from."""
     if anchor is None:
         return f" start {read_from}"
-    known = (anchor.topic_id, anchor.sequence, anchor.offset, anchor.hash, anchor.made_at, read_from)
+    known = (anchor.topic_id, anchor.sequence, anchor.last_offset, anchor.hash, anchor.made_at, read_from)
     return " ".join((" anchor", *map(str, known)))
 
 
@@ -131,7 +133,7 @@ class Chain:
     def take(self, message: Message) -> bool:
         """Keep a message until its checkpoint comes; false where it was applied already, or is kept already."""
         anchor = self.anchor
-        if anchor is not None and message.topic_id == anchor.topic_id and message.offset <= anchor.offset:
+        if anchor is not None and message.topic_id == anchor.topic_id and message.offset <= anchor.last_offset:
             return False
         run = self._open.setdefault(message.topic_id, {})
         known = run.get(message.offset)
@@ -154,30 +156,28 @@ class Chain:
         """Return from where the log here must be read so that nothing that is kept is missed; `next_offset`: the reader's."""
         return min((message.far_offset for run in self._open.values() for message in run.values()), default=next_offset)
 
-    def close(self, told: Told, offset: int) -> Closed:
-        """Hold what is kept against a checkpoint, which is its province's word and stands at `offset` of the origin's log."""
+    def close(self, told: Told) -> Closed:
+        """Hold what is kept against a checkpoint, which was found to be its province's word."""
         outcome, why = self._place(told)
         if outcome in (Outcome.REPEATED, Outcome.STALE):
-            self._drop(told.topic_id, offset)
+            self._drop(told.topic_id, told.last_offset)
             return Closed(outcome, why)
         run = self._open.get(told.topic_id, {})
-        messages = tuple(run[place] for place in sorted(run) if told.predecessor < place < offset)
-        fault = _fault(told, offset, messages)
+        messages = tuple(run[place] for place in sorted(run) if told.predecessor < place <= told.last_offset)
+        fault = _fault(told, messages)
+        self._drop(told.topic_id, told.last_offset)
         if fault:
-            self._drop(told.topic_id, offset)
             return Closed(Outcome.BROKEN, fault)
-        self.anchor = Anchor(told.topic_id, told.sequence, offset, told.hash, told.made_at)
+        self.anchor = Anchor(told.topic_id, told.sequence, told.last_offset, told.hash, told.made_at)
         for topic_id in [topic_id for topic_id in self._open if topic_id != told.topic_id]:
-            del self._open[topic_id]
-        self._drop(told.topic_id, offset)
+            self._drop(topic_id)
         return Closed(outcome, why, messages)
 
     def _place(self, told: Told) -> tuple[Outcome, str]:
         """Where a checkpoint stands to the anchor; what may be a new anchor is decided here and nowhere else."""
         anchor = self.anchor
-        follows_on = (told.sequence, told.predecessor, told.predecessor_hash)
         if anchor is None:
-            if follows_on == (0, -1, FIRST_HASH):
+            if (told.sequence, told.predecessor, told.predecessor_hash) == (0, -1, FIRST_HASH):
                 return Outcome.FOLLOWED, ""
             return Outcome.GAP, f"nothing before sequence {told.sequence} is known here"
         same_log, newer = told.topic_id == anchor.topic_id, told.made_at > anchor.made_at
@@ -187,27 +187,28 @@ class Chain:
             return Outcome.REPEATED, ""
         if same_log and told.sequence == anchor.sequence:
             return Outcome.STALE, f"two different checkpoints have the sequence {told.sequence}"
-        if same_log and follows_on == (anchor.sequence + 1, anchor.offset, anchor.hash):
+        follows_on = (told.sequence, told.predecessor_hash) == (anchor.sequence + 1, anchor.hash)
+        if same_log and follows_on and told.predecessor > anchor.last_offset:
             return Outcome.FOLLOWED, ""
-        held = f"sequence {anchor.sequence} at {anchor.offset} of the log {anchor.topic_id} is held"
-        says = f"follows on {told.predecessor} of {told.topic_id}, and {held}"
+        held = f"sequence {anchor.sequence} up to {anchor.last_offset} of the log {anchor.topic_id} is held"
+        says = f"sequence {told.sequence} follows on {told.predecessor} of {told.topic_id}, and {held}"
         return (Outcome.GAP, says) if newer else (Outcome.STALE, f"{says}, which is not older")
 
-    def _drop(self, topic_id: str, before: int) -> None:
-        """Forget what is kept of a log up to an offset."""
+    def _drop(self, topic_id: str, up_to: int | None = None) -> None:
+        """Forget what is kept of a log: all of it, or up to an offset."""
         run = self._open.pop(topic_id, {})
-        left = {place: message for place, message in run.items() if place > before}
+        left = {place: message for place, message in run.items() if up_to is not None and place > up_to}
         if left:
             self._open[topic_id] = left
         self._bytes = sum(len(message.body) for kept in self._open.values() for message in kept.values())
 
 
-def _fault(told: Told, offset: int, messages: Sequence[Message]) -> str:
+def _fault(told: Told, messages: Sequence[Message]) -> str:
     """Say why these messages are not the run that the checkpoint closes; empty where they are."""
     if len(messages) != told.count:
         return f"{told.count} messages were told, {len(messages)} came"
     last = messages[-1].offset if messages else told.predecessor
-    if last != told.last_offset or offset <= last:
+    if last != told.last_offset:
         return f"the last message was told at {told.last_offset} and came at {last}"
     for message in messages:
         if message.unreadable is not None:

@@ -51,10 +51,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A checkpoint that is its province's word: what it says, where it stands, what goes to `accepted`."""
+    """A checkpoint that is its province's word: what it says, and what goes to `accepted`."""
 
     told: Told
-    offset: int
     outgoing: Outgoing
 
 
@@ -167,7 +166,7 @@ class Examining:
             return Doubt(f"a checkpoint of the future: made at {value['made_at'].isoformat()}")
         if why := fault(value):
             return Doubt(f"a checkpoint that says {why}")
-        return Closing(Told.of(value), place.offset, self._carry(record, place, CHECKPOINT))
+        return Closing(Told.of(value), self._carry(record, place, CHECKPOINT))
 
     def _carried(self, record: ConsumerRecord, place: Origin, name: str, value: dict[str, Any]) -> Outgoing | Refused:
         wrong = CARRIED_CONTRACTS[name](value, self._province, place.partition)

@@ -180,7 +180,7 @@ class ReceivingStage:
                 chain.forget()
                 self._recorder.not_believed(province, partition, "more came without a checkpoint than any run has")
             return
-        closed = chain.close(step.told, step.offset)
+        closed = chain.close(step.told)
         self._recorder.closed(province, partition, step.told.sequence, closed.outcome, closed.why)
         if not closed.applied:
             return

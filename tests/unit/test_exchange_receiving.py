@@ -116,7 +116,7 @@ def test_a_run_with_a_message_altered_missing_or_out_of_order_is_not_applied_and
         [one, replace(two, key=b"another"), three, closing],
         [one, three, closing],
         [one, replace(two, offset=2), replace(three, offset=1), closing],
-        [one, two, three, replace(three, offset=3), replace(closing, offset=4)],
+        [replace(one, topic_id="another"), two, three, closing],
     ):
         far.take(hostile)
         assert far.out.accepted == []
@@ -124,12 +124,23 @@ def test_a_run_with_a_message_altered_missing_or_out_of_order_is_not_applied_and
     assert (len(far.keys()), far.checkpoints()) == (3, 1)
 
 
+def test_what_a_link_puts_behind_a_run_is_no_part_of_it_nor_of_the_next(far: Far) -> None:
+    origin = tianjin(far)
+    one = origin.say(shared("tianjin", "津税罚1", entity=ENTITIES[0]))
+    closing = origin.checkpoint()
+    two = origin.say(shared("tianjin", "津税罚2", entity=ENTITIES[1]))
+    last = origin.checkpoint()
+    far.take([one, replace(two, offset=closing.offset), closing, two, last])
+    assert (len(far.keys()), far.checkpoints()) == (2, 2)
+    assert len(set(far.keys())) == 2
+
+
 def test_a_signature_that_does_not_hold_closes_nothing_and_the_genuine_one_still_does(far: Far) -> None:
     origin = tianjin(far)
     origin.say(shared("tianjin", "津税罚1", entity=ENTITIES[0]))
     before = replace(origin, log=list(origin.log), _run=list(origin._run))
     genuine = origin.checkpoint()
-    by_hebei = before.checkpoint(signer=replace(far.signers["hebei"], province="tianjin"))
+    by_hebei = before.checkpoint(signer=far.signers["hebei"])
     unsigned = replace(genuine, body=genuine.body[:-1] + bytes([genuine.body[-1] ^ 1]))
     for forged in (by_hebei, unsigned, replace(genuine, headers=())):
         far.take([*origin.log[:1], forged])
