@@ -6,7 +6,7 @@ A duty arises in the transaction that takes its statement out of the outbox, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -16,8 +16,9 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.store import sql
+from streams.exchange.signed_log import Closed
 
-__all__ = ["BODILESS", "Duty", "owe"]
+__all__ = ["BODILESS", "Duty", "duties", "owe"]
 
 BODILESS = ("REPAIRED", "REVOKED", "WITHDRAWN")
 """States of a statement that takes content away from whoever holds it."""
@@ -38,6 +39,18 @@ class Duty:
     topic_id: str
     """Of `exchange.<own>`: sequences count in that log and in no other."""
     sequence: int
+
+
+def duties(entries: Iterable[Sequence[Any]], closed: Iterable[Closed]) -> list[Duty]:
+    """Return what arises from these entries of the outbox (exchange/share.sql), whose runs these checkpoints close."""
+    by_partition = {one.partition: one for one in closed}
+    found = []
+    for _, partition, record_id, department, epoch, version, _, _, _, uscc, domain, _, status in entries:
+        if status in BODILESS:
+            run = by_partition[partition]
+            place = (partition, run.topic_id, run.sequence)
+            found.append(Duty(UUID(record_id), department, epoch, version, status, uscc, domain, *place))
+    return found
 
 
 def owe(connection: psycopg.Connection[tuple[Any, ...]], duties: Iterable[Duty], published_at: datetime) -> None:

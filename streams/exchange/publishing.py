@@ -28,6 +28,7 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
 from streams.exchange.beside import Beside, Message
+from streams.exchange.duties import duties, owe
 from streams.exchange.framing import Framing, Waiting
 from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.signed_log import Closed, Framed, SignedLog, Signs
@@ -200,6 +201,8 @@ class Publisher:
             if closed:
                 rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
                 connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
+                entries = [waiting.entry for waiting, _ in snapshot.messages]
+                owe(connection, duties(entries, closed), max(one.made_at for one in closed))
         crash_point("publisher.done")
         self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
 

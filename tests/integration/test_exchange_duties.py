@@ -28,7 +28,8 @@ from schemas.groups import EXCHANGE, group
 from schemas.periods import china_day
 from schemas.store import connect, sql
 from schemas.workdays import NoCalendar, Workdays, deadline
-from streams.exchange.duties import BODILESS, Duty, owe
+from streams.exchange.duties import BODILESS, Duty, duties, owe
+from streams.exchange.signed_log import Closed
 from streams.positions import load_catalogue
 from tests.exchange_status import OUR_TOPIC, Store, applied, exchanging, limit, publish
 
@@ -157,6 +158,23 @@ def test_seconds_go_before_working_days_and_a_provinces_own_before_all(store: St
     ).fetchall() == [(one, timedelta(seconds=5 if one == "tianjin" else 50)) for one in OTHERS]
     say(store, "tianjin", 3)
     assert states(store)["tianjin"] == "ACKNOWLEDGED", "late, and done"
+
+
+def test_only_what_takes_content_away_makes_a_duty() -> None:
+    """Entries as exchange/share.sql writes them; of a withdrawal the rank is that of what was shared last."""
+    record = UUID(int=9).hex
+    entries = [
+        ("SHARE", 1, record, "tax", 0, 4, 1, 2, False, "u", "tax", "PENALTY", status)
+        for status in ("IN_FORCE", "REPAIRED", "REVOKED")
+    ]
+    entries.append(("WITHDRAW", 3, record, "tax", 77, 4, 1, 2, False, "u", "tax", "PENALTY", "WITHDRAWN"))
+    closed = [Closed(OUR_TOPIC, p, 10 + p, 100, "0" * 64, NOW) for p in (1, 3)]
+    known = {"number": 9, "version": 4}
+    assert duties(entries, closed) == [
+        duty(**known, status="REPAIRED", partition=1, sequence=11),
+        duty(**known, status="REVOKED", partition=1, sequence=11),
+        duty(**known, status="WITHDRAWN", partition=3, sequence=13, epoch=77),
+    ]
 
 
 Event = tuple[str, int, int]
