@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -261,4 +261,6 @@ def _text(value: object) -> str:
         return value.isoformat()
     if isinstance(value, UUID):
         return value.hex
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g} s"
     raise TypeError(f"{type(value).__name__} has no place in the answer")

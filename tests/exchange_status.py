@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from psycopg.rows import dict_row
 
 from deploy.processes import wait_until
-from schemas.codec import frame
+from schemas.codec import decode, frame, unframe
 from schemas.connection import Connection, Exchange
+from schemas.contracts import parsed
 from schemas.exchange import status_topic
 from schemas.registry import Registry
 from schemas.signing import Keyring, Signer, make_key
@@ -100,6 +101,20 @@ class Provinces:
     def schema_id(self) -> int:
         """The registry's id of the contract of a status."""
         return self.registry.register(RECORD)
+
+    def last(self, province: str) -> Mapping[str, Any] | None:
+        """Return what a province said last, whoever may believe it; None where it has said nothing."""
+        consumer = Consumer(self.connection.kafka.client({"group.id": "test-status", "enable.auto.commit": False}))
+        try:
+            _, end = consumer.get_watermark_offsets(TopicPartition(status_topic(province), 0), timeout=20)
+            if end == 0:
+                return None
+            consumer.assign([TopicPartition(status_topic(province), 0, end - 1)])
+            message = consumer.poll(20)
+            assert message is not None
+            return decode(parsed(RECORD), unframe(message.value() or b"")[1])
+        finally:
+            consumer.close()
 
     def signer(self, province: str) -> Signer:
         """Return a province's own key."""

@@ -16,8 +16,10 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.store import sql
+from streams.exchange.entries import Entry
+from streams.exchange.signed_log import Closed
 
-__all__ = ["BODILESS", "Duty", "owe"]
+__all__ = ["BODILESS", "Duty", "duties", "owe"]
 
 BODILESS = ("REPAIRED", "REVOKED", "WITHDRAWN")
 """States of a statement that takes content away from whoever holds it."""
@@ -38,6 +40,18 @@ class Duty:
     topic_id: str
     """Of `exchange.<own>`: sequences count in that log and in no other."""
     sequence: int
+
+
+def duties(entries: Iterable[Entry], closed: Iterable[Closed]) -> list[Duty]:
+    """Return what arises from these entries of the outbox (exchange/share.sql), whose runs these checkpoints close."""
+    by_partition = {one.partition: one for one in closed}
+    found = []
+    for one in entries:
+        if one.status in BODILESS:
+            run = by_partition[one.partition]
+            known = (one.department, one.epoch, one.version, one.status, one.uscc, one.domain, one.partition)
+            found.append(Duty(UUID(one.record_id), *known, run.topic_id, run.sequence))
+    return found
 
 
 def owe(connection: psycopg.Connection[tuple[Any, ...]], duties: Iterable[Duty], published_at: datetime) -> None:

@@ -16,7 +16,6 @@ from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import Any
-from uuid import UUID
 
 import psycopg
 import structlog
@@ -29,7 +28,7 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
 from streams.exchange.beside import Beside, Message
-from streams.exchange.duties import BODILESS, Duty, owe
+from streams.exchange.duties import duties, owe
 from streams.exchange.framing import Framing, Waiting
 from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.relearning import relearn
@@ -202,34 +201,14 @@ class Publisher:
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (snapshot.rows,))
             for beside, told in snapshot.beside:
                 beside.sent(connection, told)
-            self._owe(connection, snapshot, closed)
             if closed:
                 rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
                 connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
+                # What takes content away must be applied by everybody, in time: from the checkpoint behind it on.
+                entries = [waiting.entry for waiting, _ in snapshot.messages]
+                owe(connection, duties(entries, closed), max(one.made_at for one in closed))
         crash_point("publisher.done")
         self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
-
-    def _owe(self, connection: Connection, snapshot: _Snapshot, closed: Sequence[Closed]) -> None:
-        # What takes content away must be applied by everybody, in time: from the checkpoint behind it on.
-        behind = {one.partition: one for one in closed}
-        duties = [
-            Duty(
-                UUID(entry.record_id),
-                entry.department,
-                entry.epoch,
-                entry.version,
-                entry.status,
-                entry.uscc,
-                entry.domain,
-                entry.partition,
-                behind[entry.partition].topic_id,
-                behind[entry.partition].sequence,
-            )
-            for entry in (waiting.entry for waiting, _ in snapshot.messages)
-            if entry.status in BODILESS
-        ]
-        if duties:
-            owe(connection, duties, closed[0].made_at)
 
     def _serves(self, connection: Connection) -> bool:
         row = connection.execute("SELECT generation = %s FROM xinliu.serving", (self._generation,)).fetchone()

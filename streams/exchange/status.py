@@ -91,7 +91,7 @@ class StatusTeller:
         self._connection: Connection | None = None
         self._leads = False
         self._last: Mapping[str, Any] | None = None
-        self._last_made_at = datetime.min.replace(tzinfo=UTC)
+        self._last_made_at = datetime(1970, 1, 1, tzinfo=UTC)
         self._told_at = -_AT_LEAST
         self._stopped = threading.Event()
 
@@ -130,6 +130,7 @@ class StatusTeller:
             ours = serves(connection, self._generation)
             if ours:
                 rows = connection.execute(sql("status/tell")).fetchall()
+                self._go_on(connection)
                 wanted = [dict(one) for one in self._differing(connection)]
                 self._recorder.looked(connection)
         if not ours:
@@ -158,12 +159,14 @@ class StatusTeller:
     def _lead(self, connection: Connection) -> None:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
         self._leads = bool(row and row[0])
-        if self._leads:
-            # What was told last, whoever told it: a clock that was set back must not make the next one look like a replay.
-            (last,) = connection.execute(
-                "SELECT max(told_at) FROM xinliu.peer_heard WHERE province = %s", (self._province,)
-            ).fetchone() or (None,)
-            self._last_made_at = max(self._last_made_at, last or self._last_made_at)
+
+    def _go_on(self, connection: Connection) -> None:
+        # What was told last, whoever told it: a clock that was set back must not make the next one look like a replay.
+        row = connection.execute(
+            "SELECT told_at FROM xinliu.peer_heard WHERE province = %s AND told_at > %s",
+            (self._province, self._last_made_at),
+        ).fetchone()
+        self._last_made_at = row[0] if row else self._last_made_at
 
     def _status(self, rows: Sequence[tuple[Any, ...]], wanted: list[dict[str, Any]]) -> dict[str, Any]:
         published, applied = list[dict[str, Any]](), list[dict[str, Any]]()

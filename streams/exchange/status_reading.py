@@ -287,13 +287,15 @@ def _wrong_in(told: Mapping[str, Any]) -> str | None:
     """Say what even a province's own word cannot be."""
     parts = [one["partition"] for one in told["published"]]
     places = [(one["province"], one["partition"]) for one in told["applied"]]
+    asked = [(one["province"], one["partition"], one["domain"]) for one in told["wanted"]]
     numbers = [one[name] for one in (*told["published"], *told["applied"]) for name in ("sequence", "offset")]
     numbers += [one["behind"] for one in told["applied"]]
     names = [name for one in told["applied"] for name in (one["province"], one["topic_id"], *one["differs"])]
+    names += [name for province, _, domain in asked for name in (province, domain)]
     faults = {
-        "it names a partition twice": len({*parts}) < len(parts) or len({*places}) < len(places),
+        "it names a partition twice": any(len({*all_of}) < len(all_of) for all_of in (parts, places, asked)),
         f"it names a partition beyond the {EXCHANGE_PARTITIONS} there are": any(
-            not 0 <= part < EXCHANGE_PARTITIONS for part in (*parts, *(part for _, part in places))
+            not 0 <= part < EXCHANGE_PARTITIONS for part in (*parts, *(place[1] for place in (*places, *asked)))
         ),
         "it counts below 0": any(number < 0 for number in numbers),
         "it says that it applies its own changes": any(province == told["province"] for province, _ in places),

@@ -10,7 +10,9 @@ from schemas.errors import UsageError
 from schemas.registry import Registry
 from schemas.signing import Keyring, Signer
 from streams.endpoint import Outside
+from streams.exchange.answering import note_wanted
 from streams.exchange.arrivals import Arrivals
+from streams.exchange.asking import differing_sets
 from streams.exchange.figures import ExchangeRecorder
 from streams.exchange.status import StatusTeller
 from streams.exchange.status_reading import StatusReader
@@ -55,6 +57,7 @@ def status_threads(
         generation=generation,
         recorder=recorder,
         arrived=arrivals.look,
+        differing=differing_sets,
     )
     reader = StatusReader(
         database,
@@ -65,5 +68,6 @@ def status_threads(
         provinces=catalogue.provinces,
         generation=generation,
         recorder=recorder,
+        wanted=note_wanted,
     )
     return {"status": teller, "status reader": reader}

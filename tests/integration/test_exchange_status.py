@@ -16,7 +16,7 @@ from schemas.codec import frame
 from schemas.connection import Connection
 from schemas.exchange import status_topic
 from schemas.registry import Registry
-from schemas.signing import Signer
+from schemas.signing import Signer, make_key, retire, switch
 from schemas.store import connect
 from streams.endpoint import Outside
 from streams.exchange.status import StatusTeller
@@ -38,6 +38,7 @@ from tests.exchange_status import (
     published,
     refused,
 )
+from tests.workers import Worker
 
 TABLES = (
     "xinliu.peer_heard", "xinliu.peer_published", "xinliu.peer_status", "xinliu.exchange_duty", "xinliu.published_checkpoint",
@@ -77,14 +78,19 @@ def others(beijing: Connection, folder: Path) -> Iterator[Provinces]:
         yield Provinces(beijing, folder, registry)
 
 
-@pytest.fixture
-def reading(beijing: Connection, others: Provinces, store: Store) -> Iterator[Reading]:
-    """A reader that begins behind all that earlier tests said."""
+def begin_behind(beijing: Connection, store: Store) -> None:
+    """Let whatever reads statuses begin behind all that earlier tests said."""
     logs = Logs(beijing.kafka)
     for topic, known in logs.describe(map(status_topic, PROVINCES)).items():
         end = logs.ends([(topic, 0)])[topic, 0]
         heard = (topic.removeprefix("status."), known.topic_id, end)
         store.execute("INSERT INTO xinliu.peer_heard (province, topic_id, next_offset) VALUES (%s, %s, %s)", heard)
+
+
+@pytest.fixture
+def reading(beijing: Connection, others: Provinces, store: Store) -> Iterator[Reading]:
+    """A reader that begins behind all that earlier tests said."""
+    begin_behind(beijing, store)
     found = Reading(beijing, others)
     yield found
     found.close()
@@ -343,3 +349,41 @@ def test_a_clock_that_was_set_back_silences_nobody(
     assert told(beijing, others)
     reading.until(store, "SELECT bool_and(sequence = 4) FROM xinliu.peer_published WHERE province = 'beijing'")
     assert store.execute("SELECT sum(refusals) FROM xinliu.peer_heard").fetchone() == (0,)
+
+
+def test_a_worker_tells_and_signs_with_a_new_key_without_a_start(
+    beijing: Connection, store: Store, others: Provinces, tmp_path: Path
+) -> None:
+    exchange = beijing.exchange
+    assert exchange is not None
+    assert exchange.signing_key is not None
+    first = Signer.from_file(exchange.signing_key).key_id
+
+    def signed_by(key_id: str) -> bool:
+        """Tell whether the last status is signed with that key, and heard by the worker itself."""
+        last = others.last("beijing")
+        return last is not None and last["key_id"] == key_id and last["made_at"] > NOW
+
+    begin_behind(beijing, store)
+    settings = {"XINLIU_EXCHANGE": str(tmp_path / "exchange.json")}
+    (tmp_path / "exchange.json").write_text(exchange.model_dump_json())
+    worker = Worker(beijing, "view", tmp_path, settings=settings)
+    try:
+        others.tell("tianjin", published=published(), applied=[])
+        assert wait_until(lambda: signed_by(first), seconds=60), worker.log[-3000:]
+        ours = "SELECT bool_and(NOT silent) AND count(*) = 2 FROM xinliu.exchange_heard WHERE province IN ('beijing', 'tianjin')"
+        assert wait_until(lambda: store.execute(ours).fetchone() == (True,), seconds=30), worker.log[-3000:]
+        waiting = make_key("beijing", exchange.signing_key.parent, exchange.keyring)
+        second = waiting.name.split(".")[1]
+        assert switch(exchange.signing_key, waiting, exchange.keyring) == first
+        assert wait_until(lambda: signed_by(second), seconds=30), worker.log[-3000:]
+        retired_at = datetime.now(UTC)
+        retire(exchange.keyring, "beijing", first, retired_at)
+        heard = "SELECT told_at > %s FROM xinliu.peer_heard WHERE province = 'beijing'"
+        assert wait_until(lambda: store.execute(heard, (retired_at,)).fetchone() == (True,), seconds=30), worker.log[
+            -3000:
+        ]
+        assert store.execute("SELECT sum(refusals) FROM xinliu.peer_heard").fetchone() == (0,)
+        assert worker.runs
+    finally:
+        assert worker.stop() == 0, worker.log[-3000:]
