@@ -10,6 +10,7 @@ from schemas.errors import UsageError
 from schemas.registry import Registry
 from schemas.signing import Keyring, Signer
 from streams.endpoint import Outside
+from streams.exchange import answering, asking
 from streams.exchange.arrivals import Arrivals
 from streams.exchange.figures import ExchangeRecorder
 from streams.exchange.status import StatusTeller
@@ -55,6 +56,7 @@ def status_threads(
         generation=generation,
         recorder=recorder,
         arrived=arrivals.look,
+        differing=asking.differing_sets,
     )
     reader = StatusReader(
         database,
@@ -65,5 +67,6 @@ def status_threads(
         provinces=catalogue.provinces,
         generation=generation,
         recorder=recorder,
+        wanted=answering.note_wanted,
     )
     return {"status": teller, "status reader": reader}
