@@ -203,8 +203,9 @@ def view_worker(
         for name, work_beside in status_threads(connection, known, generation=generation, shown=shown).items():
             _run_beside(app, name, work_beside)
         equal = equal_threads(
-            connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed
-        )
+            connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed,
+            sharing=origin.sharing if origin is not None else None,
+        )  # fmt: skip
         for name, thread in equal.items():
             _run_beside(app, name, thread)
         _run_beside(app, "cases", docket)

@@ -256,7 +256,9 @@ def _snapshot(connection: Connection) -> Iterator[None]:
 
 
 def _estimate(connection: Connection) -> int:
-    row = connection.execute("SELECT reltuples FROM pg_class WHERE oid = 'record'::regclass").fetchone()
+    row = connection.execute(
+        "SELECT GREATEST(reltuples, pg_stat_get_live_tuples(oid)) FROM pg_class WHERE oid = 'record'::regclass"
+    ).fetchone()
     assert row is not None
     return max(int(row[0]), 0)
 

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.cluster import Cluster
-from schemas.codec import HEADER
+from schemas.codec import HEADER, NotDecodable
 from schemas.errors import Retryable
 from schemas.exchange import EPOCH
 from schemas.registry import Registry, WriterSchema
-from streams.headers import RECEIVED
+from streams.headers import RECEIVED, SCHEMA
 from streams.stored import StoredMessages
 
 __all__ = ["Accepted", "Entry", "Log"]
@@ -118,8 +118,15 @@ class Accepted:
         try:
             for partition, end in upto.items():
                 first, last = consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)
+                if last < end:
+                    # Another log, or one that lost its end: what it does not hold may have been said all the same.
+                    raise Retryable(
+                        f"accepted/{partition} ends at {last}, and {end} was folded from it", server="kafka"
+                    )
                 consumer.assign([TopicPartition("accepted", partition, first)])
-                yield from self._partition(consumer, first, min(end, last))
+                yield from self._partition(consumer, first, end)
+        except KafkaException as error:
+            raise self._cluster.failure(error.args[0]) from error
         finally:
             consumer.close()
 
@@ -145,6 +152,7 @@ class Accepted:
         if not isinstance(value, bytes) or len(value) <= HEADER:
             return None
         headers = {name: bytes(content or b"") for name, content in message.headers() or []}
+        writer = self._writer(int.from_bytes(value[1:HEADER], "big"), headers.get(SCHEMA, b"").decode())
         return Entry(
             message.partition() or 0,
             message.offset() or 0,
@@ -152,9 +160,19 @@ class Accepted:
             int(headers.get(EPOCH, b"0")),
             _time(message.timestamp()[1]),
             _time(int(headers[RECEIVED])) if headers.get(RECEIVED, b"").isdigit() else None,
-            self._registry.writer(int.from_bytes(value[1:HEADER], "big")),
+            writer,
             value[HEADER:],
         )
+
+    def _writer(self, schema_id: int, fingerprint: str) -> WriterSchema:
+        # A message that cannot be read must not pass for one that is not there.
+        try:
+            writer = self._registry.writer(schema_id)
+        except NotDecodable as error:
+            raise Retryable(f"accepted cannot be read: {error}", server="registry") from error
+        if fingerprint and writer.fingerprint != fingerprint:
+            raise Retryable(f"schema id {schema_id} meant another schema when it was accepted", server="registry")
+        return writer
 
 
 def _time(milliseconds: int) -> datetime:

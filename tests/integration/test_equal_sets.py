@@ -14,7 +14,7 @@ from tests.pairs import Pair
 from tests.statements import Statement, penalty, state
 from tests.viewstore import Store, opened
 
-ORIGIN_GENERATION, FAR_GENERATION = 945, 946
+ORIGIN_GENERATION, FAR_GENERATION = 931, 932
 ENTITIES = entities(0, 30)
 
 

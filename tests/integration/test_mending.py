@@ -17,7 +17,7 @@ from tests.damage import MemoryLog, emptied, fold, standing
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import Store, opened
 
-GENERATION = 947
+GENERATION = 930
 
 
 @pytest.fixture(scope="module")

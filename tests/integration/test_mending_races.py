@@ -18,7 +18,7 @@ from tests.damage import MemoryLog, emptied, fold, standing
 from tests.statements import listing, penalty, state
 from tests.viewstore import Store, opened
 
-GENERATION = 944
+GENERATION = 933
 DAMAGE = (
     "DELETE FROM record WHERE ctid = (SELECT ctid FROM record ORDER BY random() LIMIT 1)",
     "UPDATE record SET penalty_content = '甲' WHERE ctid = (SELECT ctid FROM record ORDER BY random() LIMIT 1)",
