@@ -71,7 +71,7 @@ class Desk:
         put(self.connection, "records.tax", list(framed(self.connection, statements)))
         last = statements[-1]
         query = "SELECT version FROM record WHERE record_id = %s AND department = 'tax' AND province = 'beijing'"
-        assert wait_until(lambda: self.ask(query, last["record_id"]) == last["version"], seconds=60)
+        assert wait_until(lambda: self.ask(query, last["record_id"]) == last["version"], seconds=120)
 
     def far_says(self, province: str, *said: CaseEvent | Statement) -> None:
         """Let another province say something in one run, as its link brings it here."""
@@ -106,7 +106,7 @@ def desk(own_stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Ite
     far = {one: Sharing(one, signers[one], partition, made_at=now) for one in ("hebei", "tianjin")}
     made = Desk(own_stack, settings, folder, far)
     intake = Worker(own_stack, "intake", folder, settings=settings)
-    made.view = Worker(own_stack, "view", folder, settings=settings)
+    made.view = Worker(own_stack, "view", folder, "--instance", "desk", settings=settings)
     try:
         yield made
     finally:
@@ -226,7 +226,7 @@ def test_a_case_of_our_own_by_the_command_with_reminders_and_a_worker_that_was_a
     desk.xinliu("cases", "forward", case_id, "--reason", "转税务部门")
     assert desk.case(case_id)["state"] == "FORWARDED", "read from the topic, while no view runs"
     assert desk.state(case_id) == "ACCEPTED"
-    desk.view = Worker(desk.connection, "view", desk.folder, settings=desk.settings)
+    desk.view = Worker(desk.connection, "view", desk.folder, "--instance", "desk", settings=desk.settings)
     assert wait_until(lambda: desk.state(case_id) == "FORWARDED", seconds=90), desk.view.log[-3000:]
     assert desk.ask(REMINDED, case_id) == before
 
