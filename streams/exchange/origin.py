@@ -12,6 +12,7 @@ from schemas.registry import Registry
 from schemas.signing import Signer
 from streams.endpoint import Outside
 from streams.exchange.beside import Beside
+from streams.exchange.cases import CaseSharing
 from streams.exchange.pending import Pending
 from streams.exchange.publishing import Publisher
 from streams.exchange.recorder import ExchangeRecorder
@@ -33,7 +34,7 @@ class OriginSide:
 
 def goes_along(connection: Connection) -> Sequence[Beside]:
     """Return what is told to the other provinces beside statements, in the order of a run: one line a contract."""
-    return (Pending(connection.province),)
+    return Pending(connection.province), CaseSharing()
 
 
 def origin_side(connection: Connection, *, generation: int, logs: Logs, outside: Outside) -> OriginSide | None:

@@ -24,6 +24,7 @@ from schemas.uscc import generate
 from streams.exchange.cases import case_key, partition_of
 from tests.cases import event
 from tests.exchanges import Sharing, keys, of_province
+from tests.offline import log_of
 from tests.statements import Statement, framed, penalty, put, registration
 from tests.workers import Worker, environment
 
@@ -164,8 +165,9 @@ def test_a_case_that_hebei_leads_is_answered_by_the_department_here_and_closed_t
     assert answer["version"] == corrected["version"]
     assert desk.case(case_id)["state"] == "ANSWERED", "at once, whether or not the view has taken it over"
     assert wait_until(lambda: desk.state(case_id) == "ANSWERED", seconds=30)
-    query = "SELECT shared_at IS NOT NULL OR body IS NOT NULL FROM xinliu.case_event WHERE event_id = %s"
-    assert desk.ask(query, answer["event_id"]), "it is told to the others"
+    shared = "SELECT shared_at IS NOT NULL FROM xinliu.case_event WHERE event_id = %s"
+    assert wait_until(lambda: bool(desk.ask(shared, answer["event_id"])), seconds=60), "it is told to the others"
+    assert f"case|{case_id}|{answer['event_id']}" in told_by_us(desk.connection, partition_of(generate(ENTITY)))
 
     closed = told("CLOSED", case_id, first, answer=answer["event_id"])
     # Whoever is neither leads nor answers: Tianjin's word is refused, and changes nothing.
@@ -188,6 +190,15 @@ def test_a_case_that_hebei_leads_is_answered_by_the_department_here_and_closed_t
         "CLOSED",
     ]
     assert desk.xinliu("show", generate(ENTITY))["cases"] == []
+
+
+def told_by_us(connection: Connection, partition: int) -> set[str]:
+    """Return the keys of the case events in a partition of our exchange, without their contents' digests."""
+    return {
+        key.decode().rpartition("|")[0]
+        for key, place in ((message.key(), message.partition()) for message in log_of(connection, "exchange.beijing"))
+        if place == partition and key.startswith(b"case|")
+    }
 
 
 def log_of_cases(connection: Connection) -> int:
