@@ -43,6 +43,9 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Kind of event → who may say it (the leading province, that of the record, either), and its name."""
 
+_PLACE = {kind: place for place, kind in enumerate(KINDS)}
+"""What is said within one millisecond is in the order in which a case goes."""
+
 STATES: Final[Mapping[str, str]] = {
     "OPENED": "已收到",
     "ACCEPTED": "已受理",
@@ -290,7 +293,9 @@ def _once(events: Iterable[CaseEvent]) -> list[CaseEvent]:
         held = kept.get(key)
         if held is None or (event != held and event.content() < held.content()):
             kept[key] = event
-    return sorted(kept.values(), key=lambda one: (one.at, one.province, one.event_id))
+    return sorted(
+        kept.values(), key=lambda one: (one.at, _PLACE.get(one.kind, len(_PLACE)), one.province, one.event_id)
+    )
 
 
 def _objections(event: CaseEvent, opened: CaseEvent | None) -> Iterator[str]:

@@ -29,6 +29,10 @@ cases = typer.Typer(
 
 CHINA = ZoneInfo("Asia/Shanghai")
 
+_ACKNOWLEDGED = {
+    "ACKNOWLEDGED": "[green]已落实[/green]", "OPEN": "待落实, 期限", "OVERDUE": "[bold red]逾期未落实[/bold red], 期限",
+}  # fmt: skip
+
 CaseId = Annotated[str, typer.Argument(help="Id of a case, as `list` names it.", metavar="CASE")]
 Reason = Annotated[str, typer.Option(help="Why, or what is asked for; kept for good, and told to the other provinces.")]
 SomeReason = Annotated[str, typer.Option("--reason", help="A remark, kept with it.", show_default=False)]
@@ -185,14 +189,16 @@ def _show(ctx: typer.Context, case: CaseId, as_json: AsJson = False) -> None:
     """All that is known of a case: who said what when, its steps with their terms, and what is held of the record."""
     with _desk(ctx) as desk:
         one = desk.named(case)
+        acknowledged = desk.acknowledged(one)
     if as_json:
         plain = _plain(one) | {
+            "acknowledged": acknowledged,
             "events": [asdict(event) for event in one.case.events],
             "void": [{"why": void.why, **asdict(void.event)} for void in one.case.void],
         }
         print(json.dumps(plain, ensure_ascii=False, default=str))
     else:
-        _details(one)
+        _details(one, acknowledged)
 
 
 def _plain(one: Seen) -> dict[str, Any]:
@@ -245,7 +251,7 @@ def _due(due: date | None, late: bool) -> str:
     return f"[bold red]{due} 逾期[/bold red]" if late else str(due)
 
 
-def _details(one: Seen) -> None:
+def _details(one: Seen, acknowledged: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     case, of, held = one.case, one.case.opened, one.standing
     console.print(
@@ -266,6 +272,9 @@ def _details(one: Seen) -> None:
         name, _ = OUTCOMES[case.answer.outcome or ""]
         arrived = f"已到达 {_local(held['arrived_at'])}" if held.get("arrived_at") else "[yellow]未到达[/yellow]"
         console.print(f"  答复 [bold]{name}[/bold]: version {case.answer.version}, {arrived}")
+    for duty in acknowledged:
+        when = _local(duty["acknowledged_at"] or duty["due_at"]) if duty["acknowledged_at"] or duty["due_at"] else "—"
+        console.print(f"  外省落实 {duty['province']}: {_ACKNOWLEDGED[duty['state']]} {when}")
     for event in case.events:
         more = f" {STEPS[event.step]} 期限 {event.due}" if event.step in STEPS else ""
         days = f" {event.working_days} 个工作日" if event.working_days else ""

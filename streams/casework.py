@@ -114,6 +114,18 @@ class Desk:
             raise UsageError(f"no case {case_id!r} is known here: `xinliu cases list --all` names them")
         return found[case_id]
 
+    def acknowledged(self, one: Seen) -> list[dict[str, Any]]:
+        """Return who of the others has applied the repair or revocation that answered a case of a record of ours.
+
+        Province, state (ACKNOWLEDGED, OPEN or OVERDUE), published_at, due_at, acknowledged_at; none of any other case.
+        """
+        of, answer = one.case.opened, one.case.answer
+        if answer is None or of.record_province != self.province:
+            return []
+        of_it = {"record_id": of.record_id, "department": of.department, "version": answer.version}
+        with self._store.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(sql("cases/acknowledged"), of_it).fetchall()
+
     def opening(
         self, record_id: str, procedure: str, reason: str, *, province: str | None = None, department: str | None = None
     ) -> CaseEvent:

@@ -24,6 +24,7 @@ from schemas.uscc import generate
 from streams.exchange.cases import case_key, partition_of
 from tests.cases import event
 from tests.exchanges import Sharing, keys, of_province
+from tests.offline import log_of
 from tests.statements import Statement, framed, penalty, put, registration
 from tests.workers import Worker, environment
 
@@ -71,7 +72,7 @@ class Desk:
         put(self.connection, "records.tax", list(framed(self.connection, statements)))
         last = statements[-1]
         query = "SELECT version FROM record WHERE record_id = %s AND department = 'tax' AND province = 'beijing'"
-        assert wait_until(lambda: self.ask(query, last["record_id"]) == last["version"], seconds=60)
+        assert wait_until(lambda: self.ask(query, last["record_id"]) == last["version"], seconds=120)
 
     def far_says(self, province: str, *said: CaseEvent | Statement) -> None:
         """Let another province say something in one run, as its link brings it here."""
@@ -106,7 +107,7 @@ def desk(own_stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Ite
     far = {one: Sharing(one, signers[one], partition, made_at=now) for one in ("hebei", "tianjin")}
     made = Desk(own_stack, settings, folder, far)
     intake = Worker(own_stack, "intake", folder, settings=settings)
-    made.view = Worker(own_stack, "view", folder, settings=settings)
+    made.view = Worker(own_stack, "view", folder, "--instance", "desk", settings=settings)
     try:
         yield made
     finally:
@@ -164,8 +165,9 @@ def test_a_case_that_hebei_leads_is_answered_by_the_department_here_and_closed_t
     assert answer["version"] == corrected["version"]
     assert desk.case(case_id)["state"] == "ANSWERED", "at once, whether or not the view has taken it over"
     assert wait_until(lambda: desk.state(case_id) == "ANSWERED", seconds=30)
-    query = "SELECT shared_at IS NOT NULL OR body IS NOT NULL FROM xinliu.case_event WHERE event_id = %s"
-    assert desk.ask(query, answer["event_id"]), "it is told to the others"
+    shared = "SELECT shared_at IS NOT NULL FROM xinliu.case_event WHERE event_id = %s"
+    assert wait_until(lambda: bool(desk.ask(shared, answer["event_id"])), seconds=60), "it is told to the others"
+    assert f"case|{case_id}|{answer['event_id']}" in told_by_us(desk.connection, partition_of(generate(ENTITY)))
 
     closed = told("CLOSED", case_id, first, answer=answer["event_id"])
     # Whoever is neither leads nor answers: Tianjin's word is refused, and changes nothing.
@@ -188,6 +190,15 @@ def test_a_case_that_hebei_leads_is_answered_by_the_department_here_and_closed_t
         "CLOSED",
     ]
     assert desk.xinliu("show", generate(ENTITY))["cases"] == []
+
+
+def told_by_us(connection: Connection, partition: int) -> set[str]:
+    """Return the keys of the case events in a partition of our exchange, without their contents' digests."""
+    return {
+        key.decode().rpartition("|")[0]
+        for key, place in ((message.key(), message.partition()) for message in log_of(connection, "exchange.beijing"))
+        if place == partition and key.startswith(b"case|")
+    }
 
 
 def log_of_cases(connection: Connection) -> int:
@@ -226,7 +237,7 @@ def test_a_case_of_our_own_by_the_command_with_reminders_and_a_worker_that_was_a
     desk.xinliu("cases", "forward", case_id, "--reason", "转税务部门")
     assert desk.case(case_id)["state"] == "FORWARDED", "read from the topic, while no view runs"
     assert desk.state(case_id) == "ACCEPTED"
-    desk.view = Worker(desk.connection, "view", desk.folder, settings=desk.settings)
+    desk.view = Worker(desk.connection, "view", desk.folder, "--instance", "desk", settings=desk.settings)
     assert wait_until(lambda: desk.state(case_id) == "FORWARDED", seconds=90), desk.view.log[-3000:]
     assert desk.ask(REMINDED, case_id) == before
 

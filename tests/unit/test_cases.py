@@ -166,3 +166,10 @@ def test_an_event_keeps_all_it_says_on_the_wire() -> None:
 
     for one in (*life().values(), event("REMINDED"), event("EXTENDED")):
         assert CaseEvent.of(decode(parsed("xinliu.Case"), one.body())) == one
+
+
+def test_what_is_said_within_a_millisecond_is_in_the_order_of_a_case() -> None:
+    said = [replace(one, at=OPENED_AT) for one in life().values()]
+    case = fold(reversed(said))
+    assert case is not None
+    assert [one.kind for one in case.events] == ["OPENED", "ACCEPTED", "FORWARDED", "ANSWERED", "CLOSED"]
