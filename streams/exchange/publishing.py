@@ -198,7 +198,10 @@ class Publisher:
             for beside, told in snapshot.beside:
                 beside.sent(connection, told)
             if closed:
-                rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
+                rows = [
+                    {name: _plain(getattr(one, name)) for name in Closed.__slots__} | {"complete": snapshot.complete}
+                    for one in closed
+                ]
                 connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
         crash_point("publisher.done")
         self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
