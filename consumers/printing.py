@@ -9,6 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from consumers.mutual import MutualView
@@ -59,6 +60,7 @@ def asked(view: CreditView | MutualView) -> str:
 
 def print_penalty(console: Console, row: dict[str, Any], *, whose: str = "") -> None:
     """Print a penalty; `whose` stands before it."""
+    row = _escaped(row)
     console.print(
         f"\n{whose}[bold]行政处罚[/bold] {row['document_number']}  {row['decided_on']}  {row['authority_name']}{_mark(row)}",
         highlight=False,
@@ -71,6 +73,7 @@ def print_penalty(console: Console, row: dict[str, Any], *, whose: str = "") -> 
 
 def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> None:
     """Print a list entry; `whose` stands before it."""
+    row = _escaped(row)
     removed = f"  已移出 {row['removed_on']}({row['removal_reason']})" if row["removed_on"] else ""
     console.print(
         f"\n{whose}[bold]严重失信主体名单[/bold] {row['list']} {row['entry_id']}  列入 {row['listed_on']}  {row['authority_name']}{removed}{_mark(row)}",
@@ -78,6 +81,11 @@ def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> 
     )
     console.print(f"  [dim]{row['grounds']}[/dim]", highlight=False)
     console.print(f"{_period(row)}", highlight=False)
+
+
+def _escaped(row: dict[str, Any]) -> dict[str, Any]:
+    # What a record says is text, whatever brackets it has: none of it is the console's to act on.
+    return {name: escape(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _period(row: dict[str, Any]) -> str:
