@@ -22,14 +22,17 @@ CREATE VIEW report.reflected_checkpoint AS
 SELECT province, partition, made_at FROM g1.reflected_checkpoint WHERE (SELECT generation FROM xinliu.serving) = 1;
 
 -- What every other province vouches for, by domain that is or was mutual, and for its registrations; why it cannot be relied on, NULL
--- where it can: UNKNOWN: a partition has no complete checkpoint, or its last one does not speak of the domain; DIFFERS: what is held
--- is not what the checkpoint says, there and then; SOURCE: the province itself cannot vouch for it; SILENT: its last word is
--- older than its limit (silences.csv). data_as_of is the least of all partitions, never later than the checkpoint was made, and
--- held back by what was refused here and names no entity.
+-- where it can. UNKNOWN: a partition has no complete checkpoint, or its last one does not speak of the domain. DIFFERS: what is held
+-- is not what the checkpoint says, there and then, or the audit has found a row that is not what history makes of it. SOURCE: the
+-- province itself cannot vouch for it. SILENT: its last word is older than its limit (silences.csv). data_as_of is the least of all
+-- partitions, never later than the checkpoint was made, and held back by what was refused here and names no entity.
 CREATE VIEW report.foreign_source AS
 SELECT q.province, d.domain, CASE WHEN h.whole AND h.vouched THEN LEAST(h.data_as_of, z.held_since) END AS data_as_of, h.said_at,
        CASE WHEN NOT h.whole THEN 'UNKNOWN'
-            WHEN h.differs THEN 'DIFFERS'
+            WHEN h.differs OR EXISTS (
+                SELECT FROM g1.row_difference x
+                WHERE x.mended_at IS NULL AND x.province = q.province AND COALESCE(x.domain = d.domain, true)
+            ) THEN 'DIFFERS'
             WHEN NOT h.vouched THEN 'SOURCE'
             WHEN COALESCE(LEAST(h.said_at, z.held_since) < now() - l.silent_after, true) THEN 'SILENT' END AS why
 FROM xinliu.province q
