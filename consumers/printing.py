@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from consumers.cases import OpenCase
     from consumers.mutual import MutualView
     from consumers.reading import CreditView
 
-__all__ = ["CHINA", "STYLE", "asked", "local", "print_listing", "print_penalty", "text_of"]
+__all__ = ["CHINA", "STYLE", "asked", "local", "print_cases", "print_listing", "print_penalty", "text_of"]
 
 CHINA = ZoneInfo("Asia/Shanghai")
 STYLE = {"有": "bold red", "待核": "yellow", "未归集": "magenta", "无": "green"}
@@ -81,6 +83,13 @@ def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> 
     )
     console.print(f"  [dim]{row['grounds']}[/dim]", highlight=False)
     console.print(f"{_period(row)}", highlight=False)
+
+
+def print_cases(console: Console, row: dict[str, Any], cases: Sequence[OpenCase]) -> None:
+    """Print the cases that are open about a record."""
+    for one in cases:
+        if one.key == (row["record_id"], row["province"], row["department"]):
+            console.print(f"  [yellow]{one.shown()}[/yellow]", highlight=False)
 
 
 def _escaped(row: dict[str, Any]) -> dict[str, Any]:
