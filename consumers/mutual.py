@@ -47,7 +47,7 @@ class MutualState:
 
     `why` says why the province's word does not hold, whatever the state is: SOURCE (it cannot vouch for its sources), UNKNOWN
     (no checkpoint speaks of the domain), DIFFERS (what is held is not what it shares), SILENT (no news for longer than its
-    limit), NOT_SHARED (not mutual today); None where it holds.
+    limit), NOT_SHARED (not mutual today), UNAWARE (it may not know yet that the entity is registered here); None where it holds.
     """
 
     province: str
@@ -189,7 +189,7 @@ def _held(connection: Connection, uscc: str, timed: Timed) -> PastRecords:
 def _said(connection: Connection, uscc: str, day: date) -> dict[str, Said]:
     """Return what the other provinces' parts rest on now."""
     domains: dict[str, dict[str, tuple[datetime | None, str | None]]] = {}
-    for row in connection.execute("SELECT * FROM report.mutual_said(%s)", (day,)):
+    for row in connection.execute("SELECT * FROM report.mutual_said(%s, %s)", (uscc, day)):
         domains.setdefault(row["province"], {})[row["domain"]] = row["data_as_of"], row["why"]
     waiting: dict[str, Counter[str]] = {}
     for row in connection.execute("SELECT province, domain, open FROM report.foreign_pending WHERE uscc = %s", (uscc,)):

@@ -9,9 +9,10 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
+from consumers.cases import OpenCase
 from consumers.heading import heading
 from consumers.mutual import MutualState, MutualView
-from consumers.printing import STYLE, asked, local, print_listing, print_penalty
+from consumers.printing import STYLE, asked, local, print_cases, print_listing, print_penalty
 
 __all__ = ["print_mutual"]
 
@@ -21,11 +22,12 @@ _WHY = {
     "DIFFERS": "本地所存与该省市所共享核对不一致",
     "SILENT": "链路中断超过时限",
     "NOT_SHARED": "今日不在互认领域内",
+    "UNAWARE": "该省市可能尚未获知新的登记",
 }
 
 
-def print_mutual(console: Console, view: MutualView) -> None:
-    """Print the whole answer; fits 80 columns."""
+def print_mutual(console: Console, view: MutualView, cases: Sequence[OpenCase] = ()) -> None:
+    """Print the whole answer, with the cases that are open about its records; fits 80 columns."""
     for line in heading(view.uscc, view.registered):
         console.print(line, highlight=False)
     parts = [(name, list(cells)) for name, cells in groupby(view.states, key=lambda cell: cell.province_zh)]
@@ -42,8 +44,10 @@ def print_mutual(console: Console, view: MutualView) -> None:
         console.print(line, highlight=False)
     for penalty in view.penalties:
         print_penalty(console, penalty, whose=f"[bold cyan]{names.get(penalty['province'], penalty['province'])}[/]  ")
+        print_cases(console, penalty, cases)
     for listing in view.listings:
         print_listing(console, listing, whose=f"[bold cyan]{names.get(listing['province'], listing['province'])}[/]  ")
+        print_cases(console, listing, cases)
     console.print(f"\n[dim]token {view.moment.to_token()}[/dim]", soft_wrap=True, highlight=False)
 
 

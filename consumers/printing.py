@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,14 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
+    from consumers.cases import OpenCase
     from consumers.mutual import MutualView
     from consumers.reading import CreditView
 
-__all__ = ["CHINA", "STYLE", "asked", "local", "print_listing", "print_penalty", "text_of"]
+__all__ = ["CHINA", "STYLE", "asked", "local", "print_cases", "print_listing", "print_penalty", "text_of"]
 
 CHINA = ZoneInfo("Asia/Shanghai")
 STYLE = {"有": "bold red", "待核": "yellow", "未归集": "magenta", "无": "green"}
@@ -59,6 +62,7 @@ def asked(view: CreditView | MutualView) -> str:
 
 def print_penalty(console: Console, row: dict[str, Any], *, whose: str = "") -> None:
     """Print a penalty; `whose` stands before it."""
+    row = _escaped(row)
     console.print(
         f"\n{whose}[bold]行政处罚[/bold] {row['document_number']}  {row['decided_on']}  {row['authority_name']}{_mark(row)}",
         highlight=False,
@@ -71,6 +75,7 @@ def print_penalty(console: Console, row: dict[str, Any], *, whose: str = "") -> 
 
 def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> None:
     """Print a list entry; `whose` stands before it."""
+    row = _escaped(row)
     removed = f"  已移出 {row['removed_on']}({row['removal_reason']})" if row["removed_on"] else ""
     console.print(
         f"\n{whose}[bold]严重失信主体名单[/bold] {row['list']} {row['entry_id']}  列入 {row['listed_on']}  {row['authority_name']}{removed}{_mark(row)}",
@@ -78,6 +83,18 @@ def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> 
     )
     console.print(f"  [dim]{row['grounds']}[/dim]", highlight=False)
     console.print(f"{_period(row)}", highlight=False)
+
+
+def print_cases(console: Console, row: dict[str, Any], cases: Sequence[OpenCase]) -> None:
+    """Print the cases that are open about a record."""
+    for one in cases:
+        if one.key == (row["record_id"], row["province"], row["department"]):
+            console.print(f"  [yellow]{one.shown()}[/yellow]", highlight=False)
+
+
+def _escaped(row: dict[str, Any]) -> dict[str, Any]:
+    # What a record says is text, whatever brackets it has: none of it is the console's to act on.
+    return {name: escape(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _period(row: dict[str, Any]) -> str:

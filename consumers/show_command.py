@@ -17,7 +17,7 @@ from consumers.cases import OpenCase, open_cases
 from consumers.heading import heading
 from consumers.mutual import MutualView, ServedElsewhere, read_mutual
 from consumers.mutual_printing import print_mutual
-from consumers.printing import CHINA, STYLE, asked, local, print_listing, print_penalty, text_of
+from consumers.printing import CHINA, STYLE, asked, local, print_cases, print_listing, print_penalty, text_of
 from consumers.reading import CreditView, read
 from consumers.token import Moment
 from schemas.errors import UsageError
@@ -127,10 +127,13 @@ def _show_mutual(database: str, uscc: str, days: _Days, *, as_json: bool) -> Non
             told |= {"province_source": elsewhere.source, "message": str(elsewhere)}
             print(json.dumps(told, ensure_ascii=False, indent=2, default=text_of))
         raise
+    then = view.moment.read_at if days["moment"] else None
+    cases = open_cases(database, [row["record_id"] for row in (*view.penalties, *view.listings)], until=then)
     if as_json:
-        print(json.dumps({"edition": "mutual"} | _plain(view), ensure_ascii=False, indent=2, default=text_of))
+        shown = {"edition": "mutual"} | _plain(view) | {"cases": [asdict(one) for one in cases]}
+        print(json.dumps(shown, ensure_ascii=False, indent=2, default=text_of))
     else:
-        print_mutual(Console(), view)
+        print_mutual(Console(), view, cases)
 
 
 def _day(option: str, value: datetime | None) -> date | None:
@@ -171,10 +174,10 @@ def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool) -> Non
     _sources(console, view, every=sources)
     for penalty in view.penalties:
         print_penalty(console, penalty)
-        _cases(console, penalty, cases)
+        print_cases(console, penalty, cases)
     for listing in view.listings:
         print_listing(console, listing)
-        _cases(console, listing, cases)
+        print_cases(console, listing, cases)
     console.print(f"\n[dim]token {view.moment.to_token()}[/dim]", soft_wrap=True, highlight=False)
 
 
@@ -227,9 +230,3 @@ def _sources(console: Console, view: CreditView, *, every: bool) -> None:
     never = sum(one.since is None for one in named.values())
     if never:
         console.print(f"[{_SOURCE_STYLE['中断']}]中断[/]  {never} 个来源从未报送(--sources 列出)", highlight=False)
-
-
-def _cases(console: Console, row: dict[str, Any], cases: Sequence[OpenCase]) -> None:
-    for one in cases:
-        if one.key == (row["record_id"], row["province"], row["department"]):
-            console.print(f"  [yellow]{one.shown()}[/yellow]", highlight=False)

@@ -57,6 +57,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "foreign_domain": _W,
     "foreign_pending": (*_W, "DELETE"),
     "case_standing": (_R,),
+    "reflected_checkpoint": _W,
 }
 """What the view worker may do with the tables of a generation."""
 

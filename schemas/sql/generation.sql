@@ -402,6 +402,17 @@ CREATE TABLE exchange_difference (
 CREATE UNIQUE INDEX exchange_difference_open
     ON exchange_difference (province, partition, domain, record_id, department) WHERE closed_at IS NULL;
 
+-- Up to which of our own checkpoints what a province shares follows from what we had told it (exchange/reflected.sql), by partition,
+-- as our clock has their time; and the next one, with when that province had applied it, by its clock.
+CREATE TABLE reflected_checkpoint (
+    province  text COLLATE "C" NOT NULL,
+    partition smallint NOT NULL,
+    made_at   timestamptz,
+    next_made_at    timestamptz NOT NULL,
+    next_applied_at timestamptz NOT NULL,
+    PRIMARY KEY (province, partition)
+) WITH (fillfactor = 50);
+
 -- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
 CREATE TABLE manifest (
     department  text NOT NULL,

@@ -177,7 +177,8 @@ CREATE TABLE xinliu.published_checkpoint (
     sequence  bigint NOT NULL,
     "offset"  bigint NOT NULL,
     hash      text NOT NULL,
-    made_at   timestamptz NOT NULL
+    made_at   timestamptz NOT NULL,
+    incomplete bigint  -- sequence of the last one behind which more was waiting
 ) WITH (fillfactor = 50);
 
 -- What the other provinces were told of our quarantine (streams/exchange/pending.py): entities of which something waits. The row

@@ -8,6 +8,7 @@ from typing import Final
 from schemas.cases import CONTRACT as CASE
 from streams.exchange import asking, cases, pending
 from streams.exchange.applying import Applied, Connection, Handler
+from streams.exchange.reflecting import reflect
 
 __all__ = ["HANDLERS", "ON_APPLIED"]
 
@@ -18,5 +19,5 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 }
 """By the contract's full name (one of contracts.CARRIED_CONTRACTS); called in this order, before checkpoints are applied."""
 
-ON_APPLIED: Final[Sequence[Callable[[Connection, Sequence[Applied]], None]]] = ()
+ON_APPLIED: Final[Sequence[Callable[[Connection, Sequence[Applied]], None]]] = (reflect,)
 """Called, in the view's transaction, with the checkpoints that a batch applied."""

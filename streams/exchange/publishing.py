@@ -47,7 +47,9 @@ _ROWS = 10
 _ROUND = 0.02
 """Seconds between two rounds, at least."""
 _BESIDE_EVERY = 0.2
-"""Seconds between two rounds that ask how fresh the domains are and what goes along."""
+"""Seconds between two rounds that ask how fresh the domains are and what goes along, at least."""
+_BESIDE_SHARE = 5.0
+"""What took long is asked again after so many times as long: a full quarantine must not keep statements waiting."""
 _SILENCE = 4.0
 """Seconds after which a partition gets a checkpoint although nothing is new: within 5 there is always one."""
 
@@ -90,7 +92,7 @@ class Publisher:
         self._log: SignedLog | None = None
         self._connection: Connection | None = None
         self._freshness: dict[str, datetime | None] = {}
-        self._asked_at = self._fresh_at = -_BESIDE_EVERY
+        self._ask_at = 0.0
         self._closed_at: dict[int, float] = {}
         self._woken, self._stopped = threading.Event(), threading.Event()
 
@@ -173,11 +175,12 @@ class Publisher:
             if len(ids) == _ROWS:
                 return _Snapshot(ids, messages, [], complete=False)
             beside: list[tuple[Beside, Sequence[Message]]] = []
-            if monotonic() - self._asked_at >= _BESIDE_EVERY:
+            if monotonic() >= self._ask_at:
+                began = monotonic()
                 # In one snapshot: a domain must not look fresher than what waits in the quarantine has been told.
                 self._freshness = dict(connection.execute(sql("exchange/freshness")).fetchall())
                 beside = [(one, told) for one in self._beside if (told := one.due(connection))]
-                self._asked_at = monotonic()
+                self._ask_at = monotonic() + max(_BESIDE_EVERY, _BESIDE_SHARE * (monotonic() - began))
             return _Snapshot(ids, messages, beside, complete=True, domains=self._domains(connection))
 
     def _domains(self, connection: Connection) -> Mapping[int, Sequence[Mapping[str, Any]]]:
@@ -202,7 +205,10 @@ class Publisher:
             for beside, told in snapshot.beside:
                 beside.sent(connection, told)
             if closed:
-                rows = [{name: _plain(getattr(one, name)) for name in Closed.__slots__} for one in closed]
+                rows = [
+                    {name: _plain(getattr(one, name)) for name in Closed.__slots__} | {"complete": snapshot.complete}
+                    for one in closed
+                ]
                 connection.execute(sql("exchange/closed"), {"rows": Jsonb(rows)})
                 # What takes content away must be applied by everybody, in time: from the checkpoint behind it on.
                 entries = [waiting.entry for waiting, _ in snapshot.messages]
@@ -226,7 +232,7 @@ class Publisher:
         signed_log.open(remembered)
         self._go_on(connection, signed_log, remembered)
         self._log = signed_log
-        self._asked_at = -_BESIDE_EVERY
+        self._ask_at = 0.0
         log.info("exchange.leads", sequences={p: one.sequence for p, one in sorted(signed_log.chain.items())})
         return True
 

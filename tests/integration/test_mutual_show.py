@@ -56,6 +56,9 @@ def shown(stack: Connection, owner: Store) -> Iterator[Shown]:
                 foreign(
                     penalty("冀市监罚〔2026〕7号", entity=ENTITY, key="market-regulation", decided_on=RECENT), "hebei"
                 ),
+                foreign(
+                    penalty("[/bold]8号", entity=ENTITY, key="court", facts="见[red]卷[/]", decided_on=RECENT), "hebei"
+                ),
                 foreign(listing("冀安3号", entity=ENTITY, key="emergency", listed_on=RECENT), "hebei"),
             ],
         )
@@ -84,6 +87,8 @@ def test_a_person_reads_a_matrix(shown: Shown, columns: int) -> None:
     assert "由北京市提供" in done.output
     assert "尚未收到该省市的完整检查点: 全部领域" in done.output
     assert "河北省  行政处罚 冀市监罚〔2026〕7号" in done.output
+    assert "行政处罚 [/bold]8号" in done.output
+    assert "见[red]卷[/]" in done.output, "what a record says is text"
 
 
 def test_a_machine_reads_all_of_it_and_the_token_gives_it_again(shown: Shown) -> None:

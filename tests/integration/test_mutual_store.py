@@ -123,7 +123,10 @@ BREAKS = {
         # A later checkpoint that does not speak of the domain any more.
         "UPDATE foreign_domain SET sequence = 2 WHERE province = 'hebei' AND domain <> 'tax'",
     ],
-    "DIFFERS": ["UPDATE foreign_domain SET held_lo = 1 WHERE (province, domain) = ('hebei', 'tax')"],
+    "DIFFERS": [
+        "UPDATE foreign_domain SET held_lo = 1 WHERE (province, domain) = ('hebei', 'tax')",
+        "INSERT INTO row_difference (relation, province, difference, found_at) VALUES ('record', 'hebei', 'MISSING', now())",
+    ],
     "SOURCE": ["UPDATE foreign_domain SET data_as_of = NULL WHERE (province, domain) = ('hebei', 'tax')"],
     "SILENT": [
         "UPDATE foreign_domain SET made_at = now() - interval '24 hours 1 second' WHERE province = 'hebei'",

@@ -72,6 +72,17 @@ CREATE TABLE IF NOT EXISTS foreign_pending (
     PRIMARY KEY (uscc, province, partition)
 );
 
+-- Up to which of our own checkpoints what a province shares follows from what we had told it (exchange/reflected.sql), by partition,
+-- as our clock has their time; and the next one, with when that province had applied it, by its clock.
+CREATE TABLE IF NOT EXISTS reflected_checkpoint (
+    province  text COLLATE "C" NOT NULL,
+    partition smallint NOT NULL,
+    made_at   timestamptz,
+    next_made_at    timestamptz NOT NULL,
+    next_applied_at timestamptz NOT NULL,
+    PRIMARY KEY (province, partition)
+) WITH (fillfactor = 50);
+
 -- Views that ask whose a record or a refused message is, since there are other provinces'.
 CREATE OR REPLACE VIEW entity AS
 SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind) AS kind, s.stated_at,

@@ -15,15 +15,24 @@ FROM g1.quarantine_entry
 WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND starts_with(topic, 'exchange.')
   AND NOT held AND NOT discarded;
 
+-- When our own registrations were shared last, and up to which of our checkpoints the others' parts follow from them.
+CREATE VIEW report.shared_registration AS
+SELECT record_id, department, partition, changed_at FROM xinliu.shared_record WHERE kind = 'REGISTRATION';
+CREATE VIEW report.reflected_checkpoint AS
+SELECT province, partition, made_at FROM g1.reflected_checkpoint WHERE (SELECT generation FROM xinliu.serving) = 1;
+
 -- What every other province vouches for, by domain that is or was mutual, and for its registrations; why it cannot be relied on, NULL
--- where it can: UNKNOWN: a partition has no complete checkpoint, or its last one does not speak of the domain; DIFFERS: what is held
--- is not what the checkpoint says, there and then; SOURCE: the province itself cannot vouch for it; SILENT: its last word is
--- older than its limit (silences.csv). data_as_of is the least of all partitions, never later than the checkpoint was made, and
--- held back by what was refused here and names no entity.
+-- where it can. UNKNOWN: a partition has no complete checkpoint, or its last one does not speak of the domain. DIFFERS: what is held
+-- is not what the checkpoint says, there and then, or the audit has found a row that is not what history makes of it. SOURCE: the
+-- province itself cannot vouch for it. SILENT: its last word is older than its limit (silences.csv). data_as_of is the least of all
+-- partitions, never later than the checkpoint was made, and held back by what was refused here and names no entity.
 CREATE VIEW report.foreign_source AS
 SELECT q.province, d.domain, CASE WHEN h.whole AND h.vouched THEN LEAST(h.data_as_of, z.held_since) END AS data_as_of, h.said_at,
        CASE WHEN NOT h.whole THEN 'UNKNOWN'
-            WHEN h.differs THEN 'DIFFERS'
+            WHEN h.differs OR EXISTS (
+                SELECT FROM g1.row_difference x
+                WHERE x.mended_at IS NULL AND x.province = q.province AND COALESCE(x.domain = d.domain, true)
+            ) THEN 'DIFFERS'
             WHEN NOT h.vouched THEN 'SOURCE'
             WHEN COALESCE(LEAST(h.said_at, z.held_since) < now() - l.silent_after, true) THEN 'SILENT' END AS why
 FROM xinliu.province q
@@ -95,14 +104,35 @@ BEGIN
 END
 $$;
 
+-- Which provinces may not know yet that the entity is registered here, so that they share less of it than they hold: its registration
+-- was shared, or shared anew, and what they say does not follow from that yet. One that was stated once changes nothing where
+-- the code's own division, and no other registration, had said so before.
+CREATE FUNCTION report.mutual_unaware(entity text) RETURNS TABLE (province text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog
+AS $$
+    SELECT q.province
+    FROM report.registration r
+    JOIN xinliu.province q ON q.province <> r.province
+    LEFT JOIN report.shared_registration s ON s.record_id = r.record_id AND s.department = r.department
+    LEFT JOIN report.reflected_checkpoint c ON c.province = q.province AND c.partition = s.partition
+    WHERE r.uscc = entity AND r.current AND r.province = (SELECT i.province FROM report.installation i)
+      AND NOT COALESCE(s.changed_at + interval '30 seconds' < c.made_at, false)
+      AND (NOT EXISTS (SELECT FROM xinliu.province d WHERE d.division = substr(entity, 3, 2))
+           OR EXISTS (SELECT FROM report.registration o WHERE o.uscc = entity AND NOT o.current)
+           OR (SELECT count(DISTINCT (h.version, h.digest_hi, h.digest_lo)) FROM report.history h
+               WHERE h.record_id = r.record_id AND h.province = r.province AND h.department = r.department) > 1)
+$$;
+
 -- The same as a reading of today needs it, for the domains that are mutual on a day and for registrations. NOT_SHARED: the domain
--- is not mutual today, so that it is not shared any more, or not yet.
-CREATE FUNCTION report.mutual_said(day date)
+-- is not mutual today, so that it is not shared any more, or not yet; UNAWARE: see report.mutual_unaware.
+CREATE FUNCTION report.mutual_said(entity text, day date)
 RETURNS TABLE (province text, domain text, data_as_of timestamptz, why text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog
 AS $$
-    SELECT s.province, s.domain, CASE WHEN d.shared THEN s.data_as_of END, CASE WHEN d.shared THEN s.why ELSE 'NOT_SHARED' END
+    SELECT s.province, s.domain, CASE WHEN d.shared THEN s.data_as_of END, CASE WHEN NOT d.shared THEN 'NOT_SHARED' WHEN s.why IS NOT NULL THEN s.why
+                WHEN d.domain <> 'registration' AND u.province IS NOT NULL THEN 'UNAWARE' END
     FROM (
         SELECT m.domain, COALESCE(bool_or(
                    report.china_day(now()) BETWEEN m.effective_from AND COALESCE(m.effective_to, 'infinity')
@@ -114,6 +144,7 @@ AS $$
         SELECT 'registration', true, true
     ) d
     JOIN report.foreign_source s USING (domain)
+    LEFT JOIN report.mutual_unaware(entity) u ON u.province = s.province
     WHERE d.asked
 $$;
 
@@ -172,7 +203,7 @@ AS $$
             SELECT sum(x.n)::bigint AS n FROM waiting x
             WHERE x.province = q.province AND COALESCE(x.domain = m.domain, true)
         ) w ON true
-        JOIN report.mutual_said(window_to) f ON (f.province, f.domain) = (q.province, m.domain)
+        JOIN report.mutual_said(entity, window_to) f ON (f.province, f.domain) = (q.province, m.domain)
     )
     SELECT p.province, p.province_zh, p.domain, p.name_zh, p.display_label, p.state, p.penalties, p.listings, p.pending,
            p.data_as_of, p.why
