@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.layout import WORKERS, Layout
-from deploy.parts import known_to, write_connection
+from deploy.parts import known_to, write_connection, write_exchange
 from deploy.provinces import Provinces, read_names
 from deploy.settings import Settings
 from schemas.cluster import Cluster
@@ -158,6 +158,9 @@ def test_a_key_is_made_once_and_again_only_where_nobody_knows_it(
     monkeypatch.setattr("deploy.stack.Stack.peer", lambda *_: Peer(kafka=Cluster.of("127.0.0.1:1"), registry="r"))
     first = together._exchange("beijing")
     assert set(first.peers) == {"tianjin"}
+    folder = together.stacks["beijing"].layout.folder
+    write_exchange(folder / "exchange.json", first)
+    make_key("beijing", folder / "keys", together.keyring)  # one that waits until somebody says it is to sign
     assert together._exchange("beijing") == first
     for file in together.keyring.iterdir():
         file.unlink()
