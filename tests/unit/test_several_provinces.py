@@ -58,6 +58,7 @@ def test_a_list_that_cannot_be_meant_is_refused_in_one_line(text: str, told: str
         ),
         (("up", "--provinces", "beijing,tianjin", "--base-port", "25000"), "goes with neither"),
         (("status", "--provinces", "beijing,tianjin"), "there is no local stack 'beijing': start it with"),
+        (("reset", "--provinces", "beijing,tianjin", "--yes"), "there is no local stack of beijing,tianjin"),
         (("down", "--provinces", "beijing,tianjin"), "there is no local stack 'beijing': start it with"),
     ],
 )
