@@ -150,7 +150,7 @@ class Stack:
     def share(self, exchange: Exchange) -> None:
         """Let the stack share records with others from now on; workers that know it otherwise are stopped."""
         with self._exclusively():
-            if self.exchange == exchange:
+            if self._exchange() == exchange:
                 return
             for name in self.layout.workers:
                 self._stop(f"worker-{name}")
@@ -260,15 +260,13 @@ class Stack:
             registry=self.registry.url,
             database=SecretStr(self.postgres.conninfo("xinliu", "xinliu")),
             reader_database=SecretStr(self.postgres.conninfo("xinliu_reader", "xinliu")),
-            exchange=self.exchange,
+            exchange=self._exchange(),
         )
 
     def _parts(self, province: str) -> Parts:
-        return Parts(self.layout, self.kafka, self.postgres, self.registry.url, province, self.exchange)
+        return Parts(self.layout, self.kafka, self.postgres, self.registry.url, province, self._exchange())
 
-    @property
-    def exchange(self) -> Exchange | None:
-        """How it shares records with others; None where it does not."""
+    def _exchange(self) -> Exchange | None:
         found = self._written("exchange.json")
         return Exchange.model_validate(found) if found else None
 

@@ -13,13 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.layout import WORKERS, Layout
-from deploy.parts import known_to, write_connection, write_exchange
+from deploy.parts import known_to, write_connection
 from deploy.provinces import Provinces, read_names
 from deploy.settings import Settings
 from schemas.cluster import Cluster
 from schemas.connection import Connection, Exchange, Peer
 from schemas.errors import UsageError
-from schemas.signing import make_key
+from schemas.signing import Signer, make_key
 
 FOUR = ("beijing", "tianjin", "hebei", "shanxi")
 
@@ -159,12 +159,14 @@ def test_a_key_is_made_once_and_again_only_where_nobody_knows_it(
     monkeypatch.setattr("deploy.stack.Stack.peer", lambda *_: Peer(kafka=Cluster.of("127.0.0.1:1"), registry="r"))
     first = together._exchange("beijing")
     assert set(first.peers) == {"tianjin"}
-    folder = together.stacks["beijing"].layout.folder
-    write_exchange(folder / "exchange.json", first)
-    make_key("beijing", folder / "keys", together.keyring)  # one that waits until somebody says it is to sign
+    key = first.signing_key
+    assert key is not None
+    signs = Signer.from_file(key)
+    make_key("beijing", key.parent, together.keyring)  # one that waits until somebody says it is to sign
     assert together._exchange("beijing") == first
+    assert Signer.from_file(key) == signs
     for file in together.keyring.iterdir():
         file.unlink()
-    second = together._exchange("beijing")
-    assert second.signing_key != first.signing_key
+    assert together._exchange("beijing") == first
+    assert Signer.from_file(key).key_id != signs.key_id
     assert [file.name.split(".")[0] for file in together.keyring.iterdir()] == ["beijing"]
