@@ -164,7 +164,7 @@ def test_a_key_is_made_once_and_again_only_where_nobody_knows_it(
     signs = Signer.from_file(key)
     make_key("beijing", key.parent, together.keyring)  # one that waits until somebody says it is to sign
     assert together._exchange("beijing") == first
-    assert Signer.from_file(key) == signs
+    assert Signer.from_file(key).key_id == signs.key_id
     for file in together.keyring.iterdir():
         file.unlink()
     assert together._exchange("beijing") == first
