@@ -149,7 +149,10 @@ def reset(
 ) -> None:
     """Stop a stack and delete all its data."""
     if provinces is not None:
-        stacks = ", ".join(stack.name for stack in _provinces(ctx, provinces).stacks.values())
+        found = [stack.name for stack in _provinces(ctx, provinces).stacks.values() if stack.layout.folder.exists()]
+        stacks = ", ".join(found)
+        if not found:
+            raise UsageError(f"there is no local stack of {provinces}")
         if not yes:
             typer.confirm(f"Delete all data of the stacks {stacks}?", abort=True, err=True)
         with _telling("reset") as tell:

@@ -99,6 +99,12 @@ def test_every_authority_is_of_its_province_and_decides_in_the_domains_of_its_de
     assert all(row.illustrative == "yes" for row in (*catalogue.department_rows, *catalogue.competences))
 
 
+def test_what_another_province_repaired_or_revoked_is_applied_within_a_working_day() -> None:
+    (term,) = (row for row in load().time.deadlines if row.deadline == "exchange-apply")
+    assert (term.province, term.working_days, term.illustrative) == ("*", 1, "yes")
+    assert "河南省" in term.source
+
+
 def test_a_key_names_a_department_within_its_province(edited: Edit) -> None:
     twice = "tax,国家税务总局天津市税务局,tianjin"
     with pytest.raises(CatalogueError, match=r"line 65: \('tianjin', 'tax'\) holds already by line 55"):

@@ -19,7 +19,7 @@ from deploy.settings import Settings
 from schemas.cluster import Cluster
 from schemas.connection import Connection, Exchange, Peer
 from schemas.errors import UsageError
-from schemas.signing import make_key
+from schemas.signing import Signer, make_key
 
 FOUR = ("beijing", "tianjin", "hebei", "shanxi")
 
@@ -58,6 +58,7 @@ def test_a_list_that_cannot_be_meant_is_refused_in_one_line(text: str, told: str
         ),
         (("up", "--provinces", "beijing,tianjin", "--base-port", "25000"), "goes with neither"),
         (("status", "--provinces", "beijing,tianjin"), "there is no local stack 'beijing': start it with"),
+        (("reset", "--provinces", "beijing,tianjin", "--yes"), "there is no local stack of beijing,tianjin"),
         (("down", "--provinces", "beijing,tianjin"), "there is no local stack 'beijing': start it with"),
     ],
 )
@@ -158,9 +159,14 @@ def test_a_key_is_made_once_and_again_only_where_nobody_knows_it(
     monkeypatch.setattr("deploy.stack.Stack.peer", lambda *_: Peer(kafka=Cluster.of("127.0.0.1:1"), registry="r"))
     first = together._exchange("beijing")
     assert set(first.peers) == {"tianjin"}
+    key = first.signing_key
+    assert key is not None
+    signs = Signer.from_file(key).key_id
+    make_key("beijing", key.parent, together.keyring)  # one that waits until somebody says it is to sign
     assert together._exchange("beijing") == first
+    assert Signer.from_file(key).key_id == signs
     for file in together.keyring.iterdir():
         file.unlink()
-    second = together._exchange("beijing")
-    assert second.signing_key != first.signing_key
+    assert together._exchange("beijing") == first
+    assert Signer.from_file(key).key_id != signs
     assert [file.name.split(".")[0] for file in together.keyring.iterdir()] == ["beijing"]
