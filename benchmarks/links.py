@@ -353,6 +353,9 @@ def main(words: Sequence[str] | None = None) -> int:
         pair.publish(0, options.records)
         chosen: dict[str, Any] = contenders(pair)
         following = options.records
+        tell("once through, not measured: brokers that have just started compile themselves first")
+        measure(pair, *chosen["bare"], options, following)
+        following += round(options.rate * options.seconds)
         for key in options.only or list(chosen):
             name, command, environment = chosen[key]
             tell(f"{name} …")
