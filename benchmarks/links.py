@@ -354,7 +354,8 @@ def main(words: Sequence[str] | None = None) -> int:
         chosen: dict[str, Any] = contenders(pair)
         following = options.records
         tell("once through, not measured: brokers that have just started compile themselves first")
-        measure(pair, *chosen["bare"], options, following)
+        name, command, environment = chosen["bare"]
+        measure(pair, name, command, environment, options, following)
         following += round(options.rate * options.seconds)
         for key in options.only or list(chosen):
             name, command, environment = chosen[key]
