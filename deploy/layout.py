@@ -122,7 +122,7 @@ class Layout:
             "base_port": base,
             "secure": secure,
             "shared": shared,
-            "cluster_id": secrets.token_urlsafe(16)[:22],
+            "cluster_id": _cluster_id(),
             "passwords": {name: secrets.token_urlsafe(18) for name in names},
         }
         self._write(file, facts)
@@ -196,6 +196,13 @@ class Layout:
                 f"port {port}, which {server} of the stack {self.name!r} needs, is taken{_taker(port)}:"
                 f" end that process, or move the stack with `xinliu --stack {self.name} up --base-port N`"
             )
+
+
+def _cluster_id() -> str:
+    # As Kafka makes them: one that begins with a hyphen would be taken for another option.
+    while (made := secrets.token_urlsafe(16)[:22]).startswith("-"):
+        continue
+    return made
 
 
 def _free(port: int) -> bool:

@@ -27,6 +27,14 @@ from schemas.errors import UsageError
 CONTENT = b"not really a jar, but with a hash of its own\n" * 100
 
 
+def test_a_cluster_id_never_looks_like_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter(["-" + "x" * 21, "x" * 22, *("y" * 24 for _ in range(9))])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda _: next(made))
+    layout = Layout("hyphen", tmp_path)
+    layout.prepare()
+    assert layout.cluster_id == "x" * 22
+
+
 @pytest.fixture
 def pinned(monkeypatch: pytest.MonkeyPatch) -> Artifact:
     """One small artifact in place of the real ones."""
