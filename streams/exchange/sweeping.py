@@ -107,13 +107,12 @@ class Sweep:
 
     def _pass(self, *, urgent: bool, reason: _Reason) -> bool:
         """Go through everything; true where it came to the end, false where it was stopped or something became urgent."""
-        looked_at, told_at, changed = monotonic(), monotonic(), 0
-        over = False
+        looked_at, over = monotonic(), False
         if urgent:
             log.info("sweep.begins", generation=self._generation)
 
         def between(took: float) -> None:
-            nonlocal looked_at, told_at, over
+            nonlocal looked_at, over
             if not urgent:
                 self._stopped.wait(max(_PAUSE, _SHARE * took))
             if monotonic() - looked_at > _LOOK:
