@@ -235,7 +235,8 @@ class SignedLog:
         consumer = Consumer(
             self._kafka.client(
                 {
-                    "group.id": f"xinliu-{self._topic}",  # asked for by librdkafka; nothing is ever committed
+                    # Asked for by librdkafka; nothing is ever committed. The view's rights cover groups of this name.
+                    "group.id": f"view.{self._topic}",
                     "enable.auto.commit": False,
                     "isolation.level": "read_committed",
                     "enable.partition.eof": True,
