@@ -260,12 +260,18 @@ class Session:
             self._proven[place] = monotonic()
             took = age + (message.latency() or 0.0)
             self._metrics.seconds.labels(self._peer.province, place[0]).observe(took)
-        elif error.code() not in _NO_VERDICT and not error.retriable() and self._singly:
-            if place not in self._stands:
-                self._stands.add(place)
-                self._refused(place, offset, error.str())
-        elif self._trouble is None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-            self._trouble = self._peer.failure(error)
+            return
+        if error.code() in _NO_VERDICT or error.retriable():
+            if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+                self._trouble = self._trouble or self._peer.failure(error)
+            return
+        # It says so before the producer says that it has given up.
+        self.fell_short = True
+        if not self._singly:
+            self._trouble = self._trouble or self._peer.failure(error)
+        elif place not in self._stands:
+            self._stands.add(place)
+            self._refused(place, offset, error.str())
 
     def _server_error(self, side: Side, error: KafkaError) -> None:
         self.fell_short |= error.code() == KafkaError._GAPLESS_GUARANTEE
