@@ -31,6 +31,8 @@ _WAIT = 0.1
 _LOOK = 1.0
 """Seconds between two looks at the ends of the own logs, which the client knows from what it fetches, and at topic ids."""
 _CLOSING = 3.0
+_PROOF_SECONDS = 3_600.0
+"""For so long the peer's broker is sure to remember the producer; it forgets one after a day without a message."""
 
 _NO_VERDICT = frozenset(
     {
@@ -73,6 +75,8 @@ class Session:
         self._own, self._peer, self._translation = own, peer, translation
         self._progress, self._metrics, self._refused, self._singly = progress, metrics, refused, singly
         self._stands: set[Place] = set()
+        self._proven: dict[Place, float] = {}
+        """When the peer last confirmed a message of this producer, by partition."""
         self._trouble: Exception | None = None
         self.fell_short = False
         """The producer gave up rather than leave a message out: some message was refused for good."""
@@ -123,11 +127,13 @@ class Session:
         try:
             while not until():
                 first = self._consumer.poll(_WAIT)
-                if first is not None:
-                    self._hand_on([first, *self._consumer.consume(_BATCH, 0)], until)
+                # What was read and not handed on must not be gone past: the session ends there, whatever the reason.
+                left = first is not None and not self._hand_on([first, *self._consumer.consume(_BATCH, 0)], until)
                 self._producer.poll(0)
                 if self._trouble is not None:
                     raise self._trouble
+                if left:
+                    break
                 if monotonic() - self._looked_at > _LOOK:
                     self._look()
             self._producer.flush(_CLOSING)
@@ -151,7 +157,8 @@ class Session:
         except KafkaException as error:  # it says once more what has ended it; its reports still come
             self.fell_short |= error.args[0].code() == KafkaError._GAPLESS_GUARANTEE
 
-    def _hand_on(self, batch: Sequence[Message], until: Callable[[], bool]) -> None:
+    def _hand_on(self, batch: Sequence[Message], until: Callable[[], bool]) -> bool:
+        """Hand a batch to the producer, but for partitions that stand; false where some of it was left."""
         by_place: dict[Place, list[Message]] = defaultdict(list)
         ends: dict[Place, int] = {}
         for message in batch:
@@ -169,9 +176,10 @@ class Session:
                 raise self._own.failure(error)
         for place, messages in by_place.items():
             if place not in self._stands and not self._send(place, messages, until):
-                return
+                return False
         for place, end in ends.items():
             self._progress.read_to(place, end)
+        return True
 
     def _send(self, place: Place, messages: list[Message], until: Callable[[], bool]) -> bool:
         """Hand the messages of one partition to the producer; false where nothing more is to be handed over."""
@@ -183,6 +191,7 @@ class Session:
             self._singly,
         )
         last, sent = messages[-1], 0
+        proven = monotonic() - self._proven.get(place, -_PROOF_SECONDS) < _PROOF_SECONDS
         now = time()
         for number, message in enumerate(messages):
             offset = message.offset()
@@ -196,7 +205,7 @@ class Session:
                 self._count(place, number, sent)
                 return True
             report = None
-            if singly or message is last:
+            if singly or message is last or not proven:
                 received = message.timestamp()[1] / 1000
                 report = partial(self._delivered, place, offset, received, max(0.0, now - received))
             while True:
@@ -216,7 +225,21 @@ class Session:
             sent += len(value) if value is not None else 0
             if number == 0:
                 self._progress.handed(place, last.offset() + 1)
+            if not proven:
+                # A broker that knows nothing of this producer takes any sequence number: the first message refused, it
+                # would take the second. Once it has one, it takes none out of order.
+                if not self._prove(place, offset, until):
+                    return False
+                proven = True
         self._count(place, len(messages), sent)
+        return True
+
+    def _prove(self, place: Place, offset: int, until: Callable[[], bool]) -> bool:
+        """Wait until the peer has confirmed this message; false where it does not, or nobody waits any more."""
+        while self._progress.next_of(place) <= offset:
+            self._producer.poll(_WAIT)
+            if self._trouble is not None or place in self._stands or until():
+                return False
         return True
 
     def _count(self, place: Place, messages: int, size: int) -> None:
@@ -234,14 +257,21 @@ class Session:
     ) -> None:
         if error is None:
             self._progress.confirmed(place, offset, received)
+            self._proven[place] = monotonic()
             took = age + (message.latency() or 0.0)
             self._metrics.seconds.labels(self._peer.province, place[0]).observe(took)
-        elif error.code() not in _NO_VERDICT and not error.retriable() and self._singly:
-            if place not in self._stands:
-                self._stands.add(place)
-                self._refused(place, offset, error.str())
-        elif self._trouble is None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-            self._trouble = self._peer.failure(error)
+            return
+        if error.code() in _NO_VERDICT or error.retriable():
+            if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+                self._trouble = self._trouble or self._peer.failure(error)
+            return
+        # It says so before the producer says that it has given up.
+        self.fell_short = True
+        if not self._singly:
+            self._trouble = self._trouble or self._peer.failure(error)
+        elif place not in self._stands:
+            self._stands.add(place)
+            self._refused(place, offset, error.str())
 
     def _server_error(self, side: Side, error: KafkaError) -> None:
         self.fell_short |= error.code() == KafkaError._GAPLESS_GUARANTEE
