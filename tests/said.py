@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from schemas.catalogue import load as load_catalogue
@@ -13,7 +14,7 @@ from schemas.periods import china_day
 from schemas.registration import KIND
 from tests.statements import Statement, penalty, registration, state
 
-__all__ = ["PROVINCES", "Held", "Key", "load", "should_be_shared"]
+__all__ = ["PROVINCES", "Held", "Key", "Wanted", "load", "should_be_shared"]
 
 PROVINCES = ("beijing", "tianjin", "hebei", "shanxi")
 _ENTITIES = 24
@@ -25,7 +26,28 @@ Held = tuple[int, int, int, str, str]
 """version, digest (two halves), status, uscc."""
 
 
-def should_be_shared(said: Sequence[Statement]) -> dict[str, dict[Key, Held]]:
+@dataclass
+class Wanted:
+    """What a province must share, and what it may.
+
+    A repair or revocation carries no content: it is told where the record had been shared before it came, and then stays.
+    """
+
+    must: dict[Key, Held] = field(default_factory=dict)
+    may: dict[Key, Held] = field(default_factory=dict)
+
+    def wrong(self, shared: Mapping[Key, Held]) -> str:
+        """Return in words what of this should not be so; nothing where all is well."""
+        missing = [key for key in self.must if key not in shared]
+        other = [key for key, held in shared.items() if held != (self.must | self.may).get(key)]
+        return (
+            f"{len(missing)} missing, {len(other)} otherwise, e.g. {[*missing[:1], *other[:1]]}"
+            if missing or other
+            else ""
+        )
+
+
+def should_be_shared(said: Sequence[Statement]) -> dict[str, Wanted]:
     """Return, by province, what it must share after all this was said, in whatever order it came."""
     newest: dict[tuple[str, Key], tuple[tuple[int, int, int], Statement]] = {}
     for one in said:
@@ -42,7 +64,7 @@ def should_be_shared(said: Sequence[Statement]) -> dict[str, dict[Key, Held]]:
             registered[uscc] = max(registered.get(uscc, current), current, key=lambda known: known[:2])
     divisions = {row.division for row in _CATALOGUE.provinces.values()}
     mutual = _CATALOGUE.mutual_domains(today)
-    shared: dict[str, dict[Key, Held]] = {province: {} for province in PROVINCES}
+    shared = {province: Wanted() for province in PROVINCES}
     for (province, key), (rank, one) in newest.items():
         uscc = one["subject"]["uscc"]
         if uscc in registered:
@@ -50,8 +72,11 @@ def should_be_shared(said: Sequence[Statement]) -> dict[str, dict[Key, Held]]:
             inside = until is None or until > today
         else:
             inside = uscc[2:4] in divisions
-        if one["kind"] == KIND or (one["domain"] in mutual and inside):
-            shared[province][key] = (*rank, one["status"], uscc)
+        held = (*rank, one["status"], uscc)
+        if one["status"] != "IN_FORCE":
+            shared[province].may[key] = held
+        elif one["kind"] == KIND or (one["domain"] in mutual and inside):
+            shared[province].must[key] = held
     return shared
 
 

@@ -142,14 +142,14 @@ class Four:
 
     def differences(self) -> list[str]:
         """Return what is not as it must be, in words; nothing where all four hold the same, which is what they must."""
-        wanted, found = should_be_shared(self.said), []
+        wanted, found = should_be_shared(self.said), list[str]()
         for origin, province in self.provinces.items():
             told = province.shared()
-            if told != wanted[origin]:
-                found.append(f"{origin} shares {_apart(told, wanted[origin])}")
+            if wrong := wanted[origin].wrong(told):
+                found.append(f"{origin} shares {len(told)}: {wrong}")
             for name, other in self.provinces.items():
-                if name != origin and (held := other.held_of(origin)) != wanted[origin]:
-                    found.append(f"{name} holds of {origin} {_apart(held, wanted[origin])}")
+                if name != origin and (held := other.held_of(origin)) != told:
+                    found.append(f"{name} holds of {origin} {_apart(held, told)}")
         return found
 
 
