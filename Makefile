@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help venv demo demo-four test chaos bench lint format fuzz lock promtool clean
+.PHONY: help venv demo demo-four test chaos chaos-four bench lint format fuzz lock promtool clean
 
 help:
 	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
 	@echo "make demo-four   four provinces that share their records, on this machine"
 	@echo "make test   set up and run all tests (unit, contract, integration, chaos)"
 	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
+	@echo "make chaos-four  strike four provinces that exchange records, SEEDS=5 times"
 	@echo "make bench  measure it against bare loops, Faust and Quix Streams on the same events; QUICK=1 takes 3 minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make fuzz   coverage-guided fuzzing of import, columns and intake; MINUTES=5 for each, TARGETS=\"import columns intake\""
@@ -38,6 +39,9 @@ test: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.crashes --seeds $(or $(SEEDS),20)
+
+chaos-four: $(READY)
+	$(BIN)/python -m tests.chaos.provinces --seeds $(or $(SEEDS),5)
 
 # Quix Streams, one of the peers that are measured, has an environment of its own.
 BENCH := $(VENV)/bench

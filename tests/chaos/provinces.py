@@ -22,7 +22,7 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from deploy.processes import wait_until
@@ -39,7 +39,9 @@ from tests.workers import Worker
 
 __all__ = ["PROVINCES", "Four", "Outcome", "four", "run_seed"]
 
-FAULTS = ("kill", "cut", "slow", "break", "wipe", "forget", "twice")
+FAULTS = ("kill", "cut", "slow", "break", "wipe", "forget", "twice", "damage")
+FORGED = "改动"
+"""Written by hand into rows; must be nowhere in the end."""
 _SETTLE_SECONDS = 240.0
 
 
@@ -102,12 +104,29 @@ class Province:
 
     def forget(self) -> None:
         """Lose what its exchange topics still held, as a retention shorter than an outage does."""
-        admin = AdminClient(self.connection.kafka.client({}))
-        topic = exchange_topic(self.name)
-        asked = {TopicPartition(topic, partition): -1 for partition in range(EXCHANGE_PARTITIONS)}  # -1: up to the end
-        deleted = admin.delete_records([TopicPartition(place.topic, place.partition, -1) for place in asked])
-        for future in deleted.values():
+        admin, topic = AdminClient(self.connection.kafka.client({})), exchange_topic(self.name)
+        everything = [TopicPartition(topic, partition, OFFSET_END) for partition in range(EXCHANGE_PARTITIONS)]
+        for future in admin.delete_records(everything).values():
             future.result(30)
+
+    def damage(self, chance: random.Random) -> str:
+        """Take a row of its records away, change one or add one by hand, whoever's it is; return which."""
+        how = chance.choice(["delete", "change", "add"])
+        row = "(SELECT record_id, province, department FROM record ORDER BY record_id LIMIT 1 OFFSET %s)"
+        found = self.rows("SELECT count(*) FROM record")[0][0]
+        if not found:
+            return "nothing"
+        query = {
+            "delete": f"DELETE FROM record WHERE (record_id, province, department) = {row}",
+            "change": f"UPDATE record SET subject_name = '{FORGED}' WHERE (record_id, province, department) = {row}",
+            "add": "CREATE TEMPORARY TABLE forged AS SELECT * FROM record WHERE (record_id, province, department) = "
+            f"{row}; UPDATE forged SET record_id = gen_random_uuid(), subject_name = '{FORGED}';"
+            " INSERT INTO record SELECT * FROM forged",
+        }[how]
+        with psycopg.connect(self.connection.database.get_secret_value(), autocommit=True) as connection:
+            connection.execute("SET search_path = g1, xinliu")
+            connection.execute(query.replace("%s", str(chance.randrange(found))).encode())
+        return how
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Ask its database."""
@@ -144,6 +163,9 @@ class Four:
         """Return what is not as it must be, in words; nothing where all four hold the same, which is what they must."""
         wanted, found = should_be_shared(self.said), list[str]()
         for origin, province in self.provinces.items():
+            forged = province.rows("SELECT count(*) FROM record WHERE subject_name = %s", (FORGED,))[0][0]
+            if forged:
+                found.append(f"{origin} still holds {forged} forged rows")
             told = province.shared()
             if wrong := wanted[origin].wrong(told):
                 found.append(f"{origin} shares {len(told)}: {wrong}")
@@ -283,6 +305,8 @@ def _strike(running: Four, chance: random.Random, faults: Sequence[str]) -> str:
         network.refuse()
         province.forget()
         return f"forget {link}"
+    elif fault == "damage":
+        return f"damage {province.name} {province.damage(chance)}"
     elif fault == "twice":
         province.kill()
         wait_until(lambda: False, seconds=0.5)
