@@ -218,20 +218,21 @@ def _cell(cell: dict[str, Any]) -> Text:
 def _print_duties(found: Rows, counts: Rows) -> None:
     console = Console()
     table = Table(show_edge=False, pad_edge=False)
-    for title in ("省", "状态", "期限", "类别", "部门", "记录", "版本", "发布", "落实"):
-        table.add_column(title, overflow="fold")
+    for title in ("省", "状态", "记录", "时间"):
+        table.add_column(title, no_wrap=True)
     for row in found:
         name, style = _DUTIES[row["state"]]
+        times = [
+            f"须于 {_local(row['due_at'])} 前" if row["due_at"] else "无日历或期限",
+            f"发布 {_local(row['published_at'])}",
+        ]
+        if row["acknowledged_at"]:
+            times.append(f"落实 {_local(row['acknowledged_at'])}")
         table.add_row(
             row["province"],
-            Text(name, style=style),
-            _local(row["due_at"]) if row["due_at"] else "无日历或期限",
-            _STATUSES.get(row["status"], row["status"]),
-            row["department"],
-            row["record_id"].hex,
-            str(row["version"]),
-            _local(row["published_at"]),
-            _local(row["acknowledged_at"]),
+            Text.assemble((name, style), f"\n{_STATUSES.get(row['status'], row['status'])}"),
+            f"{row['record_id'].hex}\n{row['department']} 版本 {row['version']}",
+            "\n".join(times),
         )
     if found:
         console.print(table)
