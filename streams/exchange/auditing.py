@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 SHARE = 0.1
 """Of the time that it works, at most; the rest it waits."""
+LONGEST_PAUSE = 2.0
+"""Seconds after a step, at most: one that waited for a lock or for the log has not worked all that time, and what is wrong
+must be found within a minute."""
 SLICE = 4_096
 """Records of a slice, about: some 50 ms of work."""
 _SHORTEST_PASS = 5.0
@@ -110,7 +113,7 @@ class Auditor:
         self._connection = self._comparing = None
 
     def _pause(self, worked: float) -> None:
-        self._stopped.wait(worked * (1 - self._share) / self._share)
+        self._stopped.wait(min(worked * (1 - self._share) / self._share, LONGEST_PAUSE))
 
     def pass_through(self, pause: Callable[[float], None] = lambda worked: None) -> int:
         """Look at everything once and mend what differs; return how many rows did. `pause` is told of each step's seconds.

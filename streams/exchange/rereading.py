@@ -133,10 +133,11 @@ class Accepted:
     def _partition(self, consumer: Consumer, first: int, end: int) -> Iterator[Message]:
         offset = first
         while offset < end:
-            messages = consumer.consume(_AT_ONCE, timeout=_TIMEOUT)
-            if not messages:
+            first_one = consumer.poll(_TIMEOUT)
+            if first_one is None:
                 raise Retryable("Kafka does not answer: accepted could not be read", server="kafka")
-            for message in messages:
+            # Whatever is there already: asked for so many, it would wait for them until the time is over.
+            for message in (first_one, *consumer.consume(_AT_ONCE, 0.0)):
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
