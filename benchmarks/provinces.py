@@ -1,0 +1,158 @@
+"""`python -m benchmarks.provinces`: from a department's hand in Beijing to what Shanxi's reports read, at a steady rate.
+
+Two provinces of their own on this machine, each with one worker process, as `xinliu up --provinces` makes them. Statements are
+published to Beijing's topic; that they are visible is asked of both databases again and again, and of Shanxi's broker when it
+appended them to its copy of Beijing's exchange. Only ratios of one run mean something; docs/performance.md keeps the last run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+from collections.abc import Sequence
+from time import monotonic, sleep, time
+from uuid import UUID
+
+import psycopg
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from benchmarks.events import DEPARTMENT, statement
+from deploy.processes import wait_until
+from deploy.provinces import Provinces
+from schemas.codec import encode_own, frame
+from schemas.connection import Connection
+from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
+from schemas.registry import Registry
+
+__all__ = ["main"]
+
+_ORIGIN, _FAR = "beijing", "shanxi"
+_LOOK = 0.005
+_GIVE_UP = 120.0
+_WARM = 5.0
+"""Seconds of the rate that are published before anything is measured."""
+
+
+class _View(threading.Thread):
+    """Looks for records in one province's view; `seen` holds when each was there first."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(daemon=True)
+        self._database = connection.database.get_secret_value()
+        self.seen: dict[str, float] = {}
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            connection.execute("SET search_path = g1")
+            reached: dict[int, int] = {}
+            while not self.ended.wait(_LOOK):
+                rows = connection.execute(
+                    "SELECT record_id, accepted_partition, accepted_offset FROM record_history h"
+                    " WHERE accepted_offset > COALESCE((%s::jsonb ->> accepted_partition::text)::bigint, -1)",
+                    (json.dumps(reached),),
+                ).fetchall()
+                now = time()
+                for record_id, partition, offset in rows:
+                    self.seen.setdefault(UUID(str(record_id)).hex, now)
+                    reached[partition] = max(reached.get(partition, -1), offset)
+
+
+class _Log(threading.Thread):
+    """Reads Shanxi's copy of Beijing's exchange; `appended` holds when its broker had each record."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(daemon=True)
+        self._consumer = Consumer(connection.kafka.client({"group.id": "bench.provinces", "enable.auto.commit": False}))
+        topic = exchange_topic(_ORIGIN)
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in range(EXCHANGE_PARTITIONS)])
+        self.appended: dict[str, float] = {}
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            message = self._consumer.poll(0.2)
+            if message is None or message.error() is not None:
+                continue
+            record_id = (message.key() or b"").split(b"|")[0].decode()
+            self.appended.setdefault(record_id, message.timestamp()[1] / 1000)
+        self._consumer.close()
+
+
+def main() -> None:
+    """Publish at a rate, and print percentiles in ms."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--rate", type=float, default=500.0, help="statements a second")
+    asked.add_argument("--seconds", type=float, default=20.0)
+    options = asked.parse_args()
+    provinces = Provinces((_ORIGIN, _FAR), prefix=f"bench-{os.getpid()}")
+    try:
+        connections = provinces.up()
+        print(json.dumps(_measure(connections, options.rate, options.seconds), indent=1))
+    finally:
+        provinces.reset()
+
+
+def _measure(connections: dict[str, Connection], rate: float, seconds: float) -> dict[str, object]:
+    views = {name: _View(connection) for name, connection in connections.items()}
+    log = _Log(connections[_FAR])
+    threads: list[_View | _Log] = [*views.values(), log]
+    for thread in threads:
+        thread.start()
+    with Registry(connections[_ORIGIN].registry) as registry:
+        schema_id = registry.register("xinliu.Statement")
+    _publish(connections[_ORIGIN], schema_id, range(int(rate * _WARM)), rate)
+    first = int(rate * _WARM)
+    handed = _publish(connections[_ORIGIN], schema_id, range(first, first + int(rate * seconds)), rate)
+
+    def everywhere() -> bool:
+        return all(handed.keys() <= found.keys() for found in (log.appended, *(view.seen for view in views.values())))
+
+    arrived = wait_until(everywhere, seconds=_GIVE_UP)
+    for thread in threads:
+        thread.ended.set()
+        thread.join(10)
+    if not arrived:
+        raise SystemExit(f"not everything arrived within {_GIVE_UP:.0f} s")
+    return {
+        "rate": rate,
+        "statements": len(handed),
+        "ms, p50 and p99": {
+            f"visible in {_ORIGIN}": _percentiles(handed, views[_ORIGIN].seen),
+            f"in {_FAR}'s copy of {exchange_topic(_ORIGIN)}": _percentiles(handed, log.appended),
+            f"visible in {_FAR}": _percentiles(handed, views[_FAR].seen),
+        },
+        "load of the machine": os.getloadavg()[0],
+    }
+
+
+def _publish(connection: Connection, schema_id: int, numbers: Sequence[int], rate: float) -> dict[str, float]:
+    producer = Producer(
+        connection.kafka.client(
+            {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random", "linger.ms": 1}
+        )
+    )
+    handed: dict[str, float] = {}
+    begin = monotonic()
+    for place, number in enumerate(numbers):
+        while (early := begin + place / rate - monotonic()) > 0:
+            producer.poll(0)
+            sleep(early)
+        one = statement(number)
+        value = frame(schema_id, encode_own("xinliu.Statement", one))
+        handed[one["record_id"]] = time()
+        producer.produce(f"records.{DEPARTMENT}", value, one["subject"]["uscc"].encode())
+    if producer.flush(60):
+        raise SystemExit("the broker did not take everything")
+    return handed
+
+
+def _percentiles(handed: dict[str, float], seen: dict[str, float]) -> list[float]:
+    waits = sorted((seen[record_id] - at) * 1000 for record_id, at in handed.items())
+    return [round(waits[int(len(waits) * share)], 1) for share in (0.5, 0.99)]
+
+
+if __name__ == "__main__":
+    main()
