@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumers.links import Link
@@ -146,9 +146,14 @@ def remake(kafka: Cluster, **config: str) -> None:
 
 
 def whole(own: Connection, far: Cluster) -> bool:
-    """Tell whether the far side has the last message of every partition."""
+    """Tell whether the far side has the last message of every partition; a topic just made anew has no leader for a moment."""
     for topic in TOPICS:
-        there = log_of(far, topic)
+        try:
+            there = log_of(far, topic)
+        except KafkaException as error:
+            if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            return False
         for partition, messages in log_of(own.kafka, topic).items():
             if messages and (not there[partition] or max(m.origin[1] for m in there[partition]) < messages[-1].offset):
                 return False

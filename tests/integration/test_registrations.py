@@ -21,7 +21,8 @@ from producers.receipts import Receipts
 from schemas.codec import decode, unframe
 from schemas.connection import Connection
 from schemas.contracts import fingerprint, source
-from schemas.identity import digest, digest_hex, registration_id
+from schemas.exchange import EPOCH, KNOWN
+from schemas.identity import accepted_key, digest, digest_hex, registration_id
 from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.store import connect
@@ -87,14 +88,17 @@ def shown(connection: Connection, uscc: str, *options: str) -> dict[str, Any]:
 
 
 def received(connection: Connection, statement: Statement) -> None:
-    """Put a statement into `accepted` as if it had come from its own province, and wait until it is folded."""
+    """Put a statement into `accepted` as if it had come by its own province's exchange, and wait until it is folded."""
     (value,) = framed(connection, [statement])
     uscc, partitions = statement["subject"]["uscc"], len(ends_of(connection, "accepted"))
-    key = f"{statement['record_id']}|{statement['version']}|{digest_hex(*digest(value[5:]))}"
+    epoch, now = 1, b"%d" % round(datetime.now(UTC).timestamp() * 1000)
+    key = accepted_key(statement["record_id"], epoch, statement["version"], *digest(value[5:]))
     headers = [
         (ORIGIN, Origin(f"exchange.{statement['province']}", "0", 0, 0).to_bytes()),
         (SCHEMA, fingerprint(source("xinliu.Statement")).encode()),
-        (RECEIVED, b"%d" % round(datetime.now(UTC).timestamp() * 1000)),
+        (RECEIVED, now),
+        (EPOCH, b"%d" % epoch),
+        (KNOWN, now),
     ]
     producer = Producer(connection.kafka.client({"acks": "all"}))
     place = int(partitions_of(pl.Series([uscc]), partitions)[0])
