@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Sequence
 from time import monotonic, sleep, time
 from uuid import UUID
@@ -36,28 +37,39 @@ _WARM = 5.0
 
 
 class _View(threading.Thread):
-    """Looks for records in one province's view; `seen` holds when each was there first."""
+    """Looks how far one province's view has folded `accepted`; `seen` tells when each record was there first."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(daemon=True)
         self._database = connection.database.get_secret_value()
-        self.seen: dict[str, float] = {}
+        self._reached: dict[int, list[tuple[int, float]]] = {}
         self.ended = threading.Event()
 
     def run(self) -> None:
         with psycopg.connect(self._database, autocommit=True) as connection:
-            connection.execute("SET search_path = g1")
-            reached: dict[int, int] = {}
             while not self.ended.wait(_LOOK):
                 rows = connection.execute(
-                    "SELECT record_id, accepted_partition, accepted_offset FROM record_history h"
-                    " WHERE accepted_offset > COALESCE((%s::jsonb ->> accepted_partition::text)::bigint, -1)",
-                    (json.dumps(reached),),
+                    "SELECT partition, next_offset FROM g1.position WHERE topic = 'accepted'"
                 ).fetchall()
                 now = time()
-                for record_id, partition, offset in rows:
-                    self.seen.setdefault(UUID(str(record_id)).hex, now)
-                    reached[partition] = max(reached.get(partition, -1), offset)
+                for partition, next_offset in rows:
+                    steps = self._reached.setdefault(partition, [])
+                    if not steps or steps[-1][0] < next_offset:
+                        steps.append((next_offset, now))
+
+    @property
+    def seen(self) -> dict[str, float]:
+        with psycopg.connect(self._database) as connection:
+            rows = connection.execute(
+                "SELECT record_id, accepted_partition, min(accepted_offset) FROM g1.record_history GROUP BY 1, 2"
+            ).fetchall()
+        found = {}
+        for record_id, partition, offset in rows:
+            steps = self._reached.get(partition, [])
+            place = bisect_right(steps, (offset, float("inf")))
+            if place < len(steps):
+                found[UUID(str(record_id)).hex] = steps[place][1]
+        return found
 
 
 class _Log(threading.Thread):
@@ -110,7 +122,7 @@ def _measure(connections: dict[str, Connection], rate: float, seconds: float) ->
     def everywhere() -> bool:
         return all(handed.keys() <= found.keys() for found in (log.appended, *(view.seen for view in views.values())))
 
-    arrived = wait_until(everywhere, seconds=_GIVE_UP)
+    arrived = wait_until(everywhere, seconds=_GIVE_UP, every=2.0)
     for thread in threads:
         thread.ended.set()
         thread.join(10)
