@@ -17,7 +17,7 @@ from schemas.errors import XinliuError
 if TYPE_CHECKING:
     from schemas.connection import Connection
     from streams.endpoint import Shown
-    from streams.province import Beside
+    from streams.threads import Thread
 
 app = typer.Typer(
     name="xinliu",
@@ -50,7 +50,7 @@ def _choose_stack(
     ctx.obj = connect
 
 
-def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Beside]], Sequence[Shown]]:
+def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Thread]], Sequence[Shown]]:
     """Return what runs beside intake and view in one process, and what it shows: the push links to all peers."""
     from consumers.links import Link, LinkMetrics
     from streams.endpoint import Plain

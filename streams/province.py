@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from schemas.connection import Connection
 from schemas.store import connect, serving_generation
 from streams.app import StreamApp, run
 from streams.endpoint import Outside, Shown, Together
+from streams.threads import Thread, run_beside
 from streams.workers import INTAKE_SERVERS, VIEW_SERVERS, intake_worker, view_worker
 
-__all__ = ["Beside", "Province"]
-
-
-class Beside(Protocol):
-    """What runs in a thread of its own beside the workers: `run` until `stop`. Whatever it raises stops the process."""
-
-    def run(self) -> None:
-        """Work until told to stop."""
-
-    def stop(self) -> None:
-        """End `run`; from any thread."""
+__all__ = ["Province"]
 
 
 class Province:
@@ -36,7 +24,7 @@ class Province:
         self,
         connect_as: Callable[[str], Connection],
         *,
-        beside: Sequence[tuple[str, Beside]] = (),
+        beside: Sequence[tuple[str, Thread]] = (),
         shown: Iterable[Shown] = (),
         instance: str | None = None,
     ) -> None:
@@ -58,27 +46,7 @@ class Province:
         def built() -> StreamApp:
             app = build()
             for name, work in self._beside:
-                _run_with(app, name, work)
+                run_beside(app, name, work)
             return app
 
         return built
-
-
-def _run_with(app: StreamApp, name: str, work: Beside) -> None:
-    @app.task
-    async def run_with() -> None:
-        loop = asyncio.get_running_loop()
-
-        def guarded() -> None:
-            try:
-                work.run()
-            except Exception as error:  # noqa: BLE001  # handed on whole: the process ends with it
-                asyncio.run_coroutine_threadsafe(app.stop_for(error), loop)
-
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        thread.start()
-        try:
-            await app.wait_until_stopped()
-        finally:
-            work.stop()
-            await asyncio.to_thread(thread.join, 10.0)

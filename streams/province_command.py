@@ -13,11 +13,11 @@ from streams.commands import CrashAt, Instance, LogJson, MetricsHost, MetricsPor
 if TYPE_CHECKING:
     from schemas.connection import Connection
     from streams.endpoint import Shown
-    from streams.province import Beside
+    from streams.threads import Thread
 
 __all__ = ["Besides", "mount"]
 
-Besides = Callable[["Connection"], tuple[Sequence[tuple[str, "Beside"]], Sequence["Shown"]]]
+Besides = Callable[["Connection"], tuple[Sequence[tuple[str, "Thread"]], Sequence["Shown"]]]
 """What is to run beside intake and view, for this connection, and what it shows. Whoever mounts the command says so: it is
 of a room that this one does not know."""
 

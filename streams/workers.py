@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from streams.endpoint import Outside
 from streams.exchange.equality import equal_threads
 from streams.exchange.feeding import Both, others, receiving, resume_exchange
 from streams.exchange.origin import origin_side
-from streams.exchange.threads import Thread, status_threads
+from streams.exchange.threads import status_threads
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
@@ -40,6 +39,7 @@ from streams.relay import Relay
 from streams.settling import Settling
 from streams.stopping import Stopping
 from streams.stored import StoredMessages
+from streams.threads import run_beside, start_thread
 from streams.view import ViewStage
 from streams.watch import IntakeLag, StoreWatch, Watch
 
@@ -194,21 +194,21 @@ def view_worker(
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         _feed(app, list(PROJECTED), stages, work)
-        _run_beside(app, "relay", relay)
-        _run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
-        _run_beside(app, "reconciler", reconciler)
+        run_beside(app, "relay", relay)
+        run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
+        run_beside(app, "reconciler", reconciler)
         if origin is not None:
-            _run_beside(app, "exchange", origin.publisher)
-            _run_beside(app, "sweep", origin.sweep)
+            run_beside(app, "exchange", origin.publisher)
+            run_beside(app, "sweep", origin.sweep)
         for name, work_beside in status_threads(connection, known, generation=generation, shown=shown).items():
-            _run_beside(app, name, work_beside)
+            run_beside(app, name, work_beside)
         equal = equal_threads(
             connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed,
             sharing=origin.sharing if origin is not None else None,
         )  # fmt: skip
         for name, thread in equal.items():
-            _run_beside(app, name, thread)
-        _run_beside(app, "cases", docket)
+            run_beside(app, name, thread)
+        run_beside(app, "cases", docket)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
@@ -300,8 +300,8 @@ def _follow_beside(
                 asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
 
         threads = [
-            _thread(app, "operations", lambda: operations.follow(take)),
-            _thread(app, "quarantine", decisions.run),
+            start_thread(app, "operations", lambda: operations.follow(take)),
+            start_thread(app, "quarantine", decisions.run),
         ]
         try:
             await app.wait_until_stopped()
@@ -312,21 +312,10 @@ def _follow_beside(
                 await asyncio.to_thread(thread.join, 10.0)
 
 
-def _run_beside(app: StreamApp, name: str, work: Thread) -> None:
-    @app.task
-    async def run_beside() -> None:
-        thread = _thread(app, name, work.run)
-        try:
-            await app.wait_until_stopped()
-        finally:
-            work.stop()
-            await asyncio.to_thread(thread.join, 10.0)
-
-
 def _watch_beside(app: StreamApp, probe: Probe, watch: Watch) -> None:
     @app.task
     async def watch_beside() -> None:
-        thread = _thread(app, "watch", watch.run)
+        thread = start_thread(app, "watch", watch.run)
         try:
             while not app.should_stop:
                 probe.beat("events")
@@ -336,20 +325,6 @@ def _watch_beside(app: StreamApp, probe: Probe, watch: Watch) -> None:
             probe.ended("events")
             watch.stop()
             await asyncio.to_thread(thread.join, 2.0)
-
-
-def _thread(app: StreamApp, name: str, run: Callable[[], None]) -> threading.Thread:
-    loop = asyncio.get_running_loop()
-
-    def guarded() -> None:
-        try:
-            run()
-        except Exception as error:  # noqa: BLE001  # handed on whole: the process ends with it
-            asyncio.run_coroutine_threadsafe(app.stop_for(error), loop)
-
-    thread = threading.Thread(target=guarded, name=name, daemon=True)
-    thread.start()
-    return thread
 
 
 def _places(facts: Mapping[str, TopicFacts], topics: Iterable[str]) -> list[tuple[str, int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from schemas.catalogue import Catalogue
 from schemas.connection import Connection
 from schemas.errors import UsageError
@@ -16,18 +14,9 @@ from streams.exchange.asking import differing_sets
 from streams.exchange.figures import ExchangeRecorder
 from streams.exchange.status import StatusTeller
 from streams.exchange.status_reading import StatusReader
+from streams.threads import Thread
 
-__all__ = ["Thread", "status_threads"]
-
-
-class Thread(Protocol):
-    """Work in a thread of its own: `run` goes on until `stop`."""
-
-    def run(self) -> None:
-        """Work until stopped."""
-
-    def stop(self) -> None:
-        """End `run` after what is under way."""
+__all__ = ["status_threads"]
 
 
 def status_threads(
