@@ -7,6 +7,7 @@ none can be made that forgets to encrypt or to say who it is; tests/unit/test_cl
 from __future__ import annotations
 
 import ssl
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -103,6 +104,23 @@ class Cluster(BaseModel):
                 raise UsageError(f"{file}, which {name} of Kafka's security settings names, is not there")
         known = {name: text.get_secret_value() for name, text in self.security.items()}
         return {"bootstrap.servers": self.servers, **known, **settings}
+
+    def reader(self, principal: str, purpose: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the configuration of a consumer that is given its partitions by hand: it joins no group and commits nothing.
+
+        `principal` is as whom it reads: what its group, which librdkafka asks for all the same, may be named.
+        """
+        return self.client(
+            {
+                "group.id": f"{principal}.{purpose}-{uuid.uuid4().hex}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 100,
+                "log_level": 2,
+                **(settings or {}),
+            }
+        )
 
     def setting(self, name: str) -> str | None:
         """Return one security setting, None where it is not set."""

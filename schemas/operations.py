@@ -83,18 +83,7 @@ class OperationsReader:
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
         self._registry = registry
         self._stopped = threading.Event()
-        self._consumer = Consumer(
-            kafka.client(
-                {
-                    "group.id": f"{principal}.operations-{uuid.uuid4().hex}",  # assigned by hand: the group is never joined
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "isolation.level": "read_committed",
-                    "fetch.wait.max.ms": 100,
-                    "log_level": 2,
-                }
-            )
-        )
+        self._consumer = Consumer(kafka.reader(principal, "operations"))
         place = TopicPartition(TOPIC, 0)
         try:
             first, self._end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT)

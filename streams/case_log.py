@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -71,19 +70,7 @@ class CaseReader:
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
         self._kafka, self._registry = kafka, registry
-        self._consumer = Consumer(
-            kafka.client(
-                {
-                    "group.id": f"{principal}.cases-{uuid.uuid4().hex}",  # assigned by hand: the group is never joined
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "isolation.level": "read_committed",
-                    "fetch.wait.max.ms": 100,
-                    "enable.partition.eof": True,
-                    "log_level": 2,
-                }
-            )
-        )
+        self._consumer = Consumer(kafka.reader(principal, "cases", {"enable.partition.eof": True}))
         self.position, self.at_end = 0, False
 
     def __enter__(self) -> CaseReader:

@@ -24,6 +24,7 @@ from schemas.codec import HEADER
 from schemas.columns import Batch, decode_batch
 from schemas.errors import Retryable
 from schemas.manifest import belongs
+from schemas.operations import Operation
 from schemas.partitioning import partitions_of
 from schemas.periods import china_day
 from schemas.registry import Registry
@@ -36,7 +37,6 @@ from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
-from streams.operations import Operation
 from streams.recorders import IntakeRecorder
 from streams.stopping import Stopping
 from streams.transport import Run

@@ -15,8 +15,8 @@ from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
+    from schemas.operations import Operation
     from schemas.registry import Registry
-    from streams.operations import Operation
 
 __all__ = ["mount"]
 
@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def _stopped(connection: Connection, registry: Registry) -> dict[str, Operation]:
-    from streams.operations import OperationsReader
+    from schemas.operations import OperationsReader
     from streams.stopping import stopped_departments
 
     reader = OperationsReader(connection.kafka, registry, principal="operator")
@@ -89,8 +89,8 @@ def _resume(
 ) -> None:
     """Let a stopped department's intake go on, from the record at which it stopped; the limits count anew."""
     from schemas.catalogue import load
+    from schemas.operations import Operation, OperationsWriter
     from schemas.registry import Registry
-    from streams.operations import Operation, OperationsWriter
     from streams.stopping import RESUMED
 
     connect: Callable[[], Connection] = ctx.obj

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import UsageError
+from schemas.operations import Operation
 from streams.headers import Origin
-from streams.operations import Operation
 
 __all__ = [
     "ACCEPTED",

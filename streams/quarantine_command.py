@@ -303,8 +303,8 @@ def _decisions(
     as_json: AsJson = False,
 ) -> int:
     """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
+    from schemas.operations import OperationsReader
     from schemas.registry import Registry
-    from streams.operations import OperationsReader
     from streams.quarantine import DECISIONS, DONE, undone
 
     connect: Callable[[], Connection] = ctx.obj

@@ -17,12 +17,12 @@ from rich.progress import Progress
 from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
+from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage
 from streams.logs import Logs
-from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, DONE, OPEN, OVERRIDE
 from streams.quarantine_reading import QuarantineReader, Refusal
 from streams.redriving import Redriver

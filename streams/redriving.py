@@ -21,6 +21,7 @@ from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Message
 
 from schemas.errors import Retryable
+from schemas.operations import Operation
 from schemas.rules.overridable import OVERRIDABLE
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
@@ -28,7 +29,6 @@ from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
 from streams.intake import Examined, IntakeStage
 from streams.masking import is_masked
 from streams.messages import Finding, finding, shown
-from streams.operations import Operation
 from streams.quarantine import (
     ACCEPTED,
     DECISIONS,

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from schemas.connection import IntakeLimits
-from streams.operations import Operation
+from schemas.operations import Operation
 from streams.transport import Run
 
 __all__ = ["RESUMED", "STOPPED", "Stopping", "stopped_departments"]

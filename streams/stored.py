@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -26,18 +25,7 @@ class StoredMessages:
 
     def __init__(self, kafka: Cluster, *, principal: str) -> None:
         self._cluster = kafka
-        self._consumer = Consumer(
-            kafka.client(
-                {
-                    "group.id": f"{principal}.stored-{uuid.uuid4().hex}",  # assigned by hand: the group is never joined
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "isolation.level": "read_committed",
-                    "fetch.wait.max.ms": 100,
-                    "log_level": 2,
-                }
-            )
-        )
+        self._consumer = Consumer(kafka.reader(principal, "stored"))
 
     def read(self, places: Iterable[Place]) -> dict[Place, Message]:
         """Return what stands at these places; those whose log does not reach them (any more) are missing.

@@ -15,6 +15,7 @@ from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable
 from schemas.exchange import exchange_topic
+from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect
 from streams.app import StreamApp
@@ -29,7 +30,6 @@ from streams.exchange.threads import status_threads
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
-from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
 from streams.probe import Probe
 from streams.reconciling import Reconciler

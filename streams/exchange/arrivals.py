@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -48,6 +47,10 @@ def behind(last: Arrived, topic_id: str, sequence: int, offset: int) -> int:
     return max(0, last.offset - offset - 2 * (last.sequence - sequence))
 
 
+_LITTLE = {"fetch.message.max.bytes": 65_536, "queued.max.messages.kbytes": 1_024}
+"""One message of each is looked at, and a link may bring thousands."""
+
+
 class Arrivals:
     """Looks at the last message of every partition; a reader in no group, which reads nothing else."""
 
@@ -61,21 +64,7 @@ class Arrivals:
         }
         self._ends: dict[Place, int] = {}
         self._last: dict[Place, Arrived] = {}
-        self._consumer = Consumer(
-            kafka.client(
-                {
-                    "group.id": f"{principal}.arrivals-{uuid.uuid4().hex}",  # assigned by hand: the group is never joined
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "isolation.level": "read_committed",
-                    "fetch.wait.max.ms": 100,
-                    # One message of each is looked at, and a link may bring thousands.
-                    "fetch.message.max.bytes": 65_536,
-                    "queued.max.messages.kbytes": 1_024,
-                    "log_level": 2,
-                }
-            )
-        )
+        self._consumer = Consumer(kafka.reader(principal, "arrivals", _LITTLE))
 
     def look(self) -> Mapping[Place, Arrived]:
         """Return the last message of every partition that has any. Raises Retryable where Kafka does not answer."""

@@ -7,7 +7,6 @@ through once for all records in question.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,17 +103,7 @@ class Accepted:
         self._single = None
 
     def _all(self, upto: Mapping[int, int]) -> Iterator[Message]:
-        consumer = Consumer(
-            self._cluster.client(
-                {
-                    "group.id": f"{self._principal}.reread-{uuid.uuid4().hex}",  # assigned by hand: never joined
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "enable.partition.eof": True,
-                    "log_level": 2,
-                }
-            )
-        )
+        consumer = Consumer(self._cluster.reader(self._principal, "reread", {"enable.partition.eof": True}))
         try:
             for partition, end in upto.items():
                 first, last = consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)

@@ -8,7 +8,6 @@ is counted, written down and alarms; it never stops anything, and whoever sends 
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -97,18 +96,7 @@ class StatusReader:
         self._wanted = wanted
         self._logs = Logs(kafka)
         self._topic_ids: dict[str, str] = {}
-        self._consumer = Consumer(
-            kafka.client(
-                {
-                    "group.id": f"{principal}.status-{uuid.uuid4().hex}",  # assigned by hand: the group is never joined
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "isolation.level": "read_committed",
-                    "fetch.wait.max.ms": 100,
-                    "log_level": 2,
-                }
-            )
-        )
+        self._consumer = Consumer(kafka.reader(principal, "status"))
         self._connection: Connection | None = None
         self._stopped = threading.Event()
 

@@ -13,9 +13,9 @@ import pytest
 
 from deploy.processes import wait_until
 from schemas.connection import Connection, IntakeLimits
+from schemas.operations import Operation, OperationsReader
 from schemas.registry import Registry
 from schemas.store import connect
-from streams.operations import Operation, OperationsReader
 from streams.stopping import RESUMED, STOPPED
 from tests.offline import INTAKE_GROUP, assert_view_is_the_fold, lag, view_caught_up
 from tests.statements import framed, penalty, put

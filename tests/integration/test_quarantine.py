@@ -18,10 +18,10 @@ import pytest
 
 from deploy.processes import wait_until
 from schemas.connection import Connection
+from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect
 from schemas.uscc import check, generate
-from streams.operations import Operation, OperationsReader, OperationsWriter
 from streams.quarantine import DECISIONS
 from tests.offline import assert_view_is_the_fold, log_of, view_caught_up
 from tests.statements import framed, penalty, put

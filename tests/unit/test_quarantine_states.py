@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import UsageError
+from schemas.operations import Operation
 from schemas.rules import RULES
 from schemas.rules.overridable import OVERRIDABLE
 from streams.headers import Origin
-from streams.operations import Operation
 from streams.quarantine import (
     ACCEPTED,
     DISCARD,

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from schemas.codec import encode, frame
 from schemas.errors import Retryable
+from schemas.operations import Operation
 from schemas.uscc import generate
 from streams.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, Origin
-from streams.operations import Operation
 from streams.quarantine import DISCARD, DONE, OVERRIDE, REDRIVE, Entry
 from streams.redriving import Decisions, Redriver
 from streams.stored import Place

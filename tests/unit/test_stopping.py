@@ -13,9 +13,9 @@ import pytest
 
 from schemas.codec import encode, frame
 from schemas.connection import IntakeLimits
+from schemas.operations import Operation
 from streams.collector import Collector
 from streams.endpoint import Outside
-from streams.operations import Operation
 from streams.recorders import WorkRecorder
 from streams.stopping import RESUMED, STOPPED, Stopping, stopped_departments
 from streams.transport import Run
