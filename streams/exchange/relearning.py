@@ -48,7 +48,8 @@ def _take(connection: Connection, portion: dict[tuple[str, str], dict[str, Any]]
     with connection.transaction():
         # Lanes that share meanwhile compute deltas from what they found: they wait, and find this.
         connection.execute("LOCK TABLE xinliu.shared_record IN SHARE ROW EXCLUSIVE MODE")
-        row = connection.execute(sql("exchange/relearn"), {"rows": Jsonb(list(portion.values()))}).fetchone()
+        query = sql("exchange/relearn") + sql("exchange/told") + "SELECT count(*) FROM changed"
+        row = connection.execute(query, {"rows": Jsonb(list(portion.values()))}).fetchone()
     assert row is not None
     return int(row[0])
 

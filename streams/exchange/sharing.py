@@ -116,7 +116,7 @@ class Sharing:
         places = pl.Series("partition", partitions_of(asked["uscc"], EXCHANGE_PARTITIONS)).cast(pl.Int16)
         connection.execute(sql("exchange/asked"))
         copy_rows(connection, "asked", asked.with_columns(places), (*_ASKED, "partition"))
-        query = sql("exchange/decided") + sql("exchange/share")
+        query = sql("exchange/decided") + sql("exchange/told") + sql("exchange/share")
         row = connection.execute(query, {**self._facts(), "portion": PORTION}).fetchone()
         assert row is not None
         return Decided(*row)

@@ -1,5 +1,5 @@
 -- The difference between what should be shared and what has been shared, for the records in `asked`. Begins a statement:
--- share.sql writes what it decides, differing.sql only tells it.
+-- told.sql and share.sql write what it decides, differing.sql only tells it.
 -- wanted: of a record in force, that it should be shared; one without content (REPAIRED, REVOKED) follows what was shared once
 -- and is never told otherwise. leaves: goes out of what is shared, or out of its partition; enters: is shared in a new
 -- epoch; follows: a newer statement of what is shared. Of what is as it should be there is no row.
@@ -43,4 +43,17 @@ WITH held AS MATERIALIZED (
                 ELSE next END AS epoch
     FROM weighed
     WHERE NOT behind AND ((wanted AND (newer OR NOT stays)) OR (shared AND NOT wanted))
+), changed AS (
+    SELECT record_id, department, epoch,
+           CASE WHEN wanted THEN 'SHARED' ELSE 'WITHDRAWN' END AS state,
+           CASE WHEN wanted THEN partition ELSE held_partition END AS partition,
+           CASE WHEN wanted THEN kind ELSE held_kind END AS kind,
+           CASE WHEN wanted THEN domain ELSE held_domain END AS domain,
+           CASE WHEN wanted THEN uscc ELSE held_uscc END AS uscc,
+           CASE WHEN wanted THEN version ELSE held_version END AS version,
+           CASE WHEN wanted THEN digest_hi ELSE held_hi END AS digest_hi,
+           CASE WHEN wanted THEN digest_lo ELSE held_lo END AS digest_lo,
+           CASE WHEN wanted THEN status ELSE 'WITHDRAWN' END AS status,
+           shared, held_partition, held_domain, held_hi, held_lo
+    FROM decided
 )
