@@ -26,10 +26,10 @@ from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from deploy.processes import wait_until
+from deploy.provinces import Provinces
 from deploy.stack import Stack
 from schemas.connection import Connection
 from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
-from schemas.signing import make_key
 from schemas.store import migrate
 from tests.chaos.proxy import Proxy
 from tests.said import PROVINCES, Held, Key, load, should_be_shared
@@ -69,10 +69,15 @@ class Province:
         self.clock = 0.0
         """Seconds by which its worker's clock is ahead."""
 
-    def share(self, peers: Mapping[str, Mapping[str, Any]], keyring: Path) -> None:
-        """Give it a key, and say whom it pushes to."""
-        key = make_key(self.name, self._folder, keyring)
-        told = {"signing_key": str(key), "keyring": str(keyring), "peers": peers}
+    def go_round(self, ports: Mapping[str, int]) -> None:
+        """Let its links reach the other provinces' brokers by these ports."""
+        known = self.connection.exchange
+        assert known is not None
+        peers = {
+            other: {"kafka": f"127.0.0.1:{port}", "registry": known.peers[other].registry}
+            for other, port in ports.items()
+        }
+        told = {"signing_key": str(known.signing_key), "keyring": str(known.keyring), "peers": peers}
         self._exchange.write_text(json.dumps(told), encoding="utf-8")
 
     def start(self) -> None:
@@ -199,15 +204,11 @@ def four(folder: Path, *, clocks_apart: bool = True) -> Iterator[Four]:
     Tianjin's worker is ten minutes ahead and Hebei's ten minutes behind, unless their clocks are to agree.
     """
     with ExitStack() as afterwards:
-        keyring = folder / "keyring"
-        provinces: dict[str, Province] = {}
-        for name in PROVINCES:
-            stack = local_stack(name)
-            if stack.layout.folder.exists():
-                stack.reset()
-            afterwards.callback(stack.reset)
-            connection = stack.up(province=name, workers=False, shared=True)
-            provinces[name] = Province(name, stack, connection, folder)
+        started = Provinces(PROVINCES, prefix=local_stack().name)
+        started.reset()
+        afterwards.callback(started.reset)
+        connections = started.up(workers=False)
+        provinces = {name: Province(name, started.stacks[name], connections[name], folder) for name in PROVINCES}
         networks: dict[tuple[str, str], Proxy] = {}
         for origin in PROVINCES:
             for other in PROVINCES:
@@ -216,15 +217,7 @@ def four(folder: Path, *, clocks_apart: bool = True) -> Iterator[Four]:
                     afterwards.callback(proxy.close)
                     networks[origin, other] = proxy
         for name, province in provinces.items():
-            peers = {
-                other: {
-                    "kafka": f"127.0.0.1:{networks[name, other].port}",
-                    "registry": provinces[other].connection.registry,
-                }
-                for other in PROVINCES
-                if other != name
-            }
-            province.share(peers, keyring)
+            province.go_round({other: networks[name, other].port for other in PROVINCES if other != name})
         for name, clock in zip(PROVINCES, (0.0, 600.0, -600.0, 0.0), strict=True):
             provinces[name].clock = clock if clocks_apart else 0.0
             provinces[name].start()
