@@ -1,14 +1,15 @@
 """Command groups that more than one room adds to: `xinliu reconcile` has a department's side and a platform's,
-`xinliu exchange` a reader's and an operator's."""
+`xinliu exchange` and `xinliu replay` a reader's and an operator's."""
 
 from __future__ import annotations
 
 import typer
 
-__all__ = ["EXCHANGE", "RECONCILE", "group"]
+__all__ = ["EXCHANGE", "RECONCILE", "REPLAY", "group"]
 
 RECONCILE = "对账: does the platform hold what a department believes it has told?"
 EXCHANGE = "四省市交换: what the provinces tell one another, and how far each of them is."
+REPLAY = "重放: plan, rebuild, compare, promote and roll back what is computed from the topics."
 
 
 def group(app: typer.Typer, name: str, about: str) -> typer.Typer:

@@ -66,6 +66,7 @@ _TIME = ("level", "list_period", "report_window", "visibility", "deadline", "wor
 SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
+    "replay": (_R,),
     "heartbeat": (_R, "INSERT", "DELETE"),
     "vouched": (_R, "INSERT"),
     "domain": (_R, "INSERT", "DELETE"),

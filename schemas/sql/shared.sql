@@ -4,8 +4,29 @@ CREATE SCHEMA xinliu;
 CREATE TABLE xinliu.generation (
     generation  integer PRIMARY KEY,
     schema_name text NOT NULL UNIQUE,
-    state       text NOT NULL CHECK (state IN ('BUILDING', 'SERVING', 'RETIRED')),
-    created_at  timestamptz NOT NULL DEFAULT now()
+    -- BUILDING: being filled, nobody reads it; READY: filled, may be compared and promoted; SERVING; RETIRED: served before, may
+    -- be rolled back to; DROPPED: its schema is gone, its number is never given again.
+    state       text NOT NULL CHECK (state IN ('BUILDING', 'READY', 'SERVING', 'RETIRED', 'DROPPED')),
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    replay      text  -- that made it (xinliu.replay); NULL: the first one
+);
+
+-- What operators replay, one row each: projected from the events on `operations` (streams/replay/ledger.py), so that a restored
+-- backup forgets none; `progress` alone is a worker's own note of how far it is, and may be lost.
+CREATE TABLE xinliu.replay (
+    replay      text PRIMARY KEY,
+    kind        text NOT NULL CHECK (kind IN ('REBUILD', 'CORRECT', 'REPUSH', 'REDRIVE')),
+    scope       jsonb NOT NULL,  -- what is replayed: streams/replay/scope.py
+    reason      text NOT NULL,
+    plan        jsonb NOT NULL,  -- the figures that the planner was shown
+    planned_by  text NOT NULL,
+    planned_at  timestamptz NOT NULL,
+    approved_by text,
+    approved_at timestamptz,
+    state       text NOT NULL CHECK (state IN ('PLANNED', 'APPROVED', 'RUNNING', 'DONE', 'PROMOTED', 'ROLLED_BACK', 'ABANDONED')),
+    generation  integer REFERENCES xinliu.generation,  -- that it fills, where it is a REBUILD
+    progress    jsonb NOT NULL DEFAULT '{}',
+    changed_at  timestamptz NOT NULL
 );
 
 -- One row: promoting a generation is one UPDATE of it (DESIGN, section 4).

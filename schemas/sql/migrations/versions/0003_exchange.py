@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from alembic import op
 
-from schemas.store import READER_FILES, sql
+from schemas.store import sql
 
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Bring the shared tables and every generation to what their files hold today, and make the readers' views anew."""
+    """Bring the shared tables and every generation to what their files held then. Readers' views are made by the newest
+    revision, because their files speak of what it adds.
+    """
     bind = op.get_bind()
     run = bind.exec_driver_sql
     run(sql("migrations/0003_shared"))
@@ -20,8 +22,6 @@ def upgrade() -> None:
         run(sql("migrations/0003_generation"))
     run("SET LOCAL search_path = public")
     run("DROP SCHEMA IF EXISTS report CASCADE")
-    for part in READER_FILES:
-        run(sql(part))
 
 
 def downgrade() -> None:

@@ -1,0 +1,24 @@
+"""Replay: tables that databases of the third revision lack."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from schemas.store import READER_FILES, sql
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Bring the shared tables to what their file holds today, and make the readers' views anew."""
+    run = op.get_bind().exec_driver_sql
+    run(sql("migrations/0004_shared"))
+    run("SET LOCAL search_path = public")
+    run("DROP SCHEMA IF EXISTS report CASCADE")
+    for part in READER_FILES:
+        run(sql(part))
+
+
+def downgrade() -> None:
+    """Nothing to undo: the older code does not look at what was added."""

@@ -1,0 +1,125 @@
+"""The ledger of replays: each step is an event on `operations` first, and then stands in xinliu.replay.
+
+A database that was put back to an older backup is brought up to date by `catch_up`, from the events.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from schemas.errors import UsageError
+from schemas.operations import Operation, OperationsWriter
+from streams.replay.scope import Scope
+
+__all__ = ["STEPS", "Ledger", "Replay", "project"]
+
+Store = psycopg.Connection[Any]
+
+STEPS = {
+    "REPLAY_PLANNED": "PLANNED",
+    "REPLAY_APPROVED": "APPROVED",
+    "REPLAY_RUNNING": "RUNNING",
+    "REPLAY_DONE": "DONE",
+    "REPLAY_PROMOTED": "PROMOTED",
+    "REPLAY_ROLLED_BACK": "ROLLED_BACK",
+    "REPLAY_ABANDONED": "ABANDONED",
+}
+"""Kinds of events on `operations`, and the state in which each leaves a replay. detail.replay names it; PLANNED carries kind,
+scope and plan; RUNNING the generation; every one of them may carry `before` and `after`, figures that say what it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One row of xinliu.replay; times in UTC."""
+
+    replay: str
+    kind: str
+    scope: Mapping[str, Any]
+    reason: str
+    plan: Mapping[str, Any]
+    planned_by: str
+    planned_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
+    state: str
+    generation: int | None
+    progress: Mapping[str, Any]
+    changed_at: datetime
+
+
+class Ledger:
+    """Writes steps. `store` is the owner's connection in autocommit; `by` who does it (user@host)."""
+
+    def __init__(self, store: Store, writer: OperationsWriter, *, by: str) -> None:
+        self._store, self._writer, self._by = store, writer, by
+
+    def plan(self, kind: str, scope: Scope, reason: str, figures: Mapping[str, Any]) -> str:
+        """Enter a plan; return the id of the replay. Raises UsageError where no reason is given."""
+        replay = uuid.uuid4().hex[:12]
+        self.step("REPLAY_PLANNED", replay, reason, kind=kind, scope=scope.to_detail(), plan=dict(figures))
+        return replay
+
+    def step(self, event: str, replay: str, reason: str, **detail: Any) -> Operation:
+        """Write the event of a step (a key of STEPS), and project it. Raises Retryable where Kafka does not take it: then nothing was done."""
+        if not reason.strip():
+            raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
+        operation = Operation(event, None, datetime.now(UTC), self._by, reason.strip(), {"replay": replay, **detail})
+        self._writer.write(operation)
+        project(self._store, [operation])
+        return operation
+
+    def catch_up(self, operations: Iterable[Operation]) -> None:
+        """Project every event that a restored database may have forgotten; what it knows stays as it is."""
+        project(self._store, operations)
+
+    def get(self, replay: str) -> Replay:
+        """Return a replay. Raises UsageError where there is none of that id; a beginning that is one's alone will do."""
+        with self._store.cursor(row_factory=class_row(Replay)) as cursor:
+            found = cursor.execute(
+                "SELECT * FROM xinliu.replay WHERE starts_with(replay, %s) LIMIT 2", (replay,)
+            ).fetchall()
+        if len(found) != 1 or not replay:
+            raise UsageError(
+                f"{'more than one' if found else 'no'} replay is called {replay!r}: see `xinliu replay list`"
+            )
+        return found[0]
+
+    def all(self) -> list[Replay]:
+        """Return all replays, the newest first."""
+        with self._store.cursor(row_factory=class_row(Replay)) as cursor:
+            return cursor.execute("SELECT * FROM xinliu.replay ORDER BY planned_at DESC, replay").fetchall()
+
+
+def project(store: Store, operations: Iterable[Operation]) -> None:
+    """Bring xinliu.replay to what these events say, in their order; events of other kinds and old ones change nothing."""
+    with store.transaction():
+        for one in operations:
+            state = STEPS.get(one.kind)
+            if state is None:
+                continue
+            detail = one.detail
+            if one.kind == "REPLAY_PLANNED":
+                store.execute(
+                    "INSERT INTO xinliu.replay (replay, kind, scope, reason, plan, planned_by, planned_at, state, changed_at)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s, 'PLANNED', %s) ON CONFLICT DO NOTHING",
+                    (detail["replay"], detail["kind"], Jsonb(detail["scope"]), one.reason, Jsonb(detail["plan"]), one.by,
+                     one.at, one.at),
+                )  # fmt: skip
+                continue
+            store.execute(
+                "UPDATE xinliu.replay SET state = %(state)s, changed_at = %(at)s,"
+                " approved_by = CASE WHEN %(state)s = 'APPROVED' THEN %(by)s ELSE approved_by END,"
+                " approved_at = CASE WHEN %(state)s = 'APPROVED' THEN %(at)s ELSE approved_at END,"
+                " generation = COALESCE((SELECT generation FROM xinliu.generation WHERE generation = %(generation)s), generation)"
+                " WHERE replay = %(replay)s AND changed_at < %(at)s",
+                {"state": state, "at": one.at, "by": one.by, "replay": detail["replay"],
+                 "generation": detail.get("generation")},
+            )  # fmt: skip
