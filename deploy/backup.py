@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from schemas.errors import Retryable, UsageError
+from schemas.exposing import expose
 from schemas.roles import grant
 from schemas.store import sql as sql_file
 
@@ -115,6 +116,7 @@ def restore(database: str, folder: Path, *, of: str, tell: Callable[[str], None]
             for schema, name, value in manifest["sequences"]:
                 if value is not None:
                     session.execute("SELECT setval(format('%%I.%%I', %s::text, %s::text), %s)", (schema, name, value))
+            _show_generations(session, {table.schema for table in saved})
     return saved
 
 
@@ -191,6 +193,16 @@ def _make_generations(session: Session, schemas: set[str]) -> None:
         session.execute(sql.SQL("SET LOCAL search_path = {}, xinliu, pg_catalog").format(sql.Identifier(schema)))
         session.execute(sql_file("generation"))
     grant(session)
+
+
+def _show_generations(session: Session, saved: set[str]) -> None:
+    if "xinliu" not in saved:
+        return  # a schema registry's
+    # Readers' views follow what the backup knows of; what it does not know of is made anew, where it is wanted again.
+    expose(session)
+    for (schema,) in session.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^g[0-9]+$'").fetchall():
+        if schema not in saved:
+            session.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
 
 def _revision(session: Session) -> str | None:

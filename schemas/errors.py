@@ -3,6 +3,7 @@
 XinliuError
 ├── UsageError       a person can mend it: one line that says what to do; the command exits with 2
 ├── Retryable        a server did not answer: try again with back-off, nothing was lost
+├── ServingMoved     another generation serves: whoever follows begins anew with that one
 ├── Rejected         a record is refused: it goes to its rejects file or to the quarantine, never away
 └── Fatal            going on could lose or double something: the process stops with a non-zero exit
     ├── PositionLost     a stored position does not fit the log (topic made anew, log shorter than the position)
@@ -11,7 +12,16 @@ XinliuError
 
 from __future__ import annotations
 
-__all__ = ["ContractBroken", "Fatal", "PositionLost", "Rejected", "Retryable", "UsageError", "XinliuError"]
+__all__ = [
+    "ContractBroken",
+    "Fatal",
+    "PositionLost",
+    "Rejected",
+    "Retryable",
+    "ServingMoved",
+    "UsageError",
+    "XinliuError",
+]
 
 
 class XinliuError(Exception):
@@ -37,6 +47,12 @@ class Retryable(XinliuError):
     def __init__(self, message: str, *, server: str = "unknown") -> None:
         super().__init__(message)
         self.server = server
+
+
+class ServingMoved(XinliuError):
+    """Another generation serves than the one this was for; nothing was written."""
+
+    exit_code = 3
 
 
 class Rejected(XinliuError):

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from time import sleep
 from typing import Any
 
 import psycopg
 from psycopg import sql as compose
 
-from schemas.errors import UsageError
+from schemas.errors import Retryable, UsageError
+from schemas.exposing import changing_generations, expose
 from schemas.roles import grant
 from schemas.store import sql
 
 __all__ = ["Generation", "create", "drop", "generations", "set_state"]
 
 Connection = psycopg.Connection[Any]
+
+_TRIES, _PAUSE = 120, 0.5
+"""How often, and at what distance in seconds, the tables of a generation are asked for that somebody may still read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +71,50 @@ def create(connection: Connection, *, replay: str | None = None) -> Generation:
 
 
 def set_state(connection: Connection, number: int, state: str) -> None:
-    """Enter the state of a generation. Raises UsageError where there is none of that number."""
+    """Enter the state of a generation; READY puts it into the readers' views, so that it can be promoted.
+
+    Raises UsageError where there is none of that number.
+    """
     changed = connection.execute("UPDATE xinliu.generation SET state = %s WHERE generation = %s", (state, number))
     if changed.rowcount != 1:
         raise UsageError(f"there is no generation {number}: see `xinliu replay generations`")
+    if state == "READY":
+        expose(connection)
+        grant(connection)
 
 
 def drop(connection: Connection, number: int) -> None:
-    """Delete what a generation holds; its row stays. Raises UsageError where it serves or there is none of that number."""
-    with connection.transaction():
-        row = connection.execute(
-            "SELECT schema_name, state, generation = (SELECT s.generation FROM xinliu.serving s)"
-            " FROM xinliu.generation WHERE generation = %s FOR UPDATE",
-            (number,),
-        ).fetchone()
-        if row is None or row[1] == "DROPPED":
-            raise UsageError(f"there is no generation {number}: see `xinliu replay generations`")
-        if row[2]:
-            raise UsageError(f"generation {number} serves: promote another one first")
-        connection.execute(compose.SQL("DROP SCHEMA {} CASCADE").format(compose.Identifier(row[0])))
-        set_state(connection, number, "DROPPED")
+    """Delete what a generation holds; its row stays. First the readers' views lose it.
+
+    Raises UsageError where it serves or there is none of that number, Retryable where readers hold it for long. Whatever was
+    done then is gone on with by the next try.
+    """
+    row = connection.execute(
+        "SELECT schema_name, to_regnamespace(schema_name) IS NOT NULL FROM xinliu.generation WHERE generation = %s",
+        (number,),
+    ).fetchone()
+    if row is None or not row[1]:
+        raise UsageError(f"there is no generation {number}: see `xinliu replay generations`")
+    dropped = connection.execute(
+        # Whoever promotes it holds this row.
+        "UPDATE xinliu.generation SET state = 'DROPPED'"
+        " WHERE generation = %s AND generation NOT IN (SELECT s.generation FROM xinliu.serving s)",
+        (number,),
+    )
+    if dropped.rowcount != 1:
+        raise UsageError(f"generation {number} serves: promote another one first")
+    expose(connection)
+    with changing_generations(connection):
+        for _ in range(_TRIES):
+            try:
+                with connection.transaction():
+                    connection.execute("SET LOCAL lock_timeout = '1s'")
+                    connection.execute(
+                        compose.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(compose.Identifier(row[0]))
+                    )
+                return
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                sleep(_PAUSE)
+    raise Retryable(
+        f"somebody reads or writes generation {number}: end its workers, then drop it again", server="postgres"
+    )

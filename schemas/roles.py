@@ -127,13 +127,17 @@ class Grant:
 
 
 def wanted(relations: Mapping[str, frozenset[str]]) -> frozenset[Grant]:
-    """Return all grants for these relations, by schema: generations (g1, g2…), xinliu and report."""
+    """Return all grants for these relations, by schema: generations (g1, g2…), xinliu, serving and report."""
     grants: set[Grant] = set()
     for schema, names in relations.items():
         generation = _is_generation(schema)
         worker = GENERATION if generation else SHARED if schema == "xinliu" else {}
         readable = names if schema == "report" else names & _READ_SHARED if schema == "xinliu" else frozenset[str]()
-        for role, entered in ((WORKER, bool(worker)), (OPERATOR, True), (READER, not generation)):
+        for role, entered in (
+            (WORKER, bool(worker)),
+            (OPERATOR, True),
+            (READER, not generation and schema != "serving"),
+        ):
             if entered:
                 grants.add(Grant(role, schema, None, "USAGE"))
         for name in names:
@@ -181,7 +185,7 @@ _RELATIONS = """
 SELECT schema.nspname, array_remove(array_agg(relation.relname::text), NULL)
 FROM pg_namespace schema
 LEFT JOIN pg_class relation ON relation.relnamespace = schema.oid AND relation.relkind IN ('r', 'p', 'v', 'm')
-WHERE schema.nspname IN ('xinliu', 'report') OR schema.nspname ~ '^g[0-9]+$'
+WHERE schema.nspname IN ('xinliu', 'report', 'serving') OR schema.nspname ~ '^g[0-9]+$'
 GROUP BY schema.nspname
 """
 

@@ -9,17 +9,18 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import faust
 import structlog
 
 from schemas.cluster import Cluster
-from schemas.errors import Fatal, UsageError, XinliuError
+from schemas.errors import Fatal, Retryable, ServingMoved, UsageError, XinliuError
 from streams.transport import RUN_CODEC, SCHEME, Positions
 
-__all__ = ["StreamApp", "run"]
+__all__ = ["Build", "StreamApp", "run"]
 
 log = structlog.get_logger()
 
@@ -34,11 +35,13 @@ class StreamApp(faust.App):
 
     `positions` says where reading goes on when that is not Kafka's commit; `failure` is what stopped the app;
     `topic_ids` says which log an offset that is committed counts in, `note` what else is to be committed with it.
+    `renew` returns what builds the app that takes its place when it stops for ServingMoved; it may take its time, in a thread.
     """
 
     positions: Positions | None = None
     topic_ids: Mapping[str, str]
     failure: BaseException | None = None
+    renew: Callable[[], Build] | None = None
 
     def __init__(
         self,
@@ -87,8 +90,14 @@ class StreamApp(faust.App):
         """Stop the process because of this error; the first one counts."""
         if self.failure is None:
             self.failure = error
-            log.error("worker.stopping", worker=self.conf.id, why=str(error) or repr(error))
+            (log.info if isinstance(error, ServingMoved) else log.error)(
+                "worker.stopping", worker=self.conf.id, why=str(error) or repr(error)
+            )
         self.stop_requested.set()
+
+
+Build = Callable[[], StreamApp]
+"""Builds an app, on the event loop that it is to live on."""
 
 
 def _credentials(kafka: Cluster) -> Any:
@@ -107,9 +116,10 @@ def _credentials(kafka: Cluster) -> Any:
     )
 
 
-def run(*builds: Callable[[], StreamApp]) -> None:
+def run(*builds: Build) -> None:
     """Build the apps inside a fresh event loop and run them until SIGTERM, SIGINT or a failure of one of them.
 
+    An app that stops because another generation serves is built anew, while the others go on.
     Raises the failure that stopped it (Fatal, or another XinliuError), the first one; any other error becomes Fatal.
     """
     _suit_the_interpreter()
@@ -131,27 +141,68 @@ def _suit_the_interpreter() -> None:
     gc.set_threshold(500_000, 20, 20)
 
 
-async def _run(builds: Sequence[Callable[[], StreamApp]]) -> BaseException | None:
-    apps = [build() for build in builds]
+class _Place:
+    """Where an app lives, and the one that takes its place when another generation serves."""
+
+    def __init__(self, build: Build) -> None:
+        self.app = build()
+        self._asked = False
+
+    def ask(self) -> None:
+        """Ask whatever app lives here to stop, and let none take its place."""
+        self._asked = True
+        self.app.stop_requested.set()
+
+    async def live(self) -> None:
+        """Run until crashed or asked to stop; why is in `app.failure`."""
+        while True:
+            await _live(self.app)
+            moved = self.app.failure
+            if not isinstance(moved, ServingMoved) or self.app.renew is None:
+                return
+            log.info("worker.follows", worker=self.app.conf.id, why=str(moved))
+            with _deadline(moved):
+                await self.app.stop()
+            build = await self._built(self.app.renew)
+            if build is None:
+                return
+            self.app = build()
+
+    async def _built(self, renew: Callable[[], Build]) -> Build | None:
+        pause = 0.1
+        while not self._asked:
+            try:
+                # The other apps of the process go on meanwhile.
+                return await asyncio.to_thread(renew)
+            except Retryable as error:
+                log.warning("worker.waits", why=str(error), next_try_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            except Exception as error:  # noqa: BLE001  # handed on whole: run() raises it
+                self.app.failure = error
+                return None
+        self.app.failure = None
+        return None
+
+
+async def _run(builds: Sequence[Build]) -> BaseException | None:
+    places = [_Place(build) for build in builds]
     loop = asyncio.get_running_loop()
 
     def ask() -> None:
-        for app in apps:
-            app.stop_requested.set()
+        for place in places:
+            place.ask()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     # Side by side: none of them waits until another has been given its partitions.
-    ended = [asyncio.ensure_future(_live(app)) for app in apps]
+    ended = [asyncio.ensure_future(place.live()) for place in places]
     await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    failure = next((app.failure for app in apps if app.failure is not None), None)
-    watchdog = threading.Timer(_STOP_DEADLINE, _end, (failure,))
-    watchdog.daemon = True
-    watchdog.start()
-    ask()
-    await asyncio.gather(*ended)
-    await asyncio.gather(*(app.stop() for app in apps))
-    watchdog.cancel()
+    failure = next((place.app.failure for place in places if place.app.failure is not None), None)
+    with _deadline(failure):
+        ask()
+        await asyncio.gather(*ended)
+        await asyncio.gather(*(place.app.stop() for place in places))
     return failure
 
 
@@ -168,6 +219,15 @@ async def _live(app: StreamApp) -> None:
         await app.stop_for(error)
     if app.crash_reason is not None and app.failure is None:
         app.failure = app.crash_reason
+
+
+@contextmanager
+def _deadline(failure: BaseException | None) -> Iterator[None]:
+    watchdog = threading.Timer(_STOP_DEADLINE, _end, (failure,))
+    watchdog.daemon = True
+    watchdog.start()
+    yield
+    watchdog.cancel()
 
 
 def _end(failure: BaseException | None) -> None:

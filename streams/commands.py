@@ -107,7 +107,12 @@ def intake(
 @workers.command()
 def view(
     ctx: typer.Context,
-    generation: Annotated[int | None, typer.Option(help="Generation to fold into; the serving one by default.")] = None,
+    generation: Annotated[
+        int | None,
+        typer.Option(
+            help="Generation to fold into, whatever serves; by default the one that serves, and what is promoted then."
+        ),
+    ] = None,
     instance: Instance = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -117,8 +122,6 @@ def view(
     """Fold accepted into the credit view in PostgreSQL, and publish receipts and changes."""
     # Batches are worked on side by side already; polars' own threads would only pass small ones to and fro.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    from schemas.store import connect as open_store
-    from schemas.store import serving_generation
     from streams.app import run
     from streams.crashing import arm
     from streams.endpoint import Outside
@@ -131,9 +134,6 @@ def view(
     connection = connect().acting("view")
     outside = Outside("view", VIEW_SERVERS)
     with shown_at(outside, metrics_host, metrics_port):
-        if generation is None:
-            with open_store(connection.database.get_secret_value(), autocommit=True) as session:
-                generation = serving_generation(session)
         run(view_worker(connection, generation=generation, outside=outside, instance=instance))
 
 

@@ -34,6 +34,12 @@ POINTS = {
     "publisher.before-commit": "run and checkpoints stand in the log, the transaction is open",
     "publisher.committed": "run and checkpoints are committed, the outbox does not know",
     "publisher.done": "the outbox knows",
+    "promote.checked": "the generation may be promoted and is in the readers' views, nothing is caught up",
+    "promote.caught-up": "the generation stands close behind the one that serves",
+    "promote.inside-switch": "everything is carried over and switched, nothing is committed",
+    "promote.switched": "another generation serves, operations does not know",
+    "promote.told": "operations knows, entities whose view is another are not announced",
+    "promote.announced": "the changed entities are announced, the promote is not noted as ended",
     "relay.published": "receipts are published, their outbox rows are not deleted",
 }
 """Every point, and what has happened and what has not when a worker passes it."""

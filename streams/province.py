@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from schemas.connection import Connection
-from schemas.store import connect, serving_generation
 from streams.app import StreamApp, run
 from streams.endpoint import Outside, Shown, Together
 from streams.threads import Thread, run_beside
@@ -34,12 +33,10 @@ class Province:
 
     def run(self) -> None:
         """Run until SIGTERM, SIGINT or a failure of any part, which is raised."""
-        view = self._connect_as("view")
-        with connect(view.database.get_secret_value(), autocommit=True) as session:
-            generation = serving_generation(session)
         run(
-            intake_worker(self._connect_as("intake"), outside=self._intake, instance=self._instance),
-            self._with_beside(view_worker(view, generation=generation, outside=self._view, instance=self._instance)),
+            # Beside intake: the app of the view is built anew when another generation serves.
+            self._with_beside(intake_worker(self._connect_as("intake"), outside=self._intake, instance=self._instance)),
+            view_worker(self._connect_as("view"), outside=self._view, instance=self._instance),
         )
 
     def _with_beside(self, build: Callable[[], StreamApp]) -> Callable[[], StreamApp]:

@@ -26,6 +26,7 @@ from schemas.errors import Retryable
 from schemas.manifest import LINES, Scope, bucket_range, differing, total
 from schemas.store import connect, sql
 from streams.manifests import NAME, announce, answer
+from streams.serving import while_serving
 
 __all__ = ["Reconciler"]
 
@@ -79,7 +80,7 @@ class Reconciler:
             self._stopped.wait(0.1)  # the view commits up to a hundred times a second
             self._woken.clear()
             try:
-                while not self._stopped.is_set() and self.compare_one():
+                while not self._stopped.is_set() and self._round():
                     self._on_commit()
                 pause = 0.0
             except (psycopg.OperationalError, Retryable) as error:
@@ -88,6 +89,10 @@ class Reconciler:
                 self.close()
                 self._stopped.wait(pause)
         self.close()
+
+    def _round(self) -> bool:
+        with while_serving(self._connected(), self._generation) as ours:
+            return ours and self.compare_one()
 
     def compare_one(self) -> bool:
         """Compare one manifest or one part of lines; false where none is due.

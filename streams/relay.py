@@ -25,6 +25,7 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
 from streams.recorders import RelayRecorder
+from streams.serving import while_serving
 
 __all__ = ["Relay"]
 
@@ -103,8 +104,18 @@ class Relay:
         self._disconnect()
 
     def publish_some(self) -> bool:
-        """Publish one portion; true where more may be waiting. Does nothing while another relay leads."""
+        """Publish one portion; true where more may be waiting. Does nothing while another relay leads, or where this generation
+        does not serve."""
         connection = self._connected()
+        # From reading the outbox to deleting what was published: what a promote moves is told once.
+        with while_serving(connection, self._generation) as ours:
+            if ours:
+                return self._publish(connection)
+        if self._leads:
+            self._disconnect()  # the relay of the generation that serves must be able to lead
+        return False
+
+    def _publish(self, connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
         if not self._leads:
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
             self._leads = bool(row and row[0])

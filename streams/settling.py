@@ -21,6 +21,7 @@ from schemas.errors import Retryable
 from schemas.store import connect, sql
 from streams.messages import finding
 from streams.quarantine import ACCEPTED, DISCARDED, IMPOSSIBLE, OPEN, REFUSED, STATES, state_of
+from streams.serving import while_serving
 
 __all__ = ["Settling", "receipt_of"]
 
@@ -72,7 +73,7 @@ class Settling:
         while not self._stopped.wait(pause):
             began = monotonic()
             try:
-                while self.settle_some() and not self._stopped.is_set():
+                while self._round() and not self._stopped.is_set():
                     began = monotonic()
                 pause = max(_EVERY, _SHARE * (monotonic() - began))
             except (psycopg.OperationalError, Retryable) as error:
@@ -86,6 +87,10 @@ class Settling:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def _round(self) -> bool:
+        with while_serving(self._connected(), self._generation) as ours:
+            return ours and self.settle_some()
 
     def settle_some(self) -> bool:
         """Settle one portion in one transaction; true where there may be more."""

@@ -19,7 +19,7 @@ from schemas.columns import decode_batch, digests
 from schemas.errors import ContractBroken, Retryable
 from schemas.exchange import exchange_topic
 from schemas.registry import Registry, WriterSchema
-from schemas.store import connect
+from schemas.store import connect, sql
 from streams.collector import Reread
 from streams.crashing import crash_point
 from streams.exchange.applying import Applying, Carried, carried
@@ -36,6 +36,7 @@ from streams.projection import Move, Projection, StoreFinding
 from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
+from streams.serving import must_serve
 from streams.staging import staged
 from streams.transport import Run
 
@@ -106,7 +107,8 @@ class ViewStage:
     """The work of the view worker, in two steps: `prepare` decodes, `finish` writes, on one connection.
 
     `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
-    that wrote something the relay may have to publish.
+    that wrote something the relay may have to publish. A `silent` stage tells nobody of anything: it is for a generation that
+    does not serve. One that `follows` folds only while its generation serves.
     """
 
     def __init__(
@@ -119,7 +121,10 @@ class ViewStage:
         recorder: ViewRecorder | None = None,
         on_commit: Callable[[], None] = lambda: None,
         sharing: Sharing | None = None,
+        silent: bool = False,
+        follows: bool = False,
     ) -> None:
+        self._silent, self._follows = silent, follows
         self._database = database
         self._registry = registry
         self._facts = facts
@@ -160,7 +165,7 @@ class ViewStage:
         """Fold what was prepared and make it lasting.
 
         Raises Retryable where PostgreSQL does not answer or asks to try again (nothing was written), Reread where the
-        position in PostgreSQL lies before what was fetched.
+        position in PostgreSQL lies before what was fetched, ServingMoved where a stage that follows is left behind.
         """
         crash_point("view.before-transaction")
         self._recorder.begins()
@@ -177,6 +182,12 @@ class ViewStage:
         self._recorder.committed()
         self._on_commit()
 
+    def close(self) -> None:
+        """Close the connection; the next batch opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
     def _passes(self, error: psycopg.Error) -> bool:
         # The whole batch is tried again after a deadlock, a record that another worker entered at the same time, and
         # whatever ended the connection: a worker that slept in a transaction is told so by an error of another class.
@@ -186,6 +197,8 @@ class ViewStage:
     def _connected(self) -> tuple[psycopg.Connection[tuple[Any, ...]], Projection]:
         if self._connection is None or self._projection is None:
             self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            if self._silent:
+                self._connection.execute(sql("replay/silent"))
             self._projection = Projection(self._connection)
             row = self._connection.execute("SELECT province FROM xinliu.installation").fetchone()
             self._province = None if row is None else str(row[0])
@@ -196,6 +209,8 @@ class ViewStage:
         connection, projection = self._connected()
         with connection.transaction():
             standing = projection.lock_positions({(run.topic, run.partition) for run in prepared.runs})
+            if self._follows:
+                must_serve(connection, self._generation)
             news, reached = _news(prepared.runs, standing)
             if news != prepared.runs:
                 prepared = self.prepare(news)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from schemas.errors import Retryable
 from schemas.exchange import exchange_topic
 from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
-from schemas.store import connect
+from schemas.store import connect, serving_generation
 from streams.app import StreamApp
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
@@ -36,6 +37,7 @@ from streams.reconciling import Reconciler
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
 from streams.redriving import Decisions, Redriver
 from streams.relay import Relay
+from streams.serving import Following
 from streams.settling import Settling
 from streams.stopping import Stopping
 from streams.stored import StoredMessages
@@ -138,17 +140,21 @@ def intake_worker(
 def view_worker(
     connection: Connection,
     *,
-    generation: int,
+    generation: int | None = None,
     outside: Outside | None = None,
     catalogue: Path | None = None,
     instance: str | None = None,
 ) -> Callable[[], StreamApp]:
     """Return what builds the view worker: accepted and quarantine → one generation in PostgreSQL, and the relay.
 
+    Without `generation` it follows the one that serves: when another does, its app is built anew with that one, all that works
+    beside it too. A number stays what it is; unless that generation serves, nobody is told anything of it.
     `outside` is where it shows what it does (VIEW_SERVERS).
     """
     shown = outside or Outside("view", VIEW_SERVERS)
     database = connection.database.get_secret_value()
+    follows = generation is None
+    generation = _serving(database) if generation is None else generation
     logs = Logs(connection.kafka)
     known = load(catalogue)
     sources = known.departments(connection.province)
@@ -179,6 +185,7 @@ def view_worker(
             recorder=recorder,
             on_commit=committed,
             sharing=origin.sharing if origin is not None else None,
+            follows=follows,
         )
         for recorder in recorders
     ]
@@ -194,6 +201,9 @@ def view_worker(
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         _feed(app, list(PROJECTED), stages, work)
+        if follows:
+            app.renew = partial(view_worker, connection, outside=shown, catalogue=catalogue, instance=instance)
+            run_beside(app, "following", Following(database, generation=generation))
         run_beside(app, "relay", relay)
         run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
         run_beside(app, "reconciler", reconciler)
@@ -215,6 +225,11 @@ def view_worker(
         return app
 
     return build
+
+
+def _serving(database: str) -> int:
+    with connect(database, autocommit=True) as session:
+        return serving_generation(session)
 
 
 def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, int]], recorder: WorkRecorder) -> None:

@@ -3,15 +3,15 @@
 CREATE SCHEMA IF NOT EXISTS report;  -- report/time.sql comes before, report/time_views.sql after
 
 CREATE VIEW report.position AS
-SELECT 1 AS generation, topic, topic_id, partition, next_offset
-FROM g1.position WHERE (SELECT generation FROM xinliu.serving) = 1;
+SELECT (SELECT generation FROM xinliu.serving) AS generation, topic, topic_id, partition, next_offset
+FROM serving.position;
 
 -- Where entities are registered (经营主体登记): one row for each entity and province, under its name there; current is where
 -- it is registered now. former_names is NAME|LAST DAY;…, see report.former_name.
 CREATE VIEW report.registration AS
 SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until, name_since, former_names, authority_name,
        remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current
-FROM g1.registration WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.registration;
 
 -- Former names (曾用名称) as the registries state them, each with the last day on which it was the name.
 CREATE VIEW report.former_name AS
@@ -24,7 +24,7 @@ SELECT *
 FROM (
     SELECT uscc, lag(province) OVER held AS from_province, lag(until) OVER held AS left_on,
            province AS to_province, since AS moved_on
-    FROM g1.registration WHERE (SELECT generation FROM xinliu.serving) = 1
+    FROM serving.registration
     WINDOW held AS (PARTITION BY uscc ORDER BY since, version, digest_hi, digest_lo)
 ) m
 WHERE from_province IS NOT NULL;
@@ -38,13 +38,12 @@ SELECT e.uscc, e.name, e.kind, e.stated_at, e.name_source,
        CASE WHEN e.province IS NULL THEN 'CODE' ELSE 'REGISTRY' END AS province_source,
        e.since, e.until, e.name_since, e.former_names,
        e.province IS NOT NULL AND substr(e.uscc, 3, 2) <> '10' AND e.province IS DISTINCT FROM p.province AS division_differs
-FROM g1.entity e
-LEFT JOIN xinliu.province p ON p.division = substr(e.uscc, 3, 2)
-WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.entity e
+LEFT JOIN xinliu.province p ON p.division = substr(e.uscc, 3, 2);
 
 CREATE VIEW report.credit_view AS
 SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at
-FROM g1.credit_view WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.credit_view;
 
 -- Whose database this is. What a view holds of this province alone, it holds of all while nothing says whose it is: then nothing
 -- of another province can be there.
@@ -59,8 +58,8 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
        penalty_valid_until AS valid_until, penalty_publish_until AS publish_until,
        penalty_authority_name AS authority_name, penalty_source_unit AS source_unit, penalty_remark AS remark,
        disputed_since, penalty_level AS level
-FROM g1.record
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'PENALTY' AND status = 'IN_FORCE';
+FROM serving.record
+WHERE kind = 'PENALTY' AND status = 'IN_FORCE';
 
 -- Those of this province.
 CREATE VIEW report.penalty AS
@@ -74,8 +73,8 @@ SELECT record_id, uscc, subject_name, province, domain, department, authority, v
        listing_authority_name AS authority_name, listing_listed_on AS listed_on, listing_valid_until AS valid_until,
        listing_removed_on AS removed_on, listing_removal_reason AS removal_reason, listing_remark AS remark,
        disputed_since
-FROM g1.record
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND kind = 'LISTING' AND status = 'IN_FORCE';
+FROM serving.record
+WHERE kind = 'LISTING' AND status = 'IN_FORCE';
 
 -- Those of this province.
 CREATE VIEW report.listing AS
@@ -86,20 +85,18 @@ SELECT * FROM report.mutual_listing WHERE province = COALESCE((SELECT i.province
 CREATE VIEW report.history AS
 SELECT h.record_id, h.version, h.digest_hi, h.digest_lo, h.status, h.uscc, h.known_at, h.accepted_partition,
        h.accepted_offset, h.statement, w.fingerprint, w.schema, h.province, h.department, h.reason, h.epoch
-FROM g1.record_history h JOIN g1.writer_schema w USING (writer)
-WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.record_history h JOIN serving.writer_schema w USING (writer);
 
 -- All records that are, or once were, about an entity.
 CREATE VIEW report.record_entity AS
-SELECT uscc, record_id FROM g1.record WHERE (SELECT generation FROM xinliu.serving) = 1
+SELECT uscc, record_id FROM serving.record
 UNION
-SELECT uscc, record_id FROM g1.former_entity WHERE (SELECT generation FROM xinliu.serving) = 1;
+SELECT uscc, record_id FROM serving.former_entity;
 
 -- What each source vouches for, whatever the time is.
 CREATE VIEW report.source_vouched AS
 SELECT f.department, f.topic, f.data_as_of, f.held_since, f.open_quarantine, m.marked_at
-FROM g1.source_freshness f JOIN g1.source_marked m USING (department)
-WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.source_freshness f JOIN serving.source_marked m USING (department);
 
 -- Every source as it would be told of at a time, if nothing more came until then (xinliu.judge_source).
 CREATE FUNCTION report.source_at(at_time timestamptz)
@@ -129,8 +126,8 @@ FROM xinliu.domain_source x LEFT JOIN report.source s USING (department);
 CREATE VIEW report.pending AS
 SELECT uscc, department, domain, received_at, quarantine_partition, quarantine_offset, findings,
        COALESCE(domain = 'registration' AND NOT findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
-FROM g1.quarantine_entry
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND starts_with(topic, 'records.')
+FROM serving.quarantine_entry
+WHERE state = 'OPEN' AND uscc IS NOT NULL AND starts_with(topic, 'records.')
   AND NOT held AND NOT discarded;
 
 -- All refused records of this province whose entity could be read, with what tells whether they were pending at an earlier moment.
@@ -138,19 +135,19 @@ CREATE VIEW report.quarantine AS
 SELECT e.uscc, e.department, e.domain, e.received_at, e.quarantine_partition, e.quarantine_offset, e.state,
        r.record_id, e.version, d.discarded_at, d.discarded_partition, d.discarded_offset,
        COALESCE(e.domain = 'registration' AND NOT e.findings @> '[{"code": "REGISTRATION_DOMAIN"}]', false) AS registration
-FROM g1.quarantine_entry e
-LEFT JOIN g1.record r
+FROM serving.quarantine_entry e
+LEFT JOIN serving.record r
     ON r.record_id = CASE WHEN e.record_id ~ '^[0-9a-f]{32}$' THEN e.record_id::uuid END AND r.department = e.department
     AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
 LEFT JOIN LATERAL (
     SELECT o.recorded_at AS discarded_at, o.quarantine_partition AS discarded_partition,
            o.quarantine_offset AS discarded_offset
-    FROM g1.quarantine_outcome o
+    FROM serving.quarantine_outcome o
     WHERE (o.topic, o.topic_id, o.partition, o."offset") = (e.topic, e.topic_id, e.partition, e."offset")
       AND o.outcome = 'DISCARDED'
     ORDER BY o.quarantine_offset LIMIT 1
 ) d ON true
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND e.uscc IS NOT NULL AND starts_with(e.topic, 'records.');
+WHERE e.uscc IS NOT NULL AND starts_with(e.topic, 'records.');
 
 -- 有 / 无 / 待核 / 未归集 for each domain in force on the last day of the window, both days included, of this province's own records.
 -- 无 is said only where every source of the domain vouches for it and nothing about the entity waits in the quarantine.

@@ -27,6 +27,7 @@ from streams.exchange.mending import Mended, Mending, note
 from streams.exchange.rereading import Log
 from streams.instruments import Instruments
 from streams.metrics import AUDIT_BEYOND, AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_PASSED
+from streams.serving import while_serving
 
 __all__ = ["Auditor", "Reshares", "record_spans"]
 
@@ -200,6 +201,10 @@ class Auditor:
         return len(found)
 
     def _shared(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
+        with while_serving(connection, self._generation) as ours:
+            return self._compare_shared(connection, comparing, mending) if ours else 0
+
+    def _compare_shared(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
         with _snapshot(connection):
             found = comparing.shared(self._generation)
         if found:
@@ -213,7 +218,9 @@ class Auditor:
 
     def _share_again(self, connection: Connection, sharing: Reshares, keys: pl.DataFrame) -> int:
         # A day that began, or a registration that moved, makes the same difference: no damage, and so noted nowhere.
-        if keys.height:
+        with while_serving(connection, self._generation) as ours:
+            if not (ours and keys.height):
+                return 0
             with connection.transaction():
                 sharing.decide_again(connection, keys)
             self._on_commit()

@@ -34,6 +34,7 @@ from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.relearning import relearn
 from streams.exchange.repushing import Chosen, repush
 from streams.exchange.signed_log import Closed, Framed, SignedLog, Signs
+from streams.serving import while_serving
 
 __all__ = ["Publisher"]
 
@@ -131,9 +132,13 @@ class Publisher:
         """Make one round; true where more may be waiting. Does nothing while another publisher leads, or where this generation
         does not serve."""
         connection = self._connected()
-        if not self._serves(connection):
-            self._resign(connection)
-            return False
+        with while_serving(connection, self._generation) as ours:
+            if ours:
+                return self._round(connection)
+        self._resign(connection)
+        return False
+
+    def _round(self, connection: Connection) -> bool:
         if self._log is None and not self._lead(connection):
             return False
         assert self._log is not None
@@ -215,10 +220,6 @@ class Publisher:
                 owe(connection, duties(entries, closed), max(one.made_at for one in closed))
         crash_point("publisher.done")
         self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
-
-    def _serves(self, connection: Connection) -> bool:
-        row = connection.execute("SELECT generation = %s FROM xinliu.serving", (self._generation,)).fetchone()
-        return bool(row and row[0])
 
     def _lead(self, connection: Connection) -> bool:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()

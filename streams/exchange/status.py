@@ -27,8 +27,9 @@ from schemas.signing import Signer
 from schemas.store import connect, sql
 from streams.exchange.arrivals import Arrived, behind
 from streams.exchange.figures import ExchangeRecorder
+from streams.serving import serves
 
-__all__ = ["RECORD", "StatusTeller", "serves"]
+__all__ = ["RECORD", "StatusTeller"]
 
 log = structlog.get_logger()
 
@@ -201,9 +202,3 @@ class StatusTeller:
         if left or refused:
             raise Retryable(f"Kafka did not take a status: {refused[0] if refused else 'time-out'}", server="kafka")
         self._last_made_at = made_at
-
-
-def serves(connection: Connection, generation: int) -> bool:
-    """Tell whether it is this generation that serves: one that is being built holds less than was acknowledged long ago."""
-    row = connection.execute("SELECT generation FROM xinliu.serving").fetchone()
-    return row is not None and row[0] == generation

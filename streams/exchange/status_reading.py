@@ -27,8 +27,9 @@ from schemas.registry import Registry
 from schemas.signing import Keyring, NotBelieved
 from schemas.store import connect, sql
 from streams.exchange.figures import ExchangeRecorder
-from streams.exchange.status import RECORD, serves
+from streams.exchange.status import RECORD
 from streams.logs import Logs
+from streams.serving import serves
 
 __all__ = ["Heard", "StatusReader", "examine"]
 

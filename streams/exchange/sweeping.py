@@ -21,6 +21,7 @@ import structlog
 from schemas.errors import Retryable
 from schemas.store import connect, sql
 from streams.exchange.sharing import Sharing
+from streams.serving import while_serving
 
 __all__ = ["Sweep"]
 
@@ -133,7 +134,8 @@ class Sweep:
         """Write down what the pass held for: until then no checkpoint vouches for it. False where it is over by now."""
         today, domains = reason
         values = {"generation": self._generation, "today": today, "domains": list(domains)}
-        return self._connected().execute(sql("exchange/swept"), values).rowcount == 1
+        with while_serving(self._connected(), self._generation) as ours:
+            return ours and self._connected().execute(sql("exchange/swept"), values).rowcount == 1
 
     def _through(self, between: Callable[[float], None]) -> int:
         changed, told_at, seen = 0, monotonic(), 0
@@ -144,8 +146,11 @@ class Sweep:
             with connection.transaction():
                 keys, first = self._sharing.differing(connection, first, _RECORDS)
             if keys.height:
-                with connection.transaction():
-                    decided = self._sharing.decide_again(connection, keys)
+                with while_serving(connection, self._generation) as ours:
+                    if not ours:
+                        raise _Ended
+                    with connection.transaction():
+                        decided = self._sharing.decide_again(connection, keys)
                 changed += decided.shared + decided.withdrawn
                 self._on_commit()
             seen += _RECORDS

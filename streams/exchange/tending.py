@@ -22,6 +22,7 @@ from streams.exchange.rereading import Log
 from streams.instruments import Instruments
 from streams.metrics import EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED
 from streams.projection import Projection
+from streams.serving import while_serving
 from streams.staging import staged
 
 __all__ = ["Tending"]
@@ -67,7 +68,9 @@ class Tending:
         pause = _EVERY
         while not self._stopped.wait(pause):
             try:
-                self.tend()
+                with while_serving(self._connected()[0], self._generation) as ours:
+                    if ours:
+                        self.tend()
                 pause = _EVERY
             except (psycopg.OperationalError, Retryable) as error:
                 pause = 5.0

@@ -5,7 +5,7 @@ CREATE VIEW report.case_standing AS
 SELECT case_id, lead, procedure, uscc, record_id, record_province, department, state, opened_at, accepted_at, forwarded_at,
        answered_at, outcome, answer_version, ended_at, record_status, held_version, disputed_since, marked_at, arrived_at,
        registered_in, led_rightly
-FROM g1.case_standing WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.case_standing;
 
 -- Every event, for what was known at an earlier time.
 CREATE VIEW report.case_event AS

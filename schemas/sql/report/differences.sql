@@ -4,7 +4,7 @@ SELECT relation, record_id, uscc, province, department, domain, partition, diffe
        CASE difference WHEN 'MISSING' THEN '缺失' WHEN 'EXTRA' THEN '多出' ELSE '被改' END AS difference_zh,
        fields, found_at, mended_at, how,
        CASE how WHEN 'HISTORY' THEN '依历史恢复' WHEN 'LOG' THEN '依日志恢复' WHEN 'ROWS' THEN '重新汇总' END AS how_zh
-FROM g1.row_difference WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.row_difference;
 
 -- Records in which what was held of another province differed from what it shares.
 CREATE VIEW report.exchange_difference AS
@@ -13,10 +13,10 @@ SELECT province, partition, domain, record_id, department, difference,
            WHEN 'MISSING' THEN '缺失' WHEN 'EXTRA' THEN '多出' WHEN 'OLDER' THEN '版本较旧' WHEN 'NEWER' THEN '版本较新' ELSE '内容不一'
        END AS difference_zh,
        shared_epoch, shared_version, held_epoch, held_version, opened_at, closed_at
-FROM g1.exchange_difference WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.exchange_difference;
 
 -- Sets of other provinces that differed at their last checkpoint, and how often they have been asked for.
 CREATE VIEW report.exchange_unequal AS
 SELECT f.province, f.partition, f.domain, f.records, f.held_records, f.made_at, f.checked_at, r.since, COALESCE(r.tries, 0) AS tries
-FROM g1.foreign_domain f LEFT JOIN g1.exchange_request r USING (province, partition, domain)
-WHERE NOT f.equal AND (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.foreign_domain f LEFT JOIN serving.exchange_request r USING (province, partition, domain)
+WHERE NOT f.equal;

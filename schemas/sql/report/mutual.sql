@@ -4,22 +4,22 @@
 -- be read: it then waits in all.
 CREATE VIEW report.foreign_pending AS
 SELECT p.province, p.uscc, e.domain, e.department, e.open, to_timestamp(e.since / 1000.0) AS since
-FROM g1.foreign_pending p
+FROM serving.foreign_pending p
 CROSS JOIN LATERAL jsonb_to_recordset(p.entries) AS e (domain text, department text, open bigint, since bigint)
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND p.uscc <> '' AND p.sequence >= COALESCE((
-    SELECT b.sequence FROM g1.foreign_pending b WHERE (b.uscc, b.province, b.partition) = ('', p.province, p.partition)
+WHERE p.uscc <> '' AND p.sequence >= COALESCE((
+    SELECT b.sequence FROM serving.foreign_pending b WHERE (b.uscc, b.province, b.partition) = ('', p.province, p.partition)
 ), p.sequence)
 UNION ALL
 SELECT substr(topic, length('exchange.') + 1), uscc, domain, NULL, 1, received_at
-FROM g1.quarantine_entry
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND state = 'OPEN' AND uscc IS NOT NULL AND starts_with(topic, 'exchange.')
+FROM serving.quarantine_entry
+WHERE state = 'OPEN' AND uscc IS NOT NULL AND starts_with(topic, 'exchange.')
   AND NOT held AND NOT discarded;
 
 -- When our own registrations were shared last, and up to which of our checkpoints the others' parts follow from them.
 CREATE VIEW report.shared_registration AS
 SELECT record_id, department, partition, changed_at FROM xinliu.shared_record WHERE kind = 'REGISTRATION';
 CREATE VIEW report.reflected_checkpoint AS
-SELECT province, partition, made_at FROM g1.reflected_checkpoint WHERE (SELECT generation FROM xinliu.serving) = 1;
+SELECT province, partition, made_at FROM serving.reflected_checkpoint;
 
 -- What every other province vouches for, by domain that is or was mutual, and for its registrations; why it cannot be relied on, NULL
 -- where it can. UNKNOWN: a partition has no complete checkpoint, or its last one does not speak of the domain. DIFFERS: what is held
@@ -30,7 +30,7 @@ CREATE VIEW report.foreign_source AS
 SELECT q.province, d.domain, CASE WHEN h.whole AND h.vouched THEN LEAST(h.data_as_of, z.held_since) END AS data_as_of, h.said_at,
        CASE WHEN NOT h.whole THEN 'UNKNOWN'
             WHEN h.differs OR EXISTS (
-                SELECT FROM g1.row_difference x
+                SELECT FROM serving.row_difference x
                 WHERE x.mended_at IS NULL AND x.province = q.province AND COALESCE(x.domain = d.domain, true)
             ) THEN 'DIFFERS'
             WHEN NOT h.vouched THEN 'SOURCE'
@@ -43,17 +43,17 @@ CROSS JOIN LATERAL (
            COALESCE(bool_and(f.data_as_of IS NOT NULL), false) AS vouched,
            min(LEAST(f.data_as_of, f.made_at)) AS data_as_of,
            min(LEAST(f.made_at, f.checked_at)) AS said_at
-    FROM g1.position p
-    LEFT JOIN g1.applied_checkpoint a ON (a.province, a.partition) = (q.province, p.partition)
-    LEFT JOIN g1.foreign_domain f ON (f.province, f.partition, f.domain) = (q.province, p.partition, d.domain)
+    FROM serving.position p
+    LEFT JOIN serving.applied_checkpoint a ON (a.province, a.partition) = (q.province, p.partition)
+    LEFT JOIN serving.foreign_domain f ON (f.province, f.partition, f.domain) = (q.province, p.partition, d.domain)
         AND f.sequence = (
-            SELECT max(n.sequence) FROM g1.foreign_domain n WHERE (n.province, n.partition) = (q.province, p.partition)
+            SELECT max(n.sequence) FROM serving.foreign_domain n WHERE (n.province, n.partition) = (q.province, p.partition)
         )
     WHERE p.topic = 'accepted'
 ) h
 LEFT JOIN LATERAL (
     SELECT min(e.received_at) AS held_since
-    FROM g1.quarantine e WHERE e.topic = 'exchange.' || q.province AND e.state = 'OPEN' AND e.uscc IS NULL
+    FROM serving.quarantine e WHERE e.topic = 'exchange.' || q.province AND e.state = 'OPEN' AND e.uscc IS NULL
 ) z ON true
 LEFT JOIN LATERAL (
     SELECT s.silent_after FROM xinliu.silence s
@@ -61,7 +61,7 @@ LEFT JOIN LATERAL (
       AND report.china_day(now()) BETWEEN s.effective_from AND COALESCE(s.effective_to, 'infinity')
     ORDER BY s.province = '*' LIMIT 1
 ) l ON true
-WHERE (SELECT generation FROM xinliu.serving) = 1 AND q.province <> (SELECT i.province FROM xinliu.installation i);
+WHERE q.province <> (SELECT i.province FROM xinliu.installation i);
 
 -- Which province serves an entity's 互认版: the one where it is registered now (source REGISTRY); where no registration is known, the
 -- one that the code's division names (CODE); NULL: none of the four. here: it is this one, and the registration has not ended.

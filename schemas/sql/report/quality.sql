@@ -2,11 +2,11 @@
 
 -- How many of what, by China's day of receipt.
 CREATE VIEW report.quality_count AS
-SELECT day, department, measure, bucket, n FROM g1.quality_count WHERE (SELECT generation FROM xinliu.serving) = 1;
+SELECT day, department, measure, bucket, n FROM serving.quality_count;
 
 -- First publications by day of receipt and of decision, and whether that was late (迟报); NULL: the calendar does not know.
 CREATE VIEW report.quality_lateness AS
-SELECT day, department, decided_on, n, late FROM g1.quality_lateness WHERE (SELECT generation FROM xinliu.serving) = 1;
+SELECT day, department, decided_on, n, late FROM serving.quality_lateness;
 
 -- The indicators by department and period ('day' or 'month', of receipt) between two days, both included. Rates are parts of
 -- 1, NULL where there is nothing to divide by; times to visible are seconds: the upper bound of the bucket.

@@ -6,7 +6,7 @@ SELECT department, domain, kind, record_id, difference,
            WHEN 'OLDER_HERE' THEN '平台版本较旧' WHEN 'NEWER_HERE' THEN '平台版本较新' ELSE '部门未列'
        END AS difference_zh,
        stated_version, held_version, reasons, manifest_id, opened_at, closed_at
-FROM g1.record_difference WHERE (SELECT generation FROM xinliu.serving) = 1;
+FROM serving.record_difference;
 
 -- stated: 归集条数 as the department counts, held: 入库条数 in the manifest's months, outside: beside them. wanted: buckets
 -- (of about 64 records) that differ and whose records nobody has named yet. equal: count and set digest.
@@ -17,7 +17,7 @@ SELECT m.department, m.domain, m.kind, m.manifest_id, m.state, m.message, m.made
        d.missing, d.content, d.refused, d.older_here, d.newer_here, d.unknown, d.open_since, d.last_closed
 FROM (
     SELECT DISTINCT ON (department, domain, kind) *
-    FROM g1.manifest WHERE (SELECT generation FROM xinliu.serving) = 1
+    FROM serving.manifest
     ORDER BY department, domain, kind, received_at DESC
 ) m
 LEFT JOIN LATERAL (
@@ -28,6 +28,6 @@ LEFT JOIN LATERAL (
            count(*) FILTER (WHERE closed_at IS NULL AND difference = 'NEWER_HERE') AS newer_here,
            count(*) FILTER (WHERE closed_at IS NULL AND difference = 'UNKNOWN') AS unknown,
            min(opened_at) FILTER (WHERE closed_at IS NULL) AS open_since, max(closed_at) AS last_closed
-    FROM g1.record_difference d
+    FROM serving.record_difference d
     WHERE d.department = m.department AND d.domain = m.domain AND d.kind = m.kind
 ) d ON true;

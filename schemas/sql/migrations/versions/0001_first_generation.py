@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 from alembic import op
 
+from schemas.exposing import expose
 from schemas.store import READER_FILES, sql
 
 revision = "0001"
@@ -20,6 +22,10 @@ def upgrade() -> None:
     run("SET LOCAL search_path = public")
     run("INSERT INTO xinliu.generation (generation, schema_name, state) VALUES (1, 'g1', 'SERVING')")
     run("INSERT INTO xinliu.serving (generation) VALUES (1)")
+    run("CREATE SCHEMA serving")
+    owner = op.get_bind().connection.driver_connection
+    assert isinstance(owner, psycopg.Connection)
+    expose(owner)
     for part in READER_FILES:
         run(sql(part))
 
@@ -28,5 +34,6 @@ def downgrade() -> None:
     """Drop everything that this revision made."""
     run = op.get_bind().exec_driver_sql
     run("DROP SCHEMA report CASCADE")
+    run("DROP SCHEMA serving CASCADE")
     run("DROP SCHEMA g1 CASCADE")
     run("DROP SCHEMA xinliu CASCADE")

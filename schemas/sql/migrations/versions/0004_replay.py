@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 from alembic import op
 
+from schemas.exposing import expose
 from schemas.store import READER_FILES, sql
 
 revision = "0004"
@@ -16,6 +18,12 @@ def upgrade() -> None:
     run(sql("migrations/0004_shared"))
     run("SET LOCAL search_path = public")
     run("DROP SCHEMA IF EXISTS report CASCADE")
+    # Through them readers follow whatever generation serves.
+    run("DROP SCHEMA IF EXISTS serving CASCADE")
+    run("CREATE SCHEMA serving")
+    owner = op.get_bind().connection.driver_connection
+    assert isinstance(owner, psycopg.Connection)
+    expose(owner)
     for part in READER_FILES:
         run(sql(part))
 
