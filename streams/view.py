@@ -19,7 +19,7 @@ from schemas.columns import decode_batch, digests
 from schemas.errors import ContractBroken, Retryable
 from schemas.exchange import exchange_topic
 from schemas.registry import Registry, WriterSchema
-from schemas.store import connect
+from schemas.store import connect, sql
 from streams.collector import Reread
 from streams.crashing import crash_point
 from streams.exchange.applying import Applying, Carried, carried
@@ -36,6 +36,7 @@ from streams.projection import Move, Projection, StoreFinding
 from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
+from streams.replay.rules import Rules, Withheld, note_withheld
 from streams.staging import staged
 from streams.transport import Run
 
@@ -100,13 +101,16 @@ class Prepared:
     """Rows of `statements` that other provinces shared: nobody here is told of them, and they count for no department."""
     behind: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """The offset of the last statement of each province in each partition of `accepted`."""
+    withheld: tuple[Withheld, ...] = ()
+    """Statements that today's rules refuse, where the stage has any: they are not in `frame`."""
 
 
 class ViewStage:
     """The work of the view worker, in two steps: `prepare` decodes, `finish` writes, on one connection.
 
     `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
-    that wrote something the relay may have to publish.
+    that wrote something the relay may have to publish. `rules` hold statements against what intake would say today;
+    a `silent` stage tells nobody of anything: both are for a generation that does not serve.
     """
 
     def __init__(
@@ -119,7 +123,10 @@ class ViewStage:
         recorder: ViewRecorder | None = None,
         on_commit: Callable[[], None] = lambda: None,
         sharing: Sharing | None = None,
+        rules: Rules | None = None,
+        silent: bool = False,
     ) -> None:
+        self._rules, self._silent = rules, silent
         self._database = database
         self._registry = registry
         self._facts = facts
@@ -141,6 +148,7 @@ class ViewStage:
             for record in run.records:
                 batch.add(record)
         frame, refused, writers, arrivals = None, dict[int, str](), tuple[WriterSchema, ...](), None
+        withheld: tuple[Withheld, ...] = ()
         if batch.statements:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
@@ -148,12 +156,15 @@ class ViewStage:
             if batch.foreign:
                 decoded = of_exchange(decoded, batch.statements, batch.foreign)
                 arrivals = arrivals.filter(decoded["epoch"] == 0)
+            if self._rules is not None:
+                decoded, withheld = self._rules.hold(decoded, batch.statements)
             frame, refused = staged(decoded)
         told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
             tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals,
             carried(self._registry, batch.carried), frozenset(batch.foreign), last_of(batch.statements, batch.foreign),
+            withheld,
         )  # fmt: skip
 
     def finish(self, prepared: Prepared) -> None:
@@ -177,6 +188,12 @@ class ViewStage:
         self._recorder.committed()
         self._on_commit()
 
+    def close(self) -> None:
+        """Close the connection; the next batch opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
     def _passes(self, error: psycopg.Error) -> bool:
         # The whole batch is tried again after a deadlock, a record that another worker entered at the same time, and
         # whatever ended the connection: a worker that slept in a transaction is told so by an error of another class.
@@ -186,6 +203,8 @@ class ViewStage:
     def _connected(self) -> tuple[psycopg.Connection[tuple[Any, ...]], Projection]:
         if self._connection is None or self._projection is None:
             self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            if self._silent:
+                self._connection.execute(sql("replay/silent"))
             self._projection = Projection(self._connection)
             row = self._connection.execute("SELECT province FROM xinliu.installation").fetchone()
             self._province = None if row is None else str(row[0])
@@ -207,6 +226,7 @@ class ViewStage:
                 project_refusal(projection, record)
             projection.progress(prepared.progress)
             keep(connection, prepared.manifests)
+            note_withheld(connection, prepared.withheld)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
                 for (topic, partition), next_offset in sorted(reached.items())
