@@ -18,7 +18,7 @@ RUN_BYTES, RUN_RECORDS = 6 << 20, 10_000
 """A run ends once it holds so much: what a batch costs in memory does not depend on how long its messages are."""
 
 _STEP = 2_000
-_TIMEOUT = 30.0
+_TIMEOUT, _A_WHILE = 30.0, 0.1
 _FETCHED_KIB = 16 << 10
 """What the client fetches ahead of us, at most."""
 
@@ -57,7 +57,9 @@ class PartitionReader:
         while not over:
             records, size = list[ConsumerRecord](), 0
             while not over and size < RUN_BYTES and len(records) < RUN_RECORDS:
-                messages = self._consumer.consume(_STEP, 0.05 if records else _TIMEOUT)
+                # Asked for so many, the client waits for them until the time is over: long only for the first.
+                found = self._consumer.consume(_STEP, _A_WHILE) if records else [self._consumer.poll(_TIMEOUT)]
+                messages = [message for message in found if message is not None]
                 if not messages:
                     if records:
                         break
