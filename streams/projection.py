@@ -22,12 +22,12 @@ from streams.fold import KEY, RANK
 from streams.quality import COUNTED, Quality
 from streams.staging import MENDS, ranked
 
-__all__ = ["TAKEN", "Folded", "Move", "Projection", "StoreFinding"]
+__all__ = ["HISTORY", "RECORD", "TAKEN", "Folded", "Move", "Projection", "StoreFinding"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _NOT_HELD = {"row", "has_penalty", "has_listing", "has_registration"}
-_RECORD = (
+RECORD = (
     *(name for name in FLAT.names() if name not in _NOT_HELD),
     "digest_hi",
     "digest_lo",
@@ -35,7 +35,7 @@ _RECORD = (
     "known_at",
     "epoch",
 )
-_HISTORY = (
+HISTORY = (
     "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
     "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
     "received_at", "decided_on", "epoch",
@@ -194,7 +194,7 @@ class Projection:
         except psycopg.DataError:
             # One value that PostgreSQL refuses must not take its neighbours with it. A refused row may have been its
             # record's newest: mark again without it.
-            refused = self._refused_of(statements.filter("newest"))
+            refused = self.refused_of(statements.filter("newest"))
             kept = statements.filter(~pl.col("row").is_in(list(refused)))
             statements = ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
             held, twins, taken = self._take(statements.filter("newest"))
@@ -210,9 +210,9 @@ class Projection:
         outranks = _above([pl.col(name) for name in RANK], [pl.col(f"{name}_held") for name in RANK])
         outranking = known.filter(outranks | _MENDS if MENDS in known.columns else outranks)
         twins = self._possible_twins(news, newest)
-        copy_rows(self._connection, "record", news, _RECORD)
+        copy_rows(self._connection, "record", news, RECORD)
         if outranking.height:
-            copy_rows(self._connection, "stage", outranking, _RECORD)
+            copy_rows(self._connection, "stage", outranking, RECORD)
             self._connection.execute(sql("view/moved"))
             self._connection.execute(sql("view/outrank"))
         self._summarise(news, outranking)
@@ -306,19 +306,19 @@ class Projection:
             self.announce("TOMBSTONES", ordered[start : start + _TOMBSTONES_A_ROW])
 
     def _append(self, statements: pl.DataFrame) -> None:
-        copy_rows(self._connection, "record_history", statements, _HISTORY)
+        copy_rows(self._connection, "record_history", statements, HISTORY)
 
-    def _refused_of(self, statements: pl.DataFrame) -> dict[int, str]:
+    def refused_of(self, statements: pl.DataFrame) -> dict[int, str]:
         # The batch is halved until each row that is refused stands alone.
         try:
             with self._connection.transaction():
-                copy_rows(self._connection, "stage", statements, _RECORD)
+                copy_rows(self._connection, "stage", statements, RECORD)
                 self._connection.execute("TRUNCATE stage")
         except psycopg.DataError as error:
             if statements.height == 1:
                 return {int(statements["row"][0]): str(error).splitlines()[0]}
             half = statements.height // 2
-            return self._refused_of(statements[:half]) | self._refused_of(statements[half:])
+            return self.refused_of(statements[:half]) | self.refused_of(statements[half:])
         return {}
 
     def progress(self, rows: Sequence[Mapping[str, Any]]) -> None:

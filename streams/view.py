@@ -36,6 +36,7 @@ from streams.projection import Move, Projection, StoreFinding
 from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
+from streams.replay.rules import Rules, Withheld, note_withheld
 from streams.serving import must_serve
 from streams.staging import staged
 from streams.transport import Run
@@ -101,14 +102,17 @@ class Prepared:
     """Rows of `statements` that other provinces shared: nobody here is told of them, and they count for no department."""
     behind: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """The offset of the last statement of each province in each partition of `accepted`."""
+    withheld: tuple[Withheld, ...] = ()
+    """Statements that today's rules refuse, where the stage has any: they are not in `frame`."""
 
 
 class ViewStage:
     """The work of the view worker, in two steps: `prepare` decodes, `finish` writes, on one connection.
 
     `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
-    that wrote something the relay may have to publish. A `silent` stage tells nobody of anything: it is for a generation that
-    does not serve. One that `follows` folds only while its generation serves.
+    that wrote something the relay may have to publish. `rules` hold statements against what intake would say today; a
+    `silent` stage tells nobody of anything: both are for a generation that does not serve. One that `follows` folds only
+    while its generation serves.
     """
 
     def __init__(
@@ -121,10 +125,11 @@ class ViewStage:
         recorder: ViewRecorder | None = None,
         on_commit: Callable[[], None] = lambda: None,
         sharing: Sharing | None = None,
+        rules: Rules | None = None,
         silent: bool = False,
         follows: bool = False,
     ) -> None:
-        self._silent, self._follows = silent, follows
+        self._rules, self._silent, self._follows = rules, silent, follows
         self._database = database
         self._registry = registry
         self._facts = facts
@@ -146,6 +151,7 @@ class ViewStage:
             for record in run.records:
                 batch.add(record)
         frame, refused, writers, arrivals = None, dict[int, str](), tuple[WriterSchema, ...](), None
+        withheld: tuple[Withheld, ...] = ()
         if batch.statements:
             decoded, writers = self._decoded(batch.statements)
             arrivals = arrivals_of(decoded["department"], batch.statements)
@@ -153,12 +159,15 @@ class ViewStage:
             if batch.foreign:
                 decoded = of_exchange(decoded, batch.statements, batch.foreign)
                 arrivals = arrivals.filter(decoded["epoch"] == 0)
+            if self._rules is not None:
+                decoded, withheld = self._rules.hold(decoded, batch.statements)
             frame, refused = staged(decoded)
         told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
             tuple(runs), tuple(batch.quarantined), *told, tuple(batch.statements), frame, refused, writers, arrivals,
             carried(self._registry, batch.carried), frozenset(batch.foreign), last_of(batch.statements, batch.foreign),
+            withheld,
         )  # fmt: skip
 
     def finish(self, prepared: Prepared) -> None:
@@ -222,6 +231,7 @@ class ViewStage:
                 project_refusal(projection, record)
             projection.progress(prepared.progress)
             keep(connection, prepared.manifests)
+            note_withheld(connection, prepared.withheld)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
                 for (topic, partition), next_offset in sorted(reached.items())

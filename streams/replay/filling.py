@@ -1,0 +1,151 @@
+"""The lanes of a rebuild, side by side in threads, and in several processes where that was asked for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+
+from schemas.catalogue import load
+from schemas.connection import Connection
+from schemas.errors import Retryable
+from schemas.registry import Registry
+from streams.crashing import arm
+from streams.logs import Logs
+from streams.positions import PROJECTED
+from streams.replay.bulk import TOPIC, Filling, Lane
+from streams.replay.gentle import Throttle, be_nice
+from streams.replay.reading import PartitionReader
+from streams.replay.rules import Rules, overridden_by
+
+__all__ = ["Pace", "Share", "fill"]
+
+log = structlog.get_logger()
+
+_LONGEST_PAUSE = 15.0
+_LOOK = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a rebuild may be: events a second, None as fast as it goes; `gentle`: whether it makes way for the live view."""
+
+    rate: float | None = None
+    gentle: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process fills: partitions of accepted, each with where it ends."""
+
+    connection: Connection
+    generation: int
+    serving: int
+    ends: Mapping[int, int]
+    pace: Pace
+    principal: str
+    crash_at: str | None = None
+
+
+def fill(shares: list[Share], look: Callable[[], None]) -> None:
+    """Fill all shares, the first in this process where it is the only one; `look` is called several times a second.
+
+    Raises what a lane raises, once all have ended: what they committed stays.
+    """
+    if len(shares) == 1:
+        with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as pool:
+            _wait([pool.submit(fill_share, shares[0])], look)
+        return
+    with ProcessPoolExecutor(
+        len(shares), mp_context=multiprocessing.get_context("spawn"), initializer=_follow
+    ) as processes:
+        _wait([processes.submit(fill_share, share) for share in shares], look)
+
+
+def _wait(running: list[Future[None]], look: Callable[[], None]) -> None:
+    while True:
+        done, open_ones = wait(running, _LOOK, return_when=FIRST_EXCEPTION)
+        look()
+        for one in done:
+            one.result()
+        if not open_ones:
+            return
+
+
+def _follow() -> None:
+    # Whoever started this process may be killed: nobody would stop it then, nor know that it still writes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        pause = threading.Event()
+        while os.getppid() == parent:
+            pause.wait(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def fill_share(share: Share) -> None:
+    """Fill the partitions of one share, each in a lane of its own; waits for servers that do not answer for half a minute."""
+    if share.crash_at:
+        arm(share.crash_at)
+    stopped = threading.Event()
+    with (
+        Throttle.of(share.connection, share.pace, len(share.ends)) as throttle,
+        ThreadPoolExecutor(len(share.ends)) as pool,
+    ):
+        lanes = [pool.submit(_lane, share, partition, end, throttle, stopped) for partition, end in share.ends.items()]
+        wait(lanes, return_when=FIRST_EXCEPTION)
+        stopped.set()  # one that failed: the others stop behind the batch that they are at
+        for lane in lanes:
+            lane.result()
+
+
+def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: threading.Event) -> None:
+    pause, connection = 0.5, share.connection
+    facts = Logs(connection.kafka).describe(PROJECTED)
+    filling = Filling(
+        connection.database.get_secret_value(), share.generation, connection.province, facts, share.serving
+    )
+    catalogue = load()
+
+    def rules(asking: psycopg.Connection[Any]) -> Rules:
+        return Rules(catalogue, connection.province, overridden_by(asking))
+
+    def session(store: psycopg.Connection[Any]) -> None:
+        if share.pace.gentle:
+            be_nice(store)
+
+    while True:
+        try:
+            with Registry(connection.registry) as registry:
+                reader = PartitionReader(connection.kafka, TOPIC, partition, principal=share.principal)
+                lane = Lane(
+                    filling,
+                    registry,
+                    reader,
+                    rules,
+                    partition,
+                    admit=throttle.admit,
+                    on_session=session,
+                    stopped=stopped,
+                )
+                with closing(lane):
+                    lane.fill(end)
+            return
+        except Retryable as error:
+            if pause > _LONGEST_PAUSE or stopped.is_set():
+                raise
+            log.warning("rebuild.waits", partition=partition, why=str(error), next_try_in_seconds=pause)
+            stopped.wait(pause)
+            pause *= 2

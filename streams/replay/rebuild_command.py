@@ -1,0 +1,131 @@
+"""`xinliu replay rebuild`: a new generation out of the log, beside the one that serves."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import UsageError
+from schemas.groups import REPLAY, group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.connection import Connection
+    from streams.replay.rebuilding import State
+
+__all__ = ["mount"]
+
+
+def _rebuild(
+    ctx: typer.Context,
+    replay: Annotated[str | None, typer.Argument(help="Id of a planned rebuild (`xinliu replay plan`).")] = None,
+    reason: Annotated[
+        str, typer.Option(help="Plan one of everything and carry it out at once; say why: it is kept with every step.")
+    ] = "",
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the partitions of accepted.")] = 1,
+    rate: Annotated[float | None, typer.Option(min=1, help="Messages a second, at most, of all processes.")] = None,
+    full_speed: Annotated[
+        bool, typer.Option("--full-speed", help="Do not make way for the live view: readers may feel it.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line: how far it is, then the result.")
+    ] = False,
+    crash_at: Annotated[str | None, typer.Option("--crash-at", metavar="POINT[:PASSING]", hidden=True)] = None,
+) -> int:
+    """Fill a new generation from accepted by today's rules, and leave it READY; run again, it goes on where it was.
+
+    Nothing that readers see changes: compare it with `xinliu replay diff`, then `xinliu replay promote`.
+    """
+    # Lanes work side by side already; polars' own threads would only pass small batches to and fro.
+    os.environ.setdefault("POLARS_MAX_THREADS", "2")
+    from schemas.operations import OperationsWriter
+    from schemas.registry import Registry
+    from schemas.store import connect as open_store
+    from streams.crashing import arm
+    from streams.replay.filling import Pace
+    from streams.replay.ledger import Ledger
+    from streams.replay.rebuilding import Rebuild
+    from streams.replay.scope import REBUILD, Scope
+
+    if (replay is None) == (not reason):
+        raise UsageError("name a planned rebuild, or say with --reason why one of everything is needed: one of the two")
+    if crash_at:
+        arm(crash_at)
+    get: Callable[[], Connection] = ctx.obj
+    connection = get().acting("admin")
+    with (
+        Registry(connection.registry) as registry,
+        open_store(connection.database.get_secret_value(), autocommit=True) as store,
+    ):
+        ledger = Ledger(
+            store, OperationsWriter(connection.kafka, registry), by=f"{getpass.getuser()}@{socket.gethostname()}"
+        )
+        chosen = replay or ledger.plan(REBUILD, Scope(), reason, {})
+        with _Shown(as_json) as shown:
+            generation = Rebuild(
+                connection,
+                ledger,
+                processes=processes,
+                pace=Pace(rate, not full_speed),
+                tell=shown.tell,
+                crash_at=crash_at,
+            ).run(chosen)
+        done = ledger.get(chosen)
+    if as_json:
+        print(
+            json.dumps({"replay": done.replay, "generation": generation, "state": "READY", "progress": done.progress})
+        )
+    else:
+        print(
+            f"generation {generation} is READY (replay {done.replay}): see `xinliu replay diff`, then"
+            f" `xinliu replay promote {done.replay}`"
+        )
+    return 0
+
+
+class _Shown:
+    """Shows how far a rebuild is: a bar on a terminal, lines of JSON where that was asked for, else nothing."""
+
+    def __init__(self, as_json: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._json = as_json
+        self._last = ("", -1)
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.fields[rate]:,.0f}/s"), TimeRemainingColumn(), console=console,
+            disable=as_json or not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("fill", total=1, rate=0.0)
+
+    def tell(self, state: State) -> None:
+        """Show it."""
+        if self._json and (state.phase, state.folded) != self._last:
+            self._last = (state.phase, state.folded)
+            print(json.dumps(asdict(state)), flush=True)
+        self._bar.update(
+            self._task, description=state.phase, completed=state.folded, total=max(1, state.total), rate=state.rate
+        )
+
+    def __enter__(self) -> _Shown:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        sys.stderr.flush()
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command to the group `xinliu replay`."""
+    group(app, "replay", REPLAY).command("rebuild")(_rebuild)
