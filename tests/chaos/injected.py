@@ -24,7 +24,7 @@ from tests.chaos.provinces import FORGED, Four, Province, four, publish
 from tests.said import PROVINCES, load
 from tests.workers import environment
 
-__all__ = ["INJECTIONS", "Lived", "inject", "ready"]
+__all__ = ["INJECTIONS", "LONGEST_SECONDS", "Lived", "differences", "inject", "ready"]
 
 LONGEST_SECONDS = 60.0
 _GIVE_UP = 180.0
@@ -135,12 +135,11 @@ def inject(running: Four, name: str, what: str) -> Lived:
 def _named(running: Four) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name, province in running.provinces.items():
-        told = differences(province)
-        for row in told["rows"]:
-            key = f"{name}: {row['relation']} {row['difference']}"
+        for relation, difference in province.rows("SELECT relation, difference FROM report.row_difference"):
+            key = f"{name}: {relation} {difference}"
             counts[key] = counts.get(key, 0) + 1
-        for row in told["exchange"]:
-            key = f"{name}: of {row['province']} {row['difference']}"
+        for origin, difference in province.rows("SELECT province, difference FROM report.exchange_difference"):
+            key = f"{name}: of {origin} {difference}"
             counts[key] = counts.get(key, 0) + 1
     return counts
 
@@ -170,6 +169,11 @@ def main() -> int:
         for lived in each(running):
             found.append(lived)
             print(json.dumps(asdict(lived), ensure_ascii=False), flush=True)
+        told = {name: differences(province) for name, province in running.provinces.items()}
+    for name, kinds in told.items():
+        print(
+            f"xinliu exchange differences in {name}: {', '.join(f'{len(rows)} {kind}' for kind, rows in kinds.items())}"
+        )
     waits = sorted(lived.seconds for lived in found)
     print(json.dumps({"differences": len(found), "median_seconds": waits[len(waits) // 2], "longest": waits[-1]}))
     return int(waits[-1] > LONGEST_SECONDS)
