@@ -143,8 +143,12 @@ class Mending:
         return Mended({FROM_ROWS: wrong})
 
     def shared(self, wrong: Sequence[RowDifference], *, partitions: int) -> Mended:
-        """Set right what has been shared; a record of ours that is gone comes back from the log first."""
-        gone = {row.record_id for row in wrong if row.difference == "EXTRA" and row.record_id is not None}
+        """Set right what has been shared; a record of ours that is gone, or has gone back, comes back from the log first."""
+        gone = {
+            row.record_id
+            for row in wrong
+            if row.record_id is not None and (row.difference == "EXTRA" or {"version", "digest"} & {*row.fields})
+        }
         if gone:
             self.records(sorted(gone), doubted=True)
         rows = [row for row in wrong if row.relation == "shared_record"]

@@ -1,0 +1,141 @@
+"""Beijing and Hebei as they run, with nobody playing the other: a case from opening to close, and a repair that is owed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+
+from deploy.processes import wait_until
+from deploy.provinces import Provinces
+from schemas.connection import Connection
+from schemas.uscc import generate
+from tests.servers import local_stack
+from tests.statements import Statement, framed, penalty, put, registration, state
+from tests.workers import environment
+
+ENTITY = 431_001
+USCC = generate(ENTITY)
+SOON = 60.0
+
+
+@dataclass
+class Desk:
+    """Where people of one province type."""
+
+    connection: Connection
+
+    def xinliu(self, *words: str, expect: int = 0) -> Any:
+        """Run a command and return what it says, with --json."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "xinliu", *words, "--json"],
+            env=environment(self.connection), capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert ran.returncode == expect, (words, ran.stdout[-2000:], ran.stderr[-2000:])
+        return json.loads(ran.stdout) if expect in (0, 1) else ran.stderr
+
+    def publish(self, *statements: Statement) -> None:
+        """Let departments of this province say something."""
+        for one in statements:
+            put(self.connection, f"records.{one['department']}", list(framed(self.connection, [one])))
+
+    def ask(self, query: str, *values: Any) -> Any:
+        """Return the one value that PostgreSQL answers with, None where it has none."""
+        with psycopg.connect(self.connection.database.get_secret_value()) as store:
+            store.execute("SET search_path = g1, xinliu")
+            row = store.execute(query.encode(), values).fetchone()
+        return None if row is None else row[0]
+
+    def version(self, record: Statement) -> int | None:
+        """Return which version of a record of Beijing's this province holds."""
+        found = self.ask(
+            "SELECT version FROM record WHERE record_id = %s AND province = 'beijing' AND status <> 'WITHDRAWN'",
+            record["record_id"],
+        )
+        return None if found is None else int(found)
+
+    def case(self, case_id: str) -> dict[str, Any]:
+        """Return what the table has of a case: nothing before it has come here."""
+        found = self.ask("SELECT to_jsonb(c) FROM report.case_standing c WHERE case_id = %s", case_id)
+        return dict(found or {})
+
+
+@pytest.fixture(scope="module")
+def desks(backend: str) -> Iterator[dict[str, Desk]]:
+    """Both provinces with their workers and links."""
+    if backend != "local":
+        pytest.skip("several provinces share a machine with the local backend alone")
+    provinces = Provinces(("beijing", "hebei"), prefix=f"{local_stack().name}-two")
+    provinces.reset()
+    try:
+        yield {name: Desk(connection) for name, connection in provinces.up().items()}
+    finally:
+        provinces.reset()
+
+
+@pytest.mark.timeout(600)
+def test_a_case_is_opened_in_one_province_answered_in_the_other_and_closed(desks: dict[str, Desk]) -> None:
+    beijing, hebei = desks["beijing"], desks["hebei"]
+    first = penalty("跨省1号", entity=ENTITY)
+    hebei.publish(registration(entity=ENTITY, province="hebei", since=date(2026, 1, 5)))
+    beijing.publish(first)
+    assert wait_until(lambda: hebei.version(first) == first["version"], seconds=SOON)
+    assert wait_until(
+        lambda: beijing.ask("SELECT province FROM registration WHERE uscc = %s AND current", USCC) == "hebei",
+        seconds=SOON,
+    )
+
+    opened = hebei.xinliu("cases", "open", first["record_id"], "--procedure", "objection", "--reason", "处罚金额有误")
+    case_id = opened["event"]["case_id"]
+    assert case_id.startswith("hebei-")
+    hebei.xinliu("cases", "accept", case_id)
+    hebei.xinliu("cases", "forward", case_id)
+    assert wait_until(lambda: beijing.case(case_id).get("state") == "FORWARDED", seconds=SOON), "routed to the source"
+    (waiting,) = beijing.xinliu("cases", "list", "--mine")["cases"]
+    assert (waiting["case"], waiting["lead"]) == (case_id, "hebei")
+
+    beijing.publish(
+        {**first, "version": first["version"] + 1, "reason": "DISPUTED", "disputed_since": date(2026, 11, 24)}
+    )
+    for desk in desks.values():
+        assert wait_until(lambda desk=desk: desk.case(case_id)["marked_at"] is not None, seconds=SOON), (
+            "marked everywhere"
+        )
+    beijing.publish({**first, "version": first["version"] + 2, "reason": "CORRECTED"})
+    assert wait_until(lambda: beijing.version(first) == first["version"] + 2, seconds=SOON)
+    assert "answered" in hebei.xinliu("cases", "close", case_id, expect=2), "not before it is answered"
+    beijing.xinliu("cases", "answer", case_id, "--outcome", "corrected", "--reason", "罚款应为0.2万元")
+    assert wait_until(lambda: hebei.case(case_id)["state"] == "ANSWERED", seconds=SOON)
+    assert wait_until(lambda: hebei.case(case_id)["arrived_at"] is not None, seconds=SOON), (
+        "what the answer names is here"
+    )
+    hebei.xinliu("cases", "close", case_id)
+    assert wait_until(lambda: beijing.case(case_id)["state"] == "CLOSED", seconds=SOON)
+    assert hebei.xinliu("cases", "show", case_id)["state"] == "CLOSED"
+
+
+@pytest.mark.timeout(600)
+def test_a_repair_is_owed_until_the_other_province_says_that_it_has_applied_it(desks: dict[str, Desk]) -> None:
+    beijing, hebei = desks["beijing"], desks["hebei"]
+    first = penalty("跨省2号", entity=ENTITY)
+    beijing.publish(first)
+    assert wait_until(lambda: hebei.version(first) == first["version"], seconds=SOON)
+    repaired = state(first, "REPAIRED", version=5)
+    beijing.publish(repaired)
+
+    def owed() -> dict[str, Any]:
+        found = beijing.xinliu("exchange", "duties")["duties"]
+        return next((one for one in found if one["record_id"] == first["record_id"]), {})
+
+    assert wait_until(lambda: owed().get("state") == "ACKNOWLEDGED", seconds=SOON, every=0.5), owed()
+    assert (owed()["province"], owed()["status"], owed()["version"]) == ("hebei", "REPAIRED", repaired["version"])
+    assert owed()["acknowledged_at"] <= owed()["due_at"]
+    assert hebei.version(first) == repaired["version"]
+    assert hebei.ask("SELECT count(*) FROM report.mutual_penalty WHERE record_id = %s", first["record_id"]) == 0
