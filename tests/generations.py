@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from typing import Any
 
 import psycopg
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from schemas.codec import decode, unframe
+from schemas.codec import HEADER, decode, encode, unframe
 from schemas.connection import Connection
 from schemas.generations import create, set_state
 from schemas.operations import OperationsWriter
@@ -18,7 +19,7 @@ from streams.logs import Logs
 from streams.replay.catching_up import CatchingUp
 from streams.replay.ledger import Ledger
 from streams.replay.scope import Scope
-from tests.statements import framed, penalty, put
+from tests.statements import Statement, framed, penalty
 
 __all__ = ["Flow", "owner", "rebuilt", "receipts", "serving"]
 
@@ -55,7 +56,7 @@ def rebuilt(connection: Connection) -> tuple[str, int]:
 class Flow:
     """Departments that go on publishing, in a thread of its own: new penalties, and now and then one that is refused."""
 
-    def __init__(self, connection: Connection, *, first: int = 100_000, every: float = 0.02) -> None:
+    def __init__(self, connection: Connection, *, first: int = 100_000, every: float = 0.05) -> None:
         self._connection, self._every, self._next = connection, every, first
         self._first = first
         self._stopped = threading.Event()
@@ -74,14 +75,24 @@ class Flow:
         self._thread.join(60)
 
     def _run(self) -> None:
+        (first,) = framed(self._connection, [penalty("0")])
+        prefix = first[:HEADER]
+        producer = Producer(self._connection.kafka.client({"acks": "all", "linger.ms": 5}))
+
+        def say(statement: Statement, **told: Any) -> None:
+            producer.produce("records.tax", prefix + encode("xinliu.Statement", statement), **told)
+
+        def refused(_: object, message: Message) -> None:
+            self.refused.append((message.partition() or 0, message.offset() or 0))
+
         while not self._stopped.wait(self._every):
             numbers = [f"流{self._next + n}" for n in range(5)]
-            told = framed(self._connection, [penalty(number, entity=900 + n) for n, number in enumerate(numbers)])
-            put(self._connection, "records.tax", told)
-            self.good += numbers
+            for n, number in enumerate(numbers):
+                say(penalty(number, entity=900 + n))
             if self._next % 25 == 0:
-                wrong = {**penalty(f"误{self._next}", entity=950), "domain": "nothing"}
-                self.refused += put(self._connection, "records.tax", framed(self._connection, [wrong]))
+                say({**penalty(f"误{self._next}", entity=950), "domain": "nothing"}, on_delivery=refused)
+            assert producer.flush(60) == 0
+            self.good += numbers
             self._next += 5
 
 
