@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import PositionLost, Retryable
+from schemas.generations import must_be_known
 from schemas.registry import Registry
 from schemas.store import connect
 from streams.logs import Logs
@@ -104,6 +105,7 @@ class CatchingUp:
         """Return where the generation stands. Raises PositionLost where that does not fit the logs."""
         with connect(self._database, generation=self._generation, autocommit=True) as session:
             if not self._prepared:
+                must_be_known(session, self._generation)
                 prepare(session, self._facts, self._sources)
                 self._prepared = True
             places = [(topic, p) for topic in PROJECTED for p in range(self._facts[topic].partitions)]
