@@ -7,7 +7,7 @@ another generation stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import sleep
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,6 +35,7 @@ Places = Mapping[tuple[str, int], int]
 
 _BATCH = 10_000
 _TIMEOUT = 30.0
+_WAIT = 0.03
 _TRIES = 8
 
 
@@ -72,6 +73,7 @@ class CatchingUp:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._consumer.close()
         self._stage.close()
+        self._registry.close()
 
     def to(self, until: Places | None = None, told: Callable[[int, int], None] = lambda _done, _of: None) -> int:
         """Fold up to these places exactly, or up to where the logs end now; return how many messages that were.
@@ -122,14 +124,18 @@ class CatchingUp:
     ) -> dict[tuple[str, int], list[ConsumerRecord]]:
         found: dict[tuple[str, int], list[ConsumerRecord]] = {}
         size = 0
+        waits_until = monotonic() + _TIMEOUT
         while size < _BATCH and over < left.keys():
             try:
-                messages = self._consumer.consume(_BATCH - size, _TIMEOUT if not size else 0.05)
+                # Asked for so many, it waits for them until the time is over.
+                messages = self._consumer.consume(_BATCH - size, _WAIT)
             except KafkaException as error:
                 raise self._kafka.failure(error.args[0]) from error
             if not messages:
                 if size:
                     break
+                if monotonic() < waits_until:
+                    continue
                 raise Retryable("Kafka does not answer: the logs could not be read to their ends", server="kafka")
             for message in messages:
                 place = (str(message.topic()), message.partition() or 0)

@@ -82,12 +82,13 @@ class Promoting:
         self._ledger = Ledger(self._store, OperationsWriter(self._connection.kafka, self._registry), by=self._by)
         row = self._store.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
         if not (row and row[0]):
-            self._store.close()
+            self.__exit__()
             raise UsageError("another promote or rollback is under way: wait for it")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._store.close()
+        self._registry.close()
 
     def promote(self, name: str, reason: str, told: Told = lambda *_: None) -> Promoted:
         """Let the generation of a replay serve: an id, or the number of the generation. Goes on with what was cut off.
