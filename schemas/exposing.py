@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql as compose
+from psycopg.pq import TransactionStatus
 
 from schemas.errors import Retryable
 from schemas.store import sql
@@ -105,7 +106,8 @@ def changing_generations(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.broken:
+        # In a transaction of the caller's that has failed nothing can be said; the lock ends with the session.
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.INERROR:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
