@@ -20,7 +20,7 @@ from streams.positions import PROJECTED
 from streams.replay.catching_up import CatchingUp
 from streams.serving import LOCK
 
-__all__ = ["Switch", "Switched"]
+__all__ = ["Switch", "Switched", "announce_changes", "figures"]
 
 log = structlog.get_logger()
 
@@ -181,6 +181,11 @@ class Switch:
         return int(row[0])
 
 
+def _there(store: Store, generation: int) -> bool:
+    row = store.execute("SELECT to_regnamespace(%s) IS NOT NULL", (f"g{generation}",)).fetchone()
+    return bool(row and row[0])
+
+
 def _schema(generation: int) -> compose.Identifier:
     return compose.Identifier(f"g{generation}")
 
@@ -190,7 +195,12 @@ def _of(name: str, old: int) -> compose.Composed:
 
 
 def announce_changes(store: Store, old: int) -> int:
-    """Let the entities be announced of which the generation that served had another view; return how many."""
+    """Let the entities be announced of which the generation that served had another view; return how many.
+
+    Nothing is known of one that has been dropped since.
+    """
+    if not _there(store, old):
+        return 0
     row = store.execute(_of("promote/changes", old)).fetchone()
     assert row is not None
     return int(row[0])
@@ -198,6 +208,8 @@ def announce_changes(store: Store, old: int) -> int:
 
 def figures(store: Store, generation: int) -> dict[str, Any]:
     """Return what a generation holds at one moment: records, their set digest in hexadecimal, and where it stands in the logs."""
+    if not _there(store, generation):
+        return {"generation": generation}
     with store.transaction():
         store.execute(compose.SQL("SET LOCAL search_path = {}, xinliu, pg_catalog").format(_schema(generation)))
         row = store.execute(sql("promote/figures")).fetchone()

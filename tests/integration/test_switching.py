@@ -24,6 +24,7 @@ from streams.exchange.framing import Framing
 from streams.logs import Logs
 from streams.replay.catching_up import CatchingUp
 from streams.replay.promoting import Promoting
+from streams.serving import while_serving
 from tests.generations import owner, rebuilt, receipts, serving
 from tests.statements import framed, penalty, put
 from tests.workers import workers
@@ -228,6 +229,34 @@ def test_one_that_stands_beyond_waits_for_the_one_that_serves(filled: Connection
     assert {place: told[place] for place in refused} == dict.fromkeys(refused, 1)
     with Promoting(filled, by=BY) as promoting:
         promoting.rollback("back")
+
+
+def test_a_switch_waits_for_whoever_speaks_for_the_generation_that_serves(filled: Connection) -> None:
+    first = serving(filled)
+    replay, second = rebuilt(filled)
+
+    def promote() -> None:
+        with Promoting(filled, by=BY) as promoting:
+            promoting.promote(replay, "a test")
+
+    with owner(filled) as relay, owner(filled) as other:
+        with while_serving(relay, first) as ours:
+            assert ours
+            promoting = threading.Thread(target=promote)
+            promoting.start()
+            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+            assert wait_until(lambda: one(other, waits), seconds=30)
+            with while_serving(other, first) as meanwhile:
+                assert not meanwhile, "nobody begins anything new for a generation that is being switched from"
+            assert serving(filled) == first
+        promoting.join(30)
+        assert serving(filled) == second
+        with while_serving(relay, first) as ours:
+            assert not ours
+        with while_serving(relay, second) as ours:
+            assert ours
+    with Promoting(filled, by=BY) as back:
+        back.rollback("back")
 
 
 def test_a_reader_that_takes_long_holds_up_no_other(filled: Connection) -> None:
