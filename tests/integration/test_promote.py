@@ -109,10 +109,11 @@ def running(own_stack: Connection, tmp_path: Path) -> Iterator[tuple[Worker, ...
                 row = store.execute("SELECT count(*) FROM report.penalty WHERE uscc = %s", (MARKED,)).fetchone()
             return row is not None and row[0] == RECORDS
 
-        assert wait_until(there, seconds=60), "\n".join(worker.log[-3000:] for worker in running)
+        assert wait_until(there, seconds=150), "\n".join(worker.log[-3000:] for worker in running)
         yield running
 
 
+@pytest.mark.timeout(580)
 def test_readers_and_workers_go_through_promote_and_rollback(
     own_stack: Connection, running: tuple[Worker, ...]
 ) -> None:
@@ -128,16 +129,16 @@ def test_readers_and_workers_go_through_promote_and_rollback(
             promoted = promoting.promote(replay, "a rule was wrong")
             assert (promoted.old, promoted.new, promoted.resumed) == (first, second, False)
             at_promote = len(flow.good)
-            assert wait_until(lambda: len(flow.good) > at_promote + 200, seconds=30)
+            assert wait_until(lambda: len(flow.good) > at_promote + 200, seconds=90)
             rolled_back = promoting.rollback("the new rule is worse")
             assert (rolled_back.old, rolled_back.new) == (second, first)
             at_rollback = len(flow.good)
-            assert wait_until(lambda: len(flow.good) > at_rollback + 100, seconds=30)
+            assert wait_until(lambda: len(flow.good) > at_rollback + 100, seconds=90)
             again = promoting.promote(str(second), "it was right after all")
             assert (again.old, again.new) == (first, second)
             after = len(flow.good)
-            assert wait_until(lambda: len(flow.good) > after + 100, seconds=30)
-    assert wait_until(lambda: folded(own_stack, len(flow.good)), seconds=60), running[1].log[-4000:]
+            assert wait_until(lambda: len(flow.good) > after + 100, seconds=90)
+    assert wait_until(lambda: folded(own_stack, len(flow.good)), seconds=120), running[1].log[-4000:]
     for reader in readers:
         reader.stop()
         assert reader.wrong == []

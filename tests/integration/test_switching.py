@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from deploy.backup import back_up, restore
 from deploy.processes import wait_until
 from schemas.connection import Connection
 from schemas.errors import UsageError
@@ -49,7 +50,7 @@ def say(connection: Connection, numbers: range) -> list[tuple[int, int]]:
     put(connection, "records.tax", framed(connection, [penalty(f"切{n}", entity=n % 7) for n in numbers]))
     wrong = [{**penalty(f"误{n}", entity=n % 7), "domain": "nothing"} for n in numbers if n % 10 == 0]
     places = put(connection, "records.tax", framed(connection, wrong))
-    assert wait_until(lambda: ends(connection) >= before + len(numbers) + len(wrong), seconds=60)
+    assert wait_until(lambda: ends(connection) >= before + len(numbers) + len(wrong), seconds=120)
     return places
 
 
@@ -224,7 +225,7 @@ def test_one_that_stands_beyond_waits_for_the_one_that_serves(filled: Connection
         assert stands[0] == stands[1], "what the one that served has not told of, it had to fold first"
         assert done.moved > 0
     with workers(filled, tmp_path, "view"):
-        assert wait_until(lambda: all(receipts(filled, "tax")[place] for place in refused), seconds=60)
+        assert wait_until(lambda: all(receipts(filled, "tax")[place] for place in refused), seconds=120)
     told = receipts(filled, "tax")
     assert {place: told[place] for place in refused} == dict.fromkeys(refused, 1)
     with Promoting(filled, by=BY) as promoting:
@@ -314,3 +315,25 @@ def test_a_dropped_generation_is_never_taken_for_an_empty_one(filled: Connection
             assert f"g{first}." not in text
     with Promoting(filled, by=BY) as promoting, pytest.raises(UsageError, match="was dropped: plan a rebuild"):
         promoting.rollback("back")
+
+
+def test_a_backup_brings_its_generations_and_no_others(filled: Connection, tmp_path: Path) -> None:
+    database, told = filled.database.get_secret_value(), list[str]()
+    replay, second = rebuilt(filled)
+    first = serving(filled)
+    with owner(filled) as store:
+        held = one(store, "SELECT count(*) FROM report.penalty")
+    back_up(database, tmp_path / "backup", of="beijing", tell=told.append)
+    with Promoting(filled, by=BY) as promoting:
+        promoting.promote(replay, "a test")
+    with owner(filled) as store:
+        drop(store, first)
+        later = create(store).number
+        set_state(store, later, "READY")
+    restore(database, tmp_path / "backup", of="beijing", tell=told.append)
+    with owner(filled) as store:
+        assert serving(filled) == first
+        assert one(store, "SELECT count(*) FROM report.penalty") == held
+        assert one(store, "SELECT to_regnamespace(%s)", f"g{later}") is None
+        assert one(store, "SELECT to_regnamespace(%s)", f"g{second}") is not None
+        assert create(store).number == later
