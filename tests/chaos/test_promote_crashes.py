@@ -79,8 +79,8 @@ def test_it_goes_on_from_every_point(own_stack: Connection, tmp_path: Path) -> N
                 row = store.execute("SELECT count(*) FROM report.penalty WHERE document_number LIKE '流%%'").fetchone()
             return row is not None and row[0] == len(flow.good)
 
-        assert wait_until(all_there, seconds=120), running[1].log[-3000:]
-        assert wait_until(lambda: all(receipts(own_stack, "tax")[place] for place in flow.refused), seconds=120)
+        assert wait_until(all_there, seconds=240), running[1].log[-3000:]
+        assert wait_until(lambda: all(receipts(own_stack, "tax")[place] for place in flow.refused), seconds=240)
         told_of = receipts(own_stack, "tax")
         assert {place: told_of[place] for place in flow.refused} == dict.fromkeys(flow.refused, 1)
         assert all(worker.runs for worker in running)

@@ -51,7 +51,7 @@ def test_a_computed_column_comes_by_rebuild_and_promote(own_stack: Connection, t
     intake, old = running
     try:
         publish(own_stack, range(40))
-        assert wait_until(lambda: folded(own_stack, 40), seconds=120), old.log[-3000:]
+        assert wait_until(lambda: folded(own_stack, 40), seconds=240), old.log[-3000:]
 
         # The new release: its rebuild makes a generation that has the column; readers may name it from then on.
         with newer.upgraded():
@@ -65,23 +65,23 @@ def test_a_computed_column_comes_by_rebuild_and_promote(own_stack: Connection, t
         new = Worker(own_stack, "view", tmp_path / "new", module="tests.newer")
         running.append(new)
         publish(own_stack, range(40, 80))
-        assert wait_until(lambda: folded(own_stack, 80), seconds=120), new.log[-3000:]
+        assert wait_until(lambda: folded(own_stack, 80), seconds=240), new.log[-3000:]
 
         with newer.upgraded(), Promoting(own_stack, by="tester@here") as promoting:
             promoting.promote(replay, "罚款合计")
-        assert old.wait(120) == 2, "code that does not know the column must not fold where it is"
+        assert old.wait(200) == 2, "code that does not know the column must not fold where it is"
         assert f"generation {second} was made by a newer xinliu" in old.log
         publish(own_stack, range(80, 120))
         revoked = [state(penalty(f"列{n}", entity=n % ENTITIES), "REVOKED", version=9) for n in range(0, 120, 20)]
         put(own_stack, "records.tax", framed(own_stack, revoked))
-        assert wait_until(lambda: folded(own_stack, 120 - len(revoked)), seconds=120), new.log[-3000:]
+        assert wait_until(lambda: folded(own_stack, 120 - len(revoked)), seconds=240), new.log[-3000:]
         assert read(own_stack, WRONG) == []
         assert read(own_stack, "SELECT count(*), count(fines) FROM report.credit_view") == [(ENTITIES, ENTITIES)]
 
         with newer.upgraded(), Promoting(own_stack, by="tester@here") as promoting:
             assert promoting.rollback("罚款合计算错了").new == first
         publish(own_stack, range(120, 140))
-        assert wait_until(lambda: folded(own_stack, 140 - len(revoked)), seconds=120), new.log[-3000:]
+        assert wait_until(lambda: folded(own_stack, 140 - len(revoked)), seconds=240), new.log[-3000:]
         assert read(own_stack, "SELECT count(*), count(fines) FROM report.credit_view") == [(ENTITIES, 0)]
         assert (intake.runs, new.runs) == (True, True)
     finally:

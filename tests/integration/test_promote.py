@@ -109,7 +109,7 @@ def running(own_stack: Connection, tmp_path: Path) -> Iterator[tuple[Worker, ...
                 row = store.execute("SELECT count(*) FROM report.penalty WHERE uscc = %s", (MARKED,)).fetchone()
             return row is not None and row[0] == RECORDS
 
-        assert wait_until(there, seconds=150), "\n".join(worker.log[-3000:] for worker in running)
+        assert wait_until(there, seconds=240), "\n".join(worker.log[-3000:] for worker in running)
         yield running
 
 
@@ -129,22 +129,22 @@ def test_readers_and_workers_go_through_promote_and_rollback(
             promoted = promoting.promote(replay, "a rule was wrong")
             assert (promoted.old, promoted.new, promoted.resumed) == (first, second, False)
             at_promote = len(flow.good)
-            assert wait_until(lambda: len(flow.good) > at_promote + 200, seconds=90)
+            assert wait_until(lambda: len(flow.good) > at_promote + 200, seconds=200)
             rolled_back = promoting.rollback("the new rule is worse")
             assert (rolled_back.old, rolled_back.new) == (second, first)
             at_rollback = len(flow.good)
-            assert wait_until(lambda: len(flow.good) > at_rollback + 100, seconds=90)
+            assert wait_until(lambda: len(flow.good) > at_rollback + 100, seconds=200)
             again = promoting.promote(str(second), "it was right after all")
             assert (again.old, again.new) == (first, second)
             after = len(flow.good)
-            assert wait_until(lambda: len(flow.good) > after + 100, seconds=90)
-    assert wait_until(lambda: folded(own_stack, len(flow.good)), seconds=120), running[1].log[-4000:]
+            assert wait_until(lambda: len(flow.good) > after + 100, seconds=200)
+    assert wait_until(lambda: folded(own_stack, len(flow.good)), seconds=240), running[1].log[-4000:]
     for reader in readers:
         reader.stop()
         assert reader.wrong == []
         assert {first, second} <= set(reader.seen), "a reader ran through every switch"
         assert reader.slowest < LONGEST
-    assert wait_until(lambda: all(receipts(own_stack, "tax")[place] for place in flow.refused), seconds=30), (
+    assert wait_until(lambda: all(receipts(own_stack, "tax")[place] for place in flow.refused), seconds=120), (
         "every refusal was told"
     )
     told = receipts(own_stack, "tax")

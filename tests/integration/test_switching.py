@@ -50,7 +50,7 @@ def say(connection: Connection, numbers: range) -> list[tuple[int, int]]:
     put(connection, "records.tax", framed(connection, [penalty(f"切{n}", entity=n % 7) for n in numbers]))
     wrong = [{**penalty(f"误{n}", entity=n % 7), "domain": "nothing"} for n in numbers if n % 10 == 0]
     places = put(connection, "records.tax", framed(connection, wrong))
-    assert wait_until(lambda: ends(connection) >= before + len(numbers) + len(wrong), seconds=120)
+    assert wait_until(lambda: ends(connection) >= before + len(numbers) + len(wrong), seconds=240)
     return places
 
 
@@ -225,7 +225,7 @@ def test_one_that_stands_beyond_waits_for_the_one_that_serves(filled: Connection
         assert stands[0] == stands[1], "what the one that served has not told of, it had to fold first"
         assert done.moved > 0
     with workers(filled, tmp_path, "view"):
-        assert wait_until(lambda: all(receipts(filled, "tax")[place] for place in refused), seconds=120)
+        assert wait_until(lambda: all(receipts(filled, "tax")[place] for place in refused), seconds=240)
     told = receipts(filled, "tax")
     assert {place: told[place] for place in refused} == dict.fromkeys(refused, 1)
     with Promoting(filled, by=BY) as promoting:
