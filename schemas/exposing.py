@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql as compose
+from psycopg.pq import TransactionStatus
 
 from schemas.errors import Retryable
 from schemas.store import sql
@@ -60,11 +61,11 @@ EXPOSED = (
 """Tables and views of a generation of which there is one in `serving`: what the views of `report` are made of."""
 
 _LOCK = 0x67656E65726174  # "generat": one process at a time says which generations the views hold
-_PATIENCE = "100ms"
-"""A reader's transaction may hold a view for minutes. Whoever waits behind it to replace the view holds up every reader that
-comes next, so the waiting is short, and is tried again."""
+_PATIENCE = (50, 100, 200, 400, 800)
+"""Milliseconds. A reader's transaction may hold a view for minutes. Whoever waits behind it to replace the view holds up every
+reader that comes next, so the waiting is short, and is tried again; the last as often as need be."""
 _PAUSE = 0.4
-_TRIES = 1_500
+_TRIES = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def expose(connection: Connection) -> None:
     """Bring the views of `serving` to the generations that may serve (STATES); the connection is the owner's.
 
     Returns when all of them are there. Columns are those of any generation, NULL where one lacks them: a view may grow by
-    columns, and keeps those that it had. Raises Retryable where readers have held a view for ten minutes.
+    columns, and keeps those that it had. Raises Retryable where readers hold a view for some ten minutes.
     """
     with changing_generations(connection):
         shown = [
@@ -105,15 +106,17 @@ def changing_generations(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.broken:
+        # In a transaction of the caller's that has failed nothing can be said; the lock ends with the session.
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.INERROR:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 def _replace(connection: Connection, relation: str, definition: compose.Composed) -> None:
-    for _ in range(_TRIES):
+    for tried in range(_TRIES):
+        patience = _PATIENCE[min(tried, len(_PATIENCE) - 1)]
         try:
             with connection.transaction():
-                connection.execute(compose.SQL("SET LOCAL lock_timeout = {}").format(compose.Literal(_PATIENCE)))
+                connection.execute(f"SET LOCAL lock_timeout = {patience:d}")
                 connection.execute(definition)
                 # What it was made of: PostgreSQL's own text of a view says the same in other words.
                 text = definition.as_string(connection)
@@ -125,7 +128,7 @@ def _replace(connection: Connection, relation: str, definition: compose.Composed
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             sleep(_PAUSE)
     raise Retryable(
-        f"readers have held serving.{relation} for {_TRIES * _PAUSE / 60:.0f} minutes: end the longest of them, then try again",
+        f"readers have held serving.{relation} through {_TRIES} tries: end the longest of them, then try again",
         server="postgres",
     )
 

@@ -18,9 +18,13 @@ from schemas.exposing import changing_generations, expose
 from schemas.roles import grant
 from schemas.store import sql
 
-__all__ = ["Generation", "create", "drop", "generations", "set_state"]
+__all__ = ["FORMAT", "Generation", "create", "drop", "generations", "must_be_known", "set_state"]
 
 Connection = psycopg.Connection[Any]
+
+FORMAT = 1
+"""Of what the tables of a generation hold and who computes it. One more wherever the fold computes something that it did not
+before: code of before would go on without it, and is kept from that (docs/evolution.md)."""
 
 _TRIES, _PAUSE = 120, 0.5
 """How often, and at what distance in seconds, the tables of a generation are asked for that somebody may still read."""
@@ -61,13 +65,22 @@ def create(connection: Connection, *, replay: str | None = None) -> Generation:
         )
         connection.execute(sql("generation"))
         made = connection.execute(
-            "INSERT INTO xinliu.generation (generation, schema_name, state, replay) VALUES (%s, %s, 'BUILDING', %s)"
+            "INSERT INTO xinliu.generation (generation, schema_name, state, replay, format) VALUES (%s, %s, 'BUILDING', %s, %s)"
             " RETURNING generation, schema_name, state, created_at, replay",
-            (number, schema, replay),
+            (number, schema, replay, FORMAT),
         ).fetchone()
         assert made is not None
     grant(connection)
     return Generation(*made)
+
+
+def must_be_known(connection: Connection, number: int) -> None:
+    """Raise UsageError where a newer xinliu has made this generation: folded by this one, something in it would be missing."""
+    row = connection.execute("SELECT format FROM xinliu.generation WHERE generation = %s", (number,)).fetchone()
+    if row is not None and row[0] > FORMAT:
+        raise UsageError(
+            f"generation {number} was made by a newer xinliu (format {row[0]}, this one knows {FORMAT}): run that one's workers"
+        )
 
 
 def set_state(connection: Connection, number: int, state: str) -> None:

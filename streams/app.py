@@ -160,7 +160,7 @@ class _Place:
             moved = self.app.failure
             if not isinstance(moved, ServingMoved) or self.app.renew is None:
                 return
-            log.info("worker.follows", worker=self.app.conf.id, why=str(moved))
+            log.info("worker.follows", why=str(moved))
             with _deadline(moved):
                 await self.app.stop()
             build = await self._built(self.app.renew)

@@ -151,6 +151,7 @@ def mount(app: typer.Typer) -> None:
     from streams.intake_command import mount as mount_intake
     from streams.positions_command import mount as mount_positions
     from streams.quarantine_command import mount as mount_quarantine
+    from streams.replay.generations_command import mount as mount_generations
     from streams.replay.rebuild_command import mount as mount_rebuild
 
     app.add_typer(workers, name="worker")
@@ -159,4 +160,5 @@ def mount(app: typer.Typer) -> None:
     mount_quarantine(app)
     mount_repush(app)
     mount_cases(app)
+    mount_generations(app)
     mount_rebuild(app)

@@ -16,6 +16,7 @@ from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable
 from schemas.exchange import exchange_topic
+from schemas.generations import must_be_known
 from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
@@ -154,7 +155,7 @@ def view_worker(
     shown = outside or Outside("view", VIEW_SERVERS)
     database = connection.database.get_secret_value()
     follows = generation is None
-    generation = _serving(database) if generation is None else generation
+    generation = _chosen(database, generation)
     logs = Logs(connection.kafka)
     known = load(catalogue)
     sources = known.departments(connection.province)
@@ -196,6 +197,7 @@ def view_worker(
         return {TP(topic, partition): offset for (topic, partition), offset in found.items()}
 
     def build() -> StreamApp:
+        log.info("view.folds", generation=generation, follows=follows)
         app = StreamApp("xinliu-view", kafka=connection.kafka, first_offset="none", instance=instance)
         app.topic_ids = {topic: facts[topic].topic_id for topic in PROJECTED}
         work = WorkRecorder(shown)
@@ -227,9 +229,11 @@ def view_worker(
     return build
 
 
-def _serving(database: str) -> int:
-    with connect(database, autocommit=True) as session:
-        return serving_generation(session)
+def _chosen(database: str, generation: int | None) -> int:
+    with connect(database, generation=generation, autocommit=True) as session:
+        chosen = serving_generation(session) if generation is None else generation
+        must_be_known(session, chosen)
+    return chosen
 
 
 def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, int]], recorder: WorkRecorder) -> None:

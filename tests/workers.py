@@ -41,9 +41,10 @@ class Worker:
         *options: str,
         settings: Mapping[str, str] | None = None,
         clock: float = 0.0,
+        module: str = "xinliu",
     ) -> None:
-        """Start it; `clock` is by how many seconds its clock is ahead."""
-        command = ["xinliu"] if not clock else ["tests.chaos.clock", str(clock)]
+        """Start it; `clock` is by how many seconds its clock is ahead, `module` what is run in place of the command."""
+        command = [module] if not clock else ["tests.chaos.clock", str(clock)]
         self.name = name
         self._log = folder / f"{name}.log"
         with self._log.open("ab") as log:

@@ -8,7 +8,8 @@ CREATE TABLE xinliu.generation (
     -- be rolled back to; DROPPED: its schema is gone, its number is never given again.
     state       text NOT NULL CHECK (state IN ('BUILDING', 'READY', 'SERVING', 'RETIRED', 'DROPPED')),
     created_at  timestamptz NOT NULL DEFAULT now(),
-    replay      text  -- that made it (xinliu.replay); NULL: the first one
+    replay      text,  -- that made it (xinliu.replay); NULL: the first one
+    format      integer NOT NULL DEFAULT 1  -- of what its tables hold: schemas/generations.py, FORMAT
 );
 
 -- What operators replay, one row each: projected from the events on `operations` (streams/replay/ledger.py), so that a restored

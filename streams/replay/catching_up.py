@@ -1,89 +1,199 @@
-"""Bringing a generation that nobody works on to where the logs end: the same fold as the live view's, told to nobody."""
+"""Catching up: what a generation has not folded yet is folded into it, and nobody is told of it.
+
+With the code of the view worker, from `accepted` and `quarantine`, up to an exact place: the end of the logs, or where
+another generation stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
-from typing import Any
+from collections.abc import Callable, Mapping
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, Self
 
-import psycopg
+import structlog
+from aiokafka.structs import ConsumerRecord
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.catalogue import load
 from schemas.connection import Connection
-from schemas.errors import Retryable
+from schemas.errors import PositionLost, Retryable
+from schemas.generations import must_be_known
 from schemas.registry import Registry
-from schemas.store import connect, serving_generation
-from streams.collector import Reread
+from schemas.store import connect
 from streams.logs import Logs
-from streams.positions import PROJECTED, resume
-from streams.replay.reading import PartitionReader
+from streams.positions import PROJECTED, prepare, resume
 from streams.replay.rules import Rules, overridden_by
+from streams.transport import Run
 from streams.view import ViewStage
 
-__all__ = ["catch_up"]
+__all__ = ["CatchingUp", "Places", "catch_up"]
 
-_TRIES = 5
-"""A batch that meets another transaction is tried again so often."""
+log = structlog.get_logger()
 
-Place = tuple[str, int]
+Places = Mapping[tuple[str, int], int]
+"""Topic and partition → next offset."""
+
+_BATCH = 10_000
+_TIMEOUT = 30.0
+_WAIT = 0.03
+_TRIES = 8
 
 
 def catch_up(
-    connection: Connection, generation: int, *, until: Mapping[Place, int] | None = None, principal: str = "admin"
+    connection: Connection, generation: int, *, until: Places | None = None, principal: str = "operator"
 ) -> int:
-    """Fold what the logs hold behind the position of a generation, up to `until` (where they end now unless told); return
-    how many messages that were.
+    """Fold into a generation what it lacks up to these places, or up to where the logs end now; return how many messages.
 
-    Statements are held against today's rules as in a rebuild; nothing is announced. Nobody else may fold into it meanwhile.
-    Raises Retryable where a server does not answer: what is folded stays, and the next call goes on there; PositionLost where
-    the position does not fit the log.
+    Raises Retryable where a server does not answer, PositionLost where the log does not hold what is missing.
     """
-    logs = Logs(connection.kafka)
-    facts = logs.describe(PROJECTED)
-    places = [(topic, p) for topic in PROJECTED for p in range(facts[topic].partitions)]
-    ends = dict(logs.ends(places)) if until is None else {place: until[place] for place in places if place in until}
-    database = connection.database.get_secret_value()
-    with connect(database, generation=generation, autocommit=True) as store:
-        standing = resume(store, logs, facts, ends)
-        serving = serving_generation(store)
-    behind = {place: end for place, end in ends.items() if standing[place] < end}
-    if not behind:
-        return 0
-    with Registry(connection.registry) as registry, connect(database, generation=serving, autocommit=True) as asking:
-        rules = Rules(load(), connection.province, overridden_by(asking))
-        stage = ViewStage(database, registry, facts, generation=generation, rules=rules, silent=True)
-        with closing(stage):
-            folded = 0
-            # accepted first, as far as it goes: an entry of the quarantine is closed by what came of it.
-            for place, end in sorted(behind.items()):
-                folded += _fold(connection, stage, place, standing[place], end, principal)
-    with connect(database, generation=generation, autocommit=True) as store:
-        _reach(store, behind)
-    return folded
+    with CatchingUp(connection, generation, principal=principal) as catching:
+        return catching.to(until)
 
 
-def _fold(connection: Connection, stage: ViewStage, place: Place, first: int, end: int, principal: str) -> int:
-    folded = 0
-    with closing(PartitionReader(connection.kafka, *place, principal=principal)) as reader:
-        for run in reader.runs(first, end):
-            prepared = stage.prepare([run])
-            for attempt in range(_TRIES):
-                try:
-                    stage.finish(prepared)
-                    break
-                except Retryable:
-                    if attempt == _TRIES - 1:
-                        raise
-                except Reread as error:
-                    raise Retryable(f"another process moves {place[0]}/{place[1]} of this generation") from error
-            folded += len(run.records)
-    return folded
+class CatchingUp:
+    """Catches one generation up, as often as it is asked to; use it as a context.
 
+    `principal` is as whom the logs are read. `silent`: nobody is told of what is folded, and statements are held against today's
+    rules as in a rebuild; both are for a generation that does not serve.
+    """
 
-def _reach(store: psycopg.Connection[Any], ends: Mapping[Place, int]) -> None:
-    # Behind the last record there may be nothing more than a transaction's mark.
-    for (topic, partition), end in ends.items():
-        store.execute(
-            "UPDATE position SET next_offset = %s WHERE topic = %s AND partition = %s AND next_offset < %s",
-            (end, topic, partition, end),
+    def __init__(
+        self, connection: Connection, generation: int, *, principal: str = "operator", silent: bool = True
+    ) -> None:
+        self._database, self._kafka = connection.database.get_secret_value(), connection.kafka
+        self._generation, self._logs = generation, Logs(connection.kafka)
+        sources = load().departments(connection.province)
+        self._facts = self._logs.describe([*PROJECTED, *(department.records_topic for department in sources)])
+        self._sources = {department.key: self._facts[department.records_topic] for department in sources}
+        self._registry = Registry(connection.registry)
+        self._asking = connect(self._database, autocommit=True)
+        rules = Rules(load(), connection.province, overridden_by(self._asking)) if silent else None
+        self._stage = ViewStage(
+            self._database, self._registry, self._facts, generation=generation, silent=silent, rules=rules
         )
+        self._consumer = Consumer(self._kafka.reader(principal, "catch-up", {"enable.partition.eof": True}))
+        self._prepared = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._consumer.close()
+        self._stage.close()
+        self._asking.close()
+        self._registry.close()
+
+    def to(self, until: Places | None = None, told: Callable[[int, int], None] = lambda _done, _of: None) -> int:
+        """Fold up to these places exactly, or up to where the logs end now; return how many messages that were.
+
+        `told` hears how many offsets are done, and of how many.
+        """
+        stands = self.stands()
+        ends = self._logs.ends(sorted(stands)) if until is None else until
+        left = {place: (offset, ends[place]) for place, offset in stands.items() if offset < ends.get(place, 0)}
+        if not left:
+            return 0
+        of, done, folded = sum(end - first for first, end in left.values()), 0, 0
+        self._consumer.assign([TopicPartition(*place, first) for place, (first, _) in left.items()])
+        expected = {place: first for place, (first, _) in left.items()}
+        over: set[tuple[str, int]] = set()
+        while over < left.keys():
+            records = self._read(left, over, expected)
+            runs = [Run(*place, expected[place], tuple(found)) for place, found in sorted(records.items()) if found]
+            for run in runs:
+                done += run.next_offset - expected[run.topic, run.partition]
+                expected[run.topic, run.partition] = run.next_offset
+            if runs:
+                self._patiently(lambda runs=runs: self._stage.finish(self._stage.prepare(runs)))  # type: ignore[misc]
+            folded += sum(len(run.records) for run in runs)
+            told(min(done, of), of)
+        self._consumer.unassign()
+        self._patiently(lambda: self._pass_holes(expected, {place: end for place, (_, end) in left.items()}))
+        return folded
+
+    def stands(self) -> dict[tuple[str, int], int]:
+        """Return where the generation stands. Raises PositionLost where that does not fit the logs."""
+        with connect(self._database, generation=self._generation, autocommit=True) as session:
+            if not self._prepared:
+                must_be_known(session, self._generation)
+                prepare(session, self._facts, self._sources)
+                self._prepared = True
+            places = [(topic, p) for topic in PROJECTED for p in range(self._facts[topic].partitions)]
+            return resume(session, self._logs, self._facts, places)
+
+    def distance(self, until: Places | None = None) -> int:
+        """Return how many offsets the generation lacks up to these places, or up to where the logs end now."""
+        stands = self.stands()
+        ends = self._logs.ends(sorted(stands)) if until is None else until
+        return sum(max(0, ends.get(place, 0) - offset) for place, offset in stands.items())
+
+    def _read(
+        self, left: Mapping[tuple[str, int], tuple[int, int]], over: set[tuple[str, int]], expected: Places
+    ) -> dict[tuple[str, int], list[ConsumerRecord]]:
+        found: dict[tuple[str, int], list[ConsumerRecord]] = {}
+        size = 0
+        waits_until = monotonic() + _TIMEOUT
+        while size < _BATCH and over < left.keys():
+            try:
+                # Asked for so many, it waits for them until the time is over.
+                messages = self._consumer.consume(_BATCH - size, _WAIT)
+            except KafkaException as error:
+                raise self._kafka.failure(error.args[0]) from error
+            if not messages:
+                if size:
+                    break
+                if monotonic() < waits_until:
+                    continue
+                raise Retryable("Kafka does not answer: the logs could not be read to their ends", server="kafka")
+            for message in messages:
+                place = (str(message.topic()), message.partition() or 0)
+                if (problem := message.error()) is not None:
+                    self._ends(problem)
+                    if (message.offset() or 0) >= left[place][1]:
+                        over.add(place)
+                    continue
+                record = _record(message)
+                if record.offset >= left[place][1]:
+                    over.add(place)
+                elif record.offset >= expected[place]:
+                    found.setdefault(place, []).append(record)
+                    size += 1
+                    if record.offset + 1 == left[place][1]:
+                        over.add(place)
+        return found
+
+    def _ends(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
+            raise PositionLost(f"the logs do not hold what generation {self._generation} lacks: {error.str()}")
+        if error.code() != KafkaError._PARTITION_EOF:
+            raise self._kafka.failure(error)
+
+    def _pass_holes(self, expected: Places, ends: Places) -> None:
+        # What stood there when others read it, compaction has taken since.
+        with connect(self._database, generation=self._generation, autocommit=True) as session:
+            for (topic, partition), end in ends.items():
+                session.execute(
+                    "UPDATE position SET next_offset = %s WHERE topic = %s AND partition = %s AND next_offset = %s",
+                    (end, topic, partition, expected[topic, partition]),
+                )
+
+    def _patiently(self, call: Callable[[], None]) -> None:
+        pause = 0.1
+        for _ in range(_TRIES):
+            try:
+                return call()
+            except Retryable as error:
+                log.warning("catching_up.waits", why=str(error), next_try_in_seconds=pause)
+                sleep(pause)
+                pause = min(pause * 2, 5.0)
+        return call()
+
+
+def _record(message: Message) -> ConsumerRecord:
+    value: Any = message.value()
+    kind, at = message.timestamp()
+    return ConsumerRecord(
+        message.topic(), message.partition(), message.offset(), at, kind, message.key(), value, None, 0,
+        len(value) if value else 0, tuple(message.headers() or ()),
+    )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.errors import Fatal, Retryable
+from schemas.errors import Fatal, Retryable, ServingMoved
 from streams.app import StreamApp, run
 from streams.endpoint import Outside, Plain, Together, serving
 from streams.metrics import ACCEPTED, RETRIES
@@ -92,6 +92,60 @@ def test_an_app_that_cannot_start_stops_the_others() -> None:
     with pytest.raises(Fatal, match="ValueError: no such topic"):
         run(lambda: build(App), lambda: build(Broken))
     assert [app.stops for app in made] == [1, 1]
+
+
+def test_an_app_that_is_left_behind_is_built_anew_while_the_others_go_on() -> None:
+    running: list[App] = []
+    made: dict[str, list[App]] = {"intake": [], "view": []}
+
+    class Left(App):
+        renew: Any = None
+
+        async def start(self) -> None:
+            self._running.append(self)
+            if len(made["view"]) < 3:
+                await self.stop_for(ServingMoved("generation 1 serves no more"))
+            else:
+                # The last one runs: now the process may end.
+                await made["intake"][0].stop_for(Retryable("over"))
+
+    tries = [Retryable("PostgreSQL does not answer")]
+
+    def renew() -> Any:
+        if tries:
+            raise tries.pop()
+        return lambda: build("view", Left)
+
+    def build(name: str, kind: type[App]) -> StreamApp:
+        made[name].append(kind(running))
+        if isinstance(made[name][-1], Left):
+            made[name][-1].renew = renew  # type: ignore[attr-defined]
+        return cast(StreamApp, made[name][-1])
+
+    with pytest.raises(Retryable, match="over"):
+        run(lambda: build("intake", App), lambda: build("view", Left))
+    assert [app.stops for app in made["view"]] == [1, 1, 1]
+    assert [app.stops for app in made["intake"]] == [1], "intake was never built anew"
+
+
+def test_an_app_that_cannot_be_built_anew_stops_the_others() -> None:
+    running: list[App] = []
+    made: list[App] = []
+
+    class Left(App):
+        async def start(self) -> None:
+            await self.stop_for(ServingMoved("generation 1 serves no more"))
+
+        def renew(self) -> Any:
+            raise ValueError("no such catalogue")
+
+    def build(kind: type[App]) -> StreamApp:
+        made.append(kind(running))
+        return cast(StreamApp, made[-1])
+
+    with pytest.raises(Fatal, match="ValueError: no such catalogue"):
+        run(lambda: build(App), lambda: build(Left))
+    assert [app.stops >= 1 for app in made] == [True, True]
 
 
 @pytest.fixture

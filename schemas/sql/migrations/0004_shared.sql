@@ -3,6 +3,7 @@ ALTER TABLE xinliu.generation DROP CONSTRAINT IF EXISTS generation_state_check;
 ALTER TABLE xinliu.generation ADD CONSTRAINT generation_state_check
     CHECK (state IN ('BUILDING', 'READY', 'SERVING', 'RETIRED', 'DROPPED'));
 ALTER TABLE xinliu.generation ADD COLUMN IF NOT EXISTS replay text;
+ALTER TABLE xinliu.generation ADD COLUMN IF NOT EXISTS format integer NOT NULL DEFAULT 1;
 
 CREATE TABLE IF NOT EXISTS xinliu.replay (
     replay      text PRIMARY KEY,

@@ -1,0 +1,8 @@
+-- Every difference from what departments state that was ever named.
+INSERT INTO record_difference (
+    department, domain, kind, record_id, difference, stated_version, held_version, reasons, first_period, last_period, manifest_id,
+    opened_at, closed_at
+)
+SELECT department, domain, kind, record_id, difference, stated_version, held_version, reasons, first_period, last_period,
+       manifest_id, opened_at, closed_at
+FROM {old}.record_difference

@@ -1,0 +1,10 @@
+-- What became of refused messages follows from no log alone, and entries may be older than what the log still holds.
+INSERT INTO quarantine AS held (
+    topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,
+    quarantine_partition, quarantine_offset
+)
+SELECT topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,
+       quarantine_partition, quarantine_offset
+FROM {old}.quarantine
+ON CONFLICT (topic, topic_id, partition, "offset") DO UPDATE SET state = excluded.state
+WHERE held.state <> excluded.state

@@ -1,0 +1,3 @@
+-- How long it took until statements could be seen: they could be seen in the generation that served.
+INSERT INTO quality_day (day, department, measure, bucket, shard, n)
+SELECT day, department, measure, bucket, shard, n FROM {old}.quality_day WHERE measure = 'VISIBLE'
