@@ -24,7 +24,7 @@ from streams.logs import Logs
 from streams.positions import PROJECTED
 from streams.replay.bulk import TOPIC, Filling, Lane
 from streams.replay.gentle import Throttle, be_nice
-from streams.replay.reading import PartitionReader
+from streams.replay.reading import RUN_RECORDS, PartitionReader
 from streams.replay.rules import Rules, overridden_by
 
 __all__ = ["Pace", "Share", "fill"]
@@ -53,6 +53,7 @@ class Share:
     ends: Mapping[int, int]
     pace: Pace
     principal: str
+    batch: int = RUN_RECORDS
     crash_at: str | None = None
 
 
@@ -129,7 +130,9 @@ def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: t
     while True:
         try:
             with Registry(connection.registry) as registry:
-                reader = PartitionReader(connection.kafka, TOPIC, partition, principal=share.principal)
+                reader = PartitionReader(
+                    connection.kafka, TOPIC, partition, principal=share.principal, records=share.batch
+                )
                 lane = Lane(
                     filling,
                     registry,

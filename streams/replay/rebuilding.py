@@ -30,6 +30,7 @@ from streams.replay.catching_up import catch_up
 from streams.replay.filling import Pace, Share, fill
 from streams.replay.finishing import Finishing
 from streams.replay.ledger import Ledger, Replay
+from streams.replay.reading import RUN_RECORDS
 from streams.replay.scope import REBUILD
 from streams.stored import StoredMessages
 
@@ -68,8 +69,10 @@ class Rebuild:
         pace: Pace | None = None,
         principal: str = "admin",
         tell: Callable[[State], None] = lambda _: None,
+        batch: int = RUN_RECORDS,
         crash_at: str | None = None,
     ) -> None:
+        self._batch = batch
         self._connection, self._ledger = connection, ledger
         self._processes, self._pace, self._principal = processes, pace or Pace(), principal
         self._tell, self._crash_at = tell, crash_at
@@ -201,7 +204,7 @@ class Rebuild:
             Share(
                 self._connection, generation, serving,
                 {partition: end for partition, end in sorted(ends.items()) if partition % count == number},
-                pace, self._principal, self._crash_at if count > 1 else None,
+                pace, self._principal, self._batch, self._crash_at if count > 1 else None,
             )
             for number in range(count)
         ]  # fmt: skip
