@@ -28,7 +28,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 
 from benchmarks.bench import at_a_steady_rate
 from benchmarks.growth import fill_accepted
-from benchmarks.rig import Contender, Gauge, Rig
+from benchmarks.rig import Contender, Gauge, Rig, cpu_of_tree
 from deploy.processes import wait_until
 from schemas.generations import create
 from schemas.registry import Registry
@@ -56,8 +56,8 @@ class Measured:
     database: float
     broker: float
     memory: float = 0.0
-    phases: dict[str, float] = field(default_factory=dict)
-    """Of a rebuild: seconds from its start to the beginning of each phase."""
+    stretches: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of a rebuild: what its start, the filling and the rest took: seconds, and CPU seconds of client, database and broker."""
 
     @property
     def rate(self) -> float:
@@ -76,17 +76,19 @@ class _Meter:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self._own = psutil.Process()
-        self._begin = self._now()
+        self._begin = self.sample()
 
-    def _now(self) -> tuple[float, ...]:
+    def sample(self, child: int | None = None) -> tuple[float, ...]:
+        """Return the time, and the CPU seconds so far: of this process and what it started, or of one child alone."""
         times = self._own.cpu_times()
-        children = times.children_user + times.children_system
-        return monotonic(), times.user + times.system + children, self._rig.cpu_of_postgres(), self._rig.cpu_of_kafka()
+        own = times.user + times.system + times.children_user + times.children_system
+        spent = own if child is None else cpu_of_tree([child])
+        return monotonic(), spent, self._rig.cpu_of_postgres(), self._rig.cpu_of_kafka()
 
     def measured(self, name: str, events: int, **more: Any) -> Measured:
         """Return what was spent."""
         seconds, client, database, broker = (
-            after - before for after, before in zip(self._now(), self._begin, strict=True)
+            after - before for after, before in zip(self.sample(), self._begin, strict=True)
         )
         return Measured(name, events, seconds, client, database, broker, **more)
 
@@ -172,17 +174,31 @@ def rebuilt(rig: Rig, database: str, *words: str, name: str, full_speed: bool = 
     command = [sys.executable, "-m", "xinliu", "replay", "rebuild", "--reason", "a benchmark", "--json", *words]
     command += ["--full-speed"] if full_speed else []
     meter = _Meter(rig)
-    begun, phases, most, last = monotonic(), dict[str, float](), 0.0, dict[str, Any]()
+    most, last, begun, now = 0.0, dict[str, Any](), "start", (*meter.sample()[:1], 0.0, *meter.sample()[2:])
+    stretches: dict[str, dict[str, float]] = {}
     with subprocess.Popen(command, env=rig.environment(database), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+
+        def ends(stretch: str) -> None:
+            nonlocal begun, now
+            before, now = now, meter.sample(process.pid)
+            names = ("seconds", "client", "database", "broker")
+            stretches[begun] = {n: round(b - a, 2) for n, a, b in zip(names, before, now, strict=True)}
+            begun = stretch
+
         for line in process.stdout:
             last = json.loads(line)
-            if "phase" in last:
-                phases.setdefault(last["phase"], round(monotonic() - begun, 2))
-                most = max(most, last["memory"])
+            if "phase" not in last:
+                break
+            most = max(most, last["memory"])
+            if last["phase"] not in ("fill", "vacuum") and begun == "fill":
+                ends("finish")
+            elif begun == "start":
+                ends("fill")
+        ends("")
     if process.returncode:
         raise RuntimeError(f"the rebuild ended with {process.returncode}")
-    measured = meter.measured(name, sum(rig.ends("accepted").values()), memory=most, phases=phases)
+    measured = meter.measured(name, sum(rig.ends("accepted").values()), memory=most, stretches=stretches)
     with connect(database, autocommit=True) as store:
         store.execute(f"DROP SCHEMA g{last['generation']} CASCADE")
         store.execute("UPDATE xinliu.generation SET state = 'DROPPED' WHERE generation = %s", (last["generation"],))
@@ -264,7 +280,7 @@ def main(words: Sequence[str] | None = None) -> int:
             for one in measure(rig, small=mark != options.events):
                 found.append(one)
                 print(
-                    f"{one.name}: {one.events:,} in {one.seconds:.1f} s {json.dumps(one.phases)}",
+                    f"{one.name}: {one.events:,} in {one.seconds:.1f} s {json.dumps(one.stretches)}",
                     file=sys.stderr,
                     flush=True,
                 )
