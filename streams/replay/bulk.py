@@ -89,6 +89,8 @@ class Lane:
         self._store.execute("SET synchronous_commit = off")
         on_session(self._store)
         self._projection = Projection(self._store)
+        # Nobody waits for the position of this generation; and who has the lowest priority may be kept waiting long.
+        self._store.execute("SET idle_in_transaction_session_timeout = 0")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{partition}")
 
     def close(self) -> None:

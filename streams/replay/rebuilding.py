@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from schemas.catalogue import load
 from schemas.connection import Connection
-from schemas.errors import UsageError
+from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.generations import create, set_state
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation, sql
@@ -89,13 +89,16 @@ class Rebuild:
         replay = self._ledger.get(named)
         if replay.kind != REBUILD:
             raise UsageError(f"replay {replay.replay} is a {replay.kind}: only a REBUILD fills a generation")
-        with connect(self._database, autocommit=True) as store:
-            serving = serving_generation(store)
-            generation, state = self._generation(store, replay)
-            with self._alone(store, generation):
-                if state == "BUILDING":
-                    self._build(replay, generation, serving)
-                self._done(store, replay, generation, serving)
+        try:
+            with connect(self._database, autocommit=True) as store:
+                serving = serving_generation(store)
+                generation, state = self._generation(store, replay)
+                with self._alone(store, generation):
+                    if state == "BUILDING":
+                        self._build(replay, generation, serving)
+                    self._done(store, replay, generation, serving)
+        except psycopg.OperationalError as error:
+            raise Retryable(f"PostgreSQL: {str(error).strip() or type(error).__name__}", server="postgres") from error
         return generation
 
     def _generation(self, store: Store, replay: Replay) -> tuple[int, str]:
@@ -140,6 +143,7 @@ class Rebuild:
             else:
                 fill(self._shares(generation, serving, ends), look)
                 look()
+            self._must_be_full(store)
             crash_point("rebuild.filled")
             with (
                 Registry(self._connection.registry) as registry,
@@ -193,6 +197,14 @@ class Rebuild:
     def _ends(self, store: Store) -> dict[tuple[str, int], int]:
         rows = store.execute("SELECT topic, partition, end_offset FROM rebuild_log").fetchall()
         return {(topic, partition): end for topic, partition, end in rows}
+
+    def _must_be_full(self, store: Store) -> None:
+        row = store.execute(
+            "SELECT topic, partition, next_offset, end_offset FROM position JOIN rebuild_log USING (topic, partition)"
+            " WHERE topic = 'accepted' AND next_offset <> end_offset LIMIT 1"
+        ).fetchone()
+        if row is not None:
+            raise ContractBroken(f"{row[0]}/{row[1]} is filled up to {row[2]}, and ends at {row[3]}")
 
     def _finishing_begun(self, store: Store) -> bool:
         return store.execute("SELECT FROM rebuild_phase LIMIT 1").fetchone() is not None
