@@ -160,7 +160,7 @@ class Rebuild:
                 )
             store.execute("VACUUM (ANALYZE)  record, record_history, credit_view, former_entity")
             with store.transaction():
-                for table in ("phase", "log", "index", "unstorable", "foreign", "again", "carried"):
+                for table in ("phase", "log", "index", "unstorable", "foreign", "again", "carried", "earlier"):
                     store.execute(compose.SQL("DROP TABLE {}").format(compose.Identifier(f"rebuild_{table}")))
                 set_state(store, generation, "READY")
         crash_point("rebuild.ready")
