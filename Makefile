@@ -59,6 +59,7 @@ $(BENCH)/ready: requirements-bench.txt
 
 bench: $(READY) $(BENCH)/ready
 	@$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python -m benchmarks.rebuild --events $(if $(QUICK),100000,1000000))
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -23,6 +23,8 @@ from benchmarks.publisher import as_intake
 from benchmarks.rig import Contender, Gauge, Rig, cpu_of_tree
 from deploy import postgres
 
+__all__ = ["fill_accepted", "main"]
+
 _MARKS = (100_000, 300_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 10_000_000)
 _PORTION = 20_000
 _COUNTERS = """
@@ -43,11 +45,12 @@ class _Sample:
     """Full pages and bytes of WAL, pages read and written."""
 
 
-def _fill(rig: Rig, count: int) -> None:
+def fill_accepted(rig: Rig, count: int, *, first: int = 0) -> None:
+    """Write so many events to accepted as intake would; `first` counts records, for several portions."""
     settings = {"bootstrap.servers": rig.connection.kafka.servers, "acks": "all", "enable.idempotence": True}
     settings |= {"partitioner": "murmur2_random", "compression.type": "lz4", "linger.ms": 20}
     producer = Producer(settings | {"queue.buffering.max.messages": 1_000_000})
-    told = events(rig.schema_id, count)
+    told = events(rig.schema_id, count, first=first)
     while portion := list(islice(told, _PORTION)):
         for message in as_intake(portion, 4):
             while True:
@@ -89,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "up to events  events/s | µs an event: worker  database | an event: WAL bytes  full pages  pages read  written"
     )
     with Rig.running() as rig:
-        _fill(rig, options.events)
+        fill_accepted(rig, options.events)
         before: _Sample | None = None
         for now in _samples(rig, options.events):
             if before is not None:

@@ -200,22 +200,27 @@ class Rig:
         subprocess.run([*command, *(["--out", str(out)] if out else [])], check=True)
         return [tuple(one) for one in json.loads(out.read_text())] if out else []
 
-    @contextmanager
-    def started(self, contender: Contender, database: str) -> Iterator[list[int]]:
-        """Run a contender's processes; yields their pids. Raises RuntimeError, with the log, where one ended by itself."""
-        known = {
+    def environment(self, database: str) -> dict[str, str]:
+        """Return the environment that makes the command talk to these servers and this database."""
+        return {
+            **os.environ,
             "XINLIU_PROVINCE": self.connection.province,
             "XINLIU_KAFKA": self.connection.kafka.servers,
             "XINLIU_REGISTRY": self.connection.registry,
             "XINLIU_DATABASE": database,
         }
+
+    @contextmanager
+    def started(self, contender: Contender, database: str) -> Iterator[list[int]]:
+        """Run a contender's processes; yields their pids. Raises RuntimeError, with the log, where one ended by itself."""
+        known = self.environment(database)
         running: list[tuple[subprocess.Popen[bytes], Path]] = []
         for number, command in enumerate(contender.commands):
             log = self.folder / f"{contender.name.replace(' ', '-').replace('/', '-')}-{number}.log"
             with log.open("wb") as out:
                 process = subprocess.Popen(
                     command,
-                    env={**os.environ, **known, **contender.environment},
+                    env={**known, **contender.environment},
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,

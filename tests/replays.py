@@ -43,7 +43,7 @@ from streams.view import ViewStage
 from tests.exchanges import Sharing, as_run, entities, keys, shared, withdrawn
 from tests.statements import Statement, listing, penalty, registration, state
 
-__all__ = ["History", "Live", "differences", "ledger"]
+__all__ = ["History", "Live", "differences", "ledger", "rows_of"]
 
 NAME = "xinliu.Statement"
 TOPICS = ("records.tax", "records.market-regulation")
@@ -311,6 +311,15 @@ _TOLD = {
     "replay_refused": "SELECT to_jsonb(r)::text FROM {g}.replay_refused r",
 }
 """What two generations of the same log must have alike: every column, but for clocks and numbers that are a generation's own."""
+
+
+def rows_of(store: Any, generation: int) -> dict[str, int]:
+    """Return how many rows each of the compared tables has."""
+    found = {}
+    for name, query in _TOLD.items():
+        text = compose.SQL(query).format(g=compose.Identifier(f"g{generation}"))
+        found[name] = len(store.execute(text).fetchall())
+    return found
 
 
 def differences(store: Any, one: int, other: int) -> dict[str, tuple[list[str], list[str]]]:

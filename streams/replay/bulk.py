@@ -36,7 +36,7 @@ from streams.staging import ranked
 from streams.transport import Run
 from streams.view import Prepared, ViewStage
 
-__all__ = ["Filling", "Lane"]
+__all__ = ["Filling", "Lane", "once"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -89,6 +89,8 @@ class Lane:
         self._store.execute("SET synchronous_commit = off")
         on_session(self._store)
         self._projection = Projection(self._store)
+        # Nobody waits for the position of this generation; and who has the lowest priority may be kept waiting long.
+        self._store.execute("SET idle_in_transaction_session_timeout = 0")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{partition}")
 
     def close(self) -> None:
@@ -199,7 +201,7 @@ class Lane:
         )
 
     def _copy(self, frame: pl.DataFrame) -> None:
-        history = _once(frame)
+        history = once(frame)
         copy_rows(self._store, "record", frame.filter("newest"), RECORD)
         copy_rows(self._store, "record_history", history, HISTORY)
         rows = sorted((*key, n) for key, n in counts_of(history).items() if n)
@@ -232,7 +234,7 @@ def _settled(writing: Future[None] | None) -> None:
         writing.result()
 
 
-def _once(frame: pl.DataFrame) -> pl.DataFrame:
+def once(frame: pl.DataFrame) -> pl.DataFrame:
     """Return each statement once: the first copy, as of the earliest receipt."""
     if not frame["again"].any():
         return frame

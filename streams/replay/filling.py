@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import psycopg
@@ -24,7 +25,7 @@ from streams.logs import Logs
 from streams.positions import PROJECTED
 from streams.replay.bulk import TOPIC, Filling, Lane
 from streams.replay.gentle import Throttle, be_nice
-from streams.replay.reading import PartitionReader
+from streams.replay.reading import RUN_RECORDS, PartitionReader
 from streams.replay.rules import Rules, overridden_by
 
 __all__ = ["Pace", "Share", "fill"]
@@ -53,6 +54,7 @@ class Share:
     ends: Mapping[int, int]
     pace: Pace
     principal: str
+    batch: int = RUN_RECORDS
     crash_at: str | None = None
 
 
@@ -62,51 +64,62 @@ def fill(shares: list[Share], look: Callable[[], None]) -> None:
     Raises what a lane raises, once all have ended: what they committed stays.
     """
     if len(shares) == 1:
+        stopped = threading.Event()
         with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as pool:
-            _wait([pool.submit(fill_share, shares[0])], look)
+            _wait([pool.submit(fill_share, shares[0], stopped)], look, stopped.set)
         return
-    with ProcessPoolExecutor(
-        len(shares), mp_context=multiprocessing.get_context("spawn"), initializer=_follow
-    ) as processes:
-        _wait([processes.submit(fill_share, share) for share in shares], look)
+    spawning = multiprocessing.get_context("spawn")
+    stop = spawning.Event()
+    with ProcessPoolExecutor(len(shares), mp_context=spawning, initializer=_follow, initargs=(stop,)) as processes:
+        _wait([processes.submit(fill_share, share) for share in shares], look, stop.set)
 
 
-def _wait(running: list[Future[None]], look: Callable[[], None]) -> None:
-    while True:
-        done, open_ones = wait(running, _LOOK, return_when=FIRST_EXCEPTION)
-        look()
-        for one in done:
-            one.result()
-        if not open_ones:
-            return
+def _wait(running: list[Future[None]], look: Callable[[], None], stop: Callable[[], None]) -> None:
+    try:
+        while True:
+            done, open_ones = wait(running, _LOOK, return_when=FIRST_EXCEPTION)
+            look()
+            for one in done:
+                one.result()
+            if not open_ones:
+                return
+    except BaseException:
+        stop()  # lanes end behind the batch that they are at, or whoever interrupts this would wait for all of the log
+        raise
 
 
-def _follow() -> None:
+_told_to_stop = threading.Event()
+"""Of a process that another one started."""
+
+
+def _follow(stop: Event) -> None:
     # Whoever started this process may be killed: nobody would stop it then, nor know that it still writes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 
     def watch() -> None:
-        pause = threading.Event()
         while os.getppid() == parent:
-            pause.wait(0.5)
+            if stop.wait(0.5):
+                _told_to_stop.set()
+                return
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def fill_share(share: Share) -> None:
+def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
     """Fill the partitions of one share, each in a lane of its own; waits for servers that do not answer for half a minute."""
     if share.crash_at:
         arm(share.crash_at)
-    stopped = threading.Event()
+    stopped = stopped or _told_to_stop
     with (
         Throttle.of(share.connection, share.pace, len(share.ends)) as throttle,
         ThreadPoolExecutor(len(share.ends)) as pool,
     ):
         lanes = [pool.submit(_lane, share, partition, end, throttle, stopped) for partition, end in share.ends.items()]
         wait(lanes, return_when=FIRST_EXCEPTION)
-        stopped.set()  # one that failed: the others stop behind the batch that they are at
+        if any(lane.done() and lane.exception() is not None for lane in lanes):
+            stopped.set()  # the others stop behind the batch that they are at
         for lane in lanes:
             lane.result()
 
@@ -129,7 +142,9 @@ def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: t
     while True:
         try:
             with Registry(connection.registry) as registry:
-                reader = PartitionReader(connection.kafka, TOPIC, partition, principal=share.principal)
+                reader = PartitionReader(
+                    connection.kafka, TOPIC, partition, principal=share.principal, records=share.batch
+                )
                 lane = Lane(
                     filling,
                     registry,
@@ -143,9 +158,9 @@ def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: t
                 with closing(lane):
                     lane.fill(end)
             return
-        except Retryable as error:
+        except (Retryable, psycopg.OperationalError) as error:
             if pause > _LONGEST_PAUSE or stopped.is_set():
                 raise
-            log.warning("rebuild.waits", partition=partition, why=str(error), next_try_in_seconds=pause)
+            log.warning("rebuild.waits", partition=partition, why=str(error).strip(), next_try_in_seconds=pause)
             stopped.wait(pause)
             pause *= 2

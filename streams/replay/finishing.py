@@ -83,20 +83,26 @@ class Finishing:
         row = self._store.execute("SELECT sum(holes) FROM rebuild_log WHERE topic = 'accepted'").fetchone()
         self._store.execute(sql("replay/again"))
         self._store.execute("CREATE TABLE rebuild_carried (LIKE record_history)")
+        self._store.execute(
+            "CREATE TABLE rebuild_earlier AS SELECT record_id, epoch, version, digest_hi, digest_lo, known_at, received_at,"
+            " accepted_offset FROM record_history WITH NO DATA"
+        )
         if row is not None and row[0]:
             self._store.execute("ANALYZE record_history")
             self._of_serving("earliest")
-            self._store.execute(sql("replay/earliest_records"))
             self._of_serving("uncarried")
             self._store.execute(
-                "INSERT INTO rebuild_again SELECT record_id FROM rebuild_carried EXCEPT SELECT record_id FROM rebuild_again"
+                "INSERT INTO rebuild_again (SELECT record_id FROM rebuild_carried UNION SELECT record_id FROM rebuild_earlier)"
+                " EXCEPT SELECT record_id FROM rebuild_again"
             )
         self._store.execute("ANALYZE rebuild_again")
+        # Before anything is changed that they were counted by.
+        self._store.execute(sql("replay/uncount"))
+        for name in ("known", "known_records", "carry"):
+            self._store.execute(sql(f"replay/{name}"))
 
     def _fold(self) -> None:
         self._store.execute("ANALYZE record, record_history")
-        self._store.execute(sql("replay/uncount"))
-        self._store.execute(sql("replay/carry"))
         self._store.execute(sql("replay/repeated"))
         self._store.execute(sql("replay/outranked"))
 

@@ -35,6 +35,8 @@ _SLOWEST, _FASTEST = 500.0, 10_000_000.0
 _BEHIND_SECONDS, _BEHIND_EVENTS = 0.4, 300
 """The live view is behind where it has not folded what came in the last so many seconds, and more than so many events."""
 _NICE = 19
+_REMEMBERED = 2.0
+"""Seconds over which it is counted what was let through."""
 
 
 class LiveLag:
@@ -120,10 +122,10 @@ class Throttle:
         behind = self._behind()
         with self._lock:
             now = self._clock()
-            self._recent = [one for one in self._recent if one[0] > now - 2.0]
+            self._recent = [one for one in self._recent if one[0] > now - _REMEMBERED]
             if behind:
                 # From what was really done: a ceiling that nobody reached would have to be halved many times.
-                done = sum(events for _, events in self._recent) / 2.0
+                done = sum(events for _, events in self._recent) / _REMEMBERED
                 self._rate = max(_SLOWEST, min(self._rate, done or self._rate) / 2)
             else:
                 self._rate = min(self._ceiling, self._rate * 1.25)

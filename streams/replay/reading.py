@@ -24,9 +24,12 @@ _FETCHED_KIB = 16 << 10
 
 
 class PartitionReader:
-    """Reads one partition of a topic; `principal` is as whom: what its group may be named."""
+    """Reads one partition of a topic; `principal` is as whom: what its group may be named. `records` end a run, too."""
 
-    def __init__(self, kafka: Cluster, topic: str, partition: int, *, principal: str) -> None:
+    def __init__(
+        self, kafka: Cluster, topic: str, partition: int, *, principal: str, records: int = RUN_RECORDS
+    ) -> None:
+        self._records = records
         self._topic, self._partition = topic, partition
         self._cluster = kafka
         self._consumer = Consumer(
@@ -56,9 +59,13 @@ class PartitionReader:
         expected, over = first, first >= end
         while not over:
             records, size = list[ConsumerRecord](), 0
-            while not over and size < RUN_BYTES and len(records) < RUN_RECORDS:
+            while not over and size < RUN_BYTES and len(records) < self._records:
                 # Asked for so many, the client waits for them until the time is over: long only for the first.
-                found = self._consumer.consume(_STEP, _A_WHILE) if records else [self._consumer.poll(_TIMEOUT)]
+                found = (
+                    self._consumer.consume(min(_STEP, self._records - len(records)), _A_WHILE)
+                    if records
+                    else [self._consumer.poll(_TIMEOUT)]
+                )
                 messages = [message for message in found if message is not None]
                 if not messages:
                     if records:

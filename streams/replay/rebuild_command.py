@@ -35,6 +35,7 @@ def _rebuild(
     full_speed: Annotated[
         bool, typer.Option("--full-speed", help="Do not make way for the live view: readers may feel it.")
     ] = False,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Messages in a transaction, at most.")] = 10_000,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line: how far it is, then the result.")
     ] = False,

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from schemas.catalogue import load
 from schemas.connection import Connection
-from schemas.errors import UsageError
+from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.generations import create, set_state
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation, sql
@@ -30,6 +30,7 @@ from streams.replay.catching_up import catch_up
 from streams.replay.filling import Pace, Share, fill
 from streams.replay.finishing import Finishing
 from streams.replay.ledger import Ledger, Replay
+from streams.replay.reading import RUN_RECORDS
 from streams.replay.scope import REBUILD
 from streams.stored import StoredMessages
 
@@ -68,8 +69,10 @@ class Rebuild:
         pace: Pace | None = None,
         principal: str = "admin",
         tell: Callable[[State], None] = lambda _: None,
+        batch: int = RUN_RECORDS,
         crash_at: str | None = None,
     ) -> None:
+        self._batch = batch
         self._connection, self._ledger = connection, ledger
         self._processes, self._pace, self._principal = processes, pace or Pace(), principal
         self._tell, self._crash_at = tell, crash_at
@@ -86,13 +89,16 @@ class Rebuild:
         replay = self._ledger.get(named)
         if replay.kind != REBUILD:
             raise UsageError(f"replay {replay.replay} is a {replay.kind}: only a REBUILD fills a generation")
-        with connect(self._database, autocommit=True) as store:
-            serving = serving_generation(store)
-            generation, state = self._generation(store, replay)
-            with self._alone(store, generation):
-                if state == "BUILDING":
-                    self._build(replay, generation, serving)
-                self._done(store, replay, generation, serving)
+        try:
+            with connect(self._database, autocommit=True) as store:
+                serving = serving_generation(store)
+                generation, state = self._generation(store, replay)
+                with self._alone(store, generation):
+                    if state == "BUILDING":
+                        self._build(replay, generation, serving)
+                    self._done(store, replay, generation, serving)
+        except psycopg.OperationalError as error:
+            raise Retryable(f"PostgreSQL: {str(error).strip() or type(error).__name__}", server="postgres") from error
         return generation
 
     def _generation(self, store: Store, replay: Replay) -> tuple[int, str]:
@@ -137,6 +143,7 @@ class Rebuild:
             else:
                 fill(self._shares(generation, serving, ends), look)
                 look()
+            self._must_be_full(store)
             crash_point("rebuild.filled")
             with (
                 Registry(self._connection.registry) as registry,
@@ -153,7 +160,7 @@ class Rebuild:
                 )
             store.execute("VACUUM (ANALYZE)  record, record_history, credit_view, former_entity")
             with store.transaction():
-                for table in ("phase", "log", "index", "unstorable", "foreign", "again", "carried"):
+                for table in ("phase", "log", "index", "unstorable", "foreign", "again", "carried", "earlier"):
                     store.execute(compose.SQL("DROP TABLE {}").format(compose.Identifier(f"rebuild_{table}")))
                 set_state(store, generation, "READY")
         crash_point("rebuild.ready")
@@ -191,6 +198,14 @@ class Rebuild:
         rows = store.execute("SELECT topic, partition, end_offset FROM rebuild_log").fetchall()
         return {(topic, partition): end for topic, partition, end in rows}
 
+    def _must_be_full(self, store: Store) -> None:
+        row = store.execute(
+            "SELECT topic, partition, next_offset, end_offset FROM position JOIN rebuild_log USING (topic, partition)"
+            " WHERE topic = 'accepted' AND next_offset <> end_offset LIMIT 1"
+        ).fetchone()
+        if row is not None:
+            raise ContractBroken(f"{row[0]}/{row[1]} is filled up to {row[2]}, and ends at {row[3]}")
+
     def _finishing_begun(self, store: Store) -> bool:
         return store.execute("SELECT FROM rebuild_phase LIMIT 1").fetchone() is not None
 
@@ -201,7 +216,7 @@ class Rebuild:
             Share(
                 self._connection, generation, serving,
                 {partition: end for partition, end in sorted(ends.items()) if partition % count == number},
-                pace, self._principal, self._crash_at if count > 1 else None,
+                pace, self._principal, self._batch, self._crash_at if count > 1 else None,
             )
             for number in range(count)
         ]  # fmt: skip

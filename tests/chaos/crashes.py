@@ -262,7 +262,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "crashes": sum(points.values()),
         "crashes_by_point": dict(sorted(points.items())),
         "points_never_reached": sorted(
-            {p for p in POINTS if not p.startswith(("redrive.", "exchange.", "publisher."))} - set(points)
+            {p for p in POINTS if not p.startswith(("redrive.", "exchange.", "publisher.", "rebuild."))} - set(points)
         ),
         "catch_up_seconds_median": waits[len(waits) // 2],
         "catch_up_seconds_max": waits[-1],

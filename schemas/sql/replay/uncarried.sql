@@ -1,5 +1,8 @@
 -- Evidence that only the tables still have: statements that were erased and that the compaction of accepted has taken.
-CREATE TABLE rebuild_carried AS
+INSERT INTO rebuild_carried (
+    record_id, version, digest_hi, digest_lo, status, uscc, known_at, accepted_partition, accepted_offset, writer, statement,
+    province, department, reason, disputed, removed, received_at, decided_on, epoch
+)
 SELECT s.record_id, s.version, s.digest_hi, s.digest_lo, s.status, s.uscc, s.known_at, s.accepted_partition, s.accepted_offset,
        n.writer, s.statement, s.province, s.department, s.reason, s.disputed, s.removed, s.received_at, s.decided_on, s.epoch
 FROM {serving}.record_history s

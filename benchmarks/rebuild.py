@@ -1,0 +1,297 @@
+"""What a rebuild costs, beside the least that it could: the same rows, in one run, one after the other.
+
+`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000]`. Raw consume: a bare client that reads `accepted` and does
+nothing with it. Raw COPY, then index: the very rows that a rebuild copies, encoded beforehand, through one connection into `record` and
+`record_history` without indexes, which are made afterwards. The rebuild: the command, at full speed, with one process and with two, from
+start to READY. Told are events a second, and CPU seconds a million events of client, database and broker: those hardly mind what else a
+machine does. With --live: how long what is published meanwhile takes to be visible, without a rebuild and with one that makes way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import polars as pl
+import psutil
+from confluent_kafka import Consumer, TopicPartition
+from pgpq import ArrowToPostgresBinaryEncoder
+
+from benchmarks.bench import at_a_steady_rate
+from benchmarks.growth import fill_accepted
+from benchmarks.rig import Contender, Gauge, Rig, cpu_of_tree
+from deploy.processes import wait_until
+from schemas.generations import create
+from schemas.registry import Registry
+from schemas.store import connect, sql
+from streams.projection import HISTORY, RECORD
+from streams.replay.bulk import once
+from streams.replay.reading import PartitionReader
+from streams.view import ViewStage
+
+__all__ = ["Measured", "main", "measure", "table"]
+
+_DATABASE = "bench_rebuild"
+_FIRST_PACED = 50_000_000
+"""Paced events speak of no record of those before."""
+
+
+@dataclass
+class Measured:
+    """What one contender did: seconds, CPU seconds of itself, database and broker, MiB at most."""
+
+    name: str
+    events: int
+    seconds: float
+    client: float
+    database: float
+    broker: float
+    memory: float = 0.0
+    stretches: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of a rebuild: what its start, the filling and the rest took: seconds, and CPU seconds of client, database and broker."""
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
+
+    def per_event(self, of: str) -> float:
+        """CPU microseconds an event of client, database, broker or (all) of the three."""
+        spent = self.client + self.database + self.broker if of == "all" else float(getattr(self, of))
+        return spent * 1e6 / self.events
+
+
+class _Meter:
+    """Counts time and CPU from its making on."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._own = psutil.Process()
+        self._begin = self.sample()
+
+    def sample(self, child: int | None = None) -> tuple[float, ...]:
+        """Return the time, and the CPU seconds so far: of this process and what it started, or of one child alone."""
+        times = self._own.cpu_times()
+        own = times.user + times.system + times.children_user + times.children_system
+        spent = own if child is None else cpu_of_tree([child])
+        return monotonic(), spent, self._rig.cpu_of_postgres(), self._rig.cpu_of_kafka()
+
+    def measured(self, name: str, events: int, **more: Any) -> Measured:
+        """Return what was spent."""
+        seconds, client, database, broker = (
+            after - before for after, before in zip(self.sample(), self._begin, strict=True)
+        )
+        return Measured(name, events, seconds, client, database, broker, **more)
+
+
+def raw_consume(rig: Rig) -> Measured:
+    """Read all of accepted with a bare client."""
+    ends = rig.ends("accepted")
+    settings = {"enable.auto.commit": False, "queued.min.messages": 200_000, "auto.offset.reset": "error"}
+    consumer = Consumer(rig.connection.kafka.client({"group.id": "benchmark", **settings}))
+    meter = _Meter(rig)
+    consumer.assign([TopicPartition("accepted", partition, 0) for partition in ends])
+    read, size = 0, 0
+    while read < sum(ends.values()):
+        for message in consumer.consume(10_000, 0.2):
+            value = message.value()
+            read += 1
+            size += len(value) if isinstance(value, bytes) else 0
+    measured = meter.measured("raw consume", read)
+    consumer.close()
+    return measured
+
+
+def _encoded(rig: Rig, database: str, folder: Path) -> list[tuple[str, str, Path]]:
+    """Encode what a rebuild copies, batch by batch, into files: table, columns, file."""
+    facts = rig.logs.describe(["accepted", "quarantine"])
+    files: list[tuple[str, str, Path]] = []
+    with Registry(rig.connection.registry) as registry:
+        stage = ViewStage(database, registry, facts, generation=1)
+        for partition, end in rig.ends("accepted").items():
+            reader = PartitionReader(rig.connection.kafka, "accepted", partition, principal="bench")
+            with closing(reader):
+                for run in reader.runs(0, end):
+                    frame = stage.prepare([run]).frame
+                    assert frame is not None
+                    for name, part, columns in (
+                        ("record", frame.filter("newest"), RECORD),
+                        ("record_history", once(frame), HISTORY),
+                    ):
+                        file = folder / str(len(files))
+                        file.write_bytes(_binary(part.select(columns)))
+                        files.append((name, ", ".join(f'"{column}"' for column in columns), file))
+    return files
+
+
+def _binary(frame: pl.DataFrame) -> bytes:
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    encoder = ArrowToPostgresBinaryEncoder(arrow.schema)
+    return b"".join(
+        [encoder.write_header(), *(encoder.write_batch(batch) for batch in arrow.to_batches()), encoder.finish()]
+    )
+
+
+def raw_copy(rig: Rig, database: str) -> Measured:
+    """Copy the same rows through one connection, then make the indexes."""
+    with tempfile.TemporaryDirectory(prefix="xinliu-rows-") as folder:
+        files = _encoded(rig, database, Path(folder))
+        with connect(database, autocommit=True) as owner:
+            made = create(owner)
+        with connect(database, generation=made.number, autocommit=True) as store:
+            store.execute(sql("replay/scratch"))
+            # The indexes want each record once; which, is the rebuild's business.
+            store.execute(
+                "UPDATE rebuild_index SET statement = 'CREATE INDEX record_pkey ON record (record_id, province, department)'"
+                " WHERE statement LIKE 'ALTER%'"
+            )
+            meter = _Meter(rig)
+            for name, columns, file in files:
+                with store.cursor().copy(f"COPY {name} ({columns}) FROM STDIN (FORMAT binary)") as copy:
+                    copy.write(file.read_bytes())
+            copied = meter.measured("", 1).seconds
+            store.execute("SET maintenance_work_mem = '256MB'")
+            for (statement,) in store.execute("SELECT statement FROM rebuild_index ORDER BY place").fetchall():
+                store.execute(str(statement))
+            measured = meter.measured(
+                "raw COPY, then index", sum(rig.ends("accepted").values()), phases={"index": copied}
+            )
+            store.execute(f"DROP SCHEMA g{made.number} CASCADE")
+    return measured
+
+
+def rebuilt(rig: Rig, database: str, *words: str, name: str, full_speed: bool = True) -> Measured:
+    """Run the command."""
+    command = [sys.executable, "-m", "xinliu", "replay", "rebuild", "--reason", "a benchmark", "--json", *words]
+    command += ["--full-speed"] if full_speed else []
+    meter = _Meter(rig)
+    most, last, begun, now = 0.0, dict[str, Any](), "start", (*meter.sample()[:1], 0.0, *meter.sample()[2:])
+    stretches: dict[str, dict[str, float]] = {}
+    with subprocess.Popen(command, env=rig.environment(database), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+
+        def ends(stretch: str) -> None:
+            nonlocal begun, now
+            before, now = now, meter.sample(process.pid)
+            names = ("seconds", "client", "database", "broker")
+            stretches[begun] = {n: round(b - a, 2) for n, a, b in zip(names, before, now, strict=True)}
+            begun = stretch
+
+        for line in process.stdout:
+            last = json.loads(line)
+            if "phase" not in last:
+                break
+            most = max(most, last["memory"])
+            if last["phase"] not in ("fill", "vacuum") and begun == "fill":
+                ends("finish")
+            elif begun == "start":
+                ends("fill")
+        ends("")
+    if process.returncode:
+        raise RuntimeError(f"the rebuild ended with {process.returncode}")
+    measured = meter.measured(name, sum(rig.ends("accepted").values()), memory=most, stretches=stretches)
+    with connect(database, autocommit=True) as store:
+        store.execute(f"DROP SCHEMA g{last['generation']} CASCADE")
+        store.execute("UPDATE xinliu.generation SET state = 'DROPPED' WHERE generation = %s", (last["generation"],))
+    return measured
+
+
+def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Return the latency of what is published at a rate, without a rebuild and while one makes way."""
+    view = Contender("view", ([sys.executable, "-m", "xinliu", "worker", "view"],))
+    found: dict[str, dict[str, float]] = {}
+    with rig.started(view, database):
+        gauge = Gauge(database)
+        try:
+            wait_until(lambda: gauge.total >= sum(rig.ends("accepted").values()), seconds=900)
+            found["alone"] = at_a_steady_rate(rig, view, gauge, rate=rate, seconds=seconds, first=_FIRST_PACED)
+            command = [sys.executable, "-m", "xinliu", "replay", "rebuild", "--reason", "a benchmark", "--json"]
+            with subprocess.Popen(command, env=rig.environment(database), stdout=subprocess.DEVNULL) as process:
+                found["beside a rebuild"] = at_a_steady_rate(
+                    rig, view, gauge, rate=rate, seconds=seconds, first=2 * _FIRST_PACED
+                )
+                found["beside a rebuild"]["still_running"] = float(process.poll() is None)
+                process.terminate()
+        finally:
+            gauge.stop()
+    return found
+
+
+def measure(rig: Rig, *, small: bool = False) -> Iterator[Measured]:
+    """Measure all contenders on the events that accepted holds; `small`: the rebuild with one process only."""
+    database = rig.database(_DATABASE)
+    try:
+        if not small:
+            yield raw_consume(rig)
+            yield raw_copy(rig, database)
+        yield rebuilt(rig, database, name="rebuild")
+        if not small:
+            yield rebuilt(rig, database, "--processes", "2", name="rebuild, 2 processes")
+    finally:
+        rig.drop(_DATABASE)
+
+
+def table(found: Sequence[Measured]) -> str:
+    """Return the figures as a table, and the ratios below it."""
+    lines = [
+        "| | events | events/s | CPU µs an event: client | database | broker | MiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        costs = " | ".join(f"{one.per_event(of):.1f}" for of in ("client", "database", "broker"))
+        lines.append(f"| {one.name} | {one.events:,} | {one.rate:,.0f} | {costs} | {one.memory:,.0f} |")
+    by = {one.name: one for one in found}
+    if {"raw consume", "raw COPY, then index"} <= by.keys():
+        slower = min(by["raw consume"], by["raw COPY, then index"], key=lambda one: one.rate)
+        for name in ("rebuild", "rebuild, 2 processes"):
+            if name in by:
+                lines.append(f"{name} / {slower.name}, events/s: {by[name].rate / slower.rate:.2f} (aim: at least 0.7)")
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and tell."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--events", type=int, default=300_000)
+    asked.add_argument(
+        "--marks", type=int, nargs="*", default=[], help="further sizes, each rebuilt alone: how it grows"
+    )
+    asked.add_argument(
+        "--live", type=int, default=0, help="events a second published beside a rebuild; 0: not measured"
+    )
+    asked.add_argument("--seconds", type=float, default=10.0, help="of these")
+    asked.add_argument("--out", type=Path)
+    options = asked.parse_args(words)
+    found: list[Measured] = []
+    with Rig.running() as rig:
+        filled = 0
+        for mark in sorted({*options.marks, options.events}):
+            fill_accepted(rig, mark - filled, first=filled)
+            filled = mark
+            for one in measure(rig, small=mark != options.events):
+                found.append(one)
+                print(
+                    f"{one.name}: {one.events:,} in {one.seconds:.1f} s {json.dumps(one.stretches)}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        print(table(found), flush=True)
+        if options.live:
+            database = rig.database(_DATABASE)
+            print(json.dumps(beside_live(rig, database, options.live, options.seconds)))
+    if options.out:
+        options.out.write_text(json.dumps([asdict(one) for one in found]), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
