@@ -484,6 +484,21 @@ CREATE TABLE receipt_sent (
     PRIMARY KEY (topic, partition)
 );
 
+-- What today's rules refuse of what was accepted long ago (streams/replay/rules.py): not folded into this generation. Texts only as
+-- far as they may be kept.
+CREATE TABLE replay_refused (
+    record_id  text NOT NULL,
+    version    bigint NOT NULL,
+    digest_hi  bigint NOT NULL,
+    digest_lo  bigint NOT NULL,
+    uscc       text COLLATE "C",
+    department text NOT NULL,
+    accepted_partition smallint NOT NULL,
+    accepted_offset    bigint NOT NULL,
+    findings   jsonb NOT NULL,
+    PRIMARY KEY (accepted_partition, accepted_offset)
+);
+
 -- Visible: every partition of accepted and quarantine has told that it is past this offset of the input.
 CREATE VIEW watermark AS
 SELECT p.topic, p.topic_id, p.partition, s.department, min(p.next_offset) AS next_offset,

@@ -14,6 +14,9 @@ def upgrade() -> None:
     """Bring the shared tables to what their file holds today, and make the readers' views anew."""
     run = op.get_bind().exec_driver_sql
     run(sql("migrations/0004_shared"))
+    for (schema,) in run("SELECT schema_name FROM xinliu.generation WHERE state <> 'DROPPED'").fetchall():
+        run(f"SET LOCAL search_path = {schema}, xinliu, pg_catalog")
+        run(sql("migrations/0004_generation"))
     run("SET LOCAL search_path = public")
     run("DROP SCHEMA IF EXISTS report CASCADE")
     for part in READER_FILES:

@@ -1,0 +1,8 @@
+-- A statement that today's rules refuse is not folded, but named, for the diff.
+INSERT INTO replay_refused (record_id, version, digest_hi, digest_lo, uscc, department, accepted_partition, accepted_offset, findings)
+SELECT record_id, version, digest_hi, digest_lo, uscc, department, accepted_partition, accepted_offset, findings
+FROM jsonb_to_recordset(%s) AS w (
+    record_id text, version bigint, digest_hi bigint, digest_lo bigint, uscc text, department text,
+    accepted_partition smallint, accepted_offset bigint, findings jsonb
+)
+ON CONFLICT DO NOTHING

@@ -1,0 +1,150 @@
+"""Today's rules held against statements that were accepted long ago: what intake would refuse now is not folded again.
+
+Each statement is held against the rules as of its own receipt, so that no rule that looks at the clock refuses the past. What
+a person let through (quarantine override) stays accepted; what another province said is judged by that province.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+from aiokafka.structs import ConsumerRecord
+from psycopg.types.json import Jsonb
+
+from schemas.catalogue import Catalogue, Department
+from schemas.periods import china_day
+from schemas.rules import validate, validate_origin
+from schemas.store import sql
+from schemas.uscc import names_person
+from streams.headers import ORIGIN, Origin, header
+from streams.masking import keepable
+from streams.messages import Finding
+from streams.quarantine import ACCEPTED, OVERRIDE
+
+__all__ = ["Rules", "Withheld", "note_withheld", "overridden_by"]
+
+Connection = psycopg.Connection[Any]
+
+_DAY, _CHINA = 86_400_000, 8 * 3_600_000
+_SAID_BY = "~topic"
+"""Column: the topic that the statement came by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A statement that today's rules refuse, and why; its texts are kept only as far as they may be."""
+
+    record_id: str
+    version: int
+    digest_hi: int
+    digest_lo: int
+    uscc: str | None
+    department: str
+    accepted_partition: int
+    accepted_offset: int
+    findings: tuple[Finding, ...]
+
+
+class Rules:
+    """The rules and the catalogue of today. `overridden` tells which of these origins a person has let through."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        province: str,
+        overridden: Callable[[Sequence[Origin]], Collection[Origin]] = lambda _: (),
+    ) -> None:
+        self._catalogue = catalogue
+        self._departments: dict[str, Department] = {one.records_topic: one for one in catalogue.departments(province)}
+        self._overridden = overridden
+
+    def hold(
+        self, statements: pl.DataFrame, records: Sequence[ConsumerRecord]
+    ) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
+        """Return the statements that stand, and those that are refused.
+
+        `statements` are as the view stage decodes them (FLAT with digest, receipt and epoch); `row` is a place in `records`.
+        """
+        own = statements.filter(pl.col("epoch") == 0)
+        origins_of = [header(records[row].headers, ORIGIN) for row in own["row"].to_list()]
+        own = own.with_columns(
+            pl.Series(_SAID_BY, origins_of, dtype=pl.Binary).cast(pl.String).str.split(" ").list.first()
+        )
+        found: defaultdict[int, list[Finding]] = defaultdict(list)
+        for part in _by_day(own):
+            for row, code, name, message in self._refusals(part):
+                found[row].append({"code": code, "field": name, "message": message})
+        if not found:
+            return statements, ()
+        rows = sorted(found)
+        origins = {row: Origin.from_bytes(header(records[row].headers, ORIGIN) or b"") for row in rows}
+        waived = set(self._overridden(list(origins.values())))
+        refused = [row for row in rows if origins[row] not in waived]
+        if not refused:
+            return statements, ()
+        known = statements.filter(pl.col("row").is_in(refused)).select("row", *_TOLD).rows(named=True)
+        return statements.filter(~pl.col("row").is_in(refused)), tuple(
+            Withheld(
+                **{name: one[name] for name in _PLAIN},
+                record_id=keepable(one["record_id"]) or "",
+                # A person's number is known as such by masking alone, which keeps nothing of it.
+                uscc=None if names_person(one["uscc"]) else keepable(one["uscc"]),
+                department=origins[one["row"]].department,
+                findings=tuple(found[one["row"]]),
+            )
+            for one in known
+        )
+
+    def _refusals(self, part: pl.DataFrame) -> list[tuple[int, str, str | None, str]]:
+        latest = part["received_at"].dt.epoch("ms").max()
+        assert isinstance(latest, int)
+        now = datetime.fromtimestamp(latest / 1000, UTC)
+        told = [validate(part, self._catalogue, today=china_day(now), now=now)]
+        for (topic,), theirs in part.group_by(_SAID_BY):
+            # A department that the catalogue does not have any more is no reason to unsay what it said.
+            if (department := self._departments.get(str(topic))) is not None:
+                told.append(validate_origin(theirs.drop(_SAID_BY), department))
+        refusing = pl.concat(told).filter(pl.col("severity") == "refuse")
+        return refusing.select("row", "code", "field", "message_zh").rows()
+
+
+_PLAIN = ("version", "digest_hi", "digest_lo", "accepted_partition", "accepted_offset")
+_TOLD = ("record_id", "uscc", *_PLAIN)
+
+
+def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
+    # The catalogue holds by days; those of one day of receipt in China are held against it together.
+    if own.is_empty():
+        return []
+    days = ((own["received_at"].dt.epoch("ms") + _CHINA) // _DAY).alias("day")
+    if days.n_unique() == 1:
+        return [own]
+    return [part.drop("day") for part in own.with_columns(days).partition_by("day")]
+
+
+def note_withheld(connection: Connection, withheld: Sequence[Withheld]) -> None:
+    """Write down what was refused, in the generation on the search_path and in the transaction that passes it over."""
+    if withheld:
+        rows = [
+            {name: getattr(one, name) for name in (*_TOLD, "department")} | {"findings": list(one.findings)}
+            for one in withheld
+        ]
+        connection.execute(sql("replay/withheld"), (Jsonb(rows),))
+
+
+def overridden_by(connection: Connection) -> Callable[[Sequence[Origin]], Collection[Origin]]:
+    """Return what asks a generation's outcomes which origins a person has let through; its search_path names it."""
+
+    def ask(origins: Sequence[Origin]) -> Collection[Origin]:
+        columns = zip(*((one.topic, one.topic_id, one.partition, one.offset) for one in origins), strict=True)
+        values = [*(list(column) for column in columns), OVERRIDE, ACCEPTED]
+        rows = connection.execute(sql("replay/overridden"), values).fetchall()
+        return {Origin(*row) for row in rows}
+
+    return ask
