@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,11 +24,14 @@ from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import WRITER, Store, decoded
 
 SAID = [
-    *(penalty(f"比{n}", entity=n) for n in range(40)),
+    *(penalty(f"比{n}", entity=n, decided_on=date(2025, 6, 1)) for n in range(40)),
     listing("比L", entity=3),
     registration(entity=1),
     penalty("比F", entity=50, key="finance"),
 ]
+
+END = 100
+"""Where `accepted` ends, of which both have folded everything."""
 
 Pair = tuple[Store, Store, int, int]
 
@@ -59,6 +62,7 @@ def made(own_stack: Connection) -> Iterator[Callable[..., Pair]]:
                 numbers.append(generations.create(owner).number)
                 store = opened.enter_context(connect(database, generation=numbers[-1], autocommit=True))
                 filled(store, statements)
+                store.execute("UPDATE position SET next_offset = %s", (END,))
                 stores.append(store)
             return stores[0], stores[1], numbers[-2], numbers[-1]
 
@@ -150,14 +154,14 @@ def test_what_one_generation_has_not_come_to_yet_is_no_difference(
 ) -> None:
     pair = made(SAID, SAID)
     more = [penalty("比1", version=2, entity=1), penalty("比迟", entity=70)]
-    filled(pair[0], more, first=len(SAID))
+    filled(pair[0], more, first=END)
     told = diff(own_stack, pair, code=0)
     assert (told["equal"], told["later"], told["entities"]) == (True, 2, [])
     pair[1].execute("DELETE FROM record WHERE record_id = %s", (SAID[7]["record_id"],))
     pair[1].execute("DELETE FROM credit_view WHERE uscc = %s", (generate(7),))
     told = diff(own_stack, pair)
     assert [(one["record_id"], one["change"]) for one in told["records"]] == [(SAID[7]["record_id"], "DISAPPEARS")]
-    filled(pair[1], more, first=len(SAID))
+    filled(pair[1], more, first=END)
     assert diff(own_stack, pair)["later"] == 0
 
 
@@ -187,7 +191,10 @@ def test_counts_that_no_record_stands_behind_are_told(own_stack: Connection, mad
 
 
 def test_a_difference_is_explained_by_the_events_behind_it(own_stack: Connection, made: Callable[..., Pair]) -> None:
-    bad = {**penalty("比1", version=2, entity=1, fine=Decimal("-1")), "reason": "CORRECTED"}
+    bad = {
+        **penalty("比1", version=2, entity=1, fine=Decimal("-1"), decided_on=date(2025, 6, 1)),
+        "reason": "CORRECTED",
+    }
     pair = made([*SAID, bad], SAID)
     record = SAID[1]["record_id"]
     answer = replay(own_stack, "diff", str(pair[2]), str(pair[3]), "--explain", record, "--json")

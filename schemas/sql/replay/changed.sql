@@ -2,7 +2,7 @@
 -- that are looked at, {differs} says what makes a difference. later: one side has folded a statement of it that the other has not
 -- come to yet. codes: why today's rules refuse what the old one holds, where the new one was filled by them.
 INSERT INTO changed
-SELECT record_id, province, department, COALESCE(o.domain, n.domain), o.uscc, n.uscc,
+SELECT record_id, province, COALESCE(o.department, n.department), COALESCE(o.domain, n.domain), o.uscc, n.uscc,
        CASE WHEN f.codes IS NOT NULL AND n.version IS DISTINCT FROM o.version THEN 'REFUSED'
             WHEN o.record_id IS NULL THEN 'APPEARS'
             WHEN n.record_id IS NULL THEN 'DISAPPEARS'
@@ -23,9 +23,9 @@ SELECT record_id, province, department, COALESCE(o.domain, n.domain), o.uscc, n.
 FROM (SELECT r.* FROM {old}.record r WHERE {chosen_old}) o
 FULL JOIN (SELECT r.* FROM {new}.record r WHERE {chosen_new}) n USING (record_id, province, department)
 LEFT JOIN (
-    SELECT w.record_id::uuid AS record_id, w.department, w.version, w.digest_hi, w.digest_lo, array_agg(DISTINCT e->>'code') AS codes
+    SELECT w.record_id::uuid AS refused, w.department, w.version, w.digest_hi, w.digest_lo, array_agg(DISTINCT e->>'code') AS codes
     FROM {new}.replay_refused w, jsonb_array_elements(w.findings) e
     WHERE w.record_id ~ '^[0-9a-f]{{32}}$'
     GROUP BY 1, 2, 3, 4, 5
-) f ON (f.record_id, f.department, f.version, f.digest_hi, f.digest_lo) = (o.record_id, o.department, o.version, o.digest_hi, o.digest_lo)
+) f ON (f.refused, f.department, f.version, f.digest_hi, f.digest_lo) = (o.record_id, o.department, o.version, o.digest_hi, o.digest_lo)
 WHERE {differs}
