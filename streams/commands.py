@@ -151,6 +151,7 @@ def mount(app: typer.Typer) -> None:
     from streams.intake_command import mount as mount_intake
     from streams.positions_command import mount as mount_positions
     from streams.quarantine_command import mount as mount_quarantine
+    from streams.replay.correct_command import mount as mount_correct
     from streams.replay.diff_command import mount as mount_diff
     from streams.replay.plan_command import mount as mount_plan
 
@@ -162,3 +163,4 @@ def mount(app: typer.Typer) -> None:
     mount_cases(app)
     mount_plan(app)
     mount_diff(app)
+    mount_correct(app)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from schemas.connection import Connection
 
-__all__ = ["Format", "mount"]
+__all__ = ["SHOWN", "Format", "mount"]
 
 
 class Format(StrEnum):
@@ -27,7 +27,8 @@ class Format(StrEnum):
     page = "page"
 
 
-_SHOWN = {Format.table: 50, Format.page: 1_000}
+SHOWN = {Format.table: 50, Format.page: 1_000}
+"""How many entities and records a person is shown, unless told otherwise."""
 
 
 def _diff(
@@ -59,7 +60,7 @@ def _diff(
     Digests are compared first, and only where they differ entities, records and fields. Nothing is written.
     """
     from schemas.store import connect as open_store
-    from streams.replay.diffing import Diffing, chosen
+    from streams.replay.diffing import Diffing, chosen, told_changes, told_turns
     from streams.replay.telling import tell
 
     named = tuple(generations or ())
@@ -75,7 +76,8 @@ def _diff(
 
             return explain_record(store, connection, old, new, explain, as_json=form is Format.json)
         with Diffing(store, old, new, deep=deep).snapshot() as compared:
-            tell(store, compared, form, limit=_SHOWN.get(form) if limit is None else limit)
+            shown = SHOWN.get(form) if limit is None else limit
+            tell(compared, told_turns(store, limit=shown), told_changes(store, limit=shown), form)
     return 0 if compared.equal else 1
 
 

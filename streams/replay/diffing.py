@@ -73,6 +73,9 @@ class Diffing:
             self._connection.execute("SET LOCAL client_min_messages = warning")
             # What is compared is read once and in whole: sorts and hashes of it belong into memory.
             self._connection.execute("SET LOCAL work_mem = '128MB'")
+            # How many buckets there are it cannot know, and takes too many for parallel work.
+            for cost in ("parallel_setup_cost", "parallel_tuple_cost"):
+                self._connection.execute(compose.SQL("SET LOCAL {} = 0").format(compose.Identifier(cost)))
             self._connection.execute(sql("replay/differences"))
             yield self._compare()
 

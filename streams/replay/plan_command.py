@@ -138,6 +138,9 @@ def shown_scope(scope: Scope) -> str:
 
 def print_figures(console: Console, kind: str, figures: Mapping[str, Any]) -> None:
     """Print what a plan has found."""
+    if not figures:
+        console.print("  planned without figures", style="dim")
+        return
     what = {"REDRIVE": "entries", "REPUSH": "messages to exchange"}.get(kind, "events")
     more = figures["entities"] - len(figures["first_entities"])
     names = ", ".join(figures["first_entities"]) + (f" and {more} more" if more > 0 else "")

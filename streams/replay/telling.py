@@ -6,19 +6,14 @@ import csv
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
 
-import psycopg
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from streams.replay.differing import Change, Compared, Turn
-from streams.replay.diffing import told_changes, told_turns
 
 __all__ = ["tell"]
-
-Connection = psycopg.Connection[Any]
 
 _COLUMNS = (
     "change", "province", "domain", "department", "record_id", "old_uscc", "new_uscc", "old_status", "new_status",
@@ -27,10 +22,8 @@ _COLUMNS = (
 _STYLE = {"有": "bold red", "待核": "yellow", "无": "green", "": ""}
 
 
-def tell(connection: Connection, compared: Compared, form: str, *, limit: int | None) -> None:
-    """Write to stdout what stands in the tables `turned` and `changed` of this session; `form` as the command names it."""
-    turns = told_turns(connection, limit=limit)
-    changes = told_changes(connection, limit=limit)
+def tell(compared: Compared, turns: Iterable[Turn], changes: Iterable[Change], form: str) -> None:
+    """Write to stdout what differs; `form` as the command names it. For JSON and CSV nothing is held in memory."""
     if form == "json":
         _json(compared, turns, changes)
     elif form == "csv":
