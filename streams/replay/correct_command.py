@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 PlanId = Annotated[str, typer.Argument(help="Id of a saved plan, or the beginning of it.", metavar="ID")]
+CrashAt = Annotated[
+    str | None,
+    typer.Option("--crash-at", metavar="POINT[:PASSING]", help="For tests: kill this process there.", hidden=True),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it only what it would change is shown.")]
 
 
@@ -32,6 +36,7 @@ def _correct(
         Format, typer.Option("--format", help="page is one HTML file that a person reads.", show_default="table")
     ] = Format.table,
     limit: Annotated[int | None, typer.Option(min=0, help="So many entities and records at most.")] = None,
+    crash_at: CrashAt = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Fold the records of a plan again from the log, by today's rules, into the serving generation. A dry run without --yes.
@@ -41,12 +46,15 @@ def _correct(
     """
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
+    from streams.crashing import arm
     from streams.replay.plan_command import ledger
     from streams.replay.running import chosen, running
     from streams.replay.scope import CORRECT
     from streams.replay.telling import tell
 
     form = Format.json if as_json else form
+    if crash_at:
+        arm(crash_at)
     connect: Callable[[], Connection] = ctx.obj
     with ExitStack() as opened:
         book = opened.enter_context(ledger(connect))
