@@ -81,7 +81,10 @@ class Diffing:
 
     def _compare(self) -> Compared:
         common, only_old, only_new = self._columns()
-        old_rows, new_rows, buckets = self._buckets("buckets")
+        whole = self._run("whole", {}).fetchone()
+        assert whole is not None
+        old_rows, new_rows, equal = whole
+        buckets = [] if equal else self._buckets("buckets")[2]
         differing = len(buckets)
         if buckets:
             self._run("turned", {"mask": BUCKETS - 1, "buckets": buckets})
