@@ -47,7 +47,9 @@ def _correct(
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
     from streams.crashing import arm
+    from streams.logs import Logs
     from streams.replay.plan_command import ledger
+    from streams.replay.planning import Planner
     from streams.replay.running import chosen, running
     from streams.replay.scope import CORRECT
     from streams.replay.telling import tell
@@ -62,6 +64,8 @@ def _correct(
         database = connect().acting("admin").database.get_secret_value()
         owner = opened.enter_context(open_store(database, autocommit=True))
         generation = serving_generation(owner)
+        # Again, however long ago it was planned: what the log has lost since would be taken for never said.
+        Planner(owner, Logs(connect().kafka), own=connect().province, generation=generation).log(CORRECT, scope)
         correcting = _correcting(connect().acting("view"), generation, opened)
         progress = opened.enter_context(_bar())
         if not yes:

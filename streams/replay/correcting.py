@@ -166,6 +166,10 @@ class Correcting:
             entities |= {row["uscc"] for row in before.values()}
             views = self._views(entities)
             refused = [one for record in ids for one in gathered.refused.get(record, ())]
+            # What is not refused any more is named no longer.
+            self._connection.execute(
+                "DELETE FROM replay_refused WHERE record_id = ANY(%s)", ([record.hex for record in ids],)
+            )
             self._withhold(refused)
             done.beyond.extend(record.hex for record in mending.records(ids, read=gathered.read).beyond)
             after = self._rows(ids)

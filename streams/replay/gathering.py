@@ -95,14 +95,15 @@ class Gathering:
         refused: dict[UUID, list[tuple[Withheld, Origin, Entry, str]]] = {}
         entities: dict[UUID, set[str]] = {}
         for start in range(0, len(messages), _TOGETHER):
-            part = messages[start : start + _TOGETHER]
-            read = [one for message in part if (one := self._accepted.entry(message)) is not None]
+            told = ((self._accepted.entry(message), message) for message in messages[start : start + _TOGETHER])
+            pairs = [(one, message) for one, message in told if one is not None]
+            read, part = [one for one, _ in pairs], [message for _, message in pairs]
             flat = _flat(read)
             for row in flat.select(_SHOWN).rows(named=True):
                 entities.setdefault(UUID(row["record_id"]), set()).add(row["uscc"])
             domains = dict(flat.select("row", "domain").rows())
             withheld = {(one.accepted_partition, one.accepted_offset): one for one in self._refused(flat, part)}
-            for place, (one, message) in enumerate(zip(read, part, strict=True)):
+            for place, (one, message) in enumerate(pairs):
                 record = UUID(one.key[:32])
                 why = withheld.get((one.partition, one.offset))
                 if why is None:

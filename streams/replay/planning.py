@@ -71,7 +71,7 @@ class Planner:
         Raises UsageError where the log does not hold what is asked for (any more), naming topic, partition and the first
         missing offset; Retryable where a server does not answer.
         """
-        log = self._log(kind, scope)
+        log = self.log(kind, scope)
         counted = self._counted(kind, scope)
         if kind == REDRIVE:
             self._quarantine_holds(counted.pop("places"))
@@ -91,8 +91,11 @@ class Planner:
         }
         return Plan(kind, scope, figures)
 
-    def _log(self, kind: str, scope: Scope) -> Mapping[int, tuple[int, int]]:
-        """Return what would be read of `accepted`, by partition; the whole of it, since a fold needs all of a record."""
+    def log(self, kind: str, scope: Scope) -> Mapping[int, tuple[int, int]]:
+        """Return what would be read of `accepted`, by partition; the whole of it, since a fold needs all of a record.
+
+        Raises UsageError where it does not hold that, naming the first missing offset.
+        """
         if kind in (REDRIVE, REPUSH):
             return {}
         facts = self._logs.describe(["accepted"])["accepted"]

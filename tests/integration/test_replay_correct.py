@@ -252,3 +252,22 @@ def test_a_part_of_what_was_shared_is_told_again_by_plan(filled: Connection, sto
     assert "drop what they hold already" in replay(exchanging, "repush", plan, "--yes").text
     assert [(one[0], one[2].replace("-", "")) for one in entries(store)] == [("SHARE", SAID[4]["record_id"])]
     assert replay(filled, "list", "--json").told[0]["state"] == "DONE"
+
+
+def test_what_was_refused_comes_back_once_the_rule_is_mended(filled: Connection, store: Store) -> None:
+    """Runs last: the rules of this test let everything pass that was accepted."""
+    assert store.execute("SELECT count(*) FROM replay_refused").fetchone() == (2,)
+    with Registry(filled.registry) as registry:
+        lenient = Rules(load(), "beijing", overridden=frozenset)
+        gathering = Gathering(Accepted(filled.kafka, registry), lenient)
+        done = Correcting(store, gathering, own="beijing", partitions=4, generation=1).correct(
+            Scope(departments=("tax",)), write=True
+        )
+    assert sorted((one.record_id.hex, one.change) for one in done.changes) == sorted(
+        [(BAD[0]["record_id"], "APPEARS"), (BAD[1]["record_id"], "CHANGES")]
+    )
+    assert store.execute("SELECT count(*) FROM replay_refused").fetchone() == (0,)
+    assert store.execute("SELECT count(*) FROM quarantine_entry WHERE held").fetchone() == (2,), (
+        "they close by themselves"
+    )
+    assert audited(filled) == 0
