@@ -133,8 +133,10 @@ class Postgres:
             connection.execute("GRANT CONNECT ON DATABASE xinliu TO xinliu_reader")
             for role in self._secure_roles:
                 connection.execute(sql.SQL("GRANT CONNECT ON DATABASE xinliu TO {}").format(sql.Identifier(role)))
-            if self.layout.secure:  # the worker's batches land in a temporary table
-                connection.execute(f"GRANT TEMPORARY ON DATABASE xinliu TO {WORKER}")
+            if (
+                self.layout.secure
+            ):  # the worker's batches land in a temporary table, and so does what an operator compares
+                connection.execute(f"GRANT TEMPORARY ON DATABASE xinliu TO {WORKER}, {OPERATOR}")
 
     @property
     def _secure_roles(self) -> tuple[str, ...]:

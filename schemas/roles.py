@@ -27,7 +27,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     # and leaves its digest.
     "record": (*_W, "DELETE"),
     "record_history": (*_W, "DELETE"),
-    "replay_refused": ("SELECT", "INSERT"),
+    "replay_refused": ("SELECT", "INSERT", "DELETE"),
     "writer_schema": _W,
     "former_entity": ("SELECT", "INSERT"),
     "position": _W,

@@ -151,7 +151,10 @@ def mount(app: typer.Typer) -> None:
     from streams.intake_command import mount as mount_intake
     from streams.positions_command import mount as mount_positions
     from streams.quarantine_command import mount as mount_quarantine
+    from streams.replay.correct_command import mount as mount_correct
+    from streams.replay.diff_command import mount as mount_diff
     from streams.replay.generations_command import mount as mount_generations
+    from streams.replay.plan_command import mount as mount_plan
     from streams.replay.rebuild_command import mount as mount_rebuild
 
     app.add_typer(workers, name="worker")
@@ -162,3 +165,6 @@ def mount(app: typer.Typer) -> None:
     mount_cases(app)
     mount_generations(app)
     mount_rebuild(app)
+    mount_plan(app)
+    mount_diff(app)
+    mount_correct(app)

@@ -22,6 +22,8 @@ POINTS = {
     "redrive.examined": "a decision's entries have been examined, nothing is written",
     "redrive.forwarded": "what it lets through is in accepted, what came of it is told nowhere",
     "redrive.told": "the outcomes are in quarantine, operations does not know that it is carried out",
+    "correct.inside-transaction": "a batch of a correction has been written, nothing of it is committed",
+    "correct.committed": "a batch of a correction is committed, the others are not",
     "view.decoded": "a batch has been decoded",
     "view.before-transaction": "nothing of a batch has been sent to PostgreSQL",
     "view.inside-transaction": "everything has been written, nothing is committed",

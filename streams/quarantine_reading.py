@@ -157,8 +157,8 @@ def _key(entry: Entry) -> dict[str, Any]:
 
 def _refusal(row: dict[str, Any]) -> Refusal:
     origin = Origin(row["topic"], row["topic_id"], row["partition"], row["offset"])
-    # What PostgreSQL refused was accepted: `quarantine` does not hold it.
-    elsewhere = any(finding["code"] == "STORE_REFUSED" for finding in row["findings"])
+    # What PostgreSQL refused, or a replay, was accepted: `quarantine` does not hold it.
+    elsewhere = any(finding["code"] in ("STORE_REFUSED", "REPLAY_REFUSED") for finding in row["findings"])
     stored = None if elsewhere else (row["quarantine_partition"], row["quarantine_offset"])
     return Refusal(
         Entry(origin, stored),

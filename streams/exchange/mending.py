@@ -80,15 +80,19 @@ class Mending:
     def __init__(self, connection: Connection, comparing: Comparing, log: Log, *, own: str) -> None:
         self._connection, self._comparing, self._log, self._own = connection, comparing, log, own
 
-    def records(self, ids: Collection[UUID], *, doubted: bool = False) -> Mended:
+    def records(self, ids: Collection[UUID], *, doubted: bool = False, read: Mapping[int, int] | None = None) -> Mended:
         """Set these records right: history where the log says otherwise, then their rows, counts and digests.
 
         `doubted`: the log is asked about all of them, whether or not the tables contradict themselves, and withdrawals that it
-        does not hold do not stand.
+        does not hold do not stand. `read`: the log has been read up to these offsets, and tells of all of them what it is to
+        be believed; what this province itself took out stays out.
         """
-        evidence = self._evidence(ids, all_of_them=doubted)
+        if read is not None:
+            evidence = _Evidence(frozenset(ids), read, self._log.about(ids, read))
+        else:
+            evidence = self._evidence(ids, all_of_them=doubted)
         with self._connection.transaction():
-            folded = self._lock()
+            folded = self.lock()
             if evidence.records:
                 self._correct(evidence, folded, keeps_withdrawn=not doubted)
             found = self._comparing.records(ids=ids)
@@ -116,7 +120,7 @@ class Mending:
         lost = self._lost(usccs)
         restored = self.records(lost, doubted=True) if lost else Mended({})
         with self._connection.transaction():
-            self._lock()
+            self.lock()
             wrong = self._comparing.credit_views(usccs=usccs)
             self._count(wrong)
             values = {"relations": ["credit_view"], "ids": None, "usccs": list(usccs), "still": [], "how": FROM_ROWS}
@@ -136,7 +140,7 @@ class Mending:
     def digests(self) -> Mended:
         """Sum up anew what is held of other provinces, where the sum is not that of the rows."""
         with self._connection.transaction():
-            self._lock()
+            self.lock()
             wrong = self._digests()
             values = {"relations": ["foreign_digest"], "ids": None, "usccs": None, "still": [], "how": FROM_ROWS}
             self._connection.execute(sql("mend/mended"), values)
@@ -157,7 +161,7 @@ class Mending:
             "own": self._own, "partitions": partitions,
         }  # fmt: skip
         with self._connection.transaction():
-            self._lock()
+            self.lock()
             # The sweep writes here without any position.
             self._connection.execute("LOCK TABLE xinliu.shared_record IN SHARE ROW EXCLUSIVE MODE")
             done = self._connection.execute(sql("mend/shared"), values).rowcount
@@ -172,7 +176,8 @@ class Mending:
             self._connection.execute(sql("mend/mended"), told)
         return Mended({FROM_ROWS: done})
 
-    def _lock(self) -> dict[int, int]:
+    def lock(self) -> dict[int, int]:
+        """Lock all positions of `accepted` for the rest of the transaction; return them by partition."""
         # In the order in which the view locks them, so that no two deadlock.
         self._connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         rows = self._connection.execute(

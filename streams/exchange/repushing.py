@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ class Chosen:
     domain: str | None = None
     uscc: str | None = None
     partition: int | None = None
+    scope: Mapping[str, Any] | None = None
+    """A scope as the SQL of a replay takes it (streams/replay/planning.py), with `own`, the province."""
 
 
 def repush(connection: Connection, chosen: Chosen, *, dry_run: bool = False) -> int:
@@ -43,6 +45,9 @@ def repush(connection: Connection, chosen: Chosen, *, dry_run: bool = False) -> 
         "portion": PORTION,
         "dry_run": dry_run,
     }
-    row = connection.execute(sql("exchange/repush"), names).fetchone()
+    if chosen.scope is not None:
+        row = connection.execute(sql("replay/repush"), {**names, **chosen.scope}).fetchone()
+    else:
+        row = connection.execute(sql("exchange/repush"), names).fetchone()
     assert row is not None
     return int(row[0])

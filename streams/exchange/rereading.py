@@ -70,23 +70,23 @@ class Accepted:
         if self._single is None:
             self._single = StoredMessages(self._cluster, principal=self._principal)
         found = self._single.read(("accepted", partition, offset) for partition, offset in places)
-        return [entry for message in found.values() if (entry := self._entry(message)) is not None]
+        return [entry for message in found.values() if (entry := self.entry(message)) is not None]
 
     def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[Entry]:
         """Return every statement about these records before these offsets, by partition, that was not erased."""
         wanted = {record.hex.encode() for record in records}
         standing: dict[tuple[int, bytes], Message | None] = {}
-        for message in self._all(upto):
+        for message in self.every(upto):
             key = message.key() or b""
             if key[:32] in wanted and key[32:33] == b"|":
                 standing[message.partition() or 0, bytes(key)] = message if message.value() is not None else None
-        return [e for m in standing.values() if m is not None and (e := self._entry(m)) is not None]
+        return [e for m in standing.values() if m is not None and (e := self.entry(m)) is not None]
 
     def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
         """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
         codes = [uscc.encode() for uscc in usccs]
         standing: dict[tuple[int, bytes], bool] = {}
-        for message in self._all(upto):
+        for message in self.every(upto):
             key, value = bytes(message.key() or b""), message.value() or b""
             if key[32:33] == b"|":
                 place = (message.partition() or 0, key)
@@ -102,7 +102,8 @@ class Accepted:
             self._single.close()
         self._single = None
 
-    def _all(self, upto: Mapping[int, int]) -> Iterator[Message]:
+    def every(self, upto: Mapping[int, int]) -> Iterator[Message]:
+        """Yield every message before these offsets, partition by partition. Raises Retryable where a log ends before that."""
         consumer = Consumer(self._cluster.reader(self._principal, "reread", {"enable.partition.eof": True}))
         try:
             for partition, end in upto.items():
@@ -137,7 +138,8 @@ class Accepted:
                     return
                 yield message
 
-    def _entry(self, message: Message) -> Entry | None:
+    def entry(self, message: Message) -> Entry | None:
+        """Return a message as the statement that it is; None for a tombstone. Raises Retryable where its schema cannot be read."""
         value = message.value()
         if not isinstance(value, bytes) or len(value) <= HEADER:
             return None

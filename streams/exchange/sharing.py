@@ -110,6 +110,21 @@ class Sharing:
         found = pl.DataFrame(rows, schema={name: _ASKED[name] for name in _KEY}, orient="row")
         return found, max(key for (key,) in looked_at) if len(looked_at) == limit else None
 
+    def withdraw(self, connection: Connection, ask: str, values: dict[str, Any], *, after: str) -> int:
+        """Withdraw the records that the statement `ask` puts into the table asked, in the caller's transaction; return how many.
+
+        `ask` gives them as what nobody shares; `after` is run while they stand there. The table is empty again behind it.
+        """
+        connection.execute(sql("exchange/asked"))
+        if not connection.execute(ask, values).rowcount:
+            return 0
+        query = sql("exchange/decided") + sql("exchange/told") + sql("exchange/share")
+        row = connection.execute(query, {**self._facts(), "portion": PORTION}).fetchone()
+        assert row is not None
+        connection.execute(after)
+        connection.execute("DELETE FROM asked")
+        return Decided(*row).withdrawn
+
     def _decide(self, connection: Connection, asked: pl.DataFrame) -> Decided:
         if asked.is_empty():
             return NOTHING

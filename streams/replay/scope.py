@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["REBUILD", "Scope"]
+__all__ = ["CORRECT", "REBUILD", "REDRIVE", "REPUSH", "Scope"]
 
 REBUILD, CORRECT, REPUSH, REDRIVE = "REBUILD", "CORRECT", "REPUSH", "REDRIVE"
 """Kinds of replay: everything into a new generation; a part into the one that serves; to one other province; the quarantine."""
@@ -31,6 +31,8 @@ class Scope:
     """The exchange of this other province: what came by it, or (REPUSH) what is told to it."""
     codes: tuple[str, ...] = ()
     """REDRIVE: entries refused for one of these reasons."""
+    bucket: tuple[int, int] | None = None
+    """Records whose id begins with these bits: how many bits, and the number that they make (streams/exchange/buckets.py)."""
 
     @property
     def whole(self) -> bool:
@@ -58,6 +60,8 @@ class Scope:
                 known[name] = datetime.fromisoformat(known[name])
         for name in ("domains", "departments", "entities", "codes"):
             known[name] = tuple(map(str, known.get(name, ())))
+        if known.get("bucket"):
+            known["bucket"] = (int(known["bucket"][0]), int(known["bucket"][1]))
         if "offsets" in known:
             known["offsets"] = {int(p): (int(span[0]), int(span[1])) for p, span in known["offsets"].items()}
         return cls(**known)

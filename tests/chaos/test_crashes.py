@@ -22,7 +22,9 @@ FORCED = (
 def test_every_point_is_among_them() -> None:
     # Those of decisions about the quarantine are armed where decisions are made: tests/integration/test_quarantine.py.
     assert {point for points in FORCED for point in points} == {
-        p for p in POINTS if not p.startswith(("redrive.", "exchange.", "publisher.", "rebuild."))
+        p
+        for p in POINTS
+        if not p.startswith(("redrive.", "exchange.", "publisher.", "rebuild.", "correct.", "promote."))
     }
 
 

@@ -1,0 +1,12 @@
+-- Of each entity and domain that turned, whether a record says why; those of which every record is merely later go.
+WITH about AS (
+    SELECT c.later, c.province, c.domain, e.uscc
+    FROM changed c CROSS JOIN LATERAL unnest(ARRAY[c.old_uscc, c.new_uscc]) AS e (uscc)
+    WHERE e.uscc IS NOT NULL
+), said AS (
+    SELECT uscc, province, domain, bool_and(later) AS later FROM about GROUP BY 1, 2, 3
+), gone AS (
+    DELETE FROM turned t USING said s WHERE (t.uscc, t.province, t.domain) = (s.uscc, s.province, s.domain) AND s.later
+)
+UPDATE turned t SET explained = true
+FROM said s WHERE (t.uscc, t.province, t.domain) = (s.uscc, s.province, s.domain) AND NOT s.later

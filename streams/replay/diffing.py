@@ -1,0 +1,197 @@
+"""Comparing two generations: digests of buckets first, and only where these differ the entities, records and fields.
+
+All of it in one snapshot. The credit views have a digest of every record that is held, by entity, province and domain; equal
+ones are equal statements. What a statement does not say (known_at, computed columns) is compared by `deep` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql as compose
+from psycopg.rows import class_row
+
+from schemas.errors import UsageError
+from schemas.generations import Generation, generations
+from schemas.store import sql
+from streams.replay.differing import Change, Compared, Turn
+
+__all__ = ["BUCKETS", "Diffing", "chosen", "compared", "told_changes", "told_turns"]
+
+Connection = psycopg.Connection[Any]
+
+BUCKETS = 4_096
+_ENTITIES = "digests of the credit views (statements held, by entity, province and domain)"
+_DEEP = "every column of every record that both have, row by row"
+_NOT = "; not compared: known_at and computed columns of equal statements (--deep), history, quarantine, exchange"
+_NOT_DEEP = "; not compared: history, quarantine, exchange"
+_RANKS = "(o.epoch, o.version, o.digest_hi, o.digest_lo, o.uscc, o.domain, o.status) IS DISTINCT FROM (n.epoch, n.version, n.digest_hi, n.digest_lo, n.uscc, n.domain, n.status)"
+
+
+def chosen(connection: Connection, numbers: tuple[int, ...]) -> tuple[Generation, Generation]:
+    """Return the generations to compare: those named; of one alone, the serving one and it; else the serving and the newest READY one.
+
+    Raises UsageError where there is none such.
+    """
+    row = connection.execute("SELECT generation FROM xinliu.serving").fetchone()
+    held = {one.number: one for one in generations(connection) if one.state != "DROPPED"}
+    if row is None:
+        raise UsageError("the database serves no generation: run `xinliu migrate`")
+    if not numbers:
+        ready = [number for number, one in held.items() if one.state == "READY"]
+        if not ready:
+            raise UsageError(
+                "no generation is READY: name two, as `xinliu replay generations` has them, or rebuild one"
+            )
+        numbers = (max(ready),)
+    if len(numbers) == 1:
+        numbers = (int(row[0]), *numbers)
+    for number in numbers:
+        if number not in held:
+            raise UsageError(f"there is no generation {number}: see `xinliu replay generations`")
+    if numbers[0] == numbers[1]:
+        raise UsageError(f"generation {numbers[0]} is no other than itself: name two")
+    return held[numbers[0]], held[numbers[1]]
+
+
+class Diffing:
+    """Compares two generations over one connection; use `snapshot` as a context, and ask within it."""
+
+    def __init__(self, connection: Connection, old: Generation, new: Generation, *, deep: bool = False) -> None:
+        self._connection, self._old, self._new, self._deep = connection, old, new, deep
+        connection.execute("SET plan_cache_mode = force_custom_plan")
+        connection.execute("SET jit = off")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Compared]:
+        """Compare; while the context lasts, `told_turns` and `told_changes` tell what was found."""
+        with self._connection.transaction():
+            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self._connection.execute("SET LOCAL client_min_messages = warning")
+            # What is compared is read once and in whole: sorts and hashes of it belong into memory.
+            self._connection.execute("SET LOCAL work_mem = '128MB'")
+            # How many buckets there are it cannot know, and takes too many for parallel work.
+            for cost in ("parallel_setup_cost", "parallel_tuple_cost"):
+                self._connection.execute(compose.SQL("SET LOCAL {} = 0").format(compose.Identifier(cost)))
+            self._connection.execute(sql("replay/differences"))
+            yield self._compare()
+
+    def _compare(self) -> Compared:
+        common, only_old, only_new = self._columns()
+        whole = self._run("whole", {}).fetchone()
+        assert whole is not None
+        old_rows, new_rows, equal = whole
+        buckets = [] if equal else self._buckets("buckets")[2]
+        differing = len(buckets)
+        if buckets:
+            self._run("turned", {"mask": BUCKETS - 1, "buckets": buckets})
+            self._connection.execute("ANALYZE turned")
+            entities = compose.SQL("r.uscc IN (SELECT uscc FROM turned)")
+            self._changes(common, entities, compose.SQL(_RANKS), {})
+        if self._deep:
+            columns = compose.SQL(", ").join(map(compose.Identifier, common))
+            old_rows, new_rows, deeper = self._buckets("record_buckets", columns=columns)
+            differing += len(deeper)
+            if deeper:
+                same = compose.SQL("ROW ({}) IS DISTINCT FROM ROW ({})").format(_of("o", common), _of("n", common))
+                self._connection.execute("DELETE FROM changed")
+                there = compose.SQL("uuid_hash(r.record_id) & %(mask)s = ANY(%(buckets)s)")
+                self._changes(common, there, same, {"mask": BUCKETS - 1, "buckets": deeper})
+        self._connection.execute(sql("replay/explained"))
+        return compared(
+            self._connection, self._old.schema, self._new.schema, _DEEP + _NOT_DEEP if self._deep else _ENTITIES + _NOT,
+            rows=(old_rows, new_rows), buckets=BUCKETS * (1 + self._deep), differing=differing,
+            only=(only_old, only_new),
+        )  # fmt: skip
+
+    def _columns(self) -> tuple[list[str], list[str], list[str]]:
+        held: list[list[str]] = []
+        for schema in (self._old.schema, self._new.schema):
+            rows = self._connection.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+                " ORDER BY attname",
+                (f"{schema}.record",),
+            )
+            held.append([str(name) for (name,) in rows])
+        old, new = held
+        return [n for n in old if n in new], [n for n in old if n not in new], [n for n in new if n not in old]
+
+    def _buckets(self, name: str, **parts: compose.Composable) -> tuple[int, int, list[int]]:
+        row = self._run(name, {"mask": BUCKETS - 1}, **parts).fetchone()
+        assert row is not None
+        return int(row[0]), int(row[1]), list(row[2])
+
+    def _changes(
+        self, common: list[str], where: compose.Composable, differs: compose.Composable, values: dict[str, Any]
+    ) -> None:
+        partitions, reached = self._positions()
+        told = {"common": common, "partitions": partitions, "reached": reached, **values}
+        self._run("changed", told, chosen_old=where, chosen_new=where, differs=differs)
+        self._connection.execute("ANALYZE changed")
+
+    def _positions(self) -> tuple[list[int], list[int]]:
+        """Return the partitions of `accepted` in which one is ahead of the other, and up to where both have folded."""
+        rows = self._run_text(
+            "SELECT o.partition, LEAST(o.next_offset, n.next_offset) FROM {old}.position o JOIN {new}.position n"
+            " USING (topic, partition) WHERE topic = 'accepted' AND o.next_offset <> n.next_offset"
+        ).fetchall()
+        return [int(row[0]) for row in rows], [int(row[1]) for row in rows]
+
+    def _run(self, name: str, values: dict[str, Any], **parts: compose.Composable) -> psycopg.Cursor[Any]:
+        return self._run_text(sql(f"replay/{name}"), values, **parts)
+
+    def _run_text(
+        self, text: str, values: dict[str, Any] | None = None, **parts: compose.Composable
+    ) -> psycopg.Cursor[Any]:
+        schemas = {"old": compose.Identifier(self._old.schema), "new": compose.Identifier(self._new.schema)}
+        return self._connection.execute(compose.SQL(text).format(**schemas, **parts), values)
+
+
+def _of(alias: str, columns: list[str]) -> compose.Composable:
+    return compose.SQL(", ").join(compose.Identifier(alias, name) for name in columns)
+
+
+def compared(
+    connection: Connection,
+    old: str,
+    new: str,
+    what: str,
+    *,
+    rows: tuple[int, int],
+    buckets: int = 0,
+    differing: int = 0,
+    only: tuple[list[str], list[str]] = ([], []),
+) -> Compared:
+    """Sum up what stands in the tables `turned` and `changed` of this session."""
+    words = connection.execute(sql("replay/turned_words")).fetchall()
+    summary = connection.execute(
+        "SELECT domain, department, change, count(*) FROM changed WHERE NOT later GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ).fetchall()
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM changed WHERE later), (SELECT count(*) FROM turned WHERE NOT explained)"
+    ).fetchone()
+    assert row is not None
+    return Compared(
+        old, new, what, *rows, buckets, differing, {(was, becomes): n for was, becomes, n in words},
+        [(domain, department, change, n) for domain, department, change, n in summary], int(row[0]), int(row[1]), *only,
+    )  # fmt: skip
+
+
+def told_turns(connection: Connection, *, limit: int | None = None) -> Iterator[Turn]:
+    """Yield entities and domains that differ: first whose 有 becomes 无, then whose 无 becomes 有, then the others."""
+    with connection.cursor("turns", row_factory=class_row(Turn)) as cursor:
+        yield from cursor.execute(sql("replay/turns"), {"limit": limit})
+
+
+def told_changes(connection: Connection, *, limit: int | None = None) -> Iterator[Change]:
+    """Yield the records that differ, by entity."""
+    with connection.cursor("changes", row_factory=class_row(Change)) as cursor:
+        yield from cursor.execute(
+            "SELECT record_id, province, department, domain, old_uscc, new_uscc, change, old_status, new_status,"
+            " old_version, new_version, codes, fields FROM changed WHERE NOT later"
+            " ORDER BY COALESCE(old_uscc, new_uscc), domain, record_id, province, department LIMIT %s",
+            (limit,),
+        )
