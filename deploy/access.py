@@ -169,6 +169,9 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
     # Projects what operators say of cases, and writes reminders of those that are due.
     for operation in ("READ", "WRITE"):
         yield Right("view", "TOPIC", "LITERAL", "cases", operation)
+    # Projects what was done into the audit, and anchors the audit's head.
+    for operation in ("READ", "WRITE"):
+        yield Right("view", "TOPIC", "LITERAL", "operations", operation)
     yield Right("view", "GROUP", "LITERAL", "xinliu-view", "READ")
     yield Right("view", "GROUP", "PREFIXED", "view.", "READ")
 

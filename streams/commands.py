@@ -146,6 +146,7 @@ def shown_at(outside: Shown, host: str, port: int | None) -> AbstractContextMana
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
+    from streams.audit.command import mount as mount_audit
     from streams.cases_command import mount as mount_cases
     from streams.exchange.repush_command import mount as mount_repush
     from streams.intake_command import mount as mount_intake
@@ -158,3 +159,4 @@ def mount(app: typer.Typer) -> None:
     mount_quarantine(app)
     mount_repush(app)
     mount_cases(app)
+    mount_audit(app)

@@ -40,7 +40,7 @@ def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("READ", "accepted") == {"view", "operator"}
     assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
     assert those_who("WRITE", "changes") == {"view"}
-    assert those_who("WRITE", "operations") == {"operator", "intake", "link"}
+    assert those_who("WRITE", "operations") == {"operator", "intake", "link", "view"}
     assert those_who("WRITE", "cases") == those_who("READ", "cases") == {"operator", "view"}
 
 
