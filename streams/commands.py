@@ -152,6 +152,7 @@ def mount(app: typer.Typer) -> None:
     from streams.intake_command import mount as mount_intake
     from streams.positions_command import mount as mount_positions
     from streams.quarantine_command import mount as mount_quarantine
+    from streams.redrive_command import mount as mount_redrive
     from streams.replay.approve_command import mount as mount_approve
 
     app.add_typer(workers, name="worker")
@@ -162,3 +163,4 @@ def mount(app: typer.Typer) -> None:
     mount_cases(app)
     mount_audit(app)
     mount_approve(app)
+    mount_redrive(app)
