@@ -33,27 +33,6 @@ audit = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
-def _rows(connection: Connection, **conditions: Any) -> list[Entry]:
-    import psycopg
-    from psycopg.rows import dict_row
-
-    from schemas.errors import Retryable
-    from schemas.store import connect, sql
-    from streams.audit.chain import Entry
-
-    names = {"since": None, "kind": None, "by": None, "replay": None, "heads": True, **conditions}
-    try:
-        with (
-            connect(connection.database.get_secret_value(), autocommit=True) as store,
-            store.cursor(row_factory=dict_row) as cursor,
-        ):
-            return [Entry.from_row(row) for row in cursor.execute(sql("trail/entries"), names)]
-    except psycopg.errors.UndefinedTable:
-        raise UsageError("the database has no audit yet: run `xinliu migrate`") from None
-    except psycopg.OperationalError as error:
-        raise Retryable(f"PostgreSQL does not answer: {error}", server="postgres") from error
-
-
 def _since(text: str | None) -> datetime | None:
     if text is None:
         return None
@@ -86,9 +65,16 @@ def _list(
     as_json: AsJson = False,
 ) -> None:
     """What was done, in the order in which it was written: who, when, what, why, before and after."""
+    from streams.audit.examining import entries
+
     connect: Callable[[], Connection] = ctx.obj
-    found = _rows(
-        connect(), since=_since(since), kind=kind.upper() if kind else None, by=by, replay=replay, heads=heads
+    found = entries(
+        connect().database.get_secret_value(),
+        since=_since(since),
+        kind=kind.upper() if kind else None,
+        by=by,
+        replay=replay,
+        heads=heads,
     )
     shown = found[-limit:]
     if as_json:
@@ -148,28 +134,12 @@ def _verify(ctx: typer.Context, as_json: AsJson = False) -> int:
 
 
 def _verified(connection: Connection) -> Verdict:
-    from schemas.registry import Registry
-    from streams.audit.log import OperationsLog
-    from streams.audit.verifying import verify
+    from streams.audit.examining import examined
 
     console = Console(stderr=True)
-    principal = connection.kafka.setting("sasl.username") or "operator"
-    with (
-        Registry(connection.registry) as registry,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading operations", total=None)
-        log = OperationsLog(connection.kafka, registry, principal=principal)
-        try:
-            messages = log.to_end(lambda read, end: bar.update(task, completed=read, total=end))
-            before = log.end
-            bar.update(task, description="reading the audit")
-            rows = _rows(connection)
-            # What was written meanwhile may stand in the table already.
-            messages += log.to_end()
-        finally:
-            log.close()
-    return verify(rows, messages, topic_id=log.topic_id, first=log.first, anchored_before=before)
+        return examined(connection, lambda read, end: bar.update(task, completed=read, total=end))
 
 
 def mount(app: typer.Typer) -> None:

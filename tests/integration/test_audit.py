@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ from deploy.processes import wait_until
 from schemas.connection import Connection
 from schemas.operations import Operation, OperationsWriter
 from schemas.registry import Registry
+from schemas.store import sql
 from streams.audit.auditor import Auditor
-from streams.audit.chain import Entry
+from streams.audit.chain import BEGINNING, Entry, Event
+from streams.audit.examining import entries as entries_of
+from streams.audit.examining import examined
+from streams.audit.verifying import Verdict
 from tests.workers import Worker, environment
 
 EVENTS = 30
@@ -83,10 +88,15 @@ def written(stack: Connection, store: Store) -> Connection:
     return stack
 
 
-def verified(connection: Connection, expect: int) -> Any:
+def verified(connection: Connection) -> Verdict:
+    """Return what comes of verifying."""
+    return examined(connection)
+
+
+def command(connection: Connection, expect: int) -> Any:
     """Run `xinliu audit verify` and return what it says."""
-    command = [sys.executable, "-m", "xinliu", "audit", "verify", "--json"]
-    ran = subprocess.run(command, env=environment(connection), capture_output=True, text=True, check=False, timeout=120)
+    words = [sys.executable, "-m", "xinliu", "audit", "verify", "--json"]
+    ran = subprocess.run(words, env=environment(connection), capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode == expect, (ran.stdout, ran.stderr)
     return json.loads(ran.stdout)
 
@@ -105,23 +115,15 @@ def tampered(store: Store) -> Iterator[Store]:
         store.execute("DROP TABLE public.kept")
 
 
-def entries(store: Store) -> list[Entry]:
+def entries(connection: Connection) -> list[Entry]:
     """Return the entries of the table."""
-    from psycopg.rows import dict_row
-
-    from schemas.store import sql
-
-    names = {"since": None, "kind": None, "by": None, "replay": None, "heads": True}
-    with store.cursor(row_factory=dict_row) as cursor:
-        return [Entry.from_row(row) for row in cursor.execute(sql("trail/entries"), names)]
+    return entries_of(connection.database.get_secret_value())
 
 
-def chained(store: Store, events: list[Any]) -> None:
+def chained(store: Store, events: list[Event], beginning: str = BEGINNING) -> None:
     """Write the table anew from these events, with a chain that holds in itself."""
-    from schemas.store import sql
-
     store.execute("DELETE FROM xinliu.audit")
-    previous, rows = "0" * 64, []
+    previous, rows = beginning, []
     for sequence, one in enumerate(events, 1):
         entry = Entry.following(sequence, previous, one)
         previous = entry.hash
@@ -131,14 +133,14 @@ def chained(store: Store, events: list[Any]) -> None:
 
 
 def test_what_was_written_stands_in_the_audit_and_holds(written: Connection, store: Store) -> None:
-    said = verified(written, expect=0)
+    said = command(written, expect=0)
     assert said["findings"] == []
-    assert said["entries"] == len(entries(store)) >= EVENTS + 3
+    assert said["entries"] == len(entries(written)) >= EVENTS + 3
     assert said["heads"] >= 2
     assert said["anchored"] >= EVENTS
-    kinds = [entry.event.kind for entry in entries(store)]
+    kinds = [entry.event.kind for entry in entries(written)]
     assert kinds.count("UNREADABLE") == 1, "nothing is passed over"
-    last = next(entry.event for entry in reversed(entries(store)) if entry.event.kind == "INTAKE_RESUMED")
+    last = next(entry.event for entry in reversed(entries(written)) if entry.event.kind == "INTAKE_RESUMED")
     assert (last.before, last.after, last.by) == ('{"a":29}', '{"a":30}', "user29@desk")
 
 
@@ -171,23 +173,25 @@ def test_what_was_written_stands_in_the_audit_and_holds(written: Connection, sto
 def test_whoever_changes_the_table_is_named_the_first_entry(
     written: Connection, store: Store, change: str, what: str, sequence: int | None
 ) -> None:
-    whole = len(entries(store))
+    whole = len(entries(written))
     with tampered(store):
         store.execute(change)
-        (first, *_) = verified(written, expect=1)["findings"]
-        assert (first["what"], first["sequence"]) == (what, sequence or whole + 1), first
-    assert verified(written, expect=0)["findings"] == []
+        (first, *_) = verified(written).findings
+        assert (first.what, first.sequence) == (what, sequence or whole + 1), first
+    assert verified(written).findings == []
 
 
 @pytest.mark.parametrize("how", ["removed", "inserted", "reordered", "changed", "began otherwise"])
 def test_a_table_rebuilt_with_a_chain_that_holds_in_itself_is_found(
     written: Connection, store: Store, how: str
 ) -> None:
-    from dataclasses import replace
-
-    events = [entry.event for entry in entries(store)]
-    expected = {"removed": ("REMOVED", 4), "inserted": ("INSERTED", 4), "reordered": ("REORDERED", 4), "changed": ("CHANGED", 4),
-                "began otherwise": ("CHANGED", 1)}[how]  # fmt: skip
+    events, beginning = [entry.event for entry in entries(written)], BEGINNING
+    expected = {
+        "inserted": ("INSERTED", 4),
+        "reordered": ("REORDERED", 4),
+        "removed": ("REMOVED", 4),
+        "changed": ("CHANGED", 4),
+    }
     with tampered(store):
         if how == "removed":
             del events[3]
@@ -197,21 +201,11 @@ def test_a_table_rebuilt_with_a_chain_that_holds_in_itself_is_found(
             events[3], events[4] = events[4], events[3]
         elif how == "changed":
             events[3] = replace(events[3], by="nobody@desk")
-        chained(store, events)
-        if how == "began otherwise":
-            first = events[0]
-            rows, previous = [], "1" * 64
-            for sequence, one in enumerate([first, *events[1:]], 1):
-                entry = Entry.following(sequence, previous, one)
-                previous = entry.hash
-                rows.append(entry.to_row())
-            store.execute("DELETE FROM xinliu.audit")
-            from schemas.store import sql
-
-            with store.cursor() as cursor:
-                cursor.executemany(sql("trail/add"), rows)
-        (found, *_) = verified(written, expect=1)["findings"]
-        assert (found["what"], found["sequence"]) == expected, found
+        else:
+            beginning = "1" * 64
+        chained(store, events, beginning)
+        (found, *_) = verified(written).findings
+        assert (found.what, found.sequence) == expected.get(how, ("CHANGED", 1)), found
 
 
 def test_the_table_is_only_added_to(written: Connection, store: Store) -> None:
@@ -229,16 +223,16 @@ def test_a_restored_database_says_so_and_catches_up_to_the_same_chain(
     auditor = Auditor(written, every=10, seconds=0.0)
     caught_up(auditor, store)
     auditor.close()
-    before = entries(store)
+    before = entries(written)
     store.close()
     restore(database, tmp_path / "saved", of="beijing", tell=lambda _: None)
-    (found,) = verified(written, expect=1)["findings"]
-    assert found["what"] == "MISSING"
+    (found,) = verified(written).findings
+    assert found.what == "MISSING"
     with psycopg.connect(database, autocommit=True) as again:
         caught_up(auditor, again)
         auditor.close()
-        assert entries(again)[: len(before)] == before
-    assert verified(written, expect=0)["findings"] == []
+        assert entries(written)[: len(before)] == before
+    assert verified(written).findings == []
 
 
 def test_a_forged_head_is_named(written: Connection) -> None:
@@ -246,9 +240,9 @@ def test_a_forged_head_is_named(written: Connection) -> None:
         "AUDIT_HEAD", None, datetime.now(UTC), "mallory@desk", "", {"sequence": 3, "hash": "f" * 64, "offset": 2}
     )
     write(written, forged)
-    (found,) = verified(written, expect=1)["findings"]
-    assert (found["what"], found["sequence"]) == ("HEAD_DIFFERS", 3)
-    assert "mallory@desk" in found["text"]
+    (found,) = verified(written).findings
+    assert (found.what, found.sequence) == ("HEAD_DIFFERS", 3)
+    assert "mallory@desk" in found.text
 
 
 def test_two_view_workers_project_once_and_a_killed_one_is_followed(written: Connection, tmp_path: Path) -> None:
@@ -272,4 +266,4 @@ def test_two_view_workers_project_once_and_a_killed_one_is_followed(written: Con
         for worker in (first, second):
             if worker.runs:
                 assert worker.stop() == 0
-    assert [f["what"] for f in verified(written, expect=1)["findings"]] == ["HEAD_DIFFERS"], "the forged head alone"
+    assert [f["what"] for f in command(written, expect=1)["findings"]] == ["HEAD_DIFFERS"], "the forged head alone"
