@@ -59,10 +59,17 @@ class Settings(BaseSettings):
     intake_stop_ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of them refused stops its intake."""
 
+    operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
+    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang): `xinliu access apply`."""
     approval: bool | None = None
     """Whether what an operator plans needs the approval of another one; where not set, yes, and no in a local stack."""
     approval_hours: float = Field(default=24, gt=0)
     """For so long an approval lets a step begin."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The operators with a principal of their own."""
+        return tuple(filter(None, self.operators.split(",")))
 
     @property
     def intake_limits(self) -> IntakeLimits:
