@@ -56,9 +56,23 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def intake(connection: Connection, folder: Path, **settings: str) -> Worker:
-    """Start an intake worker that goes on at once where the one before it ended."""
-    return Worker(connection, "intake", folder, "--instance", "redrive", settings=settings)
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def intake(viewed: Connection, tmp_path: Path) -> Iterator[Start]:
+    """Starts intake workers that go on at once where the one before ended; with `larger`, by that catalogue."""
+    started: list[Worker] = []
+
+    def start(larger: Path | None = None) -> Worker:
+        settings = {"XINLIU_CATALOGUE": str(larger)} if larger is not None else {}
+        started.append(Worker(viewed, "intake", tmp_path, "--instance", "redrive", settings=settings))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.runs:
+            worker.stop()
 
 
 def command(*words: str) -> list[str]:
@@ -102,15 +116,15 @@ def events(connection: Connection, run: str) -> list[Operation]:
 
 
 def test_it_is_no_faster_than_said_and_each_entrys_fate_is_shown(
-    viewed: Connection, tmp_path: Path, larger: Path
+    viewed: Connection, intake: Start, larger: Path
 ) -> None:
     run, began = uuid.uuid4().hex[:8], datetime.now(UTC).isoformat()
-    worker = intake(viewed, tmp_path)
+    worker = intake()
     offsets = refused(viewed, 60, entity=1_000, run=run)
     until = datetime.now(UTC).isoformat()
     later = refused(viewed, 1, entity=1_900, run=f"{run}x")
     assert worker.stop() == 0
-    worker = intake(viewed, tmp_path, XINLIU_CATALOGUE=str(larger))
+    worker = intake(larger)
     chosen = ("--department", "tax", "--domain", "tax", "--code", "CATEGORY", "--since", began, "--until", until)
     foreseen = xinliu(viewed, "quarantine", "redrive", *chosen, "--reason", "目录已更新", "--rate", "20/s", "--dry-run")
     assert (len(foreseen["entries"]), foreseen["outcomes"]) == (60, {"REFUSED": 60}), "by the catalogue of this machine"
@@ -131,14 +145,14 @@ def test_it_is_no_faster_than_said_and_each_entrys_fate_is_shown(
 
 
 def test_killed_with_intake_and_resumed_it_decides_about_each_entry_once(
-    viewed: Connection, tmp_path: Path, larger: Path
+    viewed: Connection, intake: Start, larger: Path
 ) -> None:
     run = uuid.uuid4().hex[:8]
-    worker = intake(viewed, tmp_path)
+    worker = intake()
     began = datetime.now(UTC).isoformat()
     offsets = refused(viewed, 40, entity=2_000, run=run)
     worker.kill()
-    worker = intake(viewed, tmp_path, XINLIU_CATALOGUE=str(larger))
+    worker = intake(larger)
     words = ("quarantine", "redrive", "--code", "CATEGORY", "--since", began, "--reason", "目录已更新", "--rate", "4/s")
     process = subprocess.Popen(
         command(*words), env=environment(viewed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -150,7 +164,7 @@ def test_killed_with_intake_and_resumed_it_decides_about_each_entry_once(
     (known,) = {one["run"] for one in xinliu_decisions(viewed) if one["run"] and not one["done"]} or {last_run(viewed)}
     decided = sum(len(entries_of(event)) for event in events(viewed, known))
     assert 8 <= decided < 40
-    worker = intake(viewed, tmp_path, XINLIU_CATALOGUE=str(larger))
+    worker = intake(larger)
     ran = xinliu(viewed, "quarantine", "redrive", "--resume", known, "--rate", "50")
     assert (ran["decided_before"], ran["decided"], ran["outcomes"]) == (decided, 40 - decided, {"ACCEPTED": 40})
     named = [entry.name for event in events(viewed, known) for entry in entries_of(event)]
@@ -174,16 +188,16 @@ def last_run(connection: Connection) -> str:
 
 
 def test_an_older_version_that_is_redriven_late_changes_nothing(
-    viewed: Connection, tmp_path: Path, larger: Path
+    viewed: Connection, intake: Start, larger: Path
 ) -> None:
     run = uuid.uuid4().hex[:8]
-    worker = intake(viewed, tmp_path)
+    worker = intake()
     (offset,) = refused(viewed, 1, entity=3_000, run=run)
     assert worker.stop() == 0
     xinliu(viewed, "quarantine", "redrive", f"tax/0/{offset}", "--reason", "目录已更新")
     newer = penalty(f"率{run}-0", entity=3_000, version=2)
     put(viewed, TOPIC, list(framed(viewed, [newer])), partition=0)
-    worker = intake(viewed, tmp_path, XINLIU_CATALOGUE=str(larger))
+    worker = intake(larger)
 
     def held() -> list[Any]:
         with connect(viewed.database.get_secret_value(), autocommit=True) as store:
@@ -197,9 +211,9 @@ def test_an_older_version_that_is_redriven_late_changes_nothing(
     assert_view_is_the_fold(viewed)
 
 
-def test_what_is_refused_again_stays_the_same_entry_however_often(viewed: Connection, tmp_path: Path) -> None:
+def test_what_is_refused_again_stays_the_same_entry_however_often(viewed: Connection, intake: Start) -> None:
     run, began = uuid.uuid4().hex[:8], datetime.now(UTC).isoformat()
-    worker = intake(viewed, tmp_path)
+    worker = intake()
     offsets = refused(viewed, 5, entity=4_000, run=run)
     entries = len(states(viewed))
     for _ in range(2):
@@ -223,13 +237,13 @@ def planned(viewed: Connection) -> Iterator[Callable[[Scope], str]]:
 
 
 def test_a_planned_redrive_needs_approval_and_tells_what_came_of_it(
-    viewed: Connection, tmp_path: Path, larger: Path, planned: Callable[[Scope], str]
+    viewed: Connection, intake: Start, larger: Path, planned: Callable[[Scope], str]
 ) -> None:
     run, began = uuid.uuid4().hex[:8], datetime.now(UTC)
-    worker = intake(viewed, tmp_path)
+    worker = intake()
     offsets = refused(viewed, 10, entity=5_000, run=run)
     assert worker.stop() == 0
-    worker = intake(viewed, tmp_path, XINLIU_CATALOGUE=str(larger))
+    worker = intake(larger)
     replay = planned(Scope(codes=("CATEGORY",), departments=("tax",), since=began))
     strict = viewed.model_copy(update={"approval": Approval()})
     assert xinliu(strict, "replay", "redrive", replay, "--dry-run")["entries"] == 10
