@@ -126,7 +126,9 @@ def test_it_is_no_faster_than_said_and_each_entrys_fate_is_shown(
     assert worker.stop() == 0
     worker = intake(larger)
     chosen = ("--department", "tax", "--domain", "tax", "--code", "CATEGORY", "--since", began, "--until", until)
-    foreseen = xinliu(viewed, "quarantine", "redrive", *chosen, "--reason", "目录已更新", "--rate", "20/s", "--dry-run")
+    foreseen = xinliu(
+        viewed, "quarantine", "redrive", *chosen, "--reason", "目录已更新", "--rate", "20/s", "--dry-run", expect=1
+    )
     assert (len(foreseen["entries"]), foreseen["outcomes"]) == (60, {"REFUSED": 60}), "by the catalogue of this machine"
     start = monotonic()
     ran = xinliu(viewed, "quarantine", "redrive", *chosen, "--reason", "目录已更新", "--rate", "20/s")
