@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from schemas.connection import Connection
-from schemas.errors import Retryable
+from schemas.errors import Retryable, UsageError
 from schemas.operations import Operation, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -68,7 +68,8 @@ class Auditor:
             try:
                 if not self.step():
                     self._stopped.wait(_STANDBY)
-            except (psycopg.OperationalError, Retryable) as error:
+            # Whatever is wrong with the audit, a right that is missing among it, must not keep records from being seen.
+            except (psycopg.Error, Retryable, UsageError) as error:
                 log.warning("audit.waits", why=str(error).strip(), next_try_in_seconds=_STANDBY)
                 self.close()
                 self._stopped.wait(_STANDBY)
