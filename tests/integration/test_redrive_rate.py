@@ -14,12 +14,16 @@ from typing import Any
 
 import psycopg
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from deploy.processes import wait_until
 from schemas.connection import Approval, Connection
+from schemas.errors import XinliuError
 from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect
+from streams.commands import mount
 from streams.quarantine import REDRIVE, entries_of
 from streams.replay import scope as scopes
 from streams.replay.ledger import Ledger
@@ -27,6 +31,8 @@ from streams.replay.scope import Scope
 from tests.offline import assert_view_is_the_fold, view_caught_up
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, environment, workers
+
+pytestmark = pytest.mark.timeout(560)
 
 TOPIC = "records.tax"
 
@@ -81,12 +87,13 @@ def command(*words: str) -> list[str]:
 
 
 def xinliu(connection: Connection, *words: str, expect: int = 0) -> Any:
-    """Run a command with --json and return what it said."""
-    ran = subprocess.run(
-        command(*words), env=environment(connection), capture_output=True, text=True, check=False, timeout=200
-    )
-    assert ran.returncode == expect, (ran.stdout[-2000:], ran.stderr[-2000:])
-    return json.loads(ran.stdout) if ran.stdout else ran.stderr
+    """Run a command with --json in this process, and return what it said; its error where it is refused."""
+    app = typer.Typer()
+    mount(app)
+    ran = CliRunner().invoke(app, [*words, "--json"], obj=lambda: connection, standalone_mode=False)
+    code = ran.exception.exit_code if isinstance(ran.exception, XinliuError) else ran.return_value or 0
+    assert code == expect, (ran.output[-2000:], ran.exception)
+    return str(ran.exception) if ran.exception is not None else json.loads(ran.stdout)
 
 
 def states(connection: Connection) -> dict[int, str]:
@@ -163,7 +170,7 @@ def test_killed_with_intake_and_resumed_it_decides_about_each_entry_once(
     process.kill()
     process.wait()
     worker.kill()
-    (known,) = {one["run"] for one in xinliu_decisions(viewed) if one["run"] and not one["done"]} or {last_run(viewed)}
+    known = runs(viewed)[-1]
     decided = sum(len(entries_of(event)) for event in events(viewed, known))
     assert 8 <= decided < 40
     worker = intake(larger)
@@ -176,17 +183,14 @@ def test_killed_with_intake_and_resumed_it_decides_about_each_entry_once(
     assert_view_is_the_fold(viewed)
 
 
-def xinliu_decisions(connection: Connection) -> list[dict[str, Any]]:
-    """Return what `xinliu quarantine decisions` says, and whether each is done."""
-    ran = subprocess.run(
-        command("quarantine", "decisions"), env=environment(connection), capture_output=True, text=True, check=False
-    )
-    return [{**one, "done": one["outcomes"] is not None} for one in json.loads(ran.stdout)["decisions"]]
-
-
-def last_run(connection: Connection) -> str:
-    """Return the run of the last decision."""
-    return str([one["run"] for one in xinliu_decisions(connection) if one["run"]][-1])
+def runs(connection: Connection) -> list[str]:
+    """Return the runs that decisions are of, the last one last."""
+    with Registry(connection.registry) as registry:
+        reader = OperationsReader(connection.kafka, registry, principal="operator")
+        try:
+            return [str(one.detail["run"]) for one in reader.held() if "run" in one.detail]
+        finally:
+            reader.close()
 
 
 def test_an_older_version_that_is_redriven_late_changes_nothing(
