@@ -7,11 +7,12 @@ Nothing here talks to a server. Whatever is not said here is refused: the broker
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.exchange import exchange_topic, status_topic
+from schemas.operators import PERSONAL
 
 __all__ = [
     "ADMIN",
@@ -74,35 +75,39 @@ def link_principal(origin: str) -> str:
     return f"link-{origin}"
 
 
-def principals(catalogue: Catalogue, province: str) -> tuple[str, ...]:
-    """Return every principal of a province's cluster but the super users."""
+def principals(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return every principal of a province's cluster but the super users; `people` are operators with one of their own."""
     links = (link_principal(other) for other in _others(catalogue, province))
     departments = (department_principal(d.key) for d in catalogue.departments(province))
-    return (*WORKERS, *READERS, *links, *departments)
+    return (*WORKERS, *READERS, *(f"{PERSONAL}{name}" for name in people), *links, *departments)
 
 
 def gone(users: Iterable[str], wanted_now: Iterable[str]) -> frozenset[str]:
-    """Return the users that were a department's or a province's and are nobody any more.
+    """Return the users that were a department's, a province's or a person's and are nobody any more.
 
     Names that we never give are left alone.
     """
-    ours = (department_principal(""), link_principal(""))
+    ours = (department_principal(""), link_principal(""), PERSONAL)
     return frozenset(user for user in users if user.startswith(ours)) - set(wanted_now)
 
 
-def known_principal(name: str, catalogue: Catalogue, province: str) -> str:
+def known_principal(name: str, catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> str:
     """Return the name. Raises UsageError where the province has no such principal."""
-    if name in principals(catalogue, province):
+    if name in principals(catalogue, province, people):
         return name
     raise UsageError(f"{province} has no principal {name!r}: `xinliu access show` names them")
 
 
-def wanted(catalogue: Catalogue, province: str) -> tuple[Right, ...]:
-    """Return all rights of a province, sorted."""
+def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> tuple[Right, ...]:
+    """Return all rights of a province, sorted; `people` are operators with a principal of their own."""
     departments, others = catalogue.departments(province), _others(catalogue, province)
     rights = [*_intake(departments, others), *_view(province, departments, others), *_operator(), *_report()]
     for department in departments:
         rights += _department(department)
+    for name in people:
+        who = f"{PERSONAL}{name}"
+        rights += [replace(right, principal=who) for right in _operator()]
+        rights.append(Right(who, "GROUP", "PREFIXED", f"{who}.", "READ"))
     rights += _link(province)
     for origin in others:
         rights += _far_link(origin)
@@ -169,6 +174,9 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
     # Projects what operators say of cases, and writes reminders of those that are due.
     for operation in ("READ", "WRITE"):
         yield Right("view", "TOPIC", "LITERAL", "cases", operation)
+    # Projects what was done into the audit, and anchors the audit's head.
+    for operation in ("READ", "WRITE"):
+        yield Right("view", "TOPIC", "LITERAL", "operations", operation)
     yield Right("view", "GROUP", "LITERAL", "xinliu-view", "READ")
     yield Right("view", "GROUP", "PREFIXED", "view.", "READ")
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from deploy import access, acls
 from deploy.certificates import write_secret
+from deploy.settings import settings
 from schemas import roles
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
@@ -41,9 +42,9 @@ def show(
     """Show the declared rights: principal by principal; needs no servers. What is not listed is refused."""
     catalogue = load()
     catalogue.province(province)
-    rights = access.wanted(catalogue, province)
+    rights = access.wanted(catalogue, province, settings().people)
     if principal is not None:
-        access.known_principal(principal, catalogue, province)
+        access.known_principal(principal, catalogue, province, settings().people)
         rights = tuple(right for right in rights if right.principal == principal)
     if as_json:
         print(json.dumps([asdict(right) for right in rights], ensure_ascii=False))
@@ -62,7 +63,7 @@ def plan(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Show what would change; exit code 1 where something would."""
     connection = _connection(ctx)
     catalogue = load()
-    changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province)))
+    changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
     changes += _credentials(connection)
     with _owner(connection) as owner:
         changes += _grants(*roles.difference(owner))
@@ -76,7 +77,7 @@ def apply(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are."""
     connection = _connection(ctx)
     catalogue = load()
-    changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province)))
+    changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
     stale = _credentials(connection)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner:
@@ -92,7 +93,7 @@ def issue(
 ) -> None:
     """Give a principal a new random password, which opens the door from now on instead of any earlier one."""
     connection = _connection(ctx)
-    access.known_principal(principal, load(), connection.province)
+    access.known_principal(principal, load(), connection.province, settings().people)
     if connection.kafka.protocol != "SASL_SSL":
         raise UsageError(f"this Kafka speaks {connection.kafka.protocol}: passwords are given over SASL_SSL only")
     if ctx.obj().principals is not None:
@@ -102,7 +103,7 @@ def issue(
             f"{file} is there already: choose another name, and exchange the files when nobody needs the old"
         )
     password = secrets.token_urlsafe(24)
-    settings = {
+    lines = {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": acls.MECHANISM,
         "sasl.username": principal,
@@ -110,10 +111,10 @@ def issue(
     }
     authority = connection.kafka.setting("ssl.ca.location")
     if authority is not None:
-        settings["ssl.ca.location"] = authority
+        lines["ssl.ca.location"] = authority
     # Written first: a password that is in force and lost would shut the principal out.
     try:
-        write_secret(file, "".join(f"{name}={value}\n" for name, value in settings.items()).encode())
+        write_secret(file, "".join(f"{name}={value}\n" for name, value in lines.items()).encode())
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
     acls.give(connection.kafka, {principal: password})
@@ -133,7 +134,7 @@ def _connection(ctx: typer.Context) -> Connection:
 
 def _credentials(connection: Connection) -> list[acls.Change]:
     users = acls.credentials(connection.kafka)
-    gone = access.gone(users, access.principals(load(), connection.province))
+    gone = access.gone(users, access.principals(load(), connection.province, settings().people))
     return [acls.Change("remove", user, "credential: no such department any more") for user in sorted(gone)]
 
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from schemas.errors import UsageError
+from schemas.errors import Retryable, UsageError
 
 if TYPE_CHECKING:
     from deploy.backup import Saved
@@ -81,6 +82,7 @@ def restore(
     only: Annotated[
         str | None, typer.Option("--only", help="database, or registry: put back only this one.", metavar="WHICH")
     ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
     as_json: Json = False,
 ) -> None:
     """Put the database, and a local stack's schema registry, back to a backup; as a whole or not at all.
@@ -107,7 +109,26 @@ def restore(
     finally:
         if stack is not None and ran:
             stack.up(province=ctx.obj().province, workers=any(name.startswith("worker-") for name in ran))
+    _write_down(ctx.obj(), folder, saved, reason)
     _told(saved, as_json, "put back")
+
+
+def _write_down(connection: Connection, folder: Path, saved: dict[str, tuple[Saved, ...]], reason: str) -> None:
+    # Afterwards: the schema registry, without which no event can be written, may be what was lost.
+    from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
+    from schemas.registry import Registry
+
+    rows = {name: sum(table.rows for table in tables) for name, tables in saved.items()}
+    detail = {"folder": str(folder), "after": rows}
+    event = Operation("DATABASE_RESTORED", None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail)
+    try:
+        with Registry(connection.registry) as registry:
+            OperationsWriter(connection.acting("operator").kafka, registry).write(event)
+    except Retryable as error:
+        raise Retryable(
+            f"it is put back, and that could not be written to operations ({error}): run it again once Kafka answers"
+        ) from error
 
 
 def _pause(stack: Stack | None) -> list[str]:

@@ -17,9 +17,12 @@ from deploy.postgres import Postgres
 from schemas import roles
 from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
-from schemas.connection import Connection, Exchange
+from schemas.connection import Approval, Connection, Exchange
 
-__all__ = ["Parts", "known_to", "write_connection", "write_exchange"]
+__all__ = ["LOCAL", "Parts", "known_to", "write_connection", "write_exchange"]
+
+LOCAL = Approval(required=False)
+"""Whoever tries something out on his own machine has nobody to ask."""
 
 _ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPERATOR, "report": roles.READER}
 """Principal of Kafka → role of PostgreSQL; the others have no business there."""
@@ -99,6 +102,7 @@ class Parts:
             database=SecretStr(database),
             reader_database=SecretStr(reader) if reader else None,
             exchange=known_to(name, self.exchange),
+            approval=LOCAL,
         )
 
 
@@ -125,6 +129,8 @@ def write_connection(file: Path, connection: Connection) -> None:
         plain["reader_database"] = connection.reader_database.get_secret_value()
     if connection.principals is not None:
         plain["principals"] = str(connection.principals)
+    if connection.approval != Approval():
+        plain["approval"] = connection.approval.model_dump()
     if connection.exchange is not None:
         plain["exchange"] = _plain_exchange(connection.exchange)
     write_secret(file, json.dumps(plain, indent=1).encode())

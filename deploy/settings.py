@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.cluster import Cluster
-from schemas.connection import Connection, Exchange, IntakeLimits
+from schemas.connection import Approval, Connection, Exchange, IntakeLimits
 from schemas.errors import UsageError
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
@@ -58,6 +58,18 @@ class Settings(BaseSettings):
     """How many of a department's last messages the next one counts over, at least."""
     intake_stop_ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of them refused stops its intake."""
+
+    operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
+    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang): `xinliu access apply`."""
+    approval: bool | None = None
+    """Whether what an operator plans needs the approval of another one; where not set, yes, and no in a local stack."""
+    approval_hours: float = Field(default=24, gt=0)
+    """For so long an approval lets a step begin."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The operators with a principal of their own."""
+        return tuple(filter(None, self.operators.split(",")))
 
     @property
     def intake_limits(self) -> IntakeLimits:
@@ -113,6 +125,7 @@ def connection(stack: str | None = None) -> Connection:
             {
                 **given,
                 "intake_limits": known.intake_limits,
+                "approval": Approval(required=known.approval is not False, hours=known.approval_hours),
                 "exchange": _exchange(known.exchange),
                 **{name: value for name, value in others.items() if value},
             }
@@ -123,7 +136,10 @@ def connection(stack: str | None = None) -> Connection:
     name = stack or known.stack
     file = known.stack_folder(name) / "connection.json"
     try:
-        return Connection(**json.loads(file.read_text(encoding="utf-8")), intake_limits=known.intake_limits)
+        plain = json.loads(file.read_text(encoding="utf-8"))
+        required = Approval(**plain.pop("approval", {})).required if known.approval is None else known.approval
+        approval = Approval(required=required, hours=known.approval_hours)
+        return Connection(**plain, intake_limits=known.intake_limits, approval=approval)
     except FileNotFoundError:
         raise UsageError(f"there is no local stack {name!r}: start one with `xinliu up`") from None
     except PermissionError:
@@ -157,7 +173,7 @@ def redacted(known: Connection) -> dict[str, str]:
             shown[name] = " ".join(f"{key}={part}" for key, part in parts.items() if key != "password")
         elif isinstance(value, Exchange):
             shown[name] = f"keyring={value.keyring} peers={','.join(sorted(value.peers)) or 'none'}"
-        elif isinstance(value, IntakeLimits):
+        elif isinstance(value, IntakeLimits | Approval):
             shown[name] = " ".join(f"{key}={part}" for key, part in value)
         elif value:
             shown[name] = str(value)

@@ -25,7 +25,7 @@ from deploy.artifacts import fetch, postgres_artifact
 from deploy.certificates import make_certificates
 from deploy.kafka import Kafka
 from deploy.layout import Layout
-from deploy.parts import Parts, write_connection, write_exchange
+from deploy.parts import LOCAL, Parts, write_connection, write_exchange
 from deploy.postgres import Postgres
 from deploy.processes import Process
 from deploy.registry import RegistryServer
@@ -261,6 +261,7 @@ class Stack:
             database=SecretStr(self.postgres.conninfo("xinliu", "xinliu")),
             reader_database=SecretStr(self.postgres.conninfo("xinliu_reader", "xinliu")),
             exchange=self._exchange(),
+            approval=LOCAL,
         )
 
     def _parts(self, province: str) -> Parts:

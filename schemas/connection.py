@@ -10,7 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
 
-__all__ = ["Connection", "Exchange", "IntakeLimits", "Peer"]
+__all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "Peer"]
+
+
+class Approval(BaseModel):
+    """Whether what an operator plans needs another one's approval (docs/audit.md); the figures are illustrative."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    required: bool = True
+    hours: float = Field(default=24, gt=0)
+    """For so long after it was given an approval lets a step begin."""
 
 
 class IntakeLimits(BaseModel):
@@ -79,6 +89,9 @@ class Connection(BaseModel):
     intake_limits: IntakeLimits = IntakeLimits()
     """When intake stops a department."""
 
+    approval: Approval = Approval()
+    """Two people: on unless said otherwise; a local stack says otherwise."""
+
     def acting(self, principal: str) -> Connection:
         """Return the connection as this principal where a local stack plays every part; elsewhere itself.
 
@@ -88,7 +101,8 @@ class Connection(BaseModel):
             return self
         file = self.principals / f"{principal}.json"
         try:
-            return Connection.model_validate_json(file.read_bytes())
+            known = Connection.model_validate_json(file.read_bytes())
+            return known.model_copy(update={"approval": self.approval})
         except FileNotFoundError:
             raise UsageError(f"this stack has no principal {principal!r}: `xinliu access show` names them") from None
         except PermissionError:

@@ -19,7 +19,7 @@ from schemas.contracts import parsed
 from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.registry import Registry
 
-__all__ = ["Operation", "OperationsReader", "OperationsWriter"]
+__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
 
 log = structlog.get_logger()
 
@@ -136,15 +136,20 @@ class OperationsReader:
 
     def _operation(self, value: bytes, offset: int | None) -> Operation:
         try:
-            schema_id, body = unframe(value)
-            told = decode(self._registry.writer(schema_id).parsed, body, parsed(RECORD))
-            detail = json.loads(told["detail"])
-            if not isinstance(detail, dict):
-                raise ValueError("its detail is no JSON object")
+            return operation_of(value, self._registry)
         except (NotDecodable, ValueError) as error:
             raise ContractBroken(
                 f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
-        return Operation(
-            told["kind"], told["department"], told["at"].astimezone(UTC), told["by"], told["reason"], detail, told["id"]
-        )
+
+
+def operation_of(value: bytes, registry: Registry) -> Operation:
+    """Return the event that a message of the topic holds. Raises NotDecodable or ValueError where it is none."""
+    schema_id, body = unframe(value)
+    told = decode(registry.writer(schema_id).parsed, body, parsed(RECORD))
+    detail = json.loads(told["detail"])
+    if not isinstance(detail, dict):
+        raise ValueError("its detail is no JSON object")
+    return Operation(
+        told["kind"], told["department"], told["at"].astimezone(UTC), told["by"], told["reason"], detail, told["id"]
+    )

@@ -68,6 +68,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
     "replay": (_R,),
+    # Only ever added to: whoever reads it must be able to believe it.
+    "audit": ("SELECT", "INSERT"),
     "heartbeat": (_R, "INSERT", "DELETE"),
     "vouched": (_R, "INSERT"),
     "domain": (_R, "INSERT", "DELETE"),

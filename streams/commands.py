@@ -146,11 +146,14 @@ def shown_at(outside: Shown, host: str, port: int | None) -> AbstractContextMana
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands to the command `xinliu`."""
+    from streams.audit.command import mount as mount_audit
     from streams.cases_command import mount as mount_cases
     from streams.exchange.repush_command import mount as mount_repush
     from streams.intake_command import mount as mount_intake
     from streams.positions_command import mount as mount_positions
     from streams.quarantine_command import mount as mount_quarantine
+    from streams.redrive_command import mount as mount_redrive
+    from streams.replay.approve_command import mount as mount_approve
     from streams.replay.correct_command import mount as mount_correct
     from streams.replay.diff_command import mount as mount_diff
     from streams.replay.generations_command import mount as mount_generations
@@ -168,3 +171,6 @@ def mount(app: typer.Typer) -> None:
     mount_plan(app)
     mount_diff(app)
     mount_correct(app)
+    mount_audit(app)
+    mount_approve(app)
+    mount_redrive(app)

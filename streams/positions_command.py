@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,6 +119,8 @@ def _accept_loss(
     in its domains, until somebody has had the records published again and closes the entry. Stop the intake workers first.
     Where Kafka asks who everyone is, this needs intake's credentials.
     """
+    from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
     from schemas.registry import Registry
     from streams.forwarding import Forwarder
     from streams.headers import FINDINGS, ORIGIN, Origin
@@ -129,7 +132,8 @@ def _accept_loss(
         raise UsageError(f"{topic} is no department's topic: only what intake reads can be passed over")
     connect: Callable[[], Connection] = ctx.obj
     # As intake, in whose place this writes and commits: the operator may do neither.
-    connection = connect().acting("intake")
+    operators = connect()
+    connection = operators.acting("intake")
     row = next((s for s in _standing(connection, view=False) if (s.topic, s.partition) == (topic, partition)), None)
     if row is None:
         raise UsageError(f"there is no {topic}/{partition}")
@@ -161,6 +165,17 @@ def _accept_loss(
         origin = Origin(topic, facts[topic].topic_id, partition, begin).to_bytes()
         forwarder.quarantine(b"", [(ORIGIN, origin), (FINDINGS, json.dumps(entry, ensure_ascii=False).encode())])
         forwarder.flush()
+        detail = {
+            "topic": topic,
+            "partition": partition,
+            "before": {"next_offset": row.next_offset},
+            "after": {"next_offset": row.log_first},
+        }
+        department = topic.removeprefix("records.")
+        event = Operation(
+            "POSITION_LOSS_ACCEPTED", department, datetime.now(UTC), operator(operators.kafka), reason, detail
+        )
+        OperationsWriter(connection.kafka, registry).write(event)
     logs.commit(INTAKE_GROUP, (topic, partition), Committed(row.log_first, facts[topic].topic_id))
     if as_json:
         print(json.dumps({"topic": topic, "partition": partition, "goes_on_at": row.log_first}))

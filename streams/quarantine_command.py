@@ -43,13 +43,13 @@ Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits at most.
 _STYLE = {"OPEN": "yellow", "OVERRIDDEN": "green", "REDRIVEN": "green", "SUPERSEDED": "green", "DISCARDED": "dim"}
 
 
-def _time(text: str | None) -> datetime | None:
+def _time(text: str | None, option: str = "--since") -> datetime | None:
     if text is None:
         return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--since {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
+        raise UsageError(f"{option} {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
     return time if time.tzinfo else time.replace(tzinfo=CHINA)
 
 
@@ -64,6 +64,7 @@ def _choice(
     entity: str | None = None,
     state: str | None = None,
     since: str | None = None,
+    until: str | None = None,
 ) -> Choice:
     from streams.quarantine import STATES
     from streams.quarantine_reading import Choice
@@ -71,7 +72,9 @@ def _choice(
     chosen = state.upper() if state else None
     if chosen is not None and chosen not in STATES:
         raise UsageError(f"--state {state}: one of {', '.join(STATES)}")
-    return Choice(department, code.upper() if code else None, domain, entity, chosen, _time(since))
+    return Choice(
+        department, code.upper() if code else None, domain, entity, chosen, _time(since), _time(until, "--until")
+    )
 
 
 @quarantine.command("list")
@@ -251,12 +254,20 @@ def _override(
 @quarantine.command("redrive")
 def _redrive(
     ctx: typer.Context,
-    reason: Reason,
+    reason: Annotated[str, typer.Option(help="Why; kept with the event, and told to the department.")] = "",
     entries: SomeEntries = None,
     department: Department = None,
     code: Code = None,
     domain: Domain = None,
     since: Since = None,
+    until: Annotated[str | None, typer.Option(help="Received before then.")] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Entries a second at most, as 50/s: the command stays until all is done.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run at a pace that was cut off; nothing is done twice."),
+    ] = None,
     wait: Wait = False,
     timeout: Timeout = 60.0,
     dry_run: DryRun = False,
@@ -265,15 +276,27 @@ def _redrive(
     """Examine entries again by today's rules and catalogue: those named, or all open ones that fit the conditions."""
     from streams.quarantine import REDRIVE
     from streams.quarantine_deciding import Deciding
+    from streams.redrive_command import paced, resumed, told
+    from streams.redrive_run import rate_of
 
-    conditions = any((department, code, domain, since))
+    conditions = any((department, code, domain, since, until))
+    pace = rate_of(rate) if rate is not None else None
+    if resume is not None:
+        if entries or conditions or dry_run:
+            raise UsageError("--resume goes on with the entries of that run: name no others")
+        choice, why = resumed(ctx.obj(), resume)
+        return told(paced(ctx.obj(), choice, reason or why, rate=pace or 200.0, timeout=timeout, run=resume), as_json)
     if bool(entries) == conditions:
-        raise UsageError("name entries, or conditions (--department, --code, --domain, --since): one of the two")
-    with Deciding(ctx.obj(), reason, REDRIVE) as deciding:
+        raise UsageError(
+            "name entries, or conditions (--department, --code, --domain, --since, --until): one of the two"
+        )
+    choice = _choice(department, code, domain, None, "OPEN", since, until)
+    if pace is not None and not dry_run:
         if entries:
-            chosen = [deciding.named(name) for name in entries]
-        else:
-            chosen = deciding.reader.entries(_choice(department, code, domain, None, "OPEN", since))
+            raise UsageError("--rate is for conditions: entries that are named are few")
+        return told(paced(ctx.obj(), choice, reason, rate=pace, timeout=timeout), as_json)
+    with Deciding(ctx.obj(), reason, REDRIVE) as deciding:
+        chosen = [deciding.named(name) for name in entries] if entries else deciding.reader.entries(choice)
         return _told(deciding.decide(chosen, wait=timeout if wait else None, dry_run=dry_run), as_json)
 
 
@@ -300,6 +323,9 @@ def _discard(
 def _decisions(
     ctx: typer.Context,
     waiting: Annotated[bool, typer.Option("--waiting", help="Only those that intake has not carried out.")] = False,
+    run: Annotated[
+        str | None, typer.Option(help="Only those of this run, or planned replay, and what came of each entry.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
@@ -317,7 +343,13 @@ def _decisions(
             log.close()
     left = undone(operations)
     done = {str(one.detail.get("decision")): one for one in operations if one.kind == DONE}
-    shown = [one for one in operations if one.kind in DECISIONS and (one.id in left or not waiting)]
+    shown = [
+        one
+        for one in operations
+        if one.kind in DECISIONS and (one.id in left or not waiting) and run in (None, one.detail.get("run"))
+    ]
+    left = {one: left[one] for one in left if run is None or left[one].detail.get("run") == run}
+    fates = _fates(connection, [one.id for one in shown]) if run is not None else []
     plain: list[dict[str, Any]] = [
         {
             "id": one.id,
@@ -326,6 +358,7 @@ def _decisions(
             "by": one.by,
             "reason": one.reason,
             "department": one.department,
+            "run": one.detail.get("run"),
             "entries": len(one.detail.get("entries", ())),
             "outcomes": done[one.id].detail.get("outcomes", {}) if one.id in done else None,
             "error": done[one.id].detail.get("error") if one.id in done else None,
@@ -333,7 +366,8 @@ def _decisions(
         for one in shown
     ]
     if as_json:
-        print(json.dumps({"decisions": plain, "waiting": len(left)}, ensure_ascii=False))
+        told = {"decisions": plain, "waiting": len(left), **({"fates": fates} if run is not None else {})}
+        print(json.dumps(told, ensure_ascii=False, default=str))
         return 1 if left else 0
     table = Table("decided", "kind", "by", "department", "entries", "outcomes", "reason")
     for row, one in zip(plain, shown, strict=True):
@@ -341,8 +375,18 @@ def _decisions(
         table.add_row(
             _local(one.at), one.kind, one.by, one.department or "", str(row["entries"]), came, escape(one.reason)
         )
-    Console().print(table if shown else "no decisions")
+    console = Console()
+    console.print(table if shown else "no decisions")
+    for fate in fates:
+        console.print(f"  {fate['entry']} {fate['outcome']} {', '.join(fate['codes'])}", highlight=False)
     return 1 if left else 0
+
+
+def _fates(connection: Connection, decisions: list[str]) -> list[dict[str, Any]]:
+    from streams.quarantine_reading import QuarantineReader
+
+    with QuarantineReader(connection.database.get_secret_value()) as reader:
+        return reader.fates(decisions)
 
 
 def _counts(outcomes: Mapping[str, int]) -> str:

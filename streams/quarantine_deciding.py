@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -18,6 +16,7 @@ from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.operations import Operation, OperationsReader, OperationsWriter
+from schemas.operators import operator
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
 from streams.forwarding import Nowhere
@@ -71,16 +70,22 @@ class Decided:
 
 
 class Deciding:
-    """One decision by the person who runs this process, for a reason; use it as a context."""
+    """One decision by the person who runs this process, for a reason; use it as a context.
 
-    def __init__(self, connection: Connection, reason: str, kind: str) -> None:
+    `mark` stands in the detail of each of its events: what they are part of.
+    """
+
+    def __init__(
+        self, connection: Connection, reason: str, kind: str, *, mark: Mapping[str, Any] | None = None
+    ) -> None:
         if not reason.strip():
             raise UsageError("--reason must say why: it is kept with the decision and told to the department")
         if len(reason.strip()) > _LONGEST_REASON:
             raise UsageError(f"--reason has {len(reason.strip())} characters; {_LONGEST_REASON} are kept")
         self._kafka, self._province = connection.kafka, connection.province
-        self._reason, self._kind = reason.strip(), kind
-        self._by = f"{getpass.getuser()}@{socket.gethostname()}"
+        self.reason, self.kind = reason.strip(), kind
+        self._mark = dict(mark or {})
+        self.by = operator(connection.kafka)
         self.reader = QuarantineReader(connection.database.get_secret_value())
         self._registry = Registry(connection.registry)
 
@@ -96,7 +101,7 @@ class Deciding:
         """Return the entry of that name. Raises UsageError where there is none, or it is closed for good."""
         one = self.reader.named(name)
         # What was discarded may be examined again, by whom it turns out to have been right.
-        if one.state != OPEN and not (one.state == DISCARDED and self._kind != DISCARD):
+        if one.state != OPEN and not (one.state == DISCARDED and self.kind != DISCARD):
             raise UsageError(f"{name} is closed: {one.state}; see `xinliu quarantine show {name}`")
         return one
 
@@ -107,24 +112,24 @@ class Deciding:
         same.
         """
         unique = list({one.entry: one for one in chosen}.values())
-        left_out = [one for one in unique if one.masked and self._kind != DISCARD]
+        left_out = [one for one in unique if one.masked and self.kind != DISCARD]
         going = [one for one in unique if one not in left_out]
         if dry_run:
             # A value that only the department's topic holds is not for the operator to read.
-            foreseen = self._foreseen(self._events([one for one in going if one.entry.stored is not None]))
-            return Decided(self._kind, self._by, self._reason, dry_run, going, left_out, [], foreseen)
-        events = self._events(going)
-        reader = OperationsReader(self._kafka, self._registry, principal="operator") if events and wait else None
+            foreseen = self._foreseen(self.events([one for one in going if one.entry.stored is not None]))
+            return Decided(self.kind, self.by, self.reason, dry_run, going, left_out, [], foreseen)
+        events = self.events(going)
+        reader = self.followed() if events and wait else None
         try:
             if events:
-                writer = OperationsWriter(self._kafka, self._registry)
+                writer = self.writer()
                 for event in events:
                     writer.write(event)
             outcomes = self._await(reader, events, wait or 0.0) if reader is not None else None
         finally:
             if reader is not None:
                 reader.close()
-        return Decided(self._kind, self._by, self._reason, dry_run, going, left_out, events, outcomes)
+        return Decided(self.kind, self.by, self.reason, dry_run, going, left_out, events, outcomes)
 
     def _foreseen(self, events: Sequence[Operation]) -> Counter[str]:
         # By the rules and the catalogue of this process: intake may have been started with others.
@@ -142,22 +147,35 @@ class Deciding:
             stored.close()
         return foreseen
 
-    def _events(self, going: Iterable[Refusal]) -> list[Operation]:
+    def followed(self) -> OperationsReader:
+        """Return a reader of `operations`, from its beginning."""
+        principal = self._kafka.setting("sasl.username") or "operator"
+        return OperationsReader(self._kafka, self._registry, principal=principal)
+
+    def writer(self) -> OperationsWriter:
+        """Return what writes the events."""
+        return OperationsWriter(self._kafka, self._registry)
+
+    def events(self, going: Iterable[Refusal], *, most: int = _ENTRIES_AN_EVENT) -> list[Operation]:
+        """Return the events that decide about these entries, `most` of them in one; nothing is written."""
+        most = max(1, min(most, _ENTRIES_AN_EVENT))
         by_department: dict[str, list[Refusal]] = {}
         for one in sorted(going, key=lambda one: one.entry.stored or (-1, -1)):
             by_department.setdefault(one.entry.origin.department, []).append(one)
         return [
-            self._event(department, part[begin : begin + _ENTRIES_AN_EVENT])
+            self._event(department, part[begin : begin + most])
             for department, part in sorted(by_department.items())
-            for begin in range(0, len(part), _ENTRIES_AN_EVENT)
+            for begin in range(0, len(part), most)
         ]
 
     def _event(self, department: str, part: Sequence[Refusal]) -> Operation:
         entries: list[dict[str, Any]] = [one.entry.to_detail() for one in part]
-        if self._kind == OVERRIDE:
+        if self.kind == OVERRIDE:
             # What the person has seen is waived, of this entry, and nothing that a later rule may find.
             entries = [{**known, "codes": sorted(one.refusing)} for known, one in zip(entries, part, strict=True)]
-        return Operation(self._kind, department, datetime.now(UTC), self._by, self._reason, {"entries": entries})
+        return Operation(
+            self.kind, department, datetime.now(UTC), self.by, self.reason, {**self._mark, "entries": entries}
+        )
 
     def _await(self, reader: OperationsReader, events: Sequence[Operation], seconds: float) -> Counter[str]:
         waiting, outcomes, deadline = {event.id for event in events}, Counter[str](), monotonic() + seconds

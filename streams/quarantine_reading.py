@@ -35,6 +35,13 @@ class Choice:
     uscc: str | None = None
     state: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    """This moment excluded."""
+    departments: Sequence[str] = ()
+    """With these, and what follows: any of them."""
+    domains: Sequence[str] = ()
+    entities: Sequence[str] = ()
+    codes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +123,17 @@ class QuarantineReader:
         )
         return bytes(row["value"] or b"")
 
+    def fates(self, decisions: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what came of every entry of these decisions, in the order in which it was told."""
+        return self._rows(sql("quarantine/fates"), Choice(), decisions=list(decisions))
+
     def outcomes(self, entry: Entry) -> list[dict[str, Any]]:
         """Return what came of decisions about an entry, oldest first."""
         return self._rows(sql("quarantine/outcomes"), Choice(), **_key(entry))
 
     def _rows(self, query: str, choice: Choice, **more: Any) -> list[dict[str, Any]]:
         values = {name: getattr(choice, name) for name in Choice.__slots__}
+        values |= {name: list(values[name]) or None for name in ("departments", "domains", "entities", "codes")}
         values |= {"partition": None, "offset": None, "limit": None, **more}
         try:
             with self._connection.cursor(row_factory=dict_row) as cursor:

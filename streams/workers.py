@@ -21,6 +21,7 @@ from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
 from streams.app import StreamApp
+from streams.audit.auditor import Auditor
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
 from streams.docket import Docket
@@ -221,6 +222,7 @@ def view_worker(
         for name, thread in equal.items():
             run_beside(app, name, thread)
         run_beside(app, "cases", docket)
+        run_beside(app, "audit", Auditor(connection))
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))

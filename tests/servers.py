@@ -111,6 +111,7 @@ def containers() -> Iterator[Connection]:
                 "registry": url,
                 "database": database,
                 "reader_database": reader,
+                "approval": {"required": False},
             }
         )
         migrate(database)

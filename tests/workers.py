@@ -24,6 +24,8 @@ def environment(connection: Connection) -> dict[str, str]:
         "XINLIU_REGISTRY": connection.registry,
         "XINLIU_DATABASE": connection.database.get_secret_value(),
         **{f"XINLIU_INTAKE_STOP_{key.upper()}": str(value) for key, value in connection.intake_limits},
+        "XINLIU_APPROVAL": str(connection.approval.required),
+        "XINLIU_APPROVAL_HOURS": str(connection.approval.hours),
     }
     if connection.reader_database is not None:
         known["XINLIU_READER_DATABASE"] = connection.reader_database.get_secret_value()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ def _repush(
     entity: Annotated[str | None, typer.Option(metavar="USCC", help="Records about this entity.")] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="Records of this partition of the exchange.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every record that was ever shared.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -32,7 +34,10 @@ def _repush(
     Nothing else is needed after a province lost what it had; sets that differ are found and mended without it.
     """
     from schemas.catalogue import load
+    from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
     from schemas.registration import DOMAIN
+    from schemas.registry import Registry
     from schemas.store import connect
     from schemas.uscc import check, showable
     from streams.exchange.repushing import Chosen, repush
@@ -43,12 +48,21 @@ def _repush(
         load().domain(domain)
     if entity is not None and check(entity, exceptions=[entity]):
         raise UsageError(f"{showable(entity)!r} is no unified social credit code (统一社会信用代码)")
+    if not (reason.strip() or dry_run):
+        raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
     get: Callable[[], Connection] = ctx.obj
+    by = operator(get().kafka)
     connection = get().acting("view")
     if connection.exchange is None:
         raise UsageError("this province shares nothing with others: it has no XINLIU_EXCHANGE")
     with connect(connection.database.get_secret_value(), autocommit=True) as store, store.transaction():
         records = repush(store, Chosen(domain=domain, uscc=entity, partition=partition), dry_run=dry_run)
+        if not dry_run:
+            chosen = {"domain": domain, "entity": entity, "partition": partition, "all": everything, "records": records}
+            event = Operation("EXCHANGE_REPUSHED", None, datetime.now(UTC), by, reason.strip(), chosen)
+            # Within the transaction: what cannot be written down is not done.
+            with Registry(connection.registry) as registry:
+                OperationsWriter(connection.kafka, registry).write(event)
     if as_json:
         print(json.dumps({"records": records, "dry_run": dry_run}))
     elif dry_run:

@@ -115,7 +115,9 @@ def project(store: Store, operations: Iterable[Operation]) -> None:
                 )  # fmt: skip
                 continue
             store.execute(
-                "UPDATE xinliu.replay SET state = %(state)s, changed_at = %(at)s,"
+                # An approval of what came of it leaves it done.
+                "UPDATE xinliu.replay SET changed_at = %(at)s,"
+                " state = CASE WHEN %(state)s = 'APPROVED' AND state <> 'PLANNED' THEN state ELSE %(state)s END,"
                 " approved_by = CASE WHEN %(state)s = 'APPROVED' THEN %(by)s ELSE approved_by END,"
                 " approved_at = CASE WHEN %(state)s = 'APPROVED' THEN %(at)s ELSE approved_at END,"
                 " generation = COALESCE((SELECT generation FROM xinliu.generation WHERE generation = %(generation)s), generation)"

@@ -40,7 +40,7 @@ def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("READ", "accepted") == {"view", "operator"}
     assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
     assert those_who("WRITE", "changes") == {"view"}
-    assert those_who("WRITE", "operations") == {"operator", "intake", "link"}
+    assert those_who("WRITE", "operations") == {"operator", "intake", "link", "view"}
     assert those_who("WRITE", "cases") == those_who("READ", "cases") == {"operator", "view"}
 
 
@@ -130,3 +130,13 @@ def test_a_new_generation_has_its_rights_from_the_same_table() -> None:
     other = roles.wanted({"g2": frozenset({"record", "position"})})
     assert {(g.role, g.name, g.privilege) for g in one} == {(g.role, g.name, g.privilege) for g in other}
     assert not any(g.role == roles.READER for g in one), "readers see generations through the schema report alone"
+
+
+def test_an_operator_with_a_principal_of_his_own_may_do_what_an_operator_may_and_is_withdrawn_with_his_name() -> None:
+    rights = access.wanted(CATALOGUE, "beijing", ["zhang"])
+    may = {(r.resource, r.pattern, r.name, r.operation) for r in rights if r.principal == "operator-zhang"}
+    shared = {(r.resource, r.pattern, r.name, r.operation) for r in rights if r.principal == "operator"}
+    assert may - shared == {("GROUP", "PREFIXED", "operator-zhang.", "READ")}
+    assert shared <= may
+    assert access.known_principal("operator-zhang", CATALOGUE, "beijing", ["zhang"]) == "operator-zhang"
+    assert access.gone(["operator-zhang", "operator"], access.principals(CATALOGUE, "beijing")) == {"operator-zhang"}

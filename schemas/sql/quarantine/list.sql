@@ -21,7 +21,13 @@ FROM (
       AND (%(domain)s::text IS NULL OR q.domain = %(domain)s)
       AND (%(uscc)s::text IS NULL OR q.uscc = %(uscc)s)
       AND (%(since)s::timestamptz IS NULL OR q.received_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR q.received_at < %(until)s)
+      AND (%(departments)s::text[] IS NULL OR q.department = ANY(%(departments)s))
+      AND (%(domains)s::text[] IS NULL OR q.domain = ANY(%(domains)s))
+      AND (%(entities)s::text[] IS NULL OR q.uscc = ANY(%(entities)s))
       AND (%(partition)s::integer IS NULL OR (q.partition, q."offset") = (%(partition)s, %(offset)s::bigint))
 ) entry
 WHERE (%(state)s::text IS NULL OR entry.state = %(state)s)
   AND (%(code)s::text IS NULL OR entry.findings @> jsonb_build_array(jsonb_build_object('code', %(code)s::text)))
+  AND (%(codes)s::text[] IS NULL OR EXISTS (
+      SELECT FROM jsonb_array_elements(entry.findings) AS found WHERE found ->> 'code' = ANY(%(codes)s)))

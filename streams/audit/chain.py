@@ -1,0 +1,149 @@
+"""The entries of the audit, and how each follows from an event of `operations` and the entry before.
+
+An entry is a function of the topic alone: a database that was restored, or built anew, comes to the same entries and hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.codec import NotDecodable
+from schemas.operations import Operation, operation_of
+from schemas.registry import Registry
+
+__all__ = ["BEGINNING", "HEAD", "UNREADABLE", "Entry", "Event", "event_of", "unreadable"]
+
+HEAD = "AUDIT_HEAD"
+"""An event that anchors the audit: its detail has sequence, hash and offset of an entry."""
+UNREADABLE = "UNREADABLE"
+"""What stands for a message that is no event: nothing that was written to the topic is passed over."""
+BEGINNING = "0" * 64
+"""What the first entry is chained to."""
+
+_BEYOND = (NotDecodable, ValueError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the audit keeps of one message of `operations`; all but the chain. JSON as canonical text, `at` in UTC."""
+
+    topic_id: str
+    offset: int
+    event_id: str
+    kind: str
+    department: str | None
+    by: str
+    at: str
+    """2026-11-29T00:10:51.123000Z."""
+    reason: str
+    detail: str
+    before: str | None
+    after: str | None
+    message: str
+    """SHA-256 of the message's value, hexadecimal."""
+
+    def differing(self, other: Event) -> list[str]:
+        """Return the names of the fields that are not the same."""
+        return [name for name in Event.__slots__ if getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of xinliu.audit."""
+
+    sequence: int
+    event: Event
+    previous: str
+    """Hash of the entry before."""
+    hash: str
+
+    @classmethod
+    def following(cls, sequence: int, previous: str, event: Event) -> Entry:
+        """Return the entry of that event after an entry with that hash."""
+        told = [sequence, *(getattr(event, name) for name in Event.__slots__), previous]
+        # Escaped, so that the bytes are the same whatever speaks UTF-8 how; a list, so that no order of names matters.
+        canonical = json.dumps(told, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+        return cls(sequence, event, previous, hashlib.sha256(canonical).hexdigest())
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Entry:
+        """Return the entry that a row of schemas/sql/trail/entries.sql holds, whether or not its hash is right."""
+        return cls(
+            row["sequence"], Event(**{name: row[name] for name in Event.__slots__}), row["previous"], row["hash"]
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Return what schemas/sql/trail/add.sql takes."""
+        told = {name: getattr(self.event, name) for name in Event.__slots__}
+        return {"sequence": self.sequence, **told, "previous": self.previous, "hash": self.hash}
+
+    @property
+    def whole(self) -> bool:
+        """Whether its hash is the one that follows from it."""
+        return self == Entry.following(self.sequence, self.previous, self.event)
+
+
+def event_of(topic_id: str, offset: int, written_at: datetime, value: bytes, registry: Registry) -> Event:
+    """Return what the audit keeps of a message; `written_at` is broker time. Raises Retryable where the registry is away."""
+    try:
+        told = operation_of(value, registry)
+        return _event(topic_id, offset, told, _sha256(value))
+    except _BEYOND:
+        return unreadable(topic_id, offset, written_at, value)
+
+
+def unreadable(topic_id: str, offset: int, written_at: datetime, value: bytes) -> Event:
+    """Return what the audit keeps of a message that is no event."""
+    return Event(
+        topic_id, offset, "", UNREADABLE, None, "", _time(written_at), "", _json({"bytes": len(value)}), None, None,
+        _sha256(value),
+    )  # fmt: skip
+
+
+def _event(topic_id: str, offset: int, told: Operation, message: str) -> Event:
+    before, after = told.detail.get("before"), told.detail.get("after")
+    return Event(
+        topic_id,
+        offset,
+        _text(told.id),
+        _text(told.kind),
+        None if told.department is None else _text(told.department),
+        _text(told.by),
+        _time(told.at),
+        _text(told.reason),
+        _json(told.detail),
+        None if before is None else _json(before),
+        None if after is None else _json(after),
+        message,
+    )
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "\ufffd")  # which PostgreSQL cannot hold
+
+
+def _time(at: datetime) -> str:
+    return (
+        at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if at.year > 999
+        else f"{at.year:04}-01-01T00:00:00.000000Z"
+    )
+
+
+def _json(value: Any) -> str:
+    # Not what is no JSON (NaN): PostgreSQL would not take it, and the message counts as unreadable.
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate is no text
+        return json.dumps(value, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return text
+
+
+def _sha256(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()

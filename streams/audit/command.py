@@ -1,0 +1,147 @@
+"""`xinliu audit`: what operators have done, and whether anything of that was changed afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+    from streams.audit.chain import Entry
+    from streams.audit.verifying import Verdict
+
+__all__ = ["mount"]
+
+CHINA = ZoneInfo("Asia/Shanghai")
+
+audit = typer.Typer(
+    help="审计: what was done, by whom, when and why; and whether that is still what was said.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _since(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--since {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
+    return time if time.tzinfo else time.replace(tzinfo=CHINA)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    told = entry.to_row()
+    parsed = {
+        name: json.loads(told[name]) if told[name] is not None else None for name in ("detail", "before", "after")
+    }
+    return {**told, **parsed}
+
+
+@audit.command("list")
+def _list(
+    ctx: typer.Context,
+    since: Annotated[
+        str | None, typer.Option(help="From then on: 2026-11-23T10:00 (China time unless it has a zone).")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of event: QUARANTINE_REDRIVE, REPLAY_PROMOTED…")] = None,
+    by: Annotated[str | None, typer.Option(help="Who: a name, or name@host.")] = None,
+    replay: Annotated[str | None, typer.Option(help="Steps of this replay.")] = None,
+    heads: Annotated[bool, typer.Option("--heads", help="The anchored heads of the audit itself, too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the last ones are shown.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What was done, in the order in which it was written: who, when, what, why, before and after."""
+    from streams.audit.examining import entries
+
+    connect: Callable[[], Connection] = ctx.obj
+    found = entries(
+        connect().database.get_secret_value(),
+        since=_since(since),
+        kind=kind.upper() if kind else None,
+        by=by,
+        replay=replay,
+        heads=heads,
+    )
+    shown = found[-limit:]
+    if as_json:
+        print(json.dumps({"entries_in_all": len(found), "entries": [_plain(one) for one in shown]}, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    if not found:
+        console.print("nothing of that kind was done")
+        return
+    table = Table("no.", "when", "who", "what", "about", "why", show_edge=False, pad_edge=False)
+    for one in shown:
+        event = one.event
+        when = datetime.fromisoformat(event.at).astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(
+            str(one.sequence), when, escape(event.by), event.kind, escape(_about(event.department, json.loads(event.detail))),
+            escape(event.reason),
+        )  # fmt: skip
+    console.print(table)
+    if len(found) > len(shown):
+        console.print(f"… and {len(found) - len(shown)} before them (--limit)")
+
+
+def _about(department: str | None, detail: dict[str, Any]) -> str:
+    known = [department] if department else []
+    for name in ("replay", "generation", "decision", "topic", "partition", "peer", "records", "sequence"):
+        if detail.get(name) is not None:
+            known.append(f"{name} {str(detail[name])[:40]}")
+    if isinstance(entries := detail.get("entries"), list):
+        known.append(f"{len(entries)} entries")
+    for name in ("before", "after"):
+        if detail.get(name) is not None:
+            known.append(f"{name} {json.dumps(detail[name], ensure_ascii=False)[:60]}")
+    return ", ".join(known)
+
+
+@audit.command("verify")
+def _verify(ctx: typer.Context, as_json: AsJson = False) -> int:
+    """Compute the chain anew, and hold it against the topic `operations` and the heads that are anchored there.
+
+    Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one is named.
+    """
+    connect: Callable[[], Connection] = ctx.obj
+    verdict = _verified(connect())
+    if as_json:
+        print(
+            json.dumps({**asdict(verdict), "findings": [asdict(one) for one in verdict.findings]}, ensure_ascii=False)
+        )
+        return 1 if verdict.findings else 0
+    for one in verdict.findings:
+        print(f"{one.what}: {one.text}")
+    waiting = f"; {verdict.waiting} events wait to be taken over" if verdict.waiting else ""
+    ends = "not as it was written" if verdict.findings else "as it was written"
+    print(
+        f"{ends}: {verdict.entries} entries, {verdict.heads} anchored heads, the last of entry {verdict.anchored}{waiting}"
+    )
+    return 1 if verdict.findings else 0
+
+
+def _verified(connection: Connection) -> Verdict:
+    from streams.audit.examining import examined
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading operations", total=None)
+        return examined(connection, lambda read, end: bar.update(task, completed=read, total=end))
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to `xinliu`."""
+    app.add_typer(audit, name="audit")
