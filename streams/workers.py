@@ -43,7 +43,7 @@ from streams.serving import Following
 from streams.settling import Settling
 from streams.stopping import Stopping
 from streams.stored import StoredMessages
-from streams.threads import run_beside, start_thread
+from streams.threads import Thread, run_beside, start_thread
 from streams.view import ViewStage
 from streams.watch import IntakeLag, StoreWatch, Watch
 
@@ -207,22 +207,21 @@ def view_worker(
         if follows:
             app.renew = partial(view_worker, connection, outside=shown, catalogue=catalogue, instance=instance)
             run_beside(app, "following", Following(database, generation=generation))
-        run_beside(app, "relay", relay)
-        run_beside(app, "settling", Settling(database, generation=generation, on_commit=relay.wake))
-        run_beside(app, "reconciler", reconciler)
-        if origin is not None:
-            run_beside(app, "exchange", origin.publisher)
-            run_beside(app, "sweep", origin.sweep)
-        for name, work_beside in status_threads(connection, known, generation=generation, shown=shown).items():
-            run_beside(app, name, work_beside)
-        equal = equal_threads(
-            connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed,
-            sharing=origin.sharing if origin is not None else None,
-        )  # fmt: skip
-        for name, thread in equal.items():
+        beside: dict[str, Thread] = {
+            "relay": relay,
+            "settling": Settling(database, generation=generation, on_commit=relay.wake),
+            "reconciler": reconciler,
+            **({} if origin is None else {"exchange": origin.publisher, "sweep": origin.sweep}),
+            **status_threads(connection, known, generation=generation, shown=shown),
+            **equal_threads(
+                connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed,
+                sharing=origin.sharing if origin is not None else None,
+            ),
+            "cases": docket,
+            "audit": Auditor(connection),
+        }  # fmt: skip
+        for name, thread in beside.items():
             run_beside(app, name, thread)
-        run_beside(app, "cases", docket)
-        run_beside(app, "audit", Auditor(connection))
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))

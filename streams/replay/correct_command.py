@@ -48,6 +48,7 @@ def _correct(
     from schemas.store import serving_generation
     from streams.crashing import arm
     from streams.logs import Logs
+    from streams.replay.approving import require_approved
     from streams.replay.plan_command import ledger
     from streams.replay.planning import Planner
     from streams.replay.running import chosen, running
@@ -71,6 +72,7 @@ def _correct(
         if not yes:
             done = correcting.correct(scope, write=False, told=progress)
         else:
+            require_approved(connect(), one, step="correct")
             with running(book, owner, one, generation=generation) as run:
                 began = monotonic()
                 done = correcting.correct(scope, write=True, told=progress)
@@ -157,6 +159,7 @@ def _repush(
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
     from streams.exchange.repushing import Chosen, repush
+    from streams.replay.approving import require_approved
     from streams.replay.plan_command import ledger
     from streams.replay.planning import scope_values
     from streams.replay.running import chosen, running
@@ -174,6 +177,7 @@ def _repush(
         store = opened.enter_context(open_store(connection.database.get_secret_value(), autocommit=True))
         choice = Chosen(scope={**scope_values(scope), "own": connection.province})
         if yes:
+            require_approved(connect(), one, step="repush")
             with running(book, owner, one, generation=serving_generation(store)) as run:
                 began = monotonic()
                 with store.transaction():

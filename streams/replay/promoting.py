@@ -25,11 +25,12 @@ from schemas.operations import OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
 from streams.crashing import crash_point
+from streams.replay.approving import require_approved
 from streams.replay.catching_up import CatchingUp
 from streams.replay.ledger import Ledger, Replay
 from streams.replay.switching import Switch, Switched, announce_changes, figures
 
-__all__ = ["Promoted", "Promoting", "require_approved"]
+__all__ = ["Promoted", "Promoting"]
 
 log = structlog.get_logger()
 
@@ -58,8 +59,8 @@ class Promoted:
     held_seconds: float = 0.0
 
 
-def require_approved(replay: Replay) -> None:
-    """Raise UsageError where this replay may not be promoted (yet)."""
+def _require_filled(replay: Replay) -> None:
+    """Raise UsageError where this replay has filled no generation (yet)."""
     if replay.kind != "REBUILD":
         raise UsageError(
             f"replay {replay.replay} is a {replay.kind}: only a rebuild fills a generation that can be promoted"
@@ -103,7 +104,8 @@ class Promoting:
                 return done
             if serving_generation(self._store) == target.number:
                 return self._nothing_left(replay, target)
-            require_approved(replay)
+            _require_filled(replay)
+            require_approved(self._connection, replay, step="promote")
             return self._move(replay, "REPLAY_PROMOTED", target, reason, told)
 
     def rollback(self, reason: str, told: Told = lambda *_: None) -> Promoted:

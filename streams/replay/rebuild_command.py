@@ -51,6 +51,7 @@ def _rebuild(
     from schemas.registry import Registry
     from schemas.store import connect as open_store
     from streams.crashing import arm
+    from streams.replay.approving import require_approved
     from streams.replay.filling import Pace
     from streams.replay.ledger import Ledger
     from streams.replay.rebuilding import Rebuild
@@ -69,7 +70,8 @@ def _rebuild(
         ledger = Ledger(
             store, OperationsWriter(connection.kafka, registry), by=f"{getpass.getuser()}@{socket.gethostname()}"
         )
-        chosen = replay or ledger.plan(REBUILD, Scope(), reason, {})
+        chosen = ledger.get(replay).replay if replay else ledger.plan(REBUILD, Scope(), reason, {})
+        require_approved(connection, ledger.get(chosen), step="rebuild")
         with _Shown(as_json) as shown:
             generation = Rebuild(
                 connection,
