@@ -102,7 +102,7 @@ def _promote(
     """
     from streams.replay.promoting import Promoting
 
-    _arm(crash_at)
+    _begin(crash_at)
     with Promoting(_owner(ctx), by=_by()) as promoting, _bar() as told:
         done = promoting.promote(name, reason, told)
     _tell(done, as_json)
@@ -112,7 +112,7 @@ def _rollback(ctx: typer.Context, reason: Reason, as_json: AsJson = False, crash
     """Let the generation serve again that served before: it first catches up, so that nothing that arrived since is lost."""
     from streams.replay.promoting import Promoting
 
-    _arm(crash_at)
+    _begin(crash_at)
     with Promoting(_owner(ctx), by=_by()) as promoting, _bar() as told:
         done = promoting.rollback(reason, told)
     _tell(done, as_json)
@@ -154,7 +154,10 @@ def _drop(
     print(json.dumps({"generation": generation, "state": "DROPPED"}) if as_json else f"generation {generation} is gone")
 
 
-def _arm(crash_at: str | None) -> None:
+def _begin(crash_at: str | None) -> None:
+    from streams.commands import log_to_stderr
+
+    log_to_stderr(as_json=False)
     if crash_at:
         from streams.crashing import arm
 

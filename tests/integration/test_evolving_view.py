@@ -64,6 +64,7 @@ def test_a_computed_column_comes_by_rebuild_and_promote(own_stack: Connection, t
         (tmp_path / "new").mkdir()
         new = Worker(own_stack, "view", tmp_path / "new", module="tests.newer")
         running.append(new)
+        assert wait_until(lambda: "view.folds" in new.log, seconds=240), new.log[-3000:]
         publish(own_stack, range(40, 80))
         assert wait_until(lambda: folded(own_stack, 80), seconds=240), new.log[-3000:]
 

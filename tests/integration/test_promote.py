@@ -152,7 +152,7 @@ def test_readers_and_workers_go_through_promote_and_rollback(
     assert [worker.runs for worker in running] == [True, True]
     assert running[1].log.count("worker.follows") == 3
     assert "worker.follows" not in running[0].log
-    log.info(
+    log.warning(
         "promote.seen",
         slowest=[round(reader.slowest, 3) for reader in readers],
         readings=[len(reader.seen) for reader in readers],
