@@ -80,14 +80,13 @@ class Finishing:
 
     def _carry(self) -> None:
         # What the log has let go of is looked for only where it has: a log without holes holds everything.
-        row = self._store.execute("SELECT sum(holes) FROM rebuild_log WHERE topic = 'accepted'").fetchone()
         self._store.execute(sql("replay/again"))
         self._store.execute("CREATE TABLE rebuild_carried (LIKE record_history)")
         self._store.execute(
             "CREATE TABLE rebuild_earlier AS SELECT record_id, epoch, version, digest_hi, digest_lo, known_at, received_at,"
             " accepted_offset FROM record_history WITH NO DATA"
         )
-        if row is not None and row[0]:
+        if self._has_holes():
             self._store.execute("ANALYZE record_history")
             self._of_serving("earliest")
             self._of_serving("uncarried")
@@ -167,3 +166,21 @@ class Finishing:
 
     def _evidence(self) -> None:
         self._of_serving("expired")
+        if self._has_holes():
+            # Of manifests compaction keeps the newest; what became of the others stays known.
+            names = [
+                compose.Identifier(name)
+                for (name,) in self._store.execute(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = 'manifest'::regclass AND attnum > 0"
+                    " AND NOT attisdropped ORDER BY attnum"
+                )
+            ]
+            self._store.execute(
+                compose.SQL(
+                    "INSERT INTO manifest ({names}) SELECT {names} FROM {serving}.manifest ON CONFLICT DO NOTHING"
+                ).format(names=compose.SQL(", ").join(names), serving=self._serving)
+            )
+
+    def _has_holes(self) -> bool:
+        row = self._store.execute("SELECT sum(holes) > 0 FROM rebuild_log WHERE topic = 'accepted'").fetchone()
+        return row is not None and bool(row[0])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.structs import ConsumerRecord
 
 from schemas.connection import Connection
 from schemas.errors import UsageError
@@ -66,15 +67,17 @@ class Compacted(PartitionReader):
     def runs(self, first: int, end: int) -> Iterator[Run]:
         whole = list(super().runs(first, end))
         last = {record.key: record.offset for run in whole for record in run.records if record.key}
+        expected = first
         for run in whole:
-            kept = tuple(
-                record
-                for record in run.records
-                if not record.key
-                or (last[record.key] == record.offset and (run.partition, record.key) not in self.erased)
-            )
+            kept = tuple(record for record in run.records if self._stays(run.partition, record, last))
             if kept:
-                yield Run(run.topic, run.partition, run.expected_offset, kept)
+                yield Run(run.topic, run.partition, expected, kept)
+                expected = int(kept[-1].offset) + 1
+
+    def _stays(self, partition: int, record: ConsumerRecord, last: Mapping[bytes, int]) -> bool:
+        if not record.key:
+            return True
+        return last[record.key] == record.offset and (partition, record.key) not in self.erased
 
 
 def test_what_compaction_has_taken_is_carried_over(
