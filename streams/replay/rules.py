@@ -7,7 +7,7 @@ a person let through (quarantine override) stays accepted; what another province
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -73,9 +73,8 @@ class Rules:
         """
         own = statements.filter(pl.col("epoch") == 0)
         origins_of = [header(records[row].headers, ORIGIN) for row in own["row"].to_list()]
-        own = own.with_columns(
-            pl.Series(_SAID_BY, origins_of, dtype=pl.Binary).cast(pl.String).str.split(" ").list.first()
-        )
+        topics = [(value or b"").partition(b" ")[0].decode() for value in origins_of]
+        own = own.with_columns(pl.Series(_SAID_BY, topics, dtype=pl.String))
         found: defaultdict[int, list[Finding]] = defaultdict(list)
         for part in _by_day(own):
             for row, code, name, message in self._refusals(part):
@@ -106,7 +105,7 @@ class Rules:
         assert isinstance(latest, int)
         now = datetime.fromtimestamp(latest / 1000, UTC)
         told = [validate(part, self._catalogue, today=china_day(now), now=now)]
-        for (topic,), theirs in part.group_by(_SAID_BY):
+        for (topic,), theirs in _by(part, _SAID_BY):
             # A department that the catalogue does not have any more is no reason to unsay what it said.
             if (department := self._departments.get(str(topic))) is not None:
                 told.append(validate_origin(theirs.drop(_SAID_BY), department))
@@ -116,6 +115,12 @@ class Rules:
 
 _PLAIN = ("version", "digest_hi", "digest_lo", "accepted_partition", "accepted_offset")
 _TOLD = ("record_id", "uscc", *_PLAIN)
+
+
+def _by(part: pl.DataFrame, name: str) -> Iterable[tuple[tuple[object, ...], pl.DataFrame]]:
+    # Mostly a batch is one department's: then nothing is gathered anew.
+    values = part[name].unique()
+    return [((values[0],), part)] if len(values) == 1 else part.group_by(name)
 
 
 def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:

@@ -34,7 +34,7 @@ from streams.replay.scope import Scope
 from tests.damage import ROWS
 from tests.erasing import key, published
 from tests.offline import view_caught_up
-from tests.replays import replay
+from tests.replay_commands import replay
 from tests.sharing import entries, partition_of
 from tests.statements import Statement, framed, listing, penalty
 from tests.viewstore import Store

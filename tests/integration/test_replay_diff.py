@@ -19,7 +19,7 @@ from schemas.store import connect
 from schemas.uscc import generate
 from streams.projection import Projection
 from streams.staging import staged
-from tests.replays import replay
+from tests.replay_commands import replay
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import WRITER, Store, decoded
 

@@ -13,7 +13,7 @@ from schemas.store import connect
 from schemas.uscc import generate
 from streams.logs import Logs
 from tests.erasing import published
-from tests.replays import replay
+from tests.replay_commands import replay
 from tests.statements import framed, listing, penalty, put
 from tests.workers import workers
 
