@@ -172,6 +172,8 @@ class Correcting:
             )
             self._withhold(refused)
             done.beyond.extend(record.hex for record in mending.records(ids, read=gathered.read).beyond)
+            # Also of entities of which no record was wrong.
+            mending.counts(entities)
             after = self._rows(ids)
             changes = list(_changes(before, after, [one for one, *_ in refused]))
             self._share(ids)
