@@ -128,6 +128,13 @@ class Mending:
             self._announce(usccs)
         return Mended({**restored.rows, FROM_ROWS: len(wrong)}, restored.beyond)
 
+    def counts(self, usccs: Collection[str]) -> int:
+        """Count anew what is held of these entities, in the caller's transaction and under its lock; return how many were wrong."""
+        wrong = self._comparing.credit_views(usccs=usccs)
+        self._count(wrong)
+        self._announce({row.uscc for row in wrong if row.uscc is not None})
+        return len(wrong)
+
     def _lost(self, usccs: Collection[str]) -> list[UUID]:
         # Counts are kept by delta: where a record and its history are both gone, they alone still tell of it.
         with self._connection.transaction():

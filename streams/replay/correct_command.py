@@ -44,8 +44,11 @@ def _correct(
     What differs is shown as `diff` does; history, counts and what is shared follow. What today's rules refuse leaves the
     tables and waits in the quarantine. Exit code 1 where something differs.
     """
+    import structlog
+
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
+    from streams.commands import log_to_stderr
     from streams.crashing import arm
     from streams.logs import Logs
     from streams.replay.approving import require_approved
@@ -60,6 +63,9 @@ def _correct(
         arm(crash_at)
     connect: Callable[[], Connection] = ctx.obj
     with ExitStack() as opened:
+        # What mending remarks belongs to the log, and stdout to the answer.
+        log_to_stderr(as_json=False)
+        opened.callback(structlog.reset_defaults)
         book = opened.enter_context(ledger(connect))
         one, scope = chosen(book, plan, CORRECT)
         database = connect().acting("admin").database.get_secret_value()

@@ -42,7 +42,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _MOST = 500
 """Records that one transaction sets right: it holds up the view for some 50 ms."""
 _GATHERED = 50_000
-"""Records whose statements are held in memory at a time, some 100 MB; for more the log is read through again."""
+"""Records whose statements are held in memory at a time; for more the log is read through again."""
 _KEPT = 100_000
 """Differences that are kept to be told; the others are counted."""
 
@@ -172,6 +172,8 @@ class Correcting:
             )
             self._withhold(refused)
             done.beyond.extend(record.hex for record in mending.records(ids, read=gathered.read).beyond)
+            # Also of entities of which no record was wrong.
+            mending.counts(entities)
             after = self._rows(ids)
             changes = list(_changes(before, after, [one for one, *_ in refused]))
             self._share(ids)
