@@ -258,7 +258,8 @@ def test_a_topic_lost_records(house: House) -> None:
         partition=0,
     )
     begin, end = ends_of(connection, topic)[0] - 5, ends_of(connection, topic)[0]
-    (deleted,) = AdminClient(connection.kafka.client({})).delete_records([TopicPartition(topic, 0, end)]).values()
+    admin = AdminClient(connection.kafka.client({}))  # kept: with it the answer would go
+    (deleted,) = admin.delete_records([TopicPartition(topic, 0, end)]).values()
     deleted.result(30)
     resent(house.folder, "again.csv", *numbers, key="justice", first=605)
     stop = f'from deploy.stack import Stack; Stack("{house.stack.name}").stop("worker-intake")'
