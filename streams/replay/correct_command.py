@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from schemas.connection import Connection
-    from streams.replay.correcting import Correcting
+    from streams.replay.correcting import Corrected, Correcting
+    from streams.replay.running import Run
 
 __all__ = ["mount"]
 
@@ -82,20 +83,7 @@ def _correct(
             with running(book, owner, one, generation=generation) as run:
                 began = monotonic()
                 done = correcting.correct(scope, write=True, told=progress)
-                run.before, run.after = done.before, done.after
-                changes = {
-                    f"{domain} {department} {change}": n for (domain, department, change), n in done.counted.items()
-                }
-                turned = {f"{was}→{becomes}": n for (was, becomes), n in done.turned.items()}
-                run.changed = {"records": done.records, "changes": changes, "turned": turned, "refused": done.refused,
-                               "beyond": done.beyond[:100]}  # fmt: skip
-                read = sum(correcting.read.values()) * correcting.passes
-                spent = monotonic() - began - correcting.reading
-                if read and done.records:
-                    run.rates = {
-                        "offsets": round(read / max(correcting.reading, 0.001)),
-                        "records": round(done.records / max(spent, 0.001)),
-                    }
+                _note(run, done, correcting, monotonic() - began)
     compared = done.compared(f"g{generation}", dry_run=not yes)
     shown = SHOWN.get(form) if limit is None else limit
     tell(compared, done.turns[:shown], done.changes[:shown], form)
@@ -105,6 +93,22 @@ def _correct(
             print(f"{len(done.beyond)} records cannot be proven by the log: {', '.join(done.beyond[:5])}")
         print("dry run: nothing was written; --yes does it" if not yes else f"done, and written down as {one.replay}")
     return 0 if compared.equal else 1
+
+
+def _note(run: Run, done: Corrected, correcting: Correcting, seconds: float) -> None:
+    """Say in the event that ends the step what it changed, and at what rates for the plans to come."""
+    run.before, run.after = done.before, done.after
+    changes = {f"{domain} {department} {change}": n for (domain, department, change), n in done.counted.items()}
+    turned = {f"{was}→{becomes}": n for (was, becomes), n in done.turned.items()}
+    run.changed = {
+        "records": done.records, "changes": changes, "turned": turned, "refused": done.refused, "beyond": done.beyond[:100],
+    }  # fmt: skip
+    read = sum(correcting.read.values()) * correcting.passes
+    if read and done.records:
+        run.rates = {
+            "offsets": round(read / max(correcting.reading, 0.001)),
+            "records": round(done.records / max(seconds - correcting.reading, 0.001)),
+        }
 
 
 def _correcting(connection: Connection, generation: int, opened: ExitStack) -> Correcting:
