@@ -291,7 +291,8 @@ def ledger(connection: Connection, store: Any) -> Iterator[tuple[Ledger, str]]:
 
 
 _TOLD = {
-    "record": "SELECT to_jsonb(r)::text FROM {g}.record r",
+    # Of a row that another province's mending put again the live view says when that was; history has the first time.
+    "record": "SELECT (to_jsonb(r) - CASE WHEN epoch > 0 THEN 'known_at' ELSE '' END)::text FROM {g}.record r",
     "record_history": "SELECT (to_jsonb(h) - 'writer' || jsonb_build_object('writer', w.fingerprint))::text"
     " FROM {g}.record_history h JOIN {g}.writer_schema w USING (writer)",
     "entities": "SELECT uscc || record_id FROM {g}.record UNION SELECT uscc || record_id FROM {g}.former_entity",
@@ -308,7 +309,8 @@ _TOLD = {
     "manifest": "SELECT to_jsonb(m)::text FROM {g}.manifest m",
     "position": "SELECT to_jsonb(p)::text FROM {g}.position p",
     "source": "SELECT to_jsonb(s)::text FROM {g}.source s",
-    "replay_refused": "SELECT to_jsonb(r)::text FROM {g}.replay_refused r",
+    # Each copy is named where it stands; compaction leaves one.
+    "replay_refused": "SELECT DISTINCT (to_jsonb(r) - 'accepted_offset')::text FROM {g}.replay_refused r",
 }
 """What two generations of the same log must have alike: every column, but for clocks and numbers that are a generation's own."""
 
