@@ -142,7 +142,6 @@ def test_what_was_done_to_the_tables_is_shown_first_and_then_undone(filled: Conn
     assert last["before"]["records"] + 1 == last["after"]["records"]
     assert last["changed"]["changes"] == {"tax tax APPEARS": 1, "tax tax CHANGES": 1}
     assert "is DONE" in replay(filled, "correct", plan, "--yes").refused
-    assert "is a CORRECT" in replay(filled, "repush", plan).refused
     rates = replay(filled, "plan", "--domain", "tax", "--json").told["figures"]
     assert rates["rate_from"] == f"measured here by replay {plan}"
     assert audited(filled) == 0
@@ -242,6 +241,7 @@ def test_a_part_of_what_was_shared_is_told_again_by_plan(filled: Connection, sto
     plan = planned(filled, "--to", "hebei", "--entity", generate(4))
     store.execute("DELETE FROM outbox")
     assert "no XINLIU_EXCHANGE" in replay(filled, "repush", plan).refused
+    assert "is a REPUSH" in replay(filled, "correct", plan).refused
     assert replay(exchanging, "repush", plan, "--json").told == {
         "replay": plan,
         "to": "hebei",
