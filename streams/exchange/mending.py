@@ -88,7 +88,7 @@ class Mending:
         be believed; what this province itself took out stays out.
         """
         if read is not None:
-            evidence = _Evidence(frozenset(ids), read, self._log.about(ids, read))
+            evidence = _Evidence(frozenset(ids), read, self._about(ids, read))
         else:
             evidence = self._evidence(ids, all_of_them=doubted)
         with self._connection.transaction():
@@ -199,7 +199,7 @@ class Mending:
             rows = self._connection.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'")
             read = {partition: offset for partition, offset in rows}
         if all_of_them:
-            return _Evidence(frozenset(ids), read, self._log.about(ids, read))
+            return _Evidence(frozenset(ids), read, self._about(ids, read))
         newest = found.expected.newest
         places = newest.select("accepted_partition", "accepted_offset").rows()
         standing = {(entry.partition, entry.offset): entry for entry in self._log.at(places)} if places else {}
@@ -216,7 +216,16 @@ class Mending:
         if not doubted:
             return _Evidence(frozenset(), {}, ())
         log.warning("mending.reads_the_log", records=len(doubted))
-        return _Evidence(doubted, read, self._log.about(doubted, read))
+        return _Evidence(doubted, read, self._about(doubted, read))
+
+    def _about(self, ids: Collection[UUID], read: Mapping[int, int]) -> Sequence[Entry]:
+        """Return what the log says of these records, but for what today's rules refused when this generation was filled."""
+        rows = self._connection.execute(
+            "SELECT accepted_partition, accepted_offset FROM replay_refused WHERE record_id = ANY(%s)",
+            ([record.hex for record in ids],),
+        )
+        refused = set(rows)
+        return [entry for entry in self._log.about(ids, read) if (entry.partition, entry.offset) not in refused]
 
     def _correct(self, evidence: _Evidence, folded: Mapping[int, int], *, keeps_withdrawn: bool) -> None:
         copy_rows(self._connection, "told", self._history(evidence.entries), _HISTORY)
