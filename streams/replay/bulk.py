@@ -31,7 +31,7 @@ from streams.manifests import keep
 from streams.projection import HISTORY, RECORD, Projection
 from streams.quality import counts_of
 from streams.replay.reading import PartitionReader
-from streams.replay.rules import Rules, note_withheld
+from streams.replay.rules import Rules, keep_waiting, note_withheld
 from streams.staging import ranked
 from streams.transport import Run
 from streams.view import Prepared, ViewStage
@@ -161,6 +161,7 @@ class Lane:
                     unstorable |= more
             self._note_unstorable(prepared, unstorable)
             note_withheld(self._store, prepared.withheld)
+            keep_waiting(self._store, prepared.withheld)
             self._projection.progress(prepared.progress)
             keep(self._store, prepared.manifests)
             self._note_foreign(prepared)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,10 +24,10 @@ from schemas.store import sql
 from schemas.uscc import names_person
 from streams.headers import ORIGIN, Origin, header
 from streams.masking import keepable
-from streams.messages import Finding
+from streams.messages import Finding, finding
 from streams.quarantine import ACCEPTED, OVERRIDE
 
-__all__ = ["Rules", "Withheld", "note_withheld", "overridden_by"]
+__all__ = ["Rules", "Withheld", "keep_waiting", "note_withheld", "overridden_by"]
 
 Connection = psycopg.Connection[Any]
 
@@ -49,6 +49,10 @@ class Withheld:
     accepted_partition: int
     accepted_offset: int
     findings: tuple[Finding, ...]
+    origin: Origin
+    domain: str | None
+    received_at: datetime
+    """Broker time of the department's own message."""
 
 
 class Rules:
@@ -87,7 +91,11 @@ class Rules:
         refused = [row for row in rows if origins[row] not in waived]
         if not refused:
             return statements, ()
-        known = statements.filter(pl.col("row").is_in(refused)).select("row", *_TOLD).rows(named=True)
+        known = (
+            statements.filter(pl.col("row").is_in(refused))
+            .select("row", *_TOLD, "domain", "received_at")
+            .rows(named=True)
+        )
         return statements.filter(~pl.col("row").is_in(refused)), tuple(
             Withheld(
                 **{name: one[name] for name in _PLAIN},
@@ -96,6 +104,9 @@ class Rules:
                 uscc=None if names_person(one["uscc"]) else keepable(one["uscc"]),
                 department=origins[one["row"]].department,
                 findings=tuple(found[one["row"]]),
+                origin=origins[one["row"]],
+                domain=keepable(one["domain"]),
+                received_at=one["received_at"],
             )
             for one in known
         )
@@ -141,6 +152,24 @@ def note_withheld(connection: Connection, withheld: Sequence[Withheld]) -> None:
             for one in withheld
         ]
         connection.execute(sql("replay/withheld"), (Jsonb(rows),))
+
+
+def keep_waiting(connection: Connection, withheld: Sequence[Withheld]) -> None:
+    """Enter what was refused into the quarantine of the generation on the search_path: of its entity nobody is told 无.
+
+    The entries follow from the rules alone: no topic holds them, and no other generation takes them over.
+    """
+    if withheld:
+        rows = [
+            {
+                **asdict(one.origin), "department": one.department, "received_at": one.received_at.isoformat(), "uscc": one.uscc,
+                "domain": one.domain, "record_id": one.record_id, "version": one.version,
+                "findings": [*one.findings, finding("REPLAY_REFUSED")],
+                "accepted_partition": one.accepted_partition, "accepted_offset": one.accepted_offset,
+            }
+            for one in withheld
+        ]  # fmt: skip
+        connection.execute(sql("replay/refuse"), {"rows": Jsonb(rows)})
 
 
 def overridden_by(connection: Connection) -> Callable[[Sequence[Origin]], Collection[Origin]]:

@@ -1,3 +1,4 @@
+-- What waits because today's rules refuse what was accepted is a generation's own (streams/replay/rules.py).
 -- What became of refused messages follows from no log alone, and entries may be older than what the log still holds.
 INSERT INTO quarantine AS held (
     topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,
@@ -6,5 +7,6 @@ INSERT INTO quarantine AS held (
 SELECT topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,
        quarantine_partition, quarantine_offset
 FROM {old}.quarantine
+WHERE NOT findings @> '[{"code": "REPLAY_REFUSED"}]'
 ON CONFLICT (topic, topic_id, partition, "offset") DO UPDATE SET state = excluded.state
-WHERE held.state <> excluded.state
+WHERE held.state <> excluded.state AND NOT held.findings @> '[{"code": "REPLAY_REFUSED"}]'
