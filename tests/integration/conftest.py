@@ -20,8 +20,8 @@ from streams.positions import load_catalogue
 
 Store = psycopg.Connection[Any]
 
-_KEPT = ("generation", "serving", "installation")
-"""Tables that say which database this is."""
+_KEPT = ("generation", "serving", "installation", "audit")
+"""Tables that say which database this is, and one that is only added to."""
 
 
 @pytest.fixture(scope="module")

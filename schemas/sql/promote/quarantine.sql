@@ -7,6 +7,6 @@ INSERT INTO quarantine AS held (
 SELECT topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,
        quarantine_partition, quarantine_offset
 FROM {old}.quarantine
-WHERE NOT findings @> '[{"code": "REPLAY_REFUSED"}]'
+WHERE NOT findings @> jsonb_build_array(jsonb_build_object('code', 'REPLAY_REFUSED'))
 ON CONFLICT (topic, topic_id, partition, "offset") DO UPDATE SET state = excluded.state
-WHERE held.state <> excluded.state AND NOT held.findings @> '[{"code": "REPLAY_REFUSED"}]'
+WHERE held.state <> excluded.state AND NOT held.findings @> jsonb_build_array(jsonb_build_object('code', 'REPLAY_REFUSED'))
