@@ -53,8 +53,11 @@ def while_serving(connection: Connection, generation: int) -> Iterator[bool]:
     try:
         yield serves(connection, generation)
     finally:
-        if not connection.closed:
+        try:
             connection.execute("SELECT pg_advisory_unlock_shared(%s)", (LOCK,))
+        except psycopg.OperationalError:
+            # The lock went with its session. Whatever ended the work is what is told; who comes next connects anew.
+            connection.close()
 
 
 class Following:
