@@ -131,11 +131,12 @@ def test_a_repair_is_owed_until_the_other_province_says_that_it_has_applied_it(d
     beijing.publish(repaired)
 
     def owed() -> dict[str, Any]:
-        found = beijing.xinliu("exchange", "duties")["duties"]
+        # Tianjin and Shanxi, which do not run here, owe it for ever.
+        found = beijing.xinliu("exchange", "duties", "--province", "hebei")["duties"]
         return next((one for one in found if one["record_id"] == first["record_id"]), {})
 
     assert wait_until(lambda: owed().get("state") == "ACKNOWLEDGED", seconds=SOON, every=0.5), owed()
-    assert (owed()["province"], owed()["status"], owed()["version"]) == ("hebei", "REPAIRED", repaired["version"])
+    assert (owed()["status"], owed()["version"]) == ("REPAIRED", repaired["version"])
     assert owed()["acknowledged_at"] <= owed()["due_at"]
     assert hebei.version(first) == repaired["version"]
     assert hebei.ask("SELECT count(*) FROM report.mutual_penalty WHERE record_id = %s", first["record_id"]) == 0
