@@ -70,7 +70,8 @@ def fill(shares: list[Share], look: Callable[[], None]) -> None:
         return
     spawning = multiprocessing.get_context("spawn")
     stop = spawning.Event()
-    with ProcessPoolExecutor(len(shares), mp_context=spawning, initializer=_follow, initargs=(stop,)) as processes:
+    following = (stop, os.getpid())
+    with ProcessPoolExecutor(len(shares), mp_context=spawning, initializer=_follow, initargs=following) as processes:
         _wait([processes.submit(fill_share, share) for share in shares], look, stop.set)
 
 
@@ -92,10 +93,9 @@ _told_to_stop = threading.Event()
 """Of a process that another one started."""
 
 
-def _follow(stop: Event) -> None:
-    # Whoever started this process may be killed: nobody would stop it then, nor know that it still writes.
+def _follow(stop: Event, parent: int) -> None:
+    # Whoever started this process may be killed, before it gets here, too: nobody would stop it then, nor know that it writes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
