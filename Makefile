@@ -34,12 +34,12 @@ demo: $(READY)
 demo-four: $(READY)
 	@$(BIN)/xinliu demo-four $(ARGS)
 
-# Chaos comes last and alone: it kills servers and counts seconds. The others share the machine, each third with servers of its own.
+# Chaos comes last and alone: it kills servers and counts seconds. The others share the machine, each half with servers of its own.
 test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/contract tests/fuzz tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/fuzz tests/integration
 	$(BIN)/python -m pytest tests/chaos
 endif
 
