@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -15,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from deploy import topics
 from deploy.processes import wait_until
 from schemas import catalogue
+from schemas.codec import encode, frame
 from schemas.contracts import CONTRACTS
 from schemas.errors import UsageError
 from tests.statements import registered
@@ -32,6 +35,15 @@ def _command(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def _event(connection: Connection, reason: str) -> bytes:
+    # Whoever runs workers on these servers afterwards must be able to read what stands there.
+    event = {
+        "id": uuid.uuid4().hex, "kind": "SURVIVES", "department": None, "at": datetime.now(UTC), "by": "test", "reason": reason,
+        "detail": "{}",
+    }  # fmt: skip
+    return frame(registered(connection.registry, "xinliu.Operation"), encode("xinliu.Operation", event))
 
 
 def _say(connection: Connection, value: bytes) -> int:
@@ -102,7 +114,8 @@ def test_up_again_is_quick_and_changes_nothing(local_stack: Stack, stack: Connec
 
 @pytest.mark.parametrize("server", ["kafka", "postgres", "registry"])
 def test_data_survive_a_kill(local_stack: Stack, stack: Connection, server: str) -> None:
-    offset = _say(stack, f"before {server}".encode())
+    event = _event(stack, f"before {server}")
+    offset = _say(stack, event)
     with psycopg.connect(stack.database.get_secret_value(), autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.survivor (server text)")
         connection.execute("INSERT INTO public.survivor VALUES (%s)", [server])
@@ -110,7 +123,7 @@ def test_data_survive_a_kill(local_stack: Stack, stack: Connection, server: str)
     local_stack.kill(server)
     assert next(s for s in local_stack.status() if s.name == server).pid is None
     assert local_stack.up(workers=False) == stack
-    assert _heard(stack, offset) == f"before {server}".encode()
+    assert _heard(stack, offset) == event
     with psycopg.connect(stack.database.get_secret_value()) as connection:
         assert connection.execute("SELECT 1 FROM public.survivor WHERE server = %s", [server]).fetchone()
     with psycopg.connect(stack.database.get_secret_value(), autocommit=True) as connection:
