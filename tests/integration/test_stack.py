@@ -132,12 +132,13 @@ def test_data_survive_a_kill(local_stack: Stack, stack: Connection, server: str)
 
 
 def test_down_and_up_keep_data(local_stack: Stack, stack: Connection) -> None:
-    offset = _say(stack, b"before down")
+    event = _event(stack, "before down")
+    offset = _say(stack, event)
     local_stack.down()
     assert all(server.pid is None for server in local_stack.status())
     assert _command(local_stack, "status").returncode == 1
     local_stack.up(workers=False)
-    assert _heard(stack, offset) == b"before down"
+    assert _heard(stack, offset) == event
 
 
 def test_commands_show_no_secret(local_stack: Stack, stack: Connection) -> None:
