@@ -153,6 +153,14 @@ class Layout:
         return _FIRST_PORT + zlib.crc32(self.name.encode()) % _BLOCKS * _BLOCK
 
     @property
+    def free_base(self) -> int:
+        """The first of the ports that a new stack of this name may have: the usual ones, or the next that nobody listens on."""
+        base = self.usual_base
+        while not all(_free(port) for port in range(base, base + _BLOCK)):
+            base += _BLOCK
+        return base
+
+    @property
     def ports(self) -> Ports:
         """The stack's ports."""
         return Ports(int(str(self._facts["base_port"])))

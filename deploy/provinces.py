@@ -128,7 +128,7 @@ class Provinces:
             if stack.layout.exists:
                 yield None
                 continue
-            base = stack.layout.usual_base
+            base = stack.layout.free_base
             while base in taken:
                 base += 10
             taken.add(base)

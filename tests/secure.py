@@ -51,7 +51,7 @@ def running() -> Iterator[Secure]:
     watcher.start()
     try:
         try:
-            connection = stack.up(secure=True)
+            connection = stack.up(secure=True, base_port=stack.layout.free_base)
         finally:
             done.set()
             watcher.join()

@@ -70,7 +70,7 @@ def local(part: str = "") -> Iterator[Connection]:
     if stack.layout.folder.exists():
         stack.reset()
     try:
-        yield stack.up(province=_PROVINCE, workers=False)
+        yield stack.up(province=_PROVINCE, base_port=stack.layout.free_base, workers=False)
     finally:
         if os.environ.get("XINLIU_TEST_STACK"):
             stack.down()

@@ -131,7 +131,7 @@ def stack(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         known.reset()
     keys = tmp_path_factory.mktemp("keys")
     try:
-        known.up(province="beijing", workers=False)
+        known.up(province="beijing", base_port=known.layout.free_base, workers=False)
         key = make_key("beijing", keys, keys / "ring")
         known.share(Exchange(signing_key=key, keyring=keys / "ring"))
         known.up()
