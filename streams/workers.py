@@ -207,20 +207,20 @@ def view_worker(
         if follows:
             app.renew = partial(view_worker, connection, outside=shown, catalogue=catalogue, instance=instance)
             run_beside(app, "following", Following(database, generation=generation))
-        beside: dict[str, Thread] = {
-            "relay": relay,
-            "settling": Settling(database, generation=generation, on_commit=relay.wake),
-            "reconciler": reconciler,
-            **({} if origin is None else {"exchange": origin.publisher, "sweep": origin.sweep}),
-            **status_threads(connection, known, generation=generation, shown=shown),
-            **equal_threads(
+        beside: list[tuple[str, Thread]] = [
+            ("relay", relay),
+            ("settling", Settling(database, generation=generation, on_commit=relay.wake)),
+            ("reconciler", reconciler),
+            *([] if origin is None else [("exchange", origin.publisher), ("sweep", origin.sweep)]),
+            *status_threads(connection, known, generation=generation, shown=shown).items(),
+            *equal_threads(
                 connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed,
                 sharing=origin.sharing if origin is not None else None,
-            ),
-            "cases": docket,
-            "audit": Auditor(connection),
-        }  # fmt: skip
-        for name, thread in beside.items():
+            ).items(),
+            ("cases", docket),
+            ("operations' audit", Auditor(connection)),
+        ]  # fmt: skip
+        for name, thread in beside:
             run_beside(app, name, thread)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
