@@ -211,7 +211,6 @@ def view_worker(
             ("relay", relay),
             ("settling", Settling(database, generation=generation, on_commit=relay.wake)),
             ("reconciler", reconciler),
-            *([] if origin is None else [("exchange", origin.publisher), ("sweep", origin.sweep)]),
             *status_threads(connection, known, generation=generation, shown=shown).items(),
             *equal_threads(
                 connection, generation=generation, partitions=facts["accepted"].partitions, shown=shown, on_commit=committed,
@@ -220,6 +219,8 @@ def view_worker(
             ("cases", docket),
             ("operations' audit", Auditor(connection)),
         ]  # fmt: skip
+        if origin is not None:
+            beside += [("exchange", origin.publisher), ("sweep", origin.sweep)]
         for name, thread in beside:
             run_beside(app, name, thread)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
