@@ -6,8 +6,10 @@ Migrations are Alembic revisions in schemas/sql/migrations that run the SQL file
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -15,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from schemas.errors import Retryable, UsageError
 from schemas.roles import grant
 
-__all__ = ["READER_FILES", "connect", "migrate", "serving_generation", "sql"]
+__all__ = ["READER_FILES", "connect", "give_back", "migrate", "serving_generation", "sql"]
 
 READER_FILES = (
     "report/time",
@@ -112,3 +114,14 @@ def connect(
     connection.execute(f"SET search_path = g{chosen:d}, xinliu, pg_catalog")
     connection.autocommit = autocommit
     return connection
+
+
+def give_back(connection: psycopg.Connection[Any], query: LiteralString, values: Sequence[object] = ()) -> None:
+    """Give back what a session holds, an advisory lock for example, when the work is over.
+
+    With a lost session it is gone already: whatever ended the work is what is told, and who comes next connects anew.
+    """
+    try:
+        connection.execute(query, values)
+    except psycopg.OperationalError:
+        connection.close()

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 
 from schemas.errors import Retryable, ServingMoved
-from schemas.store import connect
+from schemas.store import connect, give_back
 
 __all__ = ["LOCK", "Following", "must_serve", "serves", "while_serving"]
 
@@ -53,11 +53,7 @@ def while_serving(connection: Connection, generation: int) -> Iterator[bool]:
     try:
         yield serves(connection, generation)
     finally:
-        try:
-            connection.execute("SELECT pg_advisory_unlock_shared(%s)", (LOCK,))
-        except psycopg.OperationalError:
-            # The lock went with its session. Whatever ended the work is what is told; who comes next connects anew.
-            connection.close()
+        give_back(connection, "SELECT pg_advisory_unlock_shared(%s)", (LOCK,))
 
 
 class Following:

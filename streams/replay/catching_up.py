@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 from aiokafka.structs import ConsumerRecord
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.catalogue import load
 from schemas.connection import Connection
@@ -23,6 +23,7 @@ from schemas.registry import Registry
 from schemas.store import connect
 from streams.logs import Logs
 from streams.positions import PROJECTED, prepare, resume
+from streams.replay.reading import record_of
 from streams.replay.rules import Rules, overridden_by
 from streams.transport import Run
 from streams.view import ViewStage
@@ -153,7 +154,7 @@ class CatchingUp:
                     if (message.offset() or 0) >= left[place][1]:
                         over.add(place)
                     continue
-                record = _record(message)
+                record = record_of(message)
                 if record.offset >= left[place][1]:
                     over.add(place)
                 elif record.offset >= expected[place]:
@@ -188,12 +189,3 @@ class CatchingUp:
                 sleep(pause)
                 pause = min(pause * 2, 5.0)
         return call()
-
-
-def _record(message: Message) -> ConsumerRecord:
-    value: Any = message.value()
-    kind, at = message.timestamp()
-    return ConsumerRecord(
-        message.topic(), message.partition(), message.offset(), at, kind, message.key(), value, None, 0,
-        len(value) if value else 0, tuple(message.headers() or ()),
-    )  # fmt: skip

@@ -22,7 +22,7 @@ from schemas.connection import Connection
 from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.generations import create, set_state
 from schemas.registry import Registry
-from schemas.store import connect, serving_generation, sql
+from schemas.store import connect, give_back, serving_generation, sql
 from streams.crashing import crash_point
 from streams.logs import Logs, TopicFacts
 from streams.positions import PROJECTED, prepare
@@ -127,7 +127,7 @@ class Rebuild:
         try:
             yield
         finally:
-            store.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK & 0x7FFFFFFF, generation))
+            give_back(store, "SELECT pg_advisory_unlock(%s, %s)", (_LOCK & 0x7FFFFFFF, generation))
 
     def _build(self, replay: Replay, generation: int, serving: int) -> None:
         logs = Logs(self._connection.kafka)

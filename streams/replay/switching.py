@@ -13,7 +13,8 @@ import structlog
 from psycopg import sql as compose
 
 from schemas.errors import Retryable, UsageError
-from schemas.store import sql
+from schemas.identity import digest_hex
+from schemas.store import give_back, sql
 from streams.crashing import crash_point
 from streams.exchange.sharing import PORTION
 from streams.positions import PROJECTED
@@ -126,9 +127,8 @@ class Switch:
             with self._store.transaction():
                 return self._switch()
         finally:
-            if not self._store.broken:
-                self._store.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
-                self._store.execute("RESET lock_timeout")
+            give_back(self._store, "SELECT pg_advisory_unlock(%s)", (LOCK,))
+            give_back(self._store, "RESET lock_timeout")
 
     def _switch(self) -> Switched:
         began = monotonic()
@@ -215,5 +215,5 @@ def figures(store: Store, generation: int) -> dict[str, Any]:
         row = store.execute(sql("promote/figures")).fetchone()
     assert row is not None
     records, high, low, positions = row
-    digest = b"".join(half.to_bytes(8, "big", signed=True) for half in (high, low)).hex()
+    digest = digest_hex(high, low)
     return {"generation": generation, "records": records, "digest": digest, "positions": positions or {}}
