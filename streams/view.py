@@ -36,7 +36,7 @@ from streams.projection import Move, Projection, StoreFinding
 from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
-from streams.replay.rules import Rules, Withheld, keep_waiting, note_withheld
+from streams.replay.rules import Rules, Withheld, withhold
 from streams.serving import must_serve
 from streams.staging import staged
 from streams.transport import Run
@@ -231,8 +231,7 @@ class ViewStage:
                 project_refusal(projection, record)
             projection.progress(prepared.progress)
             keep(connection, prepared.manifests)
-            note_withheld(connection, prepared.withheld)
-            keep_waiting(connection, prepared.withheld)
+            withhold(connection, prepared.withheld)
             moves = [
                 Move(topic, self._facts[topic].topic_id, partition, standing[topic, partition], next_offset)
                 for (topic, partition), next_offset in sorted(reached.items())

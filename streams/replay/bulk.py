@@ -31,7 +31,7 @@ from streams.manifests import keep
 from streams.projection import HISTORY, RECORD, Projection
 from streams.quality import counts_of
 from streams.replay.reading import PartitionReader
-from streams.replay.rules import Rules, keep_waiting, note_withheld
+from streams.replay.rules import Rules, withhold
 from streams.staging import ranked
 from streams.transport import Run
 from streams.view import Prepared, ViewStage
@@ -160,8 +160,7 @@ class Lane:
                     self._copy(ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex"))))
                     unstorable |= more
             self._note_unstorable(prepared, unstorable)
-            note_withheld(self._store, prepared.withheld)
-            keep_waiting(self._store, prepared.withheld)
+            withhold(self._store, prepared.withheld)
             self._projection.progress(prepared.progress)
             keep(self._store, prepared.manifests)
             self._note_foreign(prepared)

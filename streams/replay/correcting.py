@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
@@ -25,13 +25,13 @@ from streams.crashing import crash_point
 from streams.exchange.comparing import Comparing
 from streams.exchange.mending import Mending
 from streams.exchange.sharing import Sharing
-from streams.messages import finding
 from streams.replay.differing import APPEARS, CHANGES, DISAPPEARS, REFUSED, STATUS, Change, Compared, Turn
 from streams.replay.gathering import Gathered, Gathering
 from streams.replay.leaving import leave, share_again
 from streams.replay.planning import scope_values
-from streams.replay.rules import Withheld, note_withheld
+from streams.replay.rules import Withheld, withhold
 from streams.replay.scope import Scope
+from streams.serving import serves
 
 __all__ = ["Corrected", "Correcting"]
 
@@ -120,7 +120,7 @@ class Correcting:
         known = self._connection.execute(sql("replay/records_of"), scope_values(scope)).fetchall()
         self.read, self.passes, self.reading = read, 0, 0.0
         ids = sorted({UUID(str(row[0])) for row in known} | self._timed(self._gathering.records, scope))
-        done = Corrected(records=len(ids), before=self._figures(ids))
+        done = Corrected(records=len(ids), before=_told(self._figures(ids)))
         told(0, len(ids))
         figures = None
         for start in range(0, len(ids), _GATHERED):
@@ -131,7 +131,7 @@ class Correcting:
                 batch = portion[first : first + _MOST]
                 figures = self._batch(mending, gathered, batch, done, write=write, figures=figures)
                 told(min(start + first + len(batch), len(ids)), len(ids))
-        done.after = self._figures(ids) if write or figures is None else _told(figures)
+        done.after = _told(self._figures(ids) if write or figures is None else figures)
         return done
 
     def _timed(self, work: Callable[[T, Mapping[int, int]], R], of: T) -> R:
@@ -140,11 +140,11 @@ class Correcting:
         self.passes, self.reading = self.passes + 1, self.reading + monotonic() - began
         return found
 
-    def _figures(self, ids: Collection[UUID]) -> dict[str, Any]:
+    def _figures(self, ids: Collection[UUID]) -> dict[str, int]:
         with self._connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute(sql("replay/figures"), {"ids": list(ids)}).fetchone()
         assert row is not None
-        return _told(row)
+        return row
 
     def _batch(
         self,
@@ -158,8 +158,7 @@ class Correcting:
     ) -> Mapping[str, int]:
         with self._connection.transaction(force_rollback=not write):
             mending.lock()
-            row = self._connection.execute("SELECT generation FROM xinliu.serving").fetchone()
-            if row is None or row[0] != self._generation:
+            if not serves(self._connection, self._generation):
                 raise Retryable(f"generation {self._generation} serves no longer: ask again", server="postgres")
             before = self._rows(ids)
             entities = {uscc for record in ids for uscc in gathered.entities.get(record, ())}
@@ -175,14 +174,12 @@ class Correcting:
             # Also of entities of which no record was wrong.
             mending.counts(entities)
             after = self._rows(ids)
-            changes = list(_changes(before, after, [one for one, *_ in refused]))
+            changes = list(_changes(before, after, refused))
             self._share(ids)
             done.refused += len(refused)
             _keep(done, changes, list(_turns(views, self._views(entities), changes)))
             crash_point("correct.inside-transaction")
-            with self._connection.cursor(row_factory=dict_row) as cursor:
-                held = cursor.execute(sql("replay/figures"), {"ids": list(ids)}).fetchone()
-            assert held is not None
+            held = self._figures(ids)
         if write:
             crash_point("correct.committed")
         return _sum(figures, held)
@@ -203,20 +200,8 @@ class Correcting:
             views.setdefault((uscc, self._own, domain), {**dict.fromkeys(_VIEW[:3], 0), "pending": True})
         return views
 
-    def _withhold(self, refused: Sequence[tuple[Withheld, Any, Any, str]]) -> None:
-        if not refused:
-            return
-        note_withheld(self._connection, [one for one, *_ in refused])
-        rows = [
-            {
-                **asdict(origin), "department": origin.department, "uscc": one.uscc, "domain": domain,
-                "received_at": (entry.received_at or entry.known_at).isoformat(), "record_id": one.record_id,
-                "version": one.version, "findings": [*one.findings, finding("REPLAY_REFUSED")],
-                "accepted_partition": one.accepted_partition, "accepted_offset": one.accepted_offset,
-            }
-            for one, origin, entry, domain in refused
-        ]  # fmt: skip
-        news = self._connection.execute(sql("replay/refuse"), {"rows": Jsonb(rows)}).fetchall()
+    def _withhold(self, refused: Sequence[Withheld]) -> None:
+        news = withhold(self._connection, refused)
         by_department: dict[str, list[dict[str, Any]]] = {}
         for department, partition, offset, record_id, version, findings in news:
             by_department.setdefault(department, []).append(

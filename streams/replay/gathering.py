@@ -19,7 +19,7 @@ from schemas.columns import digests
 from schemas.registry import WriterSchema
 from streams.exchange.expecting import decoded
 from streams.exchange.rereading import Accepted, Entry
-from streams.headers import ORIGIN, Origin
+from streams.headers import ORIGIN
 from streams.replay.rules import Rules, Withheld
 from streams.replay.scope import Scope
 
@@ -28,7 +28,7 @@ __all__ = ["Gathered", "Gathering"]
 _TOGETHER = 5_000
 """Statements that are decoded at a time."""
 
-_SHOWN = ("row", "record_id", "province", "department", "domain", "uscc", "status")
+_SHOWN = ("record_id", "uscc")
 
 Place = tuple[int, int]
 
@@ -40,8 +40,8 @@ class Gathered:
     read: Mapping[int, int]
     """Up to where it was read, by partition."""
     entries: Mapping[UUID, Sequence[Entry]]
-    refused: Mapping[UUID, Sequence[tuple[Withheld, Origin, Entry, str]]]
-    """By record: what was refused, where the department's message stands, the message, its domain."""
+    refused: Mapping[UUID, Sequence[Withheld]]
+    """What was refused, by record."""
     entities: Mapping[UUID, frozenset[str]]
     """Whom their statements are about, the refused ones too."""
 
@@ -92,7 +92,7 @@ class Gathering:
                 standing[message.partition() or 0, key] = message if message.value() is not None else None
         messages = [message for message in standing.values() if message is not None]
         entries: dict[UUID, list[Entry]] = {}
-        refused: dict[UUID, list[tuple[Withheld, Origin, Entry, str]]] = {}
+        refused: dict[UUID, list[Withheld]] = {}
         entities: dict[UUID, set[str]] = {}
         for start in range(0, len(messages), _TOGETHER):
             told = ((self._accepted.entry(message), message) for message in messages[start : start + _TOGETHER])
@@ -101,17 +101,14 @@ class Gathering:
             flat = _flat(read)
             for row in flat.select(_SHOWN).rows(named=True):
                 entities.setdefault(UUID(row["record_id"]), set()).add(row["uscc"])
-            domains = dict(flat.select("row", "domain").rows())
             withheld = {(one.accepted_partition, one.accepted_offset): one for one in self._refused(flat, part)}
-            for place, (one, message) in enumerate(pairs):
+            for one in read:
                 record = UUID(one.key[:32])
                 why = withheld.get((one.partition, one.offset))
                 if why is None:
                     entries.setdefault(record, []).append(one)
                 else:
-                    refused.setdefault(record, []).append(
-                        (why, Origin.from_bytes(_origin(message)), one, domains[place])
-                    )
+                    refused.setdefault(record, []).append(why)
         return Gathered(upto, entries, refused, {record: frozenset(about) for record, about in entities.items()})
 
     def _statements(self, upto: Mapping[int, int], *, tombstones: bool = False) -> Iterator[Message]:

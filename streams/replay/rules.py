@@ -27,7 +27,7 @@ from streams.masking import keepable
 from streams.messages import Finding, finding
 from streams.quarantine import ACCEPTED, OVERRIDE
 
-__all__ = ["Rules", "Withheld", "keep_waiting", "note_withheld", "overridden_by"]
+__all__ = ["Rules", "Withheld", "overridden_by", "withhold"]
 
 Connection = psycopg.Connection[Any]
 
@@ -144,32 +144,30 @@ def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
     return [part.drop("day") for part in own.with_columns(days).partition_by("day")]
 
 
-def note_withheld(connection: Connection, withheld: Sequence[Withheld]) -> None:
-    """Write down what was refused, in the generation on the search_path and in the transaction that passes it over."""
-    if withheld:
-        rows = [
-            {name: getattr(one, name) for name in (*_TOLD, "department")} | {"findings": list(one.findings)}
-            for one in withheld
-        ]
-        connection.execute(sql("replay/withheld"), (Jsonb(rows),))
+def withhold(connection: Connection, withheld: Sequence[Withheld]) -> list[tuple[Any, ...]]:
+    """Write down what was refused, in the generation on the search_path and in the transaction that passes it over.
 
-
-def keep_waiting(connection: Connection, withheld: Sequence[Withheld]) -> None:
-    """Enter what was refused into the quarantine of the generation on the search_path: of its entity nobody is told 无.
-
-    The entries follow from the rules alone: no topic holds them, and no other generation takes them over.
+    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries follow from the
+    rules alone: no topic holds them, and no other generation takes them over. Returns those that are new or open again:
+    department, partition, offset, record_id, version, findings.
     """
-    if withheld:
-        rows = [
-            {
-                **asdict(one.origin), "department": one.department, "received_at": one.received_at.isoformat(), "uscc": one.uscc,
-                "domain": one.domain, "record_id": one.record_id, "version": one.version,
-                "findings": [*one.findings, finding("REPLAY_REFUSED")],
-                "accepted_partition": one.accepted_partition, "accepted_offset": one.accepted_offset,
-            }
-            for one in withheld
-        ]  # fmt: skip
-        connection.execute(sql("replay/refuse"), {"rows": Jsonb(rows)})
+    if not withheld:
+        return []
+    named = [
+        {name: getattr(one, name) for name in (*_TOLD, "department")} | {"findings": list(one.findings)}
+        for one in withheld
+    ]
+    connection.execute(sql("replay/withheld"), (Jsonb(named),))
+    waiting = [
+        {
+            **asdict(one.origin), "department": one.department, "received_at": one.received_at.isoformat(), "uscc": one.uscc,
+            "domain": one.domain, "record_id": one.record_id, "version": one.version,
+            "findings": [*one.findings, finding("REPLAY_REFUSED")],
+            "accepted_partition": one.accepted_partition, "accepted_offset": one.accepted_offset,
+        }
+        for one in withheld
+    ]  # fmt: skip
+    return connection.execute(sql("replay/refuse"), {"rows": Jsonb(waiting)}).fetchall()
 
 
 def overridden_by(connection: Connection) -> Callable[[Sequence[Origin]], Collection[Origin]]:
