@@ -34,6 +34,10 @@ from schemas.registry import Registry, WriterSchema
 
 __all__ = ["FLAT", "Batch", "Decoded", "Undecodable", "decode_batch", "decode_statements", "digests"]
 
+# polars says by a panic that a block is damaged. Where this asks for backtraces each one takes a second, and whoever sends
+# damaged messages could hold up intake by it.
+os.environ["RUST_BACKTRACE"] = "0"
+
 STATEMENT = "xinliu.Statement"
 
 _SYNC = b"xinliu-block-end"

@@ -193,12 +193,12 @@ class History:
         body = encode(NAME, one)
         place = int(partitions_of(pl.Series([one["subject"]["uscc"]]), 4)[0])
         key = accepted_key(one["record_id"], 0, one["version"], *digest(body)).encode()
-        self._offsets["records.tax"] += 1
         headers = [
             (ORIGIN, self._origin("records.tax", self._offsets["records.tax"])),
             (SCHEMA, fingerprint(source(NAME)).encode()),
             (RECEIVED, b"%d" % (time() * 1000)),
         ]
+        self._offsets["records.tax"] += 1
         self._forwarder.accept([(place, key, frame(self._ids[NAME], body), headers)])
         self._forwarder.flush()
         return 1

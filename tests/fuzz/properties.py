@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from aiokafka.structs import ConsumerRecord
 
 from producers.importing.importing import Import, import_file
@@ -252,7 +253,8 @@ def _can_be_folded(recorder: Recorder, writers: Writers) -> None:
     assert batch.statements.height == len(values)
     if values:
         high, low = digests([value[5:] for value in values])
-        records = newest(batch.statements.with_columns(high.alias("digest_hi"), low.alias("digest_lo")))
+        ranked = batch.statements.with_columns(high.alias("digest_hi"), low.alias("digest_lo"), epoch=pl.lit(0, pl.Int64))
+        records = newest(ranked)
         assert summary(records)["records"].sum() == records.height
     for partition, key, value, headers in recorder.accepted:
         writer = writers.registry.writer(int.from_bytes(value[1:5], "big"))
