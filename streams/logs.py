@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from confluent_kafka import (
     Consumer,
@@ -115,8 +116,21 @@ class Logs:
                 raise self._cluster.failure(place.error)
         return {(tp.topic, tp.partition): Committed(tp.offset, *_told(tp)) for tp in found if tp.offset >= 0}
 
-    def commit(self, group: str, partition: tuple[str, int], where: Committed) -> None:
-        """Set what a group has committed. Raises UsageError while the group has members."""
+    def commit(self, group: str, partition: tuple[str, int], where: Committed, *, patience: float = 0.0) -> None:
+        """Set what a group has committed. Raises UsageError where the group has members after `patience` seconds still.
+
+        A member with a name of its own counts until its session is over, 15 s after it ended.
+        """
+        deadline = monotonic() + patience
+        while True:
+            try:
+                return self._commit(group, partition, where)
+            except UsageError:
+                if monotonic() > deadline:
+                    raise
+                sleep(0.5)  # nobody tells when a group has become empty
+
+    def _commit(self, group: str, partition: tuple[str, int], where: Committed) -> None:
         # This client takes no NUL; whoever reads the commit cuts it to the length of an id.
         place = TopicPartition(*partition, where.next_offset, where.topic_id)
         (future,) = self._admin.alter_consumer_group_offsets(

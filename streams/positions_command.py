@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import time
@@ -24,6 +25,9 @@ __all__ = ["mount"]
 positions = typer.Typer(help="Where the workers stand in the logs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+_FORGOTTEN = 20.0
+"""Seconds after which the broker has forgotten a worker that ended: its session takes 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,12 @@ def _accept_loss(
     }
     held = logs.committed(INTAKE_GROUP, [(topic, partition)]).get((topic, partition))
     if held is not None:
-        logs.commit(INTAKE_GROUP, (topic, partition), held)  # refused while workers run, before anything is written
+        # Refused while workers run, before anything is written.
+        try:
+            logs.commit(INTAKE_GROUP, (topic, partition), held)
+        except UsageError:
+            print(f"waiting up to {_FORGOTTEN:.0f} s for intake workers that were just stopped …", file=sys.stderr)
+            logs.commit(INTAKE_GROUP, (topic, partition), held, patience=_FORGOTTEN)
     with Registry(connection.registry) as registry:
         forwarder = Forwarder(
             connection.kafka,

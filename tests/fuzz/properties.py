@@ -253,7 +253,9 @@ def _can_be_folded(recorder: Recorder, writers: Writers) -> None:
     assert batch.statements.height == len(values)
     if values:
         high, low = digests([value[5:] for value in values])
-        ranked = batch.statements.with_columns(high.alias("digest_hi"), low.alias("digest_lo"), epoch=pl.lit(0, pl.Int64))
+        ranked = batch.statements.with_columns(
+            high.alias("digest_hi"), low.alias("digest_lo"), epoch=pl.lit(0, pl.Int64)
+        )
         records = newest(ranked)
         assert summary(records)["records"].sum() == records.height
     for partition, key, value, headers in recorder.accepted:
