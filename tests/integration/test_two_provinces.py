@@ -1,4 +1,4 @@
-"""Beijing and Hebei as they run, with nobody playing the other: a case from opening to close, and a repair that is owed."""
+"""Beijing and Hebei as they run, with nobody playing the other: a case from opening to close, a repair that is owed, a promotion."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import psycopg
 import pytest
 
 from deploy.processes import wait_until
 from deploy.provinces import Provinces
 from schemas.connection import Connection
+from schemas.store import connect
 from schemas.uscc import generate
+from tests.generations import rebuilt, serving
 from tests.servers import local_stack
 from tests.statements import Statement, framed, penalty, put, registration, state
 from tests.workers import environment
@@ -48,8 +49,7 @@ class Desk:
 
     def ask(self, query: str, *values: Any) -> Any:
         """Return the one value that PostgreSQL answers with, None where it has none."""
-        with psycopg.connect(self.connection.database.get_secret_value()) as store:
-            store.execute("SET search_path = g1, xinliu")
+        with connect(self.connection.database.get_secret_value(), generation=serving(self.connection)) as store:
             row = store.execute(query.encode(), values).fetchone()
         return None if row is None else row[0]
 
@@ -140,3 +140,25 @@ def test_a_repair_is_owed_until_the_other_province_says_that_it_has_applied_it(d
     assert owed()["acknowledged_at"] <= owed()["due_at"]
     assert hebei.version(first) == repaired["version"]
     assert hebei.ask("SELECT count(*) FROM report.mutual_penalty WHERE record_id = %s", first["record_id"]) == 0
+
+
+@pytest.mark.timeout(600)
+def test_all_of_a_province_follows_what_is_promoted_and_goes_on_sharing(desks: dict[str, Desk]) -> None:
+    beijing, hebei = desks["beijing"], desks["hebei"]
+    said = penalty("跨省3号", entity=ENTITY)
+    beijing.publish(said)
+    assert wait_until(lambda: hebei.version(said) == said["version"], seconds=SOON)
+    # Who receives, who shares, and back: links, mending and what is acknowledged are of the generation that serves.
+    for desk in (hebei, beijing):
+        first = serving(desk.connection)
+        replay, second = rebuilt(desk.connection)
+        for words in (("promote", replay), ("rollback",)):
+            switched = desk.xinliu("replay", *words, "--reason", "对照后启用")
+            assert switched["new"] == serving(desk.connection) == (second if words[0] == "promote" else first)
+            said = {**said, "version": said["version"] + 1, "reason": "CORRECTED"}
+            beijing.publish(said)
+            for one in (beijing, hebei):
+                assert wait_until(lambda one=one, said=said: one.version(said) == said["version"], seconds=SOON), words
+            assert wait_until(lambda: hebei.ask("SELECT count(*) FROM report.exchange_unequal") == 0, seconds=SOON), (
+                hebei.ask("SELECT jsonb_agg(to_jsonb(u)) FROM report.exchange_unequal u")
+            )
