@@ -95,11 +95,20 @@ class OperationsReader:
         self._next = first
         self._consumer.assign([TopicPartition(TOPIC, 0, first)])
 
-    def held(self) -> list[Operation]:
-        """Return every event that was there when this reader was opened. Raises Retryable where Kafka does not answer."""
+    def held(self, wait: Callable[[Retryable], None] | None = None) -> list[Operation]:
+        """Return every event that was there when this reader was opened.
+
+        Where a server does not answer `wait` is called, which returns when it is to be asked again; without it Retryable is raised.
+        """
         found: list[Operation] = []
         while self._next < self._end:
-            read = self.read(_TIMEOUT)
+            try:
+                read = self.read(_TIMEOUT)
+            except Retryable as error:
+                if wait is None:
+                    raise
+                wait(error)
+                continue
             if not read and self._consumer.position([TopicPartition(TOPIC, 0)])[0].offset < self._end:
                 raise Retryable(f"Kafka does not answer: {TOPIC} could not be read to its end")
             found.extend(read)
@@ -113,7 +122,12 @@ class OperationsReader:
             return []
         if (error := message.error()) is not None:
             raise Retryable(f"Kafka does not answer: {error.str()}")
-        return [self._operation(message.value() or b"", message.offset())]
+        try:
+            return [self._operation(message.value() or b"", message.offset())]
+        except Retryable:
+            # Read, but not understood yet, since the registry is away: it comes again, and is not passed over.
+            self._consumer.seek(TopicPartition(TOPIC, message.partition() or 0, message.offset() or 0))
+            raise
 
     def follow(self, take: Callable[[Operation], None]) -> None:
         """Hand each event to `take` as it comes, until `stop`; waits, with a message, for a broker that is away."""

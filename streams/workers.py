@@ -45,6 +45,7 @@ from streams.stopping import Stopping
 from streams.stored import StoredMessages
 from streams.threads import Thread, run_beside, start_thread
 from streams.view import ViewStage
+from streams.waiting import pausing
 from streams.watch import IntakeLag, StoreWatch, Watch
 
 __all__ = ["INTAKE_SERVERS", "VIEW_SERVERS", "intake_worker", "view_worker"]
@@ -101,7 +102,7 @@ def intake_worker(
     )
     decisions = Decisions(redriver, OperationsWriter(connection.kafka, beside).write, by=by)
     operations = OperationsReader(connection.kafka, registry, principal="intake")
-    held = operations.held()
+    held = operations.held(pausing(_LONGEST_PAUSE))
     decisions.held(held)
     for operation in held:
         stopping.follow(operation, news=False)
