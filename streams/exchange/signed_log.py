@@ -75,6 +75,8 @@ class SignedLog:
         self._offsets: dict[int, list[int]] = defaultdict(list)
         self._refusals: list[str] = []
         self.chain: dict[int, Closed] = {}
+        self._lows: dict[int, int] = {}
+        """The first offset that a partition still holds."""
         """The last checkpoint of each partition; none where none was ever written."""
 
     def open(self, remembered: Mapping[int, Closed]) -> None:
@@ -168,8 +170,12 @@ class SignedLog:
             total = RunHash(before.hash if before else FIRST_HASH)
             for offset, message in zip(offsets, run, strict=True):
                 total.add(offset, message.key, message.headers, message.value[HEADER:])
-            predecessor = before.offset if before else -1
-            sequence = before.sequence + 1 if before else 0
+            # Where neither log nor database knows the last one, the chain begins anew, above every sequence that this log can
+            # have had (each checkpoint took an offset): as a gap, which everybody hears and mends. From 0 on again it would be
+            # taken for what was applied long ago.
+            low = self._lows.get(partition, 0)
+            predecessor = before.offset if before else low - 1
+            sequence = before.sequence + 1 if before else low
             body = self._signer.record(
                 CONTRACT,
                 {
@@ -259,6 +265,7 @@ class SignedLog:
     def _last(self, consumer: Consumer, partition: int) -> Closed | None:
         place = TopicPartition(self._topic, partition)
         low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT, cached=False)
+        self._lows[partition] = low
         window = _WINDOW
         while True:
             start = max(low, high - window)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from deploy import topics
@@ -29,6 +30,7 @@ from streams.crashing import POINTS
 from streams.endpoint import Outside
 from streams.exchange import publishing as publishing_module
 from streams.exchange import signed_log as signed_log_module
+from streams.exchange.chain import Anchor, Chain, Message, Outcome, Told
 from streams.exchange.publishing import Publisher
 from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.sharing import Sharing
@@ -341,3 +343,38 @@ def test_what_was_revoked_before_it_left_leaves_without_content(
         message.partition == partition_of(one["subject"]["uscc"]) for message, one in zip(messages, told, strict=True)
     )
     assert first["subject"]["name"] not in [one["subject"]["name"] for one in told if one["status"] == "WITHDRAWN"]
+
+
+def test_database_and_log_lost_it_begins_above_what_the_others_have_applied(
+    own_stack: Connection, store: Store, keys: tuple[Path, Path]
+) -> None:
+    emptied(store)
+    sharing = Sharing("beijing", generation=1, clock=lambda: NOW)
+    with publishing(own_stack, keys) as publisher:
+        fold_and_share(store, sharing, [[penalty(f"Y{n}", entity=n) for n in range(9)]], offset=900)
+        publish_all(publisher)
+    applied = {run.checkpoint["partition"]: Told.of(run.checkpoint) for run in verified(committed(own_stack), keys[1])}
+    topic = "exchange.beijing"
+    everything = [TopicPartition(topic, partition, OFFSET_END) for partition in applied]
+    admin = AdminClient(own_stack.kafka.client({}))  # kept: with it the answer would go
+    for future in admin.delete_records(everything).values():
+        future.result(30)
+    emptied(store)
+    store.execute("DELETE FROM xinliu.published_checkpoint")
+    fold_and_share(store, sharing, [[penalty(f"Y{n}", entity=n, version=2) for n in range(9)]], offset=900)
+    with publishing(own_stack, keys) as publisher:
+        publish_all(publisher)
+    log, taken = committed(own_stack), 0
+    for partition, last in applied.items():
+        # As another province holds it, which has the chain from before.
+        chain = Chain(Anchor(last.topic_id, last.sequence, last.last_offset, last.hash, last.made_at))
+        outcomes = []
+        for one in (one for one in log if one.partition == partition):
+            if not one.key.startswith("checkpoint|"):
+                assert chain.take(Message(last.topic_id, one.offset, 0, one.key.encode(), one.headers, one.body))
+                continue
+            closed = chain.close(Told.of(decode(parsed("xinliu.Checkpoint"), one.body, parsed("xinliu.Checkpoint"))))
+            outcomes.append(closed.outcome)
+            taken += len(closed.messages)
+        assert outcomes == [Outcome.GAP, *[Outcome.FOLLOWED] * (len(outcomes) - 1)], "heard as a gap, and applied"
+    assert taken == 9
