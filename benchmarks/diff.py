@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg
 
-from deploy.stack import Stack
+from benchmarks.rig import servers
 from schemas.generations import create, set_state
 from schemas.store import connect
 
@@ -38,25 +38,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=10_000_000, help="of each generation")
     records = parser.parse_args().records
-    stack = Stack("bench-diff")
-    if stack.layout.folder.exists():
-        stack.reset()
-    try:
-        connection = stack.up(province="beijing", base_port=stack.layout.free_base, workers=False)
-        with connect(connection.database.get_secret_value(), autocommit=True) as owner:
-            _fill(owner, "g1", records // 2)
-            made = create(owner)
-            _fill(owner, made.schema, records // 2)
-            set_state(owner, made.number, "READY")
-            for _ in range(3):
-                _diff(stack.name, records)
-            owner.execute(
-                f"UPDATE {made.schema}.credit_view SET digest_lo = digest_lo + 1"
-                " WHERE uscc = 'E00000000000000042' AND domain = 'tax'"
-            )
+    with (
+        servers("diff") as (stack, connection),
+        connect(connection.database.get_secret_value(), autocommit=True) as owner,
+    ):
+        _fill(owner, "g1", records // 2)
+        made = create(owner)
+        _fill(owner, made.schema, records // 2)
+        set_state(owner, made.number, "READY")
+        for _ in range(3):
             _diff(stack.name, records)
-    finally:
-        stack.reset()
+        owner.execute(
+            f"UPDATE {made.schema}.credit_view SET digest_lo = digest_lo + 1"
+            " WHERE uscc = 'E00000000000000042' AND domain = 'tax'"
+        )
+        _diff(stack.name, records)
 
 
 def _fill(owner: psycopg.Connection[Any], schema: str, views: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from deploy.stack import Stack
+from benchmarks.rig import servers
 from schemas.generations import create, set_state
 from schemas.store import connect
 
@@ -51,20 +51,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=300_000, help="of each generation")
     records = parser.parse_args().records
-    stack = Stack("bench-readers")
-    if stack.layout.folder.exists():
-        stack.reset()
-    try:
-        connection = stack.up(province="beijing", workers=False)
-        with connect(connection.database.get_secret_value(), autocommit=True) as owner:
-            _fill(owner, "g1", records)
-            print(json.dumps({"generations": 1, "records": records, **_ask(owner, records)}, ensure_ascii=False))
-            made = create(owner)
-            _fill(owner, made.schema, records)
-            set_state(owner, made.number, "READY")
-            print(json.dumps({"generations": 2, "records": records, **_ask(owner, records)}, ensure_ascii=False))
-    finally:
-        stack.reset()
+    with (
+        servers("readers") as (_, connection),
+        connect(connection.database.get_secret_value(), autocommit=True) as owner,
+    ):
+        _fill(owner, "g1", records)
+        print(json.dumps({"generations": 1, "records": records, **_ask(owner, records)}, ensure_ascii=False))
+        made = create(owner)
+        _fill(owner, made.schema, records)
+        set_state(owner, made.number, "READY")
+        print(json.dumps({"generations": 2, "records": records, **_ask(owner, records)}, ensure_ascii=False))
 
 
 def _fill(owner: psycopg.Connection[Any], schema: str, records: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from deploy.stack import Stack
+from benchmarks.rig import servers
 from schemas.store import connect, sql
 
 __all__ = ["main"]
@@ -43,15 +43,11 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000, help="of the department")
     parser.add_argument("--others", type=int, default=1_000_000, help="of other departments")
     given = parser.parse_args()
-    stack = Stack("bench-reconcile")
-    if stack.layout.folder.exists():
-        stack.reset()
-    try:
-        connection = stack.up(province="beijing", workers=False)
-        with connect(connection.database.get_secret_value(), generation=1, autocommit=True) as store:
-            _measure(store, given.records, given.others)
-    finally:
-        stack.reset()
+    with (
+        servers("reconcile") as (_, connection),
+        connect(connection.database.get_secret_value(), generation=1, autocommit=True) as store,
+    ):
+        _measure(store, given.records, given.others)
 
 
 def _measure(store: Store, records: int, others: int) -> None:

@@ -33,7 +33,7 @@ from schemas.store import connect, migrate
 from streams.logs import Logs
 from streams.positions import PROJECTED, load_catalogue, prepare
 
-__all__ = ["RECORDS", "Contender", "Gauge", "Rig", "cpu_of_tree", "fold_of"]
+__all__ = ["RECORDS", "Contender", "Gauge", "Rig", "cpu_of_tree", "fold_of", "servers"]
 
 _FINE, _COARSE = 0.003, 0.03
 """Seconds between two looks at the positions: for latencies, and where only rates are told."""
@@ -49,6 +49,19 @@ class Contender:
     commands: Sequence[Sequence[str]]
     topic: str = "accepted"
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def servers(name: str) -> Iterator[tuple[Stack, Connection]]:
+    """Run Beijing's servers as the stack `bench-<name>`, from empty data and without workers; everything is deleted afterwards."""
+    stack = Stack(f"bench-{name}")
+    if stack.layout.folder.exists():
+        stack.reset()
+    try:
+        yield stack, stack.up(province="beijing", workers=False)
+    finally:
+        if stack.layout.folder.exists():
+            stack.reset()
 
 
 def cpu_of_tree(pids: Sequence[int]) -> float:
@@ -139,18 +152,12 @@ class Rig:
     @contextmanager
     def running(cls) -> Iterator[Rig]:
         """Start the stack `bench` from empty data; everything is deleted afterwards."""
-        stack = Stack(f"bench-{os.getpid()}")
-        if stack.layout.folder.exists():
-            stack.reset()
-        try:
-            rig = cls(stack, stack.up(workers=False), Path(tempfile.mkdtemp(prefix="xinliu-bench-")))
+        with servers(str(os.getpid())) as (stack, connection):
+            rig = cls(stack, connection, Path(tempfile.mkdtemp(prefix="xinliu-bench-")))
             try:
                 yield rig
             finally:
                 rig._asking.close()
-        finally:
-            if stack.layout.folder.exists():
-                stack.reset()
 
     def database(self, name: str) -> str:
         """Make an empty database with all tables and with positions at the logs' beginnings; return how to reach it."""

@@ -104,13 +104,13 @@ class OperationsReader:
         while self._next < self._end:
             try:
                 read = self.read(_TIMEOUT)
+                if not read and self._consumer.position([TopicPartition(TOPIC, 0)])[0].offset < self._end:
+                    raise Retryable(f"Kafka does not answer: {TOPIC} could not be read to its end")
             except Retryable as error:
                 if wait is None:
                     raise
                 wait(error)
                 continue
-            if not read and self._consumer.position([TopicPartition(TOPIC, 0)])[0].offset < self._end:
-                raise Retryable(f"Kafka does not answer: {TOPIC} could not be read to its end")
             found.extend(read)
             self._next = max(self._next, self._consumer.position([TopicPartition(TOPIC, 0)])[0].offset)
         return found

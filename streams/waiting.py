@@ -1,29 +1,31 @@
-"""Waiting for a server that does not answer, where there is nothing else to do meanwhile."""
+"""How long to wait for a server that does not answer, where there is nothing else to do meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import sleep
 
 import structlog
 
 from schemas.errors import Retryable
 
-__all__ = ["pausing"]
+__all__ = ["pauses"]
 
 log = structlog.get_logger()
 
 
-def pausing(longest: float) -> Callable[[Retryable], None]:
-    """Return what waits twice as long each time it is called, and raises the error once it has waited more than `longest` seconds."""
-    pause = 0.1
+def pauses(longest: float) -> Callable[[Retryable], float]:
+    """Return what says, and logs, how many seconds to wait for the server of an error: each time twice as long.
 
-    def wait(error: Retryable) -> None:
+    It raises the error once the pause would be longer than `longest`.
+    """
+    pause = 0.05
+
+    def next_pause(error: Retryable) -> float:
         nonlocal pause
+        pause *= 2
         if pause > longest:
             raise error
         log.warning("worker.waits", why=str(error), next_try_in_seconds=pause)
-        sleep(pause)
-        pause *= 2
+        return pause
 
-    return wait
+    return next_pause

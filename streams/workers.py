@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import structlog
@@ -45,7 +46,7 @@ from streams.stopping import Stopping
 from streams.stored import StoredMessages
 from streams.threads import Thread, run_beside, start_thread
 from streams.view import ViewStage
-from streams.waiting import pausing
+from streams.waiting import pauses
 from streams.watch import IntakeLag, StoreWatch, Watch
 
 __all__ = ["INTAKE_SERVERS", "VIEW_SERVERS", "intake_worker", "view_worker"]
@@ -102,7 +103,8 @@ def intake_worker(
     )
     decisions = Decisions(redriver, OperationsWriter(connection.kafka, beside).write, by=by)
     operations = OperationsReader(connection.kafka, registry, principal="intake")
-    held = operations.held(pausing(_LONGEST_PAUSE))
+    pause = pauses(_LONGEST_PAUSE)
+    held = operations.held(lambda error: sleep(pause(error)))
     decisions.held(held)
     for operation in held:
         stopping.follow(operation, news=False)
@@ -241,17 +243,13 @@ def _chosen(database: str, generation: int | None) -> int:
 
 def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, int]], recorder: WorkRecorder) -> None:
     async def seek(partitions: frozenset[TP]) -> Mapping[TP, int]:
-        pause = 0.1
+        pause = pauses(_LONGEST_PAUSE)
         while partitions:
             try:
                 with recorder.trying("seek"):
                     return await asyncio.to_thread(positions, partitions)
             except Retryable as error:
-                if pause > _LONGEST_PAUSE:
-                    raise
-                log.warning("worker.waits", why=str(error), next_try_in_seconds=pause)
-                await asyncio.sleep(pause)
-                pause *= 2
+                await asyncio.sleep(pause(error))
         return {}
 
     app.positions = seek

@@ -75,9 +75,9 @@ class SignedLog:
         self._offsets: dict[int, list[int]] = defaultdict(list)
         self._refusals: list[str] = []
         self.chain: dict[int, Closed] = {}
-        self._lows: dict[int, int] = {}
-        """The first offset that a partition still holds."""
         """The last checkpoint of each partition; none where none was ever written."""
+        self._lows: dict[int, int] = {}
+        """The first offset that each partition held when it was opened."""
 
     def open(self, remembered: Mapping[int, Closed]) -> None:
         """Become the only writer, and find where the chain stands.
@@ -173,7 +173,7 @@ class SignedLog:
             # Where neither log nor database knows the last one, the chain begins anew, above every sequence that this log can
             # have had (each checkpoint took an offset): as a gap, which everybody hears and mends. From 0 on again it would be
             # taken for what was applied long ago.
-            low = self._lows.get(partition, 0)
+            low = self._lows[partition]
             predecessor = before.offset if before else low - 1
             sequence = before.sequence + 1 if before else low
             body = self._signer.record(
