@@ -215,6 +215,7 @@ class Rig:
             "XINLIU_KAFKA": self.connection.kafka.servers,
             "XINLIU_REGISTRY": self.connection.registry,
             "XINLIU_DATABASE": database,
+            "XINLIU_APPROVAL": "false",
         }
 
     @contextmanager

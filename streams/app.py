@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ import structlog
 
 from schemas.cluster import Cluster
 from schemas.errors import Fatal, Retryable, ServingMoved, UsageError, XinliuError
+from streams.interpreter import suit_the_interpreter
 from streams.transport import RUN_CODEC, SCHEME, Positions
 
 __all__ = ["Build", "StreamApp", "run"]
@@ -122,23 +121,12 @@ def run(*builds: Build) -> None:
     An app that stops because another generation serves is built anew, while the others go on.
     Raises the failure that stopped it (Fatal, or another XinliuError), the first one; any other error becomes Fatal.
     """
-    _suit_the_interpreter()
+    suit_the_interpreter()
     failure = asyncio.run(_run(builds))
     if isinstance(failure, XinliuError):
         raise failure
     if failure is not None:
         raise Fatal(f"{type(failure).__name__}: {failure}") from failure
-
-
-def _suit_the_interpreter() -> None:
-    # A thread that comes back from a server waits for the others' Python; the default lets each of them go on for 5 ms,
-    # and a transaction comes back from PostgreSQL thirty times.
-    sys.setswitchinterval(0.0005)
-    # Batches are hundreds of thousands of objects without cycles: walked through again and again while they are made, they
-    # took a third of intake's time. What was imported never goes away.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(500_000, 20, 20)
 
 
 class _Place:

@@ -18,7 +18,7 @@ import structlog
 
 from schemas.errors import Fatal, Retryable
 from streams.recorders import WorkRecorder
-from streams.transport import Run
+from streams.runs import Run
 
 __all__ = ["Collector", "Hold", "Reread", "Work"]
 

@@ -7,12 +7,13 @@ otherwise; a department's bytes never decide what a message is.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import ContractBroken
 from schemas.exchange import province_of
+from streams.runs import Record
 
 __all__ = [
     "CARRIED",
@@ -26,6 +27,7 @@ __all__ = [
     "Origin",
     "findings_of",
     "header",
+    "headers_of",
     "origins",
 ]
 
@@ -60,6 +62,16 @@ def header(headers: Headers, name: str) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+def headers_of(records: Iterable[Record], name: str, place: int) -> list[bytes | None]:
+    """Return that header of each record; `place` is where intake writes it, which is looked at first."""
+    return [
+        headers[place][1]
+        if len(headers := record.headers) > place and headers[place][0] == name
+        else header(headers, name)
+        for record in records
+    ]
 
 
 @dataclass(frozen=True, slots=True)

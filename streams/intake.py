@@ -17,7 +17,6 @@ from time import monotonic
 from typing import Any
 
 import polars as pl
-from aiokafka.structs import ConsumerRecord
 
 from schemas.catalogue import Catalogue, Department
 from schemas.codec import HEADER
@@ -38,8 +37,8 @@ from streams.logs import TopicFacts
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
 from streams.recorders import IntakeRecorder
+from streams.runs import Record, Run
 from streams.stopping import Stopping
-from streams.transport import Run
 
 __all__ = ["Examined", "IntakeStage"]
 
@@ -76,15 +75,15 @@ class Examined:
     """Runs that have been examined, and what is to be written of them."""
 
     runs: tuple[Run, ...]
-    records: Sequence[ConsumerRecord]
+    records: Sequence[Record]
     """All messages of the runs; `row` is a place among them."""
     good: pl.DataFrame
     """The statements that are not refused: row, uscc, record_id, version."""
     verdicts: dict[int, _Verdict]
     """By row: messages with findings; those that are refused go to quarantine."""
-    markers: tuple[tuple[ConsumerRecord, datetime], ...]
+    markers: tuple[tuple[Record, datetime], ...]
     """Markers that are good, with the time up to which they vouch."""
-    manifests: tuple[tuple[ConsumerRecord, dict[str, Any]], ...] = ()
+    manifests: tuple[tuple[Record, dict[str, Any]], ...] = ()
     """Manifests that are not refused; whether they can be compared with anything is asked when they are."""
     stops: tuple[Operation, ...] = ()
     """Departments that this batch stops."""
@@ -231,7 +230,7 @@ class IntakeStage:
         self._told_at = monotonic()
 
     def _examine(
-        self, batch: Batch, records: list[ConsumerRecord], waived: Mapping[int, Collection[str]]
+        self, batch: Batch, records: list[Record], waived: Mapping[int, Collection[str]]
     ) -> dict[int, _Verdict]:
         verdicts: dict[int, _Verdict] = {}
         for damage in batch.undecodable:
@@ -254,7 +253,7 @@ class IntakeStage:
     def _validate(
         self,
         frame: pl.DataFrame,
-        records: list[ConsumerRecord],
+        records: list[Record],
         verdicts: dict[int, _Verdict],
         waived: Mapping[int, Collection[str]],
     ) -> None:
@@ -317,7 +316,7 @@ class IntakeStage:
                 headers.append((FINDINGS, json.dumps(remarks.findings, ensure_ascii=False).encode()))
         return messages
 
-    def _forward_manifests(self, manifests: Sequence[tuple[ConsumerRecord, dict[str, Any]]]) -> None:
+    def _forward_manifests(self, manifests: Sequence[tuple[Record, dict[str, Any]]]) -> None:
         # Behind every statement before them: by their broker time the view knows what came later. The key's parts are
         # few whatever a department writes, so that compaction keeps the newest and `accepted` does not grow.
         messages: list[Outgoing] = []
@@ -330,14 +329,14 @@ class IntakeStage:
         self._forwarder.accept(messages)
         self._forwarder.flush()
 
-    def _origins(self, records: Sequence[ConsumerRecord]) -> list[bytes]:
+    def _origins(self, records: Sequence[Record]) -> list[bytes]:
         logs = {
             (topic, partition): origins(topic, self._facts[topic].topic_id, partition)
             for topic, partition in {(record.topic, record.partition) for record in records}
         }
         return [logs[record.topic, record.partition] % record.offset for record in records]
 
-    def _quarantine(self, record: ConsumerRecord, verdict: _Verdict) -> None:
+    def _quarantine(self, record: Record, verdict: _Verdict) -> None:
         value, uscc = masked(record.value or b"", verdict.uscc)
         known: dict[str, Any] = {
             "received_at": record.timestamp,

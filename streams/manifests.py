@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from aiokafka.structs import ConsumerRecord
 from psycopg.types.json import Jsonb
 
 from schemas.codec import encode_own
@@ -18,6 +17,7 @@ from schemas.manifest import fault, total
 from schemas.registry import Registry
 from schemas.store import sql
 from streams.headers import MANIFEST, Origin, header
+from streams.runs import Record
 
 __all__ = ["NAME", "Stated", "announce", "answer", "harmless", "keep", "stated"]
 
@@ -35,7 +35,7 @@ class Stated:
     """Why it can be compared with nothing; nothing of it is kept then but that it came."""
 
 
-def stated(registry: Registry, records: Sequence[ConsumerRecord]) -> tuple[Stated, ...]:
+def stated(registry: Registry, records: Sequence[Record]) -> tuple[Stated, ...]:
     """Decode manifests as intake forwarded them. Raises ContractBroken where it cannot have."""
     decoded = decode_batch(registry, [record.value for record in records], expected={NAME})
     if decoded.undecodable:

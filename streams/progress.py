@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
-
 from schemas.columns import decode_batch
 from schemas.errors import ContractBroken
 from schemas.registry import Registry
+from streams.runs import Record
 
 __all__ = ["newest_vectors"]
 
 
-def newest_vectors(registry: Registry, records: Sequence[ConsumerRecord]) -> list[dict[str, Any]]:
+def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return a row of input_progress, as view/progress.sql names it, for each input partition and each reporter.
 
     Raises Retryable where the registry does not answer, ContractBroken where a message is no Progress vector.

@@ -12,11 +12,10 @@ from time import time
 from typing import Protocol
 
 import polars as pl
-from aiokafka.structs import ConsumerRecord
 
 from schemas.errors import Retryable
 from streams.endpoint import Outside
-from streams.headers import RECEIVED, header
+from streams.headers import RECEIVED, headers_of
 from streams.instruments import Instruments, Labels
 from streams.messages import Finding
 from streams.metrics import (
@@ -34,7 +33,7 @@ from streams.metrics import (
     TRANSACTION_SECONDS,
     VISIBLE_SECONDS,
 )
-from streams.transport import Run
+from streams.runs import Record, Run
 
 __all__ = ["IntakeRecorder", "RelayRecorder", "ViewRecorder", "WorkRecorder", "arrivals_of"]
 
@@ -99,8 +98,8 @@ class IntakeRecorder:
     def forwarded(
         self,
         runs: Sequence[Run],
-        verdicts: Iterable[tuple[ConsumerRecord, Verdict]],
-        markers: Iterable[ConsumerRecord],
+        verdicts: Iterable[tuple[Record, Verdict]],
+        markers: Iterable[Record],
     ) -> None:
         """Count a batch: all of it, the messages that have findings, and the markers that were not refused."""
         accepted, refused = Counter[Labels](), Counter[Labels]()
@@ -187,12 +186,12 @@ class RelayRecorder:
         self._retries.add({(server,): 1})
 
 
-def arrivals_of(departments: pl.Series, records: Sequence[ConsumerRecord]) -> pl.DataFrame:
+def arrivals_of(departments: pl.Series, records: Sequence[Record]) -> pl.DataFrame:
     """Return whose statements these messages of `accepted` hold, and when the broker had received them, in milliseconds.
 
     0: forwarded by an intake that did not write the header yet.
     """
-    received = [int(header(record.headers, RECEIVED) or 0) for record in records]
+    received = [int(at or 0) for at in headers_of(records, RECEIVED, 2)]
     return pl.DataFrame({"department": departments, "received": pl.Series(received, dtype=pl.Int64)})
 
 

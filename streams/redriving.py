@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
-from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Message
 
 from schemas.errors import Retryable
@@ -42,8 +41,8 @@ from streams.quarantine import (
     entries_of,
     undone,
 )
+from streams.runs import Fetched, Run
 from streams.stored import Place
-from streams.transport import Run
 
 __all__ = ["Decisions", "Redriver", "Stored", "waived_by"]
 
@@ -172,7 +171,7 @@ def _place(entry: Entry) -> Place:
 def _run(entry: Entry, value: bytes) -> Run:
     where = entry.origin
     # Without a time of receipt: how long it lay in the quarantine is not what a metric should call the way to the view.
-    record = ConsumerRecord(where.topic, where.partition, where.offset, 0, 1, None, value, None, 0, len(value), ())
+    record = Fetched(where.topic, where.partition, where.offset, 0, None, value, ())
     return Run(where.topic, where.partition, where.offset, (record,))
 
 

@@ -6,17 +6,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
-
 from schemas.errors import ContractBroken
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
 from streams.messages import finding
 from streams.projection import Projection
+from streams.runs import Record
 
 __all__ = ["accepted_key", "project_refusal", "project_store_refusal"]
 
 
-def accepted_key(record: ConsumerRecord) -> tuple[str, int]:
+def accepted_key(record: Record) -> tuple[str, int]:
     """Return record id and version of a message of `accepted`: intake writes record_id|version|digest, and behind it the
     epoch where the statement is another province's."""
     try:
@@ -26,7 +25,7 @@ def accepted_key(record: ConsumerRecord) -> tuple[str, int]:
         raise ContractBroken(f"the key of {_where(record)} is {record.key!r}: only intake may write there") from error
 
 
-def project_refusal(projection: Projection, record: ConsumerRecord) -> None:
+def project_refusal(projection: Projection, record: Record) -> None:
     """Project a message of `quarantine`: a new entry, of which the department is told (of
     another province's exchange nobody is), or the outcome of a decision."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
@@ -62,7 +61,7 @@ def project_refusal(projection: Projection, record: ConsumerRecord) -> None:
         projection.announce("EXCEPTIONS", [exception], origin.department)
 
 
-def project_store_refusal(projection: Projection, record: ConsumerRecord, reason: str) -> None:
+def project_store_refusal(projection: Projection, record: Record, reason: str) -> None:
     """Enter a message of `accepted` that PostgreSQL cannot hold: it must not vanish between the two."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
     record_id, version = accepted_key(record)
@@ -83,7 +82,7 @@ def project_store_refusal(projection: Projection, record: ConsumerRecord, reason
     )
 
 
-def _outcome(record: ConsumerRecord, origin: Origin, known: dict[str, Any], decision: bytes) -> dict[str, Any]:
+def _outcome(record: Record, origin: Origin, known: dict[str, Any], decision: bytes) -> dict[str, Any]:
     try:
         told = json.loads(decision)
         return {
@@ -107,7 +106,7 @@ def _outcome(record: ConsumerRecord, origin: Origin, known: dict[str, Any], deci
         ) from error
 
 
-def _where(record: ConsumerRecord) -> str:
+def _where(record: Record) -> str:
     return f"{record.topic}/{record.partition}@{record.offset}"
 
 

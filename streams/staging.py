@@ -34,8 +34,8 @@ MENDS = "mends"
 _UUID = r"^[0-9a-f]{32}$"
 
 
-def staged(statements: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Make statements (STAGED) ready for `Projection.fold`: sorted by record_id, the newest of each marked.
+def staged(statements: pl.DataFrame, *, ordered: bool = True) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Make statements (STAGED) ready for `Projection.fold`: sorted by record_id, unless not `ordered`, the newest of each marked.
 
     Rows that no table can hold are left out and returned with the reason. Needs no database, so that the next batch can
     be made ready while the last one is written.
@@ -43,13 +43,13 @@ def staged(statements: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
     nul = pl.any_horizontal(pl.col(pl.String).str.contains("\x00", literal=True))
     kept = pl.col("record_id").str.contains(_UUID) & ~nul.fill_null(False)
     refused = {row: "a text holds U+0000, or record_id is no uuid" for row in statements.filter(~kept)["row"]}
-    return ranked(statements.filter(kept) if refused else statements), refused
+    return ranked(statements.filter(kept) if refused else statements, ordered=ordered), refused
 
 
-def ranked(statements: pl.DataFrame) -> pl.DataFrame:
-    """Return statements (STAGED) sorted by record_id, the newest of each marked, with what is computed of each."""
+def ranked(statements: pl.DataFrame, *, ordered: bool = True) -> pl.DataFrame:
+    """Return statements (STAGED), the newest of each marked, with what is computed of each; `ordered` sorts by record_id."""
     marked = mark_newest(statements)
-    return marked.with_columns(
+    computed = marked.with_columns(
         content_key=content_keys(marked),
         again=~pl.col("record_id").is_unique(),
         disputed=pl.col("disputed_since").is_not_null(),
@@ -57,7 +57,9 @@ def ranked(statements: pl.DataFrame) -> pl.DataFrame:
         record_id=pl.col("record_id").str.decode("hex"),
         decided_on=pl.col("penalty_decided_on"),
         row=pl.col("row").cast(pl.Int32),
-    ).sort("record_id")
+    )
+    # Workers that fold the same records lock them in one order.
+    return computed.sort("record_id") if ordered else computed
 
 
 def content_keys(statements: pl.DataFrame) -> pl.Series:
@@ -72,7 +74,7 @@ def content_keys(statements: pl.DataFrame) -> pl.Series:
         .then(_joined("authority", "listing_list", "listing_listed_on", "listing_grounds", "listing_basis"))
     ).to_series()
     blake = hashlib.blake2b
-    hashed = b"".join([blake((text or "").encode(), digest_size=8).digest() for text in texts.to_list()])
+    hashed = b"".join([blake(text or b"", digest_size=8).digest() for text in texts.cast(pl.Binary).to_list()])
     keys = pl.Series(np.frombuffer(hashed, dtype=">i8").astype(np.int64))
     return keys.set(texts.is_null(), None)
 

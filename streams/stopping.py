@@ -19,7 +19,7 @@ import structlog
 
 from schemas.connection import IntakeLimits
 from schemas.operations import Operation
-from streams.transport import Run
+from streams.runs import Run
 
 __all__ = ["RESUMED", "STOPPED", "Stopping", "stopped_departments"]
 

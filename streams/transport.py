@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.errors import NoOffsetForPartitionError
@@ -25,8 +24,9 @@ from faust.types import TP, ConsumerMessage
 
 from streams.crashing import crash_point
 from streams.logs import as_metadata
+from streams.runs import Run
 
-__all__ = ["RUN_CODEC", "SCHEME", "BatchingConsumer", "BatchingTransport", "Positions", "Run"]
+__all__ = ["RUN_CODEC", "SCHEME", "BatchingConsumer", "BatchingTransport", "Positions"]
 
 SCHEME = "xinliu"
 """Scheme of the broker address in Faust: xinliu://127.0.0.1:9092."""
@@ -40,22 +40,6 @@ record is there the broker answers, and at 5,000 records a second the process wo
 
 Positions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
 """Returns the next offset to read of each partition it keeps; raises Fatal where a position does not fit the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Consecutive records of one partition, as they were fetched; holes left by compaction are normal."""
-
-    topic: str
-    partition: int
-    expected_offset: int
-    """Where the reader stood: every record from here on that still exists is in the run."""
-    records: tuple[ConsumerRecord, ...]
-
-    @property
-    def next_offset(self) -> int:
-        """Where the reader stands after this run."""
-        return int(self.records[-1].offset) + 1
 
 
 class _Verbatim(codecs.Codec):

@@ -5,14 +5,13 @@ The position moves in the same transaction as its effect. Kafka's committed offs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 import psycopg
 import structlog
-from aiokafka.structs import ConsumerRecord
 
 from schemas.codec import HEADER, NotDecodable
 from schemas.columns import decode_batch, digests
@@ -26,7 +25,7 @@ from streams.exchange.applying import Applying, Carried, carried
 from streams.exchange.foreign import last_of, of_exchange
 from streams.exchange.handling import HANDLERS, ON_APPLIED
 from streams.exchange.sharing import Sharing
-from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header
+from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header, headers_of
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated
@@ -37,9 +36,9 @@ from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
 from streams.replay.rules import Rules, Withheld, withhold
+from streams.runs import Record, Run
 from streams.serving import must_serve
 from streams.staging import staged
-from streams.transport import Run
 
 __all__ = ["ViewStage"]
 
@@ -55,28 +54,31 @@ _EXCHANGE = exchange_topic("").encode()
 class _Batch:
     """The messages of some runs, parted by what they are; each with its Kafka record."""
 
-    statements: list[ConsumerRecord] = field(default_factory=list)
-    progress: list[ConsumerRecord] = field(default_factory=list)
-    manifests: list[ConsumerRecord] = field(default_factory=list)
-    quarantined: list[ConsumerRecord] = field(default_factory=list)
-    carried: list[ConsumerRecord] = field(default_factory=list)
+    statements: list[Record] = field(default_factory=list)
+    progress: list[Record] = field(default_factory=list)
+    manifests: list[Record] = field(default_factory=list)
+    quarantined: list[Record] = field(default_factory=list)
+    carried: list[Record] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     """Places among the statements of those that other provinces shared."""
 
-    def add(self, record: ConsumerRecord) -> None:
-        if record.value is None:
-            return  # a tombstone: compaction has done its work, nothing is left to fold
-        origin = header(record.headers, ORIGIN)
-        if origin is None:
-            self._beside(record).append(record)
-        elif record.topic == "quarantine":
-            self.quarantined.append(record)
-        else:
-            if origin.startswith(_EXCHANGE):
-                self.foreign.append(len(self.statements))
-            self.statements.append(record)
+    def add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if record.value is None:
+                continue  # a tombstone: compaction has done its work, nothing is left to fold
+            headers = record.headers
+            # Intake writes it first.
+            origin = headers[0][1] if headers and headers[0][0] == ORIGIN else header(headers, ORIGIN)
+            if origin is None:
+                self._beside(record).append(record)
+            elif record.topic == "quarantine":
+                self.quarantined.append(record)
+            else:
+                if origin.startswith(_EXCHANGE):
+                    self.foreign.append(len(self.statements))
+                self.statements.append(record)
 
-    def _beside(self, record: ConsumerRecord) -> list[ConsumerRecord]:
+    def _beside(self, record: Record) -> list[Record]:
         if not record.headers:
             return self.progress
         return self.manifests if header(record.headers, CARRIED) is None else self.carried
@@ -87,10 +89,10 @@ class Prepared:
     """Runs that have been decoded, and what is to be written of them."""
 
     runs: tuple[Run, ...]
-    quarantined: tuple[ConsumerRecord, ...]
+    quarantined: tuple[Record, ...]
     progress: tuple[dict[str, Any], ...]
     manifests: tuple[Stated, ...]
-    statements: tuple[ConsumerRecord, ...]
+    statements: tuple[Record, ...]
     frame: pl.DataFrame | None
     """As projection.staged makes it, `writer` being a place in `writers` so far; None where there are no statements."""
     refused: dict[int, str]
@@ -148,8 +150,7 @@ class ViewStage:
         have written what is there."""
         batch = _Batch()
         for run in runs:
-            for record in run.records:
-                batch.add(record)
+            batch.add(run.records)
         frame, refused, writers, arrivals = None, dict[int, str](), tuple[WriterSchema, ...](), None
         withheld: tuple[Withheld, ...] = ()
         if batch.statements:
@@ -161,7 +162,7 @@ class ViewStage:
                 arrivals = arrivals.filter(decoded["epoch"] == 0)
             if self._rules is not None:
                 decoded, withheld = self._rules.hold(decoded, batch.statements)
-            frame, refused = staged(decoded)
+            frame, refused = staged(decoded, ordered=self._rules is None)
         told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(
@@ -251,7 +252,7 @@ class ViewStage:
                 f"accepted holds messages that came by {exchange_topic(self._province)}, our own exchange"
             )
 
-    def _decoded(self, records: Sequence[ConsumerRecord]) -> tuple[pl.DataFrame, tuple[WriterSchema, ...]]:
+    def _decoded(self, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[WriterSchema, ...]]:
         places, writers = self._writers_of(records)  # first: with another schema's reading, nothing is worth decoding
         values = [record.value for record in records]
         decoded = decode_batch(self._registry, values, expected={"xinliu.Statement"})
@@ -276,9 +277,10 @@ class ViewStage:
             epoch=pl.lit(0, dtype=pl.Int64),
         ), writers
 
-    def _writers_of(self, records: Sequence[ConsumerRecord]) -> tuple[list[int], tuple[WriterSchema, ...]]:
+    def _writers_of(self, records: Sequence[Record]) -> tuple[list[int], tuple[WriterSchema, ...]]:
         # Each row's writer schema as a place in the returned row of schemas: few differ, mostly none.
-        keys = [(record.value[1:HEADER], header(record.headers, SCHEMA)) for record in records]
+        fingerprints = headers_of(records, SCHEMA, 1)
+        keys = [(record.value[1:HEADER], said) for record, said in zip(records, fingerprints, strict=True)]
         known: dict[tuple[bytes, bytes | None], int] = {}
         writers = list[WriterSchema]()
         for key in dict.fromkeys(keys):
@@ -286,7 +288,7 @@ class ViewStage:
             writers.append(self._writer(*key, records[keys.index(key)]))
         return [known[key] for key in keys] if len(writers) > 1 else [0] * len(keys), tuple(writers)
 
-    def _writer(self, prefix: bytes, fingerprint: bytes | None, record: ConsumerRecord) -> WriterSchema:
+    def _writer(self, prefix: bytes, fingerprint: bytes | None, record: Record) -> WriterSchema:
         try:
             writer = self._registry.writer(int.from_bytes(prefix, "big"))
         except NotDecodable as error:
@@ -389,5 +391,5 @@ def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, .
     return tuple(news), reached
 
 
-def _place(record: ConsumerRecord) -> str:
+def _place(record: Record) -> str:
     return f"{record.topic}/{record.partition}@{record.offset}"

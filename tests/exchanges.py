@@ -22,7 +22,7 @@ from schemas.signing import Signer, make_key
 from schemas.uscc import generate
 from streams.forwarding import Outgoing
 from streams.headers import Origin
-from streams.transport import Run
+from streams.runs import Run
 from tests.statements import Statement, penalty
 
 __all__ = [

@@ -38,7 +38,7 @@ from streams.replay.ledger import Ledger
 from streams.replay.reading import PartitionReader
 from streams.replay.rules import Rules, overridden_by
 from streams.replay.scope import REBUILD, Scope
-from streams.transport import Run
+from streams.runs import Run
 from streams.view import ViewStage
 from tests.exchanges import Sharing, as_run, entities, keys, shared, withdrawn
 from tests.statements import Statement, listing, penalty, registration, state

@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 import psycopg
-from aiokafka.structs import ConsumerRecord
 from psycopg.types.json import Jsonb
 
 from schemas.columns import decode_batch
@@ -24,6 +23,7 @@ from schemas.registry import Registry
 from schemas.store import sql
 from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT
 from streams.headers import CARRIED, Origin, header
+from streams.runs import Record
 
 __all__ = ["Applied", "Applying", "Carried", "Handler", "carried"]
 
@@ -67,7 +67,7 @@ Handler = Callable[[Connection, Sequence[Carried]], None]
 statements, those that came behind them among them: `accepted_offset` tells what came first."""
 
 
-def carried(registry: Registry, records: Sequence[ConsumerRecord]) -> tuple[Carried, ...]:
+def carried(registry: Registry, records: Sequence[Record]) -> tuple[Carried, ...]:
     """Decode what intake forwarded with the header CARRIED. Raises ContractBroken where it cannot have."""
     if not records:
         return ()
@@ -78,7 +78,7 @@ def carried(registry: Registry, records: Sequence[ConsumerRecord]) -> tuple[Carr
     return tuple(_carried(records[row], name, value) for row, name, value in decoded.others)
 
 
-def _carried(record: ConsumerRecord, name: str, value: Mapping[str, Any]) -> Carried:
+def _carried(record: Record, name: str, value: Mapping[str, Any]) -> Carried:
     origin = Origin.from_bytes(header(record.headers, CARRIED) or b"")
     known_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
     province = origin.province or ""

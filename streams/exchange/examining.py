@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-from aiokafka.structs import ConsumerRecord
 
 from schemas.codec import HEADER, NotDecodable
 from schemas.columns import decode_batch, digests
@@ -29,7 +28,7 @@ from streams.forwarding import Outgoing
 from streams.headers import CARRIED, FINDINGS, ORIGIN, Origin, header
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
-from streams.transport import Run
+from streams.runs import Record, Run
 
 __all__ = ["Closing", "Doubt", "Examining", "Refused", "Step"]
 
@@ -149,7 +148,7 @@ class Examining:
         return says
 
     def _checkpoint(
-        self, record: ConsumerRecord, place: Origin, value: dict[str, Any], unreadable: str | None
+        self, record: Record, place: Origin, value: dict[str, Any], unreadable: str | None
     ) -> Closing | Doubt:
         if unreadable is not None:
             return Doubt(f"a checkpoint: {unreadable}")
@@ -168,18 +167,18 @@ class Examining:
             return Doubt(f"a checkpoint that says {why}")
         return Closing(Told.of(value), self._carry(record, place, CHECKPOINT))
 
-    def _carried(self, record: ConsumerRecord, place: Origin, name: str, value: dict[str, Any]) -> Outgoing | Refused:
+    def _carried(self, record: Record, place: Origin, name: str, value: dict[str, Any]) -> Outgoing | Refused:
         wrong = CARRIED_CONTRACTS[name](value, self._province, place.partition)
         if wrong is not None:
             return _refusal(record, place, [finding("EXCHANGE_MESSAGE", detail=wrong)])
         return self._carry(record, place, name)
 
-    def _carry(self, record: ConsumerRecord, place: Origin, name: str) -> Outgoing:
+    def _carry(self, record: Record, place: Origin, name: str) -> Outgoing:
         headers = [(CARRIED, place.to_bytes()), *_kept(record, (SCHEMA,))]
         key = carried_key(self._province, place.partition, name, record.key or b"")
         return place.partition, key, record.value, headers
 
-    def _unreadable(self, records: Sequence[ConsumerRecord]) -> list[str | None]:
+    def _unreadable(self, records: Sequence[Record]) -> list[str | None]:
         """Say of each record why its writer's schema is not the one that its province signed; None where it is."""
         keys = [((record.value or b"")[:HEADER], header(record.headers, SCHEMA)) for record in records]
         known = {key: self._other_schema(*key) for key in dict.fromkeys(keys)}
@@ -196,7 +195,7 @@ class Examining:
         return None if same else f"schema id {writer.id} is not the schema that its province names"
 
 
-def _placed(record: ConsumerRecord, run: Run) -> Origin | None:
+def _placed(record: Record, run: Run) -> Origin | None:
     try:
         place = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
     except ContractBroken:
@@ -208,12 +207,12 @@ def _number(text: bytes | None) -> int | None:
     return int(text) if text is not None and text.isdigit() and len(text) <= 18 else None
 
 
-def _kept(record: ConsumerRecord, names: Sequence[str]) -> list[tuple[str, bytes]]:
+def _kept(record: Record, names: Sequence[str]) -> list[tuple[str, bytes]]:
     return [(name, value) for name in names if (value := header(record.headers, name)) is not None]
 
 
 def _refusal(
-    record: ConsumerRecord,
+    record: Record,
     place: Origin,
     findings: Sequence[Finding],
     uscc: str | None = None,

@@ -19,7 +19,7 @@ from streams.forwarding import Forwards
 from streams.instruments import Instruments
 from streams.logs import Logs, TopicFacts
 from streams.positions import INTAKE_GROUP
-from streams.transport import Run
+from streams.runs import Run
 
 __all__ = ["Both", "others", "receiving", "resume_exchange"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from aiokafka.structs import ConsumerRecord
 
 from schemas.errors import ContractBroken
 from schemas.exchange import EPOCH, MEND
 from streams.headers import ORIGIN, Origin, header
+from streams.runs import Record
 from streams.staging import MENDS
 
 __all__ = ["last_of", "of_exchange"]
@@ -17,7 +17,7 @@ __all__ = ["last_of", "of_exchange"]
 _TOLD = pl.Schema({"row": pl.UInt32(), "told": pl.String(), "told_epoch": pl.Int64(), MENDS: pl.Boolean()})
 
 
-def of_exchange(statements: pl.DataFrame, records: Sequence[ConsumerRecord], rows: Sequence[int]) -> pl.DataFrame:
+def of_exchange(statements: pl.DataFrame, records: Sequence[Record], rows: Sequence[int]) -> pl.DataFrame:
     """Give the statements at these rows the epoch that came with them, and no receipt: no department of ours sent them.
 
     Raises ContractBroken where one speaks for another province than the one whose exchange it came by: intake cannot have
@@ -40,7 +40,7 @@ def of_exchange(statements: pl.DataFrame, records: Sequence[ConsumerRecord], row
     ).drop("told", "told_epoch")
 
 
-def last_of(records: Sequence[ConsumerRecord], rows: Sequence[int]) -> dict[tuple[str, int], int]:
+def last_of(records: Sequence[Record], rows: Sequence[int]) -> dict[tuple[str, int], int]:
     """Return the offset in `accepted` of the last statement of each province in each partition."""
     last: dict[tuple[str, int], int] = {}
     for row in rows:
@@ -51,7 +51,7 @@ def last_of(records: Sequence[ConsumerRecord], rows: Sequence[int]) -> dict[tupl
     return last
 
 
-def _told(row: int, record: ConsumerRecord) -> tuple[int, str | None, int, bool]:
+def _told(row: int, record: Record) -> tuple[int, str | None, int, bool]:
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
     epoch = header(record.headers, EPOCH) or b""
     if not epoch.isdigit():

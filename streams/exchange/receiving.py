@@ -24,7 +24,7 @@ from streams.exchange.examining import Doubt, Examining, Refused, Step
 from streams.exchange.recording import ReceivingRecorder
 from streams.forwarding import Forwards, Outgoing
 from streams.instruments import Instruments
-from streams.transport import Run
+from streams.runs import Run
 
 __all__ = ["Received", "ReceivingStage"]
 

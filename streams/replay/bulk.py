@@ -32,8 +32,8 @@ from streams.projection import HISTORY, RECORD, Projection
 from streams.quality import counts_of
 from streams.replay.reading import PartitionReader
 from streams.replay.rules import Rules, withhold
+from streams.runs import Run
 from streams.staging import ranked
-from streams.transport import Run
 from streams.view import Prepared, ViewStage
 
 __all__ = ["Filling", "Lane", "once"]
@@ -157,7 +157,9 @@ class Lane:
                     more = self._projection.refused_of(frame.filter("newest"))
                     # One of them may have been its record's newest: the others are ranked again without it.
                     kept = frame.filter(~pl.col("row").is_in(list(more)))
-                    self._copy(ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex"))))
+                    self._copy(
+                        ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")), ordered=False)
+                    )
                     unstorable |= more
             self._note_unstorable(prepared, unstorable)
             withhold(self._store, prepared.withheld)
@@ -201,7 +203,7 @@ class Lane:
         )
 
     def _copy(self, frame: pl.DataFrame) -> None:
-        history = once(frame)
+        history = once(frame.select(*HISTORY, "again", "row", "penalty_decided_on"))
         copy_rows(self._store, "record", frame.filter("newest"), RECORD)
         copy_rows(self._store, "record_history", history, HISTORY)
         rows = sorted((*key, n) for key, n in counts_of(history).items() if n)

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import structlog
-from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.catalogue import load
@@ -25,7 +24,7 @@ from streams.logs import Logs
 from streams.positions import PROJECTED, prepare, resume
 from streams.replay.reading import record_of
 from streams.replay.rules import Rules, overridden_by
-from streams.transport import Run
+from streams.runs import Record, Run
 from streams.view import ViewStage
 
 __all__ = ["CatchingUp", "Places", "catch_up"]
@@ -131,8 +130,8 @@ class CatchingUp:
 
     def _read(
         self, left: Mapping[tuple[str, int], tuple[int, int]], over: set[tuple[str, int]], expected: Places
-    ) -> dict[tuple[str, int], list[ConsumerRecord]]:
-        found: dict[tuple[str, int], list[ConsumerRecord]] = {}
+    ) -> dict[tuple[str, int], list[Record]]:
+        found: dict[tuple[str, int], list[Record]] = {}
         size = 0
         waits_until = monotonic() + _TIMEOUT
         while size < _BATCH and over < left.keys():

@@ -21,6 +21,7 @@ from schemas.connection import Connection
 from schemas.errors import Retryable
 from schemas.registry import Registry
 from streams.crashing import arm
+from streams.interpreter import suit_the_interpreter
 from streams.logs import Logs
 from streams.positions import PROJECTED
 from streams.replay.bulk import TOPIC, Filling, Lane
@@ -109,6 +110,7 @@ def _follow(stop: Event, parent: int) -> None:
 
 def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
     """Fill the partitions of one share, each in a lane of its own; waits for servers that do not answer for half a minute."""
+    suit_the_interpreter()
     if share.crash_at:
         arm(share.crash_at)
     stopped = stopped or _told_to_stop

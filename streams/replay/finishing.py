@@ -86,7 +86,8 @@ class Finishing:
             "CREATE TABLE rebuild_earlier AS SELECT record_id, epoch, version, digest_hi, digest_lo, known_at, received_at,"
             " accepted_offset FROM record_history WITH NO DATA"
         )
-        if self._has_holes():
+        holes = self._has_holes()
+        if holes:
             self._store.execute("ANALYZE record_history")
             self._of_serving("earliest")
             self._of_serving("uncarried")
@@ -95,13 +96,17 @@ class Finishing:
                 " EXCEPT SELECT record_id FROM rebuild_again"
             )
         self._store.execute("ANALYZE rebuild_again")
+        self._store.execute(sql("replay/said"))
         # Before anything is changed that they were counted by.
         self._store.execute(sql("replay/uncount"))
-        for name in ("known", "known_records", "carry"):
-            self._store.execute(sql(f"replay/{name}"))
+        if holes:
+            for name in ("known", "known_records", "carry"):
+                self._store.execute(sql(f"replay/{name}"))
+            self._store.execute("DROP TABLE rebuild_said")
+            self._store.execute(sql("replay/said"))
 
     def _fold(self) -> None:
-        self._store.execute("ANALYZE record, record_history")
+        self._store.execute("ANALYZE rebuild_said")
         self._store.execute(sql("replay/repeated"))
         self._store.execute(sql("replay/outranked"))
 
@@ -117,17 +122,24 @@ class Finishing:
 
     def _derive(self) -> None:
         self._store.execute(
-            "CREATE TEMPORARY TABLE suspect ON COMMIT DROP AS SELECT DISTINCT record_id, province, department"
-            " FROM record_history JOIN rebuild_again USING (record_id)"
+            "CREATE TEMPORARY TABLE suspect ON COMMIT DROP AS SELECT DISTINCT record_id, province, department FROM rebuild_said"
         )
         self._store.execute("ANALYZE suspect")
-        self._store.execute(f"WITH gone AS ({sql('view/erase')}) SELECT count(*) FROM gone")
+        self._store.execute(
+            f"WITH gone AS ({sql('view/erase')}) UPDATE rebuild_said s SET decided_on = NULL FROM gone g"
+            " WHERE (s.record_id, s.epoch, s.version, s.digest_hi, s.digest_lo)"
+            " = (g.record_id, g.epoch, g.version, g.digest_hi, g.digest_lo)"
+        )
+        # What is counted stands in history; what stands there of these records has been read.
+        self._store.execute("CREATE INDEX ON rebuild_said (record_id)")
+        self._store.execute("CREATE TEMPORARY VIEW record_history AS TABLE rebuild_said")
         self._store.execute(
             "INSERT INTO quality_day AS held (day, department, measure, bucket, shard, n)"
             f" SELECT day, department, measure, bucket, 0, n FROM ({sql('view/quality')})"
             " AS counted (day, department, measure, bucket, n)"
             " ON CONFLICT (day, department, measure, bucket, shard) DO UPDATE SET n = held.n + excluded.n"
         )
+        self._store.execute("DROP VIEW pg_temp.record_history")
         self._store.execute("DELETE FROM quality_day WHERE n = 0")
         self._store.execute(sql("replay/former"))
         self._store.execute(sql("replay/credit_view"))

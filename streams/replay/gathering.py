@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import polars as pl
-from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Message
 
 from schemas.columns import digests
@@ -22,6 +21,7 @@ from streams.exchange.rereading import Accepted, Entry
 from streams.headers import ORIGIN
 from streams.replay.rules import Rules, Withheld
 from streams.replay.scope import Scope
+from streams.runs import Fetched
 
 __all__ = ["Gathered", "Gathering"]
 
@@ -184,9 +184,9 @@ def _origin(message: Message) -> bytes:
     return bytes(dict(message.headers() or ()).get(ORIGIN) or b"")
 
 
-def _headed(message: Message) -> ConsumerRecord:
+def _headed(message: Message) -> Fetched:
     # Of a message the rules ask where it came from, and nothing else.
-    return ConsumerRecord(
-        "accepted", message.partition() or 0, message.offset() or 0, message.timestamp()[1], 1, None, None, None, 0, 0,
-        ((ORIGIN, _origin(message)),),
-    )  # fmt: skip
+    at = message.timestamp()[1]
+    return Fetched(
+        "accepted", message.partition() or 0, message.offset() or 0, at, None, None, ((ORIGIN, _origin(message)),)
+    )

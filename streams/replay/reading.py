@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from schemas.cluster import Cluster
 from schemas.errors import PositionLost, Retryable
-from streams.transport import Run
+from streams.runs import Fetched, Run
 
 __all__ = ["RUN_BYTES", "RUN_RECORDS", "PartitionReader"]
 
@@ -58,7 +56,7 @@ class PartitionReader:
         self._consumer.assign([TopicPartition(self._topic, self._partition, first)])
         expected, over = first, first >= end
         while not over:
-            records, size = list[ConsumerRecord](), 0
+            records, size = list[Fetched](), 0
             while not over and size < RUN_BYTES and len(records) < self._records:
                 # Asked for so many, the client waits for them until the time is over: long only for the first.
                 found = (
@@ -83,10 +81,10 @@ class PartitionReader:
                         over = True
                         break
                     records.append(record)
-                    size += record.serialized_value_size
+                    size += len(record.value or b"")
             if records:
-                yield Run(self._topic, self._partition, expected, tuple(records))
-                expected = int(records[-1].offset) + 1
+                yield Run(self._topic, self._partition, expected, records)
+                expected = records[-1].offset + 1
                 over = over or expected >= end
 
     def _ends(self, message: Message, end: int) -> bool:
@@ -101,11 +99,9 @@ class PartitionReader:
         raise self._cluster.failure(error)
 
 
-def record_of(message: Message) -> ConsumerRecord:
+def record_of(message: Message) -> Fetched:
     """Return a message as the stages take it."""
-    value: Any = message.value()
-    kind, at = message.timestamp()
-    return ConsumerRecord(
-        message.topic(), message.partition(), message.offset(), at, kind, message.key(), value, None, 0,
-        len(value) if value else 0, tuple(message.headers() or ()),
+    return Fetched(
+        message.topic(), message.partition(), message.offset(), message.timestamp()[1],
+        message.key(), message.value(), message.headers() or (),
     )  # fmt: skip

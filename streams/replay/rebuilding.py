@@ -153,14 +153,15 @@ class Rebuild:
             look("quarantine")
             catch_up(self._connection, generation, until=self._ends(store), principal=self._principal)
             crash_point("rebuild.caught-up")
-            look("vacuum")
+            look("analyze")
             for table in ("record", "record_history"):
                 store.execute(
                     compose.SQL("ALTER TABLE {} RESET (autovacuum_enabled)").format(compose.Identifier(table))
                 )
-            store.execute("VACUUM (ANALYZE)  record, record_history, credit_view, former_entity")
+            # Vacuumed they are by PostgreSQL itself, at the pace that it keeps for that.
+            store.execute("ANALYZE record, record_history, credit_view, former_entity")
             with store.transaction():
-                for table in ("phase", "log", "index", "unstorable", "foreign", "again", "carried", "earlier"):
+                for table in ("phase", "log", "index", "unstorable", "foreign", "again", "said", "carried", "earlier"):
                     store.execute(compose.SQL("DROP TABLE {}").format(compose.Identifier(f"rebuild_{table}")))
                 set_state(store, generation, "READY")
         crash_point("rebuild.ready")

@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 import psycopg
-from aiokafka.structs import ConsumerRecord
 from psycopg.types.json import Jsonb
 
 from schemas.catalogue import Catalogue, Department
@@ -22,10 +21,11 @@ from schemas.periods import china_day
 from schemas.rules import validate, validate_origin
 from schemas.store import sql
 from schemas.uscc import names_person
-from streams.headers import ORIGIN, Origin, header
+from streams.headers import ORIGIN, Origin, header, headers_of
 from streams.masking import keepable
 from streams.messages import Finding, finding
 from streams.quarantine import ACCEPTED, OVERRIDE
+from streams.runs import Record
 
 __all__ = ["Rules", "Withheld", "overridden_by", "withhold"]
 
@@ -68,17 +68,15 @@ class Rules:
         self._departments: dict[str, Department] = {one.records_topic: one for one in catalogue.departments(province)}
         self._overridden = overridden
 
-    def hold(
-        self, statements: pl.DataFrame, records: Sequence[ConsumerRecord]
-    ) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
+    def hold(self, statements: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
         """Return the statements that stand, and those that are refused.
 
         `statements` are as the view stage decodes them (FLAT with digest, receipt and epoch); `row` is a place in `records`.
         """
-        own = statements.filter(pl.col("epoch") == 0)
-        origins_of = [header(records[row].headers, ORIGIN) for row in own["row"].to_list()]
-        topics = [(value or b"").partition(b" ")[0].decode() for value in origins_of]
-        own = own.with_columns(pl.Series(_SAID_BY, topics, dtype=pl.String))
+        own = statements if statements["epoch"].max() == 0 else statements.filter(pl.col("epoch") == 0)
+        origins_of = headers_of([records[row] for row in own["row"].to_list()], ORIGIN, 0)
+        said = pl.Series(_SAID_BY, origins_of, dtype=pl.Binary).cast(pl.String)
+        own = own.with_columns(said.str.splitn(" ", 2).struct[0].alias(_SAID_BY))
         found: defaultdict[int, list[Finding]] = defaultdict(list)
         for part in _by_day(own):
             for row, code, name, message in self._refusals(part):

@@ -27,7 +27,7 @@ from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, header
 from streams.intake import MAX_BYTES, IntakeStage
 from streams.logs import TopicFacts
 from streams.messages import STAGE_FINDINGS
-from streams.transport import Run
+from streams.runs import Run
 from tests.fuzz.choices import Choices
 from tests.fuzz.files import file
 from tests.fuzz.hostile import DEPARTMENTS, Writers, message

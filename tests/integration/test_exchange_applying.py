@@ -21,7 +21,7 @@ from streams.exchange.receiving import ReceivingStage
 from streams.headers import CARRIED, ORIGIN
 from streams.logs import TopicFacts
 from streams.positions import load_catalogue
-from streams.transport import Run
+from streams.runs import Run
 from streams.view import ViewStage
 from tests.exchanges import MADE_AT, Sent, Sharing, accepted_runs, as_run, entities, keys, shared, withdrawn
 from tests.fuzz.properties import Recorder

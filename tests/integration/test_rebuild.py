@@ -18,7 +18,7 @@ from streams.replay.catching_up import catch_up
 from streams.replay.filling import Pace
 from streams.replay.reading import PartitionReader
 from streams.replay.rebuilding import Rebuild, State
-from streams.transport import Run
+from streams.runs import Run
 from tests.replays import History, Live, differences, ledger, rows_of
 
 

@@ -16,7 +16,7 @@ from streams.endpoint import Outside
 from streams.metrics import RETRIES, TRANSACTION_ROWS, TRANSACTION_SECONDS
 from streams.probe import Probe
 from streams.recorders import WorkRecorder
-from streams.transport import Run
+from streams.runs import Run
 
 
 class Event:

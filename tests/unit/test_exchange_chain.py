@@ -21,7 +21,7 @@ from streams.exchange.chain import Anchor, note_of, read_note
 from streams.exchange.receiving import ReceivingStage
 from streams.exchange.recording import ReceivingRecorder
 from streams.instruments import Instruments
-from streams.transport import Run
+from streams.runs import Run
 from tests.exchanges import MADE_AT, Sent, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder
 

@@ -21,7 +21,7 @@ from streams.exchange.chain import Anchor, note_of
 from streams.exchange.feeding import Both, others, resume_exchange
 from streams.exchange.receiving import ReceivingStage
 from streams.logs import Committed, Logs, TopicFacts
-from streams.transport import Run
+from streams.runs import Run
 from tests.exchanges import MADE_AT, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder, records_of
 

@@ -22,7 +22,7 @@ from streams.messages import finding
 from streams.metrics import METRICS, Kind, Metric
 from streams.probe import Probe
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder, arrivals_of
-from streams.transport import Run
+from streams.runs import Run
 from tests.exposition import Scrape, judged, scrape
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "monitoring.md"

@@ -17,8 +17,8 @@ from schemas.operations import Operation
 from streams.collector import Collector
 from streams.endpoint import Outside
 from streams.recorders import WorkRecorder
+from streams.runs import Run
 from streams.stopping import RESUMED, STOPPED, Stopping, stopped_departments
-from streams.transport import Run
 from tests.fuzz.choices import Consumed
 from tests.fuzz.hostile import Writers, marker
 from tests.fuzz.properties import Recorder, records_of, stage_of

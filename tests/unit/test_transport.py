@@ -10,7 +10,8 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
-from streams.transport import BatchingConsumer, Run
+from streams.runs import Run
+from streams.transport import BatchingConsumer
 
 TP0 = TP("accepted", 0)
 

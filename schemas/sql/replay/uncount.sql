@@ -3,7 +3,7 @@ INSERT INTO quality_day AS held (day, department, measure, bucket, shard, n)
 SELECT j.day, j.department, c.measure, c.bucket, j.accepted_partition, -count(*)
 FROM (
     SELECT (received_at AT TIME ZONE 'Asia/Shanghai')::date AS day, department, reason, decided_on, accepted_partition
-    FROM record_history JOIN rebuild_again USING (record_id)
+    FROM rebuild_said
     WHERE received_at IS NOT NULL
 ) j CROSS JOIN LATERAL (
     VALUES ('ACCEPTED', 0, true),

@@ -1,0 +1,5 @@
+-- Their statements, read out of history once: everything that compares them looks here. `place` holds until a row is changed.
+CREATE TABLE rebuild_said AS
+SELECT h.ctid AS place, h.record_id, h.province, h.department, h.epoch, h.version, h.digest_hi, h.digest_lo, h.uscc, h.reason,
+       h.received_at, h.decided_on, h.accepted_partition, h.accepted_offset
+FROM record_history h JOIN rebuild_again USING (record_id)
