@@ -7,7 +7,8 @@ Exit codes: 0 done; 1 done, with refusals or differences that the output names; 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,26 +63,44 @@ def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Thread]], Seque
     return links, [Plain("link", metrics)] if links else []
 
 
+ROOMS: Mapping[str, Sequence[str]] = {
+    "deploy": (
+        "access", "backup", "config", "demo", "demo-four", "down", "exchange", "migrate", "reset", "restore", "status", "topics",
+        "up",
+    ),
+    "schemas": ("catalogue", "rules", "schemas"),
+    "producers": ("change", "heartbeat", "mark", "outbox", "publish", "receipts", "reconcile", "sample"),
+    "streams": ("audit", "cases", "exchange", "intake", "positions", "quarantine", "replay", "worker"),
+    "consumers": ("exchange", "quality", "reconcile", "show", "worker"),
+}  # fmt: skip
+"""What each room's commands begin with: to import all rooms takes two seconds, and whoever asks something waits for them."""
+
+
+def rooms_of(words: Sequence[str]) -> Sequence[str]:
+    """Return the rooms that a command line needs: all of them where it names no command of any."""
+    named = [
+        word
+        for word, before in zip(words, ["", *words], strict=False)
+        if not word.startswith("-") and before != "--stack"
+    ]
+    return [room for room, commands in ROOMS.items() if named and named[0] in commands] or list(ROOMS)
+
+
 def _mount() -> None:
-    from streams.commands import mount as mount_streams
-    from streams.commands import workers
-    from streams.province_command import mount as mount_province
+    rooms = rooms_of(sys.argv[1:])
+    for room in rooms:
+        if "worker" in sys.argv[1:4] and room == "consumers":
+            # A worker that was killed must be back soon: this room's other commands would take it another half second.
+            from consumers.links_command import mount_worker
 
-    mount_province(workers, _beside)
-    if "worker" in sys.argv[1:4]:
-        # A worker that was killed must be back soon: the other rooms would take it another second.
-        from consumers.links_command import mount_worker
+            mount_worker(app)
+        else:
+            import_module(f"{room}.commands").mount(app)
+    if "streams" in rooms:
+        from streams.commands import workers
+        from streams.province_command import mount as mount_province
 
-        mount_streams(app)
-        mount_worker(app)
-        return
-    from consumers.commands import mount as mount_consumers
-    from deploy.commands import mount as mount_deploy
-    from producers.commands import mount as mount_producers
-    from schemas.commands import mount as mount_schemas
-
-    for mount in (mount_deploy, mount_schemas, mount_producers, mount_streams, mount_consumers):
-        mount(app)
+        mount_province(workers, _beside)
 
 
 def main() -> None:

@@ -83,8 +83,8 @@ def separated(categories: str) -> list[str]:
 
 
 def short(name: str) -> pl.Expr:
-    """Tell of each text in a field whether it is so short that it may be a placeholder."""
-    return pl.col(name).str.len_bytes() <= _LONGEST_PLACEHOLDER
+    """Tell of a field whether any text in it is so short that it may be a placeholder."""
+    return (pl.col(name).str.len_bytes() <= _LONGEST_PLACEHOLDER).any()
 
 
 def broken_quality(

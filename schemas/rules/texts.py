@@ -45,8 +45,10 @@ _COARSE = rf"{_CONTROL}|{_DIGIT}{{17}}"
 
 
 def suspect(name: str) -> pl.Expr:
-    """Tell of each text in a field whether it may break one of these rules; null where there is none."""
-    return pl.col(name).str.contains(_COARSE)
+    """Tell of a field whether any text in it may break one of these rules."""
+    texts = pl.col(name)
+    # A batch says the same code, and the same authority, again and again.
+    return (texts.unique() if name in _CODED - {"record_id", "uscc"} else texts).str.contains(_COARSE).any()
 
 
 def broken_texts(frame: pl.DataFrame, names: Collection[str]) -> dict[tuple[str, str], pl.Series]:

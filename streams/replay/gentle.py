@@ -152,8 +152,11 @@ class Throttle:
 def be_nice(store: psycopg.Connection[Any]) -> None:
     """Give this thread, and the backend of this connection where it runs on this machine, the lowest priority there is.
 
-    Nothing happens where that is not allowed.
+    Nothing happens where that is not allowed. What the connection asks is done by that backend alone: those that PostgreSQL
+    would have help it have a priority of their own.
     """
+    store.execute("SET max_parallel_workers_per_gather = 0")
+    store.execute("SET max_parallel_maintenance_workers = 0")
     _lower(threading.get_native_id())
     pid = store.info.backend_pid
     with suppress(OSError):

@@ -29,6 +29,7 @@ from streams.positions import PROJECTED, prepare
 from streams.replay.catching_up import catch_up
 from streams.replay.filling import Pace, Share, fill
 from streams.replay.finishing import Finishing
+from streams.replay.gentle import be_nice
 from streams.replay.ledger import Ledger, Replay
 from streams.replay.reading import RUN_RECORDS
 from streams.replay.scope import REBUILD
@@ -145,6 +146,8 @@ class Rebuild:
                 look()
             self._must_be_full(store)
             crash_point("rebuild.filled")
+            if self._pace.gentle:
+                be_nice(store)
             with (
                 Registry(self._connection.registry) as registry,
                 closing(StoredMessages(self._connection.kafka, principal=self._principal)) as stored,
