@@ -1,9 +1,9 @@
 """What a rebuild costs, beside the least that it could: the same rows, in one run, one after the other.
 
-`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000]`. Raw consume: a bare client that reads `accepted` and does
+`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000 [--only-live]]`. Raw consume: a bare client that reads `accepted` and does
 nothing with it. Raw COPY, then index: the very rows that a rebuild copies, encoded beforehand, through one connection into `record` and
 `record_history` without indexes, which are made afterwards. The rebuild: the command, at full speed, with one process and with two, from
-start to READY. Told are events a second, and CPU seconds a million events of client, database and broker: those hardly mind what else a
+start to READY; and Quix Streams, where its environment is there (`make bench` makes it). Told are events a second, and CPU seconds a million events of client, database and broker: those hardly mind what else a
 machine does. With --live: how long what is published meanwhile takes to be visible, without a rebuild and with one that makes way.
 """
 
@@ -26,7 +26,7 @@ import psutil
 from confluent_kafka import Consumer, TopicPartition
 from pgpq import ArrowToPostgresBinaryEncoder
 
-from benchmarks.bench import at_a_steady_rate
+from benchmarks.bench import QUIX, at_a_steady_rate
 from benchmarks.growth import fill_accepted
 from benchmarks.rig import Contender, Gauge, Rig, cpu_of_tree
 from deploy.processes import wait_until
@@ -77,6 +77,11 @@ class _Meter:
         self._rig = rig
         self._own = psutil.Process()
         self._begin = self.sample()
+
+    @property
+    def begin(self) -> float:
+        """When it began."""
+        return self._begin[0]
 
     def sample(self, child: int | None = None) -> tuple[float, ...]:
         """Return the time, and the CPU seconds so far: of this process and what it started, or of one child alone."""
@@ -190,7 +195,7 @@ def rebuilt(rig: Rig, database: str, *words: str, name: str, full_speed: bool = 
             if "phase" not in last:
                 break
             most = max(most, last["memory"])
-            if last["phase"] not in ("fill", "vacuum") and begun == "fill":
+            if last["phase"] != "fill" and begun == "fill":
                 ends("finish")
             elif begun == "start":
                 ends("fill")
@@ -204,22 +209,52 @@ def rebuilt(rig: Rig, database: str, *words: str, name: str, full_speed: bool = 
     return measured
 
 
-def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str, dict[str, float]]:
+def from_scratch(rig: Rig) -> Measured:
+    """Let Quix Streams fold all of accepted into empty tables, one process, from its start until the last offset is written."""
+    database = rig.database("bench_quix")
+    command = [str(QUIX), "-m", "benchmarks.quix_peer", "--kafka", rig.connection.kafka.servers]
+    command += ["--database", database, "--schema-id", str(rig.schema_id)]
+    whole = sum(rig.ends("accepted").values())
+    meter = _Meter(rig)
+    with rig.started(Contender("Quix Streams", (command,)), database) as pids:
+        gauge = Gauge(database)
+        try:
+            if not wait_until(lambda: gauge.total >= whole, seconds=max(900, whole / 2_000), every=0.1):
+                raise RuntimeError(f"Quix Streams wrote {gauge.total:,} of {whole:,}")
+            now = meter.sample()
+            spent = cpu_of_tree(pids)
+            memory = sum(psutil.Process(pid).memory_info().rss for pid in pids) / (1 << 20)
+        finally:
+            gauge.stop()
+    measured = meter.measured("Quix Streams 3.28, from scratch", whole, memory=memory)
+    measured.seconds, measured.client = now[0] - meter.begin, spent
+    rig.drop("bench_quix")
+    return measured
+
+
+def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str, dict[str, Any]]:
     """Return the latency of what is published at a rate, without a rebuild and while one makes way."""
     view = Contender("view", ([sys.executable, "-m", "xinliu", "worker", "view"],))
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     with rig.started(view, database):
         gauge = Gauge(database)
         try:
             wait_until(lambda: gauge.total >= sum(rig.ends("accepted").values()), seconds=900)
             found["alone"] = at_a_steady_rate(rig, view, gauge, rate=rate, seconds=seconds, first=_FIRST_PACED)
             command = [sys.executable, "-m", "xinliu", "replay", "rebuild", "--reason", "a benchmark", "--json"]
-            with subprocess.Popen(command, env=rig.environment(database), stdout=subprocess.DEVNULL) as process:
+            told = rig.folder / "rebuild.json"
+            with (
+                told.open("wb") as out,
+                subprocess.Popen(command, env=rig.environment(database), stdout=out) as process,
+            ):
                 found["beside a rebuild"] = at_a_steady_rate(
                     rig, view, gauge, rate=rate, seconds=seconds, first=2 * _FIRST_PACED
                 )
-                found["beside a rebuild"]["still_running"] = float(process.poll() is None)
+                # What is at its end before the events are has made way for some of them only.
+                found["beside a rebuild"]["rebuild_ended"] = float(process.poll() is not None)
                 process.terminate()
+            states = [state for line in told.read_text().splitlines() if "phase" in (state := json.loads(line))]
+            found["beside a rebuild"] |= {"rebuilt": states[-1]["folded"], "phase": states[-1]["phase"]}
         finally:
             gauge.stop()
     return found
@@ -235,6 +270,8 @@ def measure(rig: Rig, *, small: bool = False) -> Iterator[Measured]:
         yield rebuilt(rig, database, name="rebuild")
         if not small:
             yield rebuilt(rig, database, "--processes", "2", name="rebuild, 2 processes")
+            if QUIX.exists():
+                yield from_scratch(rig)
     finally:
         rig.drop(_DATABASE)
 
@@ -254,6 +291,9 @@ def table(found: Sequence[Measured]) -> str:
         for name in ("rebuild", "rebuild, 2 processes"):
             if name in by:
                 lines.append(f"{name} / {slower.name}, events/s: {by[name].rate / slower.rate:.2f} (aim: at least 0.7)")
+    quix = next((one for one in found if one.name.startswith("Quix")), None)
+    if quix is not None and "rebuild" in by:
+        lines.append(f"rebuild / {quix.name}, events/s: {by['rebuild'].rate / quix.rate:.2f}")
     return "\n".join(lines)
 
 
@@ -267,6 +307,7 @@ def main(words: Sequence[str] | None = None) -> int:
     asked.add_argument(
         "--live", type=int, default=0, help="events a second published beside a rebuild; 0: not measured"
     )
+    asked.add_argument("--only-live", action="store_true", help="measure nothing else")
     asked.add_argument("--seconds", type=float, default=10.0, help="of these")
     asked.add_argument("--out", type=Path)
     options = asked.parse_args(words)
@@ -276,14 +317,15 @@ def main(words: Sequence[str] | None = None) -> int:
         for mark in sorted({*options.marks, options.events}):
             fill_accepted(rig, mark - filled, first=filled)
             filled = mark
-            for one in measure(rig, small=mark != options.events):
+            for one in () if options.only_live else measure(rig, small=mark != options.events):
                 found.append(one)
                 print(
                     f"{one.name}: {one.events:,} in {one.seconds:.1f} s {json.dumps(one.stretches)}",
                     file=sys.stderr,
                     flush=True,
                 )
-        print(table(found), flush=True)
+        if found:
+            print(table(found), flush=True)
         if options.live:
             database = rig.database(_DATABASE)
             print(json.dumps(beside_live(rig, database, options.live, options.seconds)))

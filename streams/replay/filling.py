@@ -110,7 +110,7 @@ def _follow(stop: Event, parent: int) -> None:
 
 def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
     """Fill the partitions of one share, each in a lane of its own; waits for servers that do not answer for half a minute."""
-    suit_the_interpreter()
+    suit_the_interpreter(0.002)
     if share.crash_at:
         arm(share.crash_at)
     stopped = stopped or _told_to_stop

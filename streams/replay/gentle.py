@@ -26,17 +26,40 @@ from streams.logs import Logs
 if TYPE_CHECKING:
     from streams.replay.filling import Pace
 
-__all__ = ["LiveLag", "Throttle", "be_nice"]
+__all__ = ["Judged", "LiveLag", "Throttle", "be_nice"]
 
 log = structlog.get_logger()
 
 _LOOK = 0.25
 _SLOWEST, _FASTEST = 500.0, 10_000_000.0
-_BEHIND_SECONDS, _BEHIND_EVENTS = 0.4, 300
+_FIRST, _FASTER = 2_000.0, 1.1
+"""Events a second at which a rebuild that makes way begins, and by how much it goes faster at each look that finds nobody behind."""
+_BEHIND_SECONDS, _BEHIND_EVENTS = 0.7, 300
 """The live view is behind where it has not folded what came in the last so many seconds, and more than so many events."""
+_GONE = 10.0
+"""Seconds after which a live view that folds nothing is not there: nobody is waited for."""
 _NICE = 19
 _REMEMBERED = 2.0
 """Seconds over which it is counted what was let through."""
+
+
+class Judged:
+    """Tells from looks at a log and its reader whether the reader is there, and behind."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int, int] | None = None
+        self._moved_at = float("-inf")
+
+    def behind(self, now: float, end: int, folded: int) -> bool:
+        """Take a look: the time in seconds, where the log ends, up to where it is folded."""
+        last, self._last = self._last, (now, end, folded)
+        if last is None:
+            return False
+        if folded > last[2]:
+            self._moved_at = now
+        rate = (end - last[1]) / max(now - last[0], 1e-3)
+        # Between two looks it may be in the middle of a transaction, which takes the longer the more it is in want.
+        return now - self._moved_at < _GONE and end - folded > max(_BEHIND_EVENTS, rate * _BEHIND_SECONDS)
 
 
 class LiveLag:
@@ -45,7 +68,7 @@ class LiveLag:
     def __init__(self, connection: Connection) -> None:
         self._logs = Logs(connection.kafka)
         self._store = connect(connection.database.get_secret_value(), autocommit=True)
-        self._last: tuple[float, int, int] | None = None
+        self._judged = Judged()
 
     def close(self) -> None:
         """Close the connection."""
@@ -59,13 +82,7 @@ class LiveLag:
             f"SELECT partition, next_offset FROM {schema[0]}.position WHERE topic = 'accepted'"
         ).fetchall()
         end = sum(self._logs.ends(("accepted", int(str(partition))) for partition, _ in rows).values())
-        folded, now = sum(int(str(offset)) for _, offset in rows), monotonic()
-        last, self._last = self._last, (now, end, folded)
-        if last is None:
-            return False
-        rate = (end - last[1]) / max(now - last[0], 1e-3)
-        # One that does not move at all is not there: nobody is waited for.
-        return folded > last[2] and end - folded > max(_BEHIND_EVENTS, rate * _BEHIND_SECONDS)
+        return self._judged.behind(monotonic(), end, sum(int(str(offset)) for _, offset in rows))
 
 
 class Throttle:
@@ -95,6 +112,7 @@ class Throttle:
             return cls(pace.rate)
         lag = LiveLag(connection)
         throttle = cls(pace.rate, lag.behind)
+        throttle._rate = min(throttle._rate, _FIRST)
         throttle._close = lag.close
         return throttle
 
@@ -116,7 +134,7 @@ class Throttle:
             self._wait(begins - now)
 
     def adjust(self) -> None:
-        """Look at the live view once: halve the pace while it is behind, go faster by a quarter while it is not."""
+        """Look at the live view once: halve the pace while it is behind, go faster by a tenth while it is not."""
         if self._behind is None:
             return
         behind = self._behind()
@@ -128,7 +146,7 @@ class Throttle:
                 done = sum(events for _, events in self._recent) / _REMEMBERED
                 self._rate = max(_SLOWEST, min(self._rate, done or self._rate) / 2)
             else:
-                self._rate = min(self._ceiling, self._rate * 1.25)
+                self._rate = min(self._ceiling, self._rate * _FASTER)
 
     def _watch(self) -> None:
         while not self._stopped.wait(_LOOK):

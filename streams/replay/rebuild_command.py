@@ -35,7 +35,15 @@ def _rebuild(
     full_speed: Annotated[
         bool, typer.Option("--full-speed", help="Do not make way for the live view: readers may feel it.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Messages in a transaction, at most.")] = 10_000,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Messages in a transaction, at most.",
+            show_default="10000 at full speed, else 2500",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line: how far it is, then the result.")
     ] = False,
@@ -47,6 +55,9 @@ def _rebuild(
     """
     # Lanes work side by side already; polars' own threads would only pass small batches to and fro.
     os.environ.setdefault("POLARS_MAX_THREADS", "2")
+    if not full_speed:
+        # Importing what it needs keeps a processor busy for two seconds: that is felt, too.
+        os.nice(19)
     from schemas.operations import OperationsWriter
     from schemas.registry import Registry
     from schemas.store import connect as open_store
@@ -78,6 +89,7 @@ def _rebuild(
                 ledger,
                 processes=processes,
                 pace=Pace(rate, not full_speed),
+                batch=batch or (10_000 if full_speed else 2_500),
                 tell=shown.tell,
                 crash_at=crash_at,
             ).run(chosen)

@@ -39,6 +39,9 @@ __all__ = ["Rebuild", "State"]
 
 Store = psycopg.Connection[tuple[Any, ...]]
 
+_SIDE_BY_SIDE = 2
+"""Phases of the finishing at once: each keeps a processor of PostgreSQL's machine busy, and has it sort beside."""
+
 _LOCK = 0x7265627569  # "rebui" in the tables: one process fills a generation at a time
 
 
@@ -146,28 +149,36 @@ class Rebuild:
                 look()
             self._must_be_full(store)
             crash_point("rebuild.filled")
-            if self._pace.gentle:
-                be_nice(store)
             with (
                 Registry(self._connection.registry) as registry,
                 closing(StoredMessages(self._connection.kafka, principal=self._principal)) as stored,
             ):
-                Finishing(store, stored, registry, serving=f"g{serving}").run(look)
+                Finishing(
+                    lambda: self._owner(generation),
+                    stored,
+                    registry,
+                    serving=f"g{serving}",
+                    side_by_side=1 if self._pace.gentle else _SIDE_BY_SIDE,
+                ).run(look)
             look("quarantine")
             catch_up(self._connection, generation, until=self._ends(store), principal=self._principal)
             crash_point("rebuild.caught-up")
-            look("analyze")
             for table in ("record", "record_history"):
                 store.execute(
                     compose.SQL("ALTER TABLE {} RESET (autovacuum_enabled)").format(compose.Identifier(table))
                 )
             # Vacuumed they are by PostgreSQL itself, at the pace that it keeps for that.
-            store.execute("ANALYZE record, record_history, credit_view, former_entity")
             with store.transaction():
                 for table in ("phase", "log", "index", "unstorable", "foreign", "again", "said", "carried", "earlier"):
                     store.execute(compose.SQL("DROP TABLE {}").format(compose.Identifier(f"rebuild_{table}")))
                 set_state(store, generation, "READY")
         crash_point("rebuild.ready")
+
+    def _owner(self, generation: int) -> Store:
+        store = connect(self._database, generation=generation, autocommit=True)
+        if self._pace.gentle:
+            be_nice(store)
+        return store
 
     def _begin(self, store: Store, logs: Logs, facts: Mapping[str, TopicFacts]) -> dict[int, int]:
         """Note up to where it is filled; return that, by partition of accepted."""

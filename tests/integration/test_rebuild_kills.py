@@ -26,7 +26,7 @@ REBUILDING = [point for point in POINTS if point.startswith("rebuild.")]
 def command(connection: Connection, planned: str, *words: str) -> subprocess.Popen[bytes]:
     """Start the rebuild as an operator does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "xinliu", "replay", "rebuild", planned, "--batch", "20", "--full-speed", *words],
+        [sys.executable, "-m", "xinliu", "replay", "rebuild", planned, "--batch", "20", *words],
         env=environment(connection), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
