@@ -132,6 +132,9 @@ class Postgres:
                     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
                     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             connection.execute("GRANT CONNECT ON DATABASE xinliu TO xinliu_reader")
+            # Whoever plans a replay is told how much room there is where the data are.
+            for planner in ("xinliu", *({OPERATOR} & {*self._secure_roles})):
+                connection.execute(sql.SQL("GRANT pg_read_all_settings TO {}").format(sql.Identifier(planner)))
             for role in self._secure_roles:
                 connection.execute(sql.SQL("GRANT CONNECT ON DATABASE xinliu TO {}").format(sql.Identifier(role)))
             if (

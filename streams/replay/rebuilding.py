@@ -82,7 +82,7 @@ class Rebuild:
         self._tell, self._crash_at = tell, crash_at
         self._database = connection.database.get_secret_value()
         self._began: tuple[float, int] | None = None
-        self._told_at = 0.0
+        self._told_at, self._told = 0.0, ""
 
     def run(self, named: str) -> int:
         """Do, or go on with, the rebuild of that id; return the number of its generation, READY.
@@ -248,8 +248,8 @@ class Rebuild:
         partitions = {str(partition): int(offset) for partition, offset in rows}
         state = State(generation, phase, folded, total, round(rate, 1), left, _memory(), partitions)
         self._tell(state)
-        if now - self._told_at >= 1.0 or phase != "fill":
-            self._told_at = now
+        if now - self._told_at >= 1.0 or phase != self._told:
+            self._told_at, self._told = now, phase
             # On a connection that others read: a note, which may be lost.
             store.execute(
                 "UPDATE xinliu.replay SET progress = %s WHERE replay = %s", (Jsonb(asdict(state)), replay.replay)
