@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 
 if TYPE_CHECKING:
     from deploy.stack import Stack
     from schemas.connection import Connection
+
+
+# How long one example takes says nothing where other programs share the machine.
+settings.register_profile("xinliu", deadline=None)
+settings.load_profile("xinliu")
 
 
 @pytest.fixture(scope="session")

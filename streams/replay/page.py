@@ -18,7 +18,7 @@ body { font: 15px/1.5 "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #d8d8d0; padding-bottom: .3rem }
 p.quiet, td.quiet, small { color: #6b7280 } code { font-size: .88em }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 } th { text-align: left; font-weight: 600; color: #4b5563 }
-th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #e7e7e1; vertical-align: top } td.n { text-align: right }
+th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #e7e7e1; vertical-align: top } th.n, td.n { text-align: right }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem } .card { border: 1px solid #d8d8d0; border-radius: .5rem; padding: .7rem 1.1rem;
   background: #fff } .card b { display: block; font-size: 1.5rem }
 .harm { border-color: #c0392b } .yes { color: #b42318; font-weight: 600 } .no { color: #1a7f37; font-weight: 600 }
@@ -108,7 +108,7 @@ def _changes(changes: Sequence[Change], compared: Compared) -> str:
         (
             f"<td><code>{one.record_id.hex}</code>{_fields(one)}</td>", _td(f"{one.province} {one.department}"), _td(one.domain),
             _td(one.old_uscc if one.old_uscc == one.new_uscc else f"{one.old_uscc or '—'} → {one.new_uscc or '—'}"),
-            _td(" ".join((one.change, *one.codes))), _td(f"{one.old_status or '—'} → {one.new_status or '—'}"),
+            _td(" ".join((one.change, *one.codes))), _both(one.old_status, one.new_status),
             _both(one.old_version, one.new_version),
         )
         for one in changes
@@ -129,7 +129,7 @@ def _fields(one: Change) -> str:
 
 
 def _tabular(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    head = "".join(f"<th{' class=n' if one == 'records' else ''}>{escape(one)}</th>" for one in heads)
     return f"<table><tr>{head}</tr>{''.join('<tr>' + ''.join(row) + '</tr>' for row in rows)}</table>"
 
 
