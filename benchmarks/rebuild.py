@@ -233,7 +233,8 @@ def from_scratch(rig: Rig) -> Measured:
 
 
 def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """Return the latency of what is published at a rate, without a rebuild and while one makes way."""
+    """Return the latency of what is published at a rate, without a rebuild and while one makes way; then how long it takes to
+    find both generations equal."""
     view = Contender("view", ([sys.executable, "-m", "xinliu", "worker", "view"],))
     found: dict[str, dict[str, Any]] = {}
     with rig.started(view, database):
@@ -252,9 +253,19 @@ def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str,
                 )
                 # What is at its end before the events are has made way for some of them only.
                 found["beside a rebuild"]["rebuild_ended"] = float(process.poll() is not None)
-                process.terminate()
-            states = [state for line in told.read_text().splitlines() if "phase" in (state := json.loads(line))]
-            found["beside a rebuild"] |= {"rebuilt": states[-1]["folded"], "phase": states[-1]["phase"]}
+                # The line that is being written is not whole yet.
+                lines = told.read_text().rpartition("\n")[0].splitlines()
+                last = json.loads(lines[-1]) if lines else {"folded": 0, "phase": "start"}
+                found["beside a rebuild"] |= {"rebuilt": last["folded"], "phase": last["phase"]}
+            if process.returncode:
+                raise RuntimeError(f"the rebuild ended with {process.returncode}")
+            for name, words in (("diff", ()), ("diff --deep", ("--deep",))):
+                command = [sys.executable, "-m", "xinliu", "replay", "diff", *words]
+                begin = monotonic()
+                done = subprocess.run(
+                    command, env=rig.environment(database), capture_output=True, text=True, check=False
+                )
+                found[name] = {"seconds": round(monotonic() - begin, 1), "says": done.stdout.strip().splitlines()[-1]}
         finally:
             gauge.stop()
     return found

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql as compose
 
+from schemas.errors import UsageError
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.registry import Registry
 from schemas.store import sql
@@ -87,6 +88,10 @@ class Finishing:
         """Do what is not done yet; `told` hears several times a second of the phase that was begun last."""
         with self._open() as store:
             done = {str(name) for (name,) in store.execute("SELECT phase FROM rebuild_phase").fetchall()}
+            if done and store.execute("SELECT to_regclass('rebuild_said') IS NULL").fetchone() == (True,):
+                raise UsageError(
+                    "another release began to finish this rebuild, in phases of its own: plan another one, and drop this generation"
+                )
         running: dict[Future[None], str] = {}
         last = ""
         with ThreadPoolExecutor(self._side_by_side, thread_name_prefix="finish") as pool:
