@@ -114,7 +114,7 @@ class ViewStage:
     `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
     that wrote something the relay may have to publish. `rules` hold statements against what intake would say today; a
     `silent` stage tells nobody of anything: both are for a generation that does not serve. One that `follows` folds only
-    while its generation serves.
+    while its generation serves. What is prepared for `finish` is `ordered` by record.
     """
 
     def __init__(
@@ -130,8 +130,9 @@ class ViewStage:
         rules: Rules | None = None,
         silent: bool = False,
         follows: bool = False,
+        ordered: bool = True,
     ) -> None:
-        self._rules, self._silent, self._follows = rules, silent, follows
+        self._rules, self._silent, self._follows, self._ordered = rules, silent, follows, ordered
         self._database = database
         self._registry = registry
         self._facts = facts
@@ -162,7 +163,7 @@ class ViewStage:
                 arrivals = arrivals.filter(decoded["epoch"] == 0)
             if self._rules is not None:
                 decoded, withheld = self._rules.hold(decoded, batch.statements)
-            frame, refused = staged(decoded, ordered=self._rules is None)
+            frame, refused = staged(decoded, ordered=self._ordered)
         told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
         return Prepared(

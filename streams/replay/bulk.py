@@ -81,6 +81,7 @@ class Lane:
             generation=filling.generation,
             rules=rules(self._asking),
             silent=True,
+            ordered=False,
         )
         self._writers: dict[str, int] = {}
         self._store: Connection = connect(filling.database, generation=filling.generation, autocommit=True)
