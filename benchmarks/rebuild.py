@@ -1,10 +1,11 @@
 """What a rebuild costs, beside the least that it could: the same rows, in one run, one after the other.
 
-`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000 [--only-live]]`. Raw consume: a bare client that reads `accepted` and does
-nothing with it. Raw COPY, then index: the very rows that a rebuild copies, encoded beforehand, through one connection into `record` and
-`record_history` without indexes, which are made afterwards. The rebuild: the command, at full speed, with one process and with two, from
-start to READY; and Quix Streams, where its environment is there (`make bench` makes it). Told are events a second, and CPU seconds a million events of client, database and broker: those hardly mind what else a
-machine does. With --live: how long what is published meanwhile takes to be visible, without a rebuild and with one that makes way.
+`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000 [--only-live]]`. Raw consume: a bare client that
+reads `accepted` and does nothing with it. Raw COPY, then index: the very rows that a rebuild copies, encoded beforehand, through one
+connection into `record` and `record_history` without indexes, which are made afterwards. The rebuild: the command, at full speed,
+with one process and with two, from start to READY; and Quix Streams, where its environment is there (`make bench` makes it). Told are
+events a second, and CPU seconds a million events of client, database and broker: those hardly mind what else a machine does. With
+--live: how long what is published meanwhile takes to be visible, without a rebuild and with one that makes way.
 """
 
 from __future__ import annotations
