@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -17,13 +18,16 @@ import psutil
 from deploy.processes import wait_until
 from schemas.errors import UsageError
 
-__all__ = ["LAYOUT_VERSION", "WORKERS", "Layout", "Ports"]
+__all__ = ["ANY_PORTS", "LAYOUT_VERSION", "WORKERS", "Layout", "Ports"]
 
 LAYOUT_VERSION = "1: kafka 4.3, apicurio 3.3, postgresql 18"
 """Changes with anything that would make an older stack's data unreadable."""
 
 WORKERS = ("intake", "view")
 """The workers of a stack that has the machine for itself."""
+
+ANY_PORTS = 0
+"""As the first port of a new stack: the usual ones, or the next that no other stack has and nobody listens on."""
 
 _PLACES = (*WORKERS, "province", "link")
 """Whatever worker may serve on a stack's ports; new ones go to the end, since ports follow from the place."""
@@ -89,7 +93,8 @@ class Layout:
     def prepare(self, base_port: int | None = None, *, secure: bool = False, shared: bool = False) -> None:
         """Make the folder on the first start; check on every later one that this version can read it.
 
-        What is made secure on the first start stays so; a plain stack stays plain. What shares the machine once goes on
+        The first of its ports is `base_port`, else the one that follows from its name; with ANY_PORTS, whichever is free:
+        to stacks of one home that start at once, each its own. A stack that has its ports keeps them then. What is made secure on the first start stays so; a plain stack stays plain. What shares the machine once goes on
         to do so.
         """
         file = self.folder / "stack.json"
@@ -113,19 +118,21 @@ class Layout:
             self.folder.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
             raise UsageError(f"cannot make {self.folder}: choose a folder of yours with XINLIU_HOME") from error
-        base = base_port or self.usual_base
         names = ["xinliu", "xinliu_reader", "registry", "postgres"]
         if secure:
             names += ["xinliu_worker", "xinliu_operator", "admin", "broker"]
         facts: dict[str, object] = {
             "version": LAYOUT_VERSION,
-            "base_port": base,
             "secure": secure,
             "shared": shared,
             "cluster_id": _cluster_id(),
             "passwords": {name: secrets.token_urlsafe(18) for name in names},
         }
-        self._write(file, facts)
+        # A stack listens on its ports only seconds after it has chosen them: until then they are taken by its file alone.
+        with (self.folder.parent / "ports.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            base = self._free_base() if base_port == ANY_PORTS else base_port or self.usual_base
+            self._write(file, {**facts, "base_port": base})
 
     def _write(self, file: Path, facts: dict[str, object]) -> None:
         part = file.with_suffix(".part")
@@ -152,11 +159,12 @@ class Layout:
         """The first of the ports that follow from the name."""
         return _FIRST_PORT + zlib.crc32(self.name.encode()) % _BLOCKS * _BLOCK
 
-    @property
-    def free_base(self) -> int:
-        """The first of the ports that a new stack of this name may have: the usual ones, or the next that nobody listens on."""
+    def _free_base(self) -> int:
+        taken = {base for folder in self.folder.parent.iterdir() if (base := _base_of(folder)) is not None}
         base = self.usual_base
-        while not all(_free(port) for port in range(base, base + _BLOCK)):
+        while any(abs(base - other) < _BLOCK for other in taken) or not all(
+            _free(port) for port in range(base, base + _BLOCK)
+        ):
             base += _BLOCK
         return base
 
@@ -204,6 +212,14 @@ class Layout:
                 f"port {port}, which {server} of the stack {self.name!r} needs, is taken{_taker(port)}:"
                 f" end that process, or move the stack with `xinliu --stack {self.name} up --base-port N`"
             )
+
+
+def _base_of(folder: Path) -> int | None:
+    """Return the first port of the stack in a folder; None where there is none, or one that we may not read."""
+    try:
+        return int(json.loads((folder / "stack.json").read_text(encoding="utf-8"))["base_port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # whoever has such a stack, and runs it, is seen by its ports
 
 
 def _cluster_id() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import TypeVar
 import psutil
 import requests
 
+from deploy.layout import ANY_PORTS
 from deploy.processes import wait_until
 from deploy.settings import Settings, settings
 from deploy.stack import ServerStatus, Stack, Told
@@ -74,9 +75,8 @@ class Provinces:
             _check_alone(stack)
         # Here, once: at the same time each would download and unpack everything.
         stacks[0].fetch()
-        bases = dict(zip(self.names, self._bases(), strict=True))
         self._all(lambda name, stack: stack.up(
-            province=name, base_port=bases[name], workers=False, secure=secure, shared=True
+            province=name, base_port=ANY_PORTS, workers=False, secure=secure, shared=True
         ))  # fmt: skip
         for name, stack in self.stacks.items():
             stack.share(self._exchange(name))
@@ -120,19 +120,6 @@ class Provinces:
 
     def _teller(self, name: str) -> Told:
         return lambda what: self.tell(f"{name}: {what}")
-
-    def _bases(self) -> Iterator[int | None]:
-        """Yield the first port of each that has none yet, so that no two of them meet; None where it has."""
-        taken = {stack.layout.ports.base for stack in self.stacks.values() if stack.layout.exists}
-        for stack in self.stacks.values():
-            if stack.layout.exists:
-                yield None
-                continue
-            base = stack.layout.free_base
-            while base in taken:
-                base += 10
-            taken.add(base)
-            yield base
 
     def _exchange(self, name: str) -> Exchange:
         keys = self.stacks[name].layout.folder / "keys"

@@ -98,7 +98,8 @@ class Stack:
     ) -> Connection:
         """Start whatever does not run, set it up, and return how to reach it. What runs already is left alone.
 
-        `province` is the stack's own where it has one, else Beijing, unless given. `secure` counts on the first start:
+        `province` is the stack's own where it has one, else Beijing, unless given. `base_port` is the first of its ten
+        ports; ANY_PORTS finds free ones for a new stack and leaves an older one where it is. `secure` counts on the first start:
         servers that encrypt, and ask everyone who they are (docs/security.md). `shared` is a stack that has the machine
         with others (deploy/provinces.py): it stays so.
 
@@ -108,7 +109,7 @@ class Stack:
         province = province or self.province or "beijing"
         chosen.province(province)
         with self._exclusively():
-            if base_port is not None and any(self.process(name).pid for name in SERVERS):
+            if base_port and any(self.process(name).pid for name in SERVERS):
                 raise UsageError(f"the stack {self.name!r} runs: `xinliu down` first, then move it with --base-port")
             self.layout.prepare(base_port, secure=secure, shared=shared)
             if self.layout.secure:

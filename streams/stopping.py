@@ -34,14 +34,16 @@ class _Tally:
     """What became of a department's last messages."""
 
     consecutive: int = 0
-    batches: deque[tuple[int, int]] = field(default_factory=deque)
-    """Messages and, among them, refused ones, batch by batch."""
+    batches: deque[tuple[int, int, Counter[str]]] = field(default_factory=deque)
+    """Messages, the refused ones among them and their codes, batch by batch."""
     messages: int = 0
     refused: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    """How many of the refused messages have each code. Codes that no longer occur may stand here with a zero."""
     tolerated: int = 0
     """So many messages to come are not counted: an operator knows what they are."""
 
-    def add(self, outcomes: Sequence[bool], window: int) -> int:
+    def add(self, outcomes: Sequence[bool], codes: Counter[str], window: int) -> int:
         """Count a batch (true: refused) in its order; return the longest row of refusals that goes through it."""
         longest, refused = self.consecutive, sum(outcomes)
         if refused:
@@ -50,12 +52,14 @@ class _Tally:
                 longest = max(longest, self.consecutive)
         else:
             self.consecutive = 0
-        self.batches.append((len(outcomes), refused))
+        self.batches.append((len(outcomes), refused, codes))
         self.messages += len(outcomes)
         self.refused += refused
+        self.codes.update(codes)
         while self.messages - self.batches[0][0] >= window:
-            messages, bad_ones = self.batches.popleft()
+            messages, bad_ones, gone = self.batches.popleft()
             self.messages, self.refused = self.messages - messages, self.refused - bad_ones
+            self.codes.subtract(gone)
         return longest
 
 
@@ -151,7 +155,7 @@ class Stopping:
         if tally.tolerated > 0:
             tally.tolerated -= len(outcomes)
             return None
-        longest = tally.add(outcomes, limits.window)
+        longest = tally.add(outcomes, codes, limits.window)
         if longest >= limits.consecutive:
             reason = f"{longest} messages in a row were refused; the limit is {limits.consecutive}"
         elif tally.messages >= limits.window and tally.refused >= limits.ratio * tally.messages:
@@ -164,7 +168,7 @@ class Stopping:
             "consecutive": longest,
             "messages": tally.messages,
             "refused": tally.refused,
-            "codes": dict(codes.most_common(_CODES_TOLD)),
+            "codes": dict((+tally.codes).most_common(_CODES_TOLD)),
             "limits": limits.model_dump(),
         }
         return Operation(STOPPED, department, self._now(), self._by, reason, detail)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.layout import ANY_PORTS
 from deploy.settings import settings
 from deploy.stack import Stack
 from schemas.connection import Connection
@@ -51,7 +52,7 @@ def running() -> Iterator[Secure]:
     watcher.start()
     try:
         try:
-            connection = stack.up(secure=True, base_port=stack.layout.free_base)
+            connection = stack.up(secure=True, base_port=ANY_PORTS)
         finally:
             done.set()
             watcher.join()

@@ -17,6 +17,7 @@ import requests
 from docker.errors import DockerException
 
 from deploy import topics
+from deploy.layout import ANY_PORTS
 from deploy.processes import wait_until
 from deploy.stack import Stack
 from schemas import catalogue
@@ -70,7 +71,7 @@ def local(part: str = "") -> Iterator[Connection]:
     if stack.layout.folder.exists():
         stack.reset()
     try:
-        yield stack.up(province=_PROVINCE, base_port=stack.layout.free_base, workers=False)
+        yield stack.up(province=_PROVINCE, base_port=ANY_PORTS, workers=False)
     finally:
         if os.environ.get("XINLIU_TEST_STACK"):
             stack.down()

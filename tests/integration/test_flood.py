@@ -92,7 +92,7 @@ def test_a_flood_stops_one_department_and_loses_nothing(stack: Connection, tmp_p
         assert is_visible(connection, GOOD, f"邻{run}"), "the others flow on"
 
         (stop,) = operations(connection)[before:]
-        assert (stop.kind, stop.detail["codes"]) == (STOPPED, {"NOT_AVRO": WAVE})
+        assert (stop.kind, stop.detail["codes"]) == (STOPPED, {"NOT_AVRO": LIMIT})
         assert "300 messages in a row were refused" in stop.reason
         assert quarantined(connection) - held == LIMIT < FLOOD
         assert lag(connection, INTAKE_GROUP, [TOPIC]) == FLOOD - LIMIT, "nothing behind the stop is acked"

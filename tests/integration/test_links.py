@@ -127,6 +127,7 @@ def test_a_link_killed_again_and_again_loses_and_reorders_nothing(
         finally:
             worker.kill()
     worker = link_process(own, tmp_path)
+    origin.write(1)  # so that it has copied something, and is not stopped before it has begun
     assert caught_up(own, far), worker.log
     assert worker.stop() == 0
     assert_same_log(own, far)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from pydantic import SecretStr
 
-from deploy.layout import WORKERS, Layout
+from deploy.layout import ANY_PORTS, WORKERS, Layout
 from deploy.parts import known_to, write_connection
 from deploy.provinces import Provinces, read_names
 from deploy.settings import Settings
@@ -84,16 +86,26 @@ def test_stacks_are_named_by_their_province_and_behind_a_prefix(tmp_path: Path) 
     assert several(tmp_path).keyring != several(tmp_path, prefix="try").keyring
 
 
-def test_no_two_of_them_want_one_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_stacks_of_a_home_choose_one_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Layout, "usual_base", 25_000)
-    together = several(tmp_path)
-    together.stacks["tianjin"].layout.prepare(25_010)
-    assert dict(zip(FOUR, together._bases(), strict=True)) == {
-        "beijing": 25_000,
-        "tianjin": None,
-        "hebei": 25_020,
-        "shanxi": 25_030,
-    }
+    monkeypatch.setattr("deploy.layout._free", lambda _: True)  # whatever else this machine runs there
+    stacks = several(tmp_path).stacks
+    stacks["tianjin"].layout.prepare(25_015)
+    with ThreadPoolExecutor(len(FOUR)) as threads:
+        list(threads.map(lambda name: stacks[name].layout.prepare(ANY_PORTS), FOUR))
+    bases = {name: stacks[name].layout.ports.base for name in FOUR}
+    assert bases.pop("tianjin") == 25_015, "what has its ports keeps them"
+    assert sorted(bases.values()) == [25_000, 25_030, 25_040]
+
+
+def test_a_stack_takes_no_ports_on_which_somebody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(Layout, "usual_base", taken.getsockname()[1] - 3)
+        layout = Layout("one", tmp_path / "one")
+        layout.prepare(ANY_PORTS)
+    assert layout.ports.base > layout.usual_base
 
 
 def test_one_that_runs_alone_already_is_left_alone(tmp_path: Path) -> None:

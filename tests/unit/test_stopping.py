@@ -82,6 +82,24 @@ def test_markers_neither_excuse_nor_accuse() -> None:
     assert stop.detail["codes"] == {"DAMAGED": 10}
 
 
+@pytest.mark.parametrize("split", [1, 4, 9])
+def test_codes_are_told_of_all_messages_that_count_however_they_came(split: int) -> None:
+    judge = stopping()
+    for _ in range(4):  # as many good ones as push every code of this batch out of what counts
+        codes = ["FORGOTTEN"] * 3 + [None] * 7
+        assert not judge.judge(*batch(codes), ())
+    assert not judge.judge(*batch([None] * 40), ())
+    assert not judge.judge(*batch(["NOT_AVRO"] * split), ())
+    (stop,) = judge.judge(*batch(["NOT_AVRO"] * (10 - split)), ())
+    assert stop.detail["codes"] == {"NOT_AVRO": 10}
+    assert stop.detail["refused"] == 10
+
+
+def batch(codes: Sequence[str | None]) -> tuple[list[Run], dict[int, list[str]]]:
+    """Return a batch of one department, refused where there is a code."""
+    return [records_of("records.tax", [b"x"] * len(codes))], {n: [code] for n, code in enumerate(codes) if code}
+
+
 def test_what_holds_follows_from_the_events_alone() -> None:
     judge = stopping()
     assert judge.follow(event(RESUMED)) is None, "it was not stopped"
