@@ -41,7 +41,7 @@ def _diff(
         ),
     ] = None,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Compare every column of every record, not only what was stated.")
+        bool, typer.Option("--deep", help="Compare every column, and history, not only what is stated of a record now.")
     ] = False,
     explain: Annotated[
         str | None, typer.Option(metavar="RECORD", help="All events behind this record, from both generations.")

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from schemas.registration import DOMAIN
 
-__all__ = ["APPEARS", "CHANGES", "DISAPPEARS", "REFUSED", "STATUS", "Change", "Compared", "Turn", "word_of"]
+__all__ = ["APPEARS", "CHANGES", "DISAPPEARS", "HISTORY", "REFUSED", "STATUS", "Change", "Compared", "Turn", "word_of"]
 
 APPEARS, DISAPPEARS, CHANGES, STATUS, REFUSED = "APPEARS", "DISAPPEARS", "CHANGES", "STATUS", "REFUSED"
+HISTORY = "HISTORY"
 """Kinds of change of a record: only in the new one; only in the old one; another content; another status; gone or older because
-today's rules refuse the statement that the old one holds."""
+today's rules refuse the statement that the old one holds; or the same, while what was said of it before is not."""
 
 
 def word_of(penalties: int | None, listings: int | None, pending: bool | None) -> str:
@@ -83,9 +84,9 @@ class Change:
     old_version: int | None
     new_version: int | None
     codes: Sequence[str]
-    """Of REFUSED: why."""
+    """Of REFUSED and HISTORY: why the rules refuse what the new one has not."""
     fields: Mapping[str, Any]
-    """Name to old and new value, where both hold the record."""
+    """Name to old and new value, where both hold the record; of HISTORY, `history` to the statements that differ."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it for machines."""

@@ -1,7 +1,7 @@
 """Comparing two generations: digests of buckets first, and only where these differ the entities, records and fields.
 
 All of it in one snapshot. The credit views have a digest of every record that is held, by entity, province and domain; equal
-ones are equal statements. What a statement does not say (known_at, computed columns) is compared by `deep` alone.
+ones are equal statements. What the statements held do not say (known_at, computed columns, history) is compared by `deep` alone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ Connection = psycopg.Connection[Any]
 
 BUCKETS = 4_096
 _ENTITIES = "digests of the credit views (statements held, by entity, province and domain)"
-_DEEP = "every column of every record that both have, row by row"
-_NOT = "; not compared: known_at and computed columns of equal statements (--deep), history, quarantine, exchange"
-_NOT_DEEP = "; not compared: history, quarantine, exchange"
+_DEEP = "every column that both have, of every record and of every statement in its history, row by row"
+_NOT = "; not compared: known_at and computed columns of equal statements, history (--deep), quarantine, exchange"
+_NOT_DEEP = "; not compared: quarantine, exchange"
+_OWN = ("writer", "accepted_partition", "accepted_offset")
+"""Columns that say nothing of a record: a generation's own number of a schema, and where in the log it found which copy."""
 _RANKS = "(o.epoch, o.version, o.digest_hi, o.digest_lo, o.uscc, o.domain, o.status) IS DISTINCT FROM (n.epoch, n.version, n.digest_hi, n.digest_lo, n.uscc, n.domain, n.status)"
 
 
@@ -80,7 +82,7 @@ class Diffing:
             yield self._compare()
 
     def _compare(self) -> Compared:
-        common, only_old, only_new = self._columns()
+        common, only_old, only_new = self._columns("record")
         whole = self._run("whole", {}).fetchone()
         assert whole is not None
         old_rows, new_rows, equal = whole
@@ -92,32 +94,42 @@ class Diffing:
             entities = compose.SQL("r.uscc IN (SELECT uscc FROM turned)")
             self._changes(common, entities, compose.SQL(_RANKS), {})
         if self._deep:
-            columns = compose.SQL(", ").join(map(compose.Identifier, common))
-            old_rows, new_rows, deeper = self._buckets("record_buckets", columns=columns)
+            old_rows, new_rows, deeper = self._row_buckets("record", common)
             differing += len(deeper)
             if deeper:
-                same = compose.SQL("ROW ({}) IS DISTINCT FROM ROW ({})").format(_of("o", common), _of("n", common))
                 self._connection.execute("DELETE FROM changed")
                 there = compose.SQL("uuid_hash(r.record_id) & %(mask)s = ANY(%(buckets)s)")
-                self._changes(common, there, same, {"mask": BUCKETS - 1, "buckets": deeper})
+                self._changes(common, there, _differs(common), {"mask": BUCKETS - 1, "buckets": deeper})
+            past, past_old, past_new = self._columns("record_history")
+            only_old += [f"record_history.{name}" for name in past_old]
+            only_new += [f"record_history.{name}" for name in past_new]
+            older, newer, deeper = self._row_buckets("record_history", past)
+            old_rows, new_rows, differing = old_rows + older, new_rows + newer, differing + len(deeper)
+            if deeper:
+                told = {"common": past, "mask": BUCKETS - 1, "buckets": deeper}
+                self._run("past", self._with_positions(told), differs=_differs(past))
         self._connection.execute(sql("replay/explained"))
         return compared(
             self._connection, self._old.schema, self._new.schema, _DEEP + _NOT_DEEP if self._deep else _ENTITIES + _NOT,
-            rows=(old_rows, new_rows), buckets=BUCKETS * (1 + self._deep), differing=differing,
+            rows=(old_rows, new_rows), buckets=BUCKETS * (3 if self._deep else 1), differing=differing,
             only=(only_old, only_new),
         )  # fmt: skip
 
-    def _columns(self) -> tuple[list[str], list[str], list[str]]:
+    def _columns(self, relation: str) -> tuple[list[str], list[str], list[str]]:
         held: list[list[str]] = []
         for schema in (self._old.schema, self._new.schema):
             rows = self._connection.execute(
                 "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
-                " ORDER BY attname",
-                (f"{schema}.record",),
+                " AND NOT attname = ANY(%s) ORDER BY attname",
+                (f"{schema}.{relation}", list(_OWN)),
             )
             held.append([str(name) for (name,) in rows])
         old, new = held
         return [n for n in old if n in new], [n for n in old if n not in new], [n for n in new if n not in old]
+
+    def _row_buckets(self, relation: str, columns: list[str]) -> tuple[int, int, list[int]]:
+        named = compose.SQL(", ").join(map(compose.Identifier, columns))
+        return self._buckets("row_buckets", relation=compose.Identifier(relation), columns=named)
 
     def _buckets(self, name: str, **parts: compose.Composable) -> tuple[int, int, list[int]]:
         row = self._run(name, {"mask": BUCKETS - 1}, **parts).fetchone()
@@ -127,18 +139,17 @@ class Diffing:
     def _changes(
         self, common: list[str], where: compose.Composable, differs: compose.Composable, values: dict[str, Any]
     ) -> None:
-        partitions, reached = self._positions()
-        told = {"common": common, "partitions": partitions, "reached": reached, **values}
+        told = self._with_positions({"common": common, **values})
         self._run("changed", told, chosen_old=where, chosen_new=where, differs=differs)
         self._connection.execute("ANALYZE changed")
 
-    def _positions(self) -> tuple[list[int], list[int]]:
-        """Return the partitions of `accepted` in which one is ahead of the other, and up to where both have folded."""
+    def _with_positions(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values with the partitions of `accepted` in which one is ahead, and up to where both have folded."""
         rows = self._run_text(
             "SELECT o.partition, LEAST(o.next_offset, n.next_offset) FROM {old}.position o JOIN {new}.position n"
             " USING (topic, partition) WHERE topic = 'accepted' AND o.next_offset <> n.next_offset"
         ).fetchall()
-        return [int(row[0]) for row in rows], [int(row[1]) for row in rows]
+        return {**values, "partitions": [int(row[0]) for row in rows], "reached": [int(row[1]) for row in rows]}
 
     def _run(self, name: str, values: dict[str, Any], **parts: compose.Composable) -> psycopg.Cursor[Any]:
         return self._run_text(sql(f"replay/{name}"), values, **parts)
@@ -148,6 +159,10 @@ class Diffing:
     ) -> psycopg.Cursor[Any]:
         schemas = {"old": compose.Identifier(self._old.schema), "new": compose.Identifier(self._new.schema)}
         return self._connection.execute(compose.SQL(text).format(**schemas, **parts), values)
+
+
+def _differs(columns: list[str]) -> compose.Composable:
+    return compose.SQL("ROW ({}) IS DISTINCT FROM ROW ({})").format(_of("o", columns), _of("n", columns))
 
 
 def _of(alias: str, columns: list[str]) -> compose.Composable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -28,7 +29,7 @@ summary { cursor: pointer } details table { margin-left: 1rem; width: auto }
 _CLASS = {"有": "yes", "无": "no", "待核": "open", "": ""}
 _CHANGES = {
     "APPEARS": "only in the new one", "DISAPPEARS": "only in the old one", "CHANGES": "another content", "STATUS": "another status",
-    "REFUSED": "refused by today's rules",
+    "REFUSED": "refused by today's rules", "HISTORY": "the same now, another past",
 }  # fmt: skip
 
 
@@ -154,4 +155,6 @@ def _td(text: str | None) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list | dict):
+        value = json.dumps(value, ensure_ascii=False)
     return "—" if value is None else escape(str(value))

@@ -62,7 +62,9 @@ def _csv(turns: Iterable[Turn], changes: Iterable[Change]) -> None:
             one.new_status, one.old_version, one.new_version, " ".join(one.codes),
         )  # fmt: skip
         for name, (old, new) in one.fields.items() or {"": ("", "")}.items():
-            writer.writerow((*head, name, old, new))
+            writer.writerow(
+                (*head, name, *(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in (old, new)))
+            )
 
 
 def _table(compared: Compared, turns: list[Turn], changes: list[Change]) -> None:

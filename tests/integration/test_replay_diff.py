@@ -86,7 +86,7 @@ def test_the_same_statements_in_another_order_are_equal(own_stack: Connection, m
     assert "known_at and computed columns" in told["compared"]
     told = diff(own_stack, pair, "--deep", code=0)
     assert told["equal"]
-    assert told["rows"] == [43, 43]
+    assert told["rows"] == [86, 86], "records, and their statements in history"
     assert "every column" in told["compared"]
     assert "equal" in replay(own_stack, "diff", str(pair[2]), str(pair[3])).text
 
@@ -177,6 +177,50 @@ def test_what_no_statement_says_is_found_by_deep_alone(own_stack: Connection, ma
         (SAID[0]["record_id"], ["known_at"])
     ]
     assert told["entities"] == []
+
+
+def test_another_past_of_the_same_record_is_found_by_deep_alone(
+    own_stack: Connection, made: Callable[..., Pair]
+) -> None:
+    bad = penalty("比1", version=2, entity=1, fine=Decimal("-1"))
+    now = [penalty("比1", version=3, entity=1), state(penalty("比2", entity=2), "REVOKED", version=2)]
+    pair = made([*SAID, bad, *now], [*SAID, *now])
+    refused, erased, later = (SAID[n]["record_id"] for n in (1, 2, 3))
+    pair[1].execute(
+        "INSERT INTO replay_refused SELECT %(record)s::text, version, digest_hi, digest_lo, uscc, department, 0, 5, %(why)s"
+        f" FROM g{pair[2]}.record_history WHERE record_id = %(record)s::uuid AND version = %(version)s",
+        {"record": refused, "version": bad["version"], "why": '[{"code": "NEGATIVE_AMOUNT"}, {"code": "ANOTHER"}]'},
+    )
+    pair[1].execute(
+        "UPDATE record_history SET known_at = known_at + %s, statement = '\\xff' WHERE record_id = %s AND version = %s",
+        (timedelta(days=1), erased, SAID[2]["version"]),
+    )
+    filled(
+        pair[0], [penalty("比3", version=-1, entity=3)], first=END
+    )  # outranked, and the other has not come to it yet
+    assert diff(own_stack, pair, code=0)["equal"]
+
+    told = diff(own_stack, pair, "--deep")
+    changes = {one["record_id"]: one for one in told["records"]}
+    assert {one["change"] for one in told["records"]} == {"HISTORY"}
+    assert later not in changes
+    assert told["entities"] == []
+    assert sum(one["n"] for one in told["summary"]) == 2
+    assert changes[refused]["codes"] == ["ANOTHER", "NEGATIVE_AMOUNT"]
+    (was,), becomes = changes[refused]["fields"]["history"]
+    assert (was["version"], was["status"], was["uscc"], becomes) == (bad["version"], "IN_FORCE", generate(1), [])
+    ((was,), (becomes,)) = changes[erased]["fields"]["history"]
+    assert set(was) == set(becomes) == {"version", "known_at", "statement"}
+    assert was["statement"] == "ERASED", "of what was erased nothing is told"
+    text = replay(own_stack, "diff", str(pair[2]), str(pair[3]), "--deep").text
+    assert "HISTORY ANOTHER, NEGATIVE_AMOUNT" in text
+    page = replay(own_stack, "diff", str(pair[2]), str(pair[3]), "--deep", "--format", "page").text
+    assert "the same now, another past" in page
+    rows = csv.DictReader(
+        io.StringIO(replay(own_stack, "diff", str(pair[2]), str(pair[3]), "--deep", "--format", "csv").text)
+    )
+    told_in_csv = {row["record_id"]: json.loads(row["old"]) for row in rows if row["field"] == "history"}
+    assert told_in_csv[erased] == [was]
 
 
 def test_counts_that_no_record_stands_behind_are_told(own_stack: Connection, made: Callable[..., Pair]) -> None:

@@ -2,7 +2,7 @@
 WITH about AS (
     SELECT c.later, c.province, c.domain, e.uscc
     FROM changed c CROSS JOIN LATERAL unnest(ARRAY[c.old_uscc, c.new_uscc]) AS e (uscc)
-    WHERE e.uscc IS NOT NULL
+    WHERE e.uscc IS NOT NULL AND c.change <> 'HISTORY'
 ), said AS (
     SELECT uscc, province, domain, bool_and(later) AS later FROM about GROUP BY 1, 2, 3
 ), gone AS (
