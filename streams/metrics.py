@@ -196,6 +196,11 @@ AUDIT_PASSED = Metric(
     "When the audit had last looked at everything; no series where this worker does not audit",
 )  # fmt: skip
 
+OPERATIONS_AUDITED = Metric(
+    "xinliu_operations_audited_timestamp_seconds", Kind.GAUGE, "unix time", (), _VIEW,
+    "When the audit (docs/audit.md) had last taken over every event of operations, or began to try; no series where another worker does it",
+)  # fmt: skip
+
 EXCHANGE_DIFFERENCES = Metric(
     "xinliu_exchange_differences_open", Kind.GAUGE, "records", ("province", "difference"), _VIEW,
     "Records in which a set of another province differs from what it shares: missing, extra, older, newer, content",
@@ -215,6 +220,7 @@ METRICS = (
     EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,
     STATUS_TOLD, STATUS_REFUSED,
     AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
+    OPERATIONS_AUDITED,
 )  # fmt: skip
 """All metrics of ours."""
 

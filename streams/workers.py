@@ -220,7 +220,7 @@ def view_worker(
                 sharing=origin.sharing if origin is not None else None,
             ).items(),
             ("cases", docket),
-            ("operations' audit", Auditor(connection)),
+            ("operations' audit", Auditor(connection, shown=shown.instruments)),
         ]  # fmt: skip
         if origin is not None:
             beside += [("exchange", origin.publisher), ("sweep", origin.sweep)]

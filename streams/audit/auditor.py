@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import psycopg
@@ -24,6 +24,8 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.audit.chain import BEGINNING, HEAD, Entry
 from streams.audit.log import Message, OperationsLog
+from streams.instruments import Instruments
+from streams.metrics import OPERATIONS_AUDITED
 
 __all__ = ["Auditor"]
 
@@ -52,8 +54,17 @@ class _Head:
 class Auditor:
     """Work in a thread of its own; it waits, with a message, for servers that do not answer, and never stops the view."""
 
-    def __init__(self, connection: Connection, *, every: int = _EVERY, seconds: float = _SECONDS) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        every: int = _EVERY,
+        seconds: float = _SECONDS,
+        shown: Instruments | None = None,
+    ) -> None:
         self._connection, self._every, self._seconds = connection, every, seconds
+        self._audited = (shown or Instruments("view")).latest(OPERATIONS_AUDITED)
+        self._audited.replace({(): time()})
         self._by = f"view@{socket.gethostname()}"
         self._registry: Registry | None = None  # its own: that of the work is in use by another thread
         self._store: Store | None = None
@@ -90,10 +101,13 @@ class Auditor:
         """Project what was written since, and anchor where that is due; false where another worker does."""
         opened = self._opened()
         if opened is None:
+            self._audited.replace({})
             return False
         store, log_of = opened
         read = log_of.read(wait)
         self._project(store, read)
+        if not read:
+            self._audited.replace({(): time()})
         late = monotonic() - self._head.since >= self._seconds
         if self._head.news >= self._every or (self._head.news and late and not read):
             self._anchor()

@@ -27,6 +27,7 @@ from streams.audit.chain import BEGINNING, Entry, Event
 from streams.audit.examining import entries as entries_of
 from streams.audit.examining import examined
 from streams.audit.verifying import Verdict
+from streams.instruments import Instruments
 from tests.workers import Worker, environment
 
 EVENTS = 30
@@ -212,6 +213,27 @@ def test_the_table_is_only_added_to(written: Connection, store: Store) -> None:
     for change in ("UPDATE xinliu.audit SET reason = ''", "DELETE FROM xinliu.audit", "TRUNCATE xinliu.audit"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only added to"):
             store.execute(change)
+
+
+def audited(shown: Instruments) -> float | None:
+    """Return when a worker shows that it had read everything; None where it shows nothing."""
+    name = b"xinliu_operations_audited_timestamp_seconds "
+    lines = [line for line in shown.exposition()[0].splitlines() if line.startswith(name)]
+    return float(lines[0].split()[1]) if lines else None
+
+
+def test_the_worker_that_audits_shows_when_it_had_read_everything(written: Connection, store: Store) -> None:
+    ours, others = Instruments("view"), Instruments("view")
+    auditor, standby = Auditor(written, shown=ours), Auditor(written, shown=others)
+    began = audited(ours)
+    assert began is not None, "one that never gets to read is seen, too"
+    try:
+        assert wait_until(lambda: auditor.step(wait=0.5) and (audited(ours) or 0) > began, seconds=60)
+        assert not standby.step()
+        assert audited(others) is None
+    finally:
+        auditor.close()
+        standby.close()
 
 
 def test_a_restored_database_says_so_and_catches_up_to_the_same_chain(
