@@ -32,6 +32,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from benchmarks.events import events
 from benchmarks.mirrormaker import mirrormaker
 from benchmarks.rig import cpu_of_tree
+from deploy.layout import ANY_PORTS
 from deploy.processes import wait_until
 from deploy.stack import Stack
 from schemas.connection import Connection
@@ -78,8 +79,8 @@ class Pair:
     def __init__(self, own: Stack, far: Stack, folder: Path) -> None:
         self.folder = folder
         self.stacks = own, far
-        self.own: Connection = own.up(province=_OWN, workers=False)
-        self.far: Connection = far.up(province=_FAR, workers=False)
+        self.own: Connection = own.up(province=_OWN, base_port=ANY_PORTS, workers=False)
+        self.far: Connection = far.up(province=_FAR, base_port=ANY_PORTS, workers=False)
         self._asking = {c.kafka.servers: AdminClient(c.kafka.client({})) for c in (self.own, self.far)}
         with Registry(self.own.registry) as registry:
             self.schema_id = registry.register("xinliu.Statement")

@@ -24,6 +24,7 @@ import psutil
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
+from deploy.layout import ANY_PORTS
 from deploy.processes import wait_until
 from deploy.stack import Stack
 from schemas import catalogue
@@ -58,7 +59,7 @@ def servers(name: str) -> Iterator[tuple[Stack, Connection]]:
     if stack.layout.folder.exists():
         stack.reset()
     try:
-        yield stack, stack.up(province="beijing", workers=False)
+        yield stack, stack.up(province="beijing", base_port=ANY_PORTS, workers=False)
     finally:
         if stack.layout.folder.exists():
             stack.reset()
