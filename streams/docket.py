@@ -22,13 +22,13 @@ from schemas.case_terms import Call, Facts, Terms
 from schemas.cases import Case, CaseEvent, derived_id, fold_all, in_milliseconds
 from schemas.catalogue import Catalogue
 from schemas.connection import Connection as Settings
-from schemas.errors import Retryable
 from schemas.periods import china_day
 from schemas.registry import Registry
 from schemas.store import connect, sql
 from schemas.workdays import NoCalendar, Workdays
 from streams.case_log import TOPIC, CaseReader, CaseWriter
 from streams.exchange.cases import Arrival, events_of, project, refold, refusal
+from streams.rounds import go_round
 
 __all__ = ["Docket", "facts_of", "reminder", "terms_of"]
 
@@ -119,15 +119,10 @@ class Docket:
 
     def run(self) -> None:
         """Work until stopped; waits, with a message, for servers that do not answer."""
-        while not self._stopped.is_set():
-            try:
-                if not self.step():
-                    self._stopped.wait(_STANDBY)
-            except (psycopg.OperationalError, Retryable) as error:
-                log.warning("cases.waits", why=str(error).strip(), next_try_in_seconds=_STANDBY)
-                self.close()
-                self._stopped.wait(_STANDBY)
-        self.close()
+        go_round(self._go_round, self._stopped, waits="cases.waits", close=self.close)
+
+    def _go_round(self) -> float:
+        return 0.0 if self.step() else _STANDBY
 
     def stop(self) -> None:
         """End `run` after the step that is under way."""

@@ -22,10 +22,10 @@ from psycopg.types.json import Jsonb
 from schemas.codec import decode
 from schemas.contracts import parsed
 from schemas.copying import copy_rows
-from schemas.errors import Retryable
 from schemas.manifest import LINES, Scope, bucket_range, differing, total
 from schemas.store import connect, sql
 from streams.manifests import NAME, announce, answer
+from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Reconciler"]
@@ -74,21 +74,15 @@ class Reconciler:
 
     def run(self) -> None:
         """Compare until stopped; waits, with a message, for a server that does not answer."""
-        pause = 0.0
-        while not self._stopped.is_set():
-            self._woken.wait(1.0)
-            self._stopped.wait(0.1)  # the view commits up to a hundred times a second
-            self._woken.clear()
-            try:
-                while not self._stopped.is_set() and self._round():
-                    self._on_commit()
-                pause = 0.0
-            except (psycopg.OperationalError, Retryable) as error:
-                pause = min(max(pause * 2, 0.2), 5.0)
-                log.warning("reconciliation.waits", why=str(error).strip(), next_try_in_seconds=pause)
-                self.close()
-                self._stopped.wait(pause)
-        self.close()
+        go_round(self._go_round, self._stopped, waits="reconciliation.waits", close=self.close)
+
+    def _go_round(self) -> float:
+        self._woken.wait(1.0)
+        self._stopped.wait(0.1)  # the view commits up to a hundred times a second
+        self._woken.clear()
+        while not self._stopped.is_set() and self._round():
+            self._on_commit()
+        return 0.0
 
     def _round(self) -> bool:
         with while_serving(self._connected(), self._generation) as ours:

@@ -25,6 +25,7 @@ from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
 from streams.recorders import RelayRecorder
+from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Relay"]
@@ -83,25 +84,20 @@ class Relay:
 
     def run(self) -> None:
         """Publish until stopped; waits, with a message, for servers that do not answer."""
-        pause = 0.0
-        while not self._stopped.is_set():
-            self._recorder.goes_round()
-            self._woken.wait(1.0)
-            # An entity that changes with every transaction is told of once a round, and the view has the processor.
-            self._stopped.wait(_ROUND)
-            self._woken.clear()
-            try:
-                while self.publish_some() and not self._stopped.is_set():
-                    self._recorder.goes_round()
-                pause = 0.0
-            except (psycopg.OperationalError, Retryable) as error:
-                pause = min(max(pause * 2, 0.2), 5.0)
-                log.warning("relay.waits", why=str(error).strip(), next_try_in_seconds=pause)
-                self._recorder.retried(error.server if isinstance(error, Retryable) else "postgres")
-                self._disconnect()
-                self._stopped.wait(pause)
+        go_round(
+            self._go_round, self._stopped, waits="relay.waits", close=self._disconnect, retried=self._recorder.retried
+        )
         self._recorder.ends()
-        self._disconnect()
+
+    def _go_round(self) -> float:
+        self._recorder.goes_round()
+        self._woken.wait(1.0)
+        # An entity that changes with every transaction is told of once a round, and the view has the processor.
+        self._stopped.wait(_ROUND)
+        self._woken.clear()
+        while self.publish_some() and not self._stopped.is_set():
+            self._recorder.goes_round()
+        return 0.0
 
     def publish_some(self) -> bool:
         """Publish one portion; true where more may be waiting. Does nothing while another relay leads, or where this generation

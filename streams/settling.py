@@ -17,10 +17,10 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from schemas.errors import Retryable
 from schemas.store import connect, sql
 from streams.messages import finding
 from streams.quarantine import ACCEPTED, DISCARDED, IMPOSSIBLE, OPEN, REFUSED, STATES, state_of
+from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Settling", "receipt_of"]
@@ -69,18 +69,13 @@ class Settling:
 
     def run(self) -> None:
         """Settle until stopped; waits, with a message, for a PostgreSQL that does not answer."""
-        pause = _EVERY
-        while not self._stopped.wait(pause):
+        go_round(self._go_round, self._stopped, waits="settling.waits", close=self.close)
+
+    def _go_round(self) -> float:
+        began = monotonic()
+        while self._round() and not self._stopped.is_set():
             began = monotonic()
-            try:
-                while self._round() and not self._stopped.is_set():
-                    began = monotonic()
-                pause = max(_EVERY, _SHARE * (monotonic() - began))
-            except (psycopg.OperationalError, Retryable) as error:
-                log.warning("settling.waits", why=str(error).strip(), next_try_in_seconds=5.0)
-                self.close()
-                pause = 5.0
-        self.close()
+        return max(_EVERY, _SHARE * (monotonic() - began))
 
     def close(self) -> None:
         """Close the connection; the next round opens another."""

@@ -26,6 +26,7 @@ from streams.audit.chain import BEGINNING, HEAD, Entry
 from streams.audit.log import Message, OperationsLog
 from streams.instruments import Instruments
 from streams.metrics import OPERATIONS_AUDITED
+from streams.rounds import go_round
 
 __all__ = ["Auditor"]
 
@@ -74,17 +75,12 @@ class Auditor:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Work until stopped."""
-        while not self._stopped.is_set():
-            try:
-                if not self.step():
-                    self._stopped.wait(_STANDBY)
-            # Whatever is wrong with the audit, a right that is missing among it, must not keep records from being seen.
-            except (psycopg.Error, Retryable, UsageError) as error:
-                log.warning("audit.waits", why=str(error).strip(), next_try_in_seconds=_STANDBY)
-                self.close()
-                self._stopped.wait(_STANDBY)
-        self.close()
+        """Work until stopped; whatever is wrong with the audit, a right that is missing among it, must not keep the view from working."""
+        wrong = (psycopg.Error, Retryable, UsageError)
+        go_round(self._go_round, self._stopped, waits="operations.audit_waits", close=self.close, passing=wrong)
+
+    def _go_round(self) -> float:
+        return 0.0 if self.step() else _STANDBY
 
     def stop(self) -> None:
         """End `run` after the step that is under way."""

@@ -17,16 +17,15 @@ from typing import Protocol
 from uuid import UUID
 
 import polars as pl
-import psycopg
 import structlog
 
-from schemas.errors import Retryable
 from schemas.store import connect
 from streams.exchange.comparing import Comparing, Connection, RowDifference, Span
 from streams.exchange.mending import Mended, Mending, note
 from streams.exchange.rereading import Log
 from streams.instruments import Instruments
 from streams.metrics import AUDIT_BEYOND, AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_PASSED
+from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Auditor", "Reshares", "record_spans"]
@@ -97,15 +96,12 @@ class Auditor:
 
     def run(self) -> None:
         """Go round until stopped; waits, with a message, for a server that does not answer."""
-        while not self._stopped.is_set():
-            began = monotonic()
-            try:
-                self.pass_through(self._pause)
-            except (psycopg.OperationalError, Retryable) as error:
-                log.warning("audit.waits", why=str(error).strip(), next_try_in_seconds=_SHORTEST_PASS)
-                self.close()
-            self._stopped.wait(max(0.0, _SHORTEST_PASS - (monotonic() - began)))
-        self.close()
+        go_round(self._go_round, self._stopped, waits="audit.waits", close=self.close)
+
+    def _go_round(self) -> float:
+        began = monotonic()
+        self.pass_through(self._pause)
+        return max(0.0, _SHORTEST_PASS - (monotonic() - began))
 
     def close(self) -> None:
         """Close the connection; the next pass opens another."""

@@ -22,7 +22,6 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from schemas.cluster import Cluster
-from schemas.errors import Retryable
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -34,6 +33,7 @@ from streams.exchange.recorder import ExchangeRecorder
 from streams.exchange.relearning import relearn
 from streams.exchange.repushing import Chosen, repush
 from streams.exchange.signed_log import Closed, Framed, SignedLog, Signs
+from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Publisher"]
@@ -108,25 +108,19 @@ class Publisher:
 
     def run(self) -> None:
         """Publish until stopped; waits, with a message, for servers that do not answer."""
-        pause = 0.0
-        while not self._stopped.is_set():
-            self._recorder.goes_round()
-            self._woken.wait(1.0)
-            self._woken.clear()
-            try:
-                while self.publish_some() and not self._stopped.is_set():
-                    self._recorder.goes_round()
-                pause = 0.0
-                self._stopped.wait(_ROUND)
-            except (psycopg.OperationalError, Retryable) as error:
-                # Whatever Kafka had begun is undone or completed by the next leader, this one or another, before it reads back.
-                pause = min(max(pause * 2, 0.2), 5.0)
-                log.warning("exchange.waits", why=str(error).strip(), next_try_in_seconds=pause)
-                self._recorder.retried(error.server if isinstance(error, Retryable) else "postgres")
-                self.close()
-                self._stopped.wait(pause)
+        # Whatever Kafka had begun is undone or completed by the next leader, this one or another, before it reads back.
+        go_round(
+            self._go_round, self._stopped, waits="exchange.waits", close=self.close, retried=self._recorder.retried
+        )
         self._recorder.ends()
-        self.close()
+
+    def _go_round(self) -> float:
+        self._recorder.goes_round()
+        self._woken.wait(1.0)
+        self._woken.clear()
+        while self.publish_some() and not self._stopped.is_set():
+            self._recorder.goes_round()
+        return _ROUND
 
     def publish_some(self) -> bool:
         """Make one round; true where more may be waiting. Does nothing while another publisher leads, or where this generation

@@ -27,6 +27,7 @@ from schemas.signing import Signer
 from schemas.store import connect, sql
 from streams.exchange.arrivals import Arrived, behind
 from streams.exchange.figures import ExchangeRecorder
+from streams.rounds import go_round
 from streams.serving import serves
 
 __all__ = ["RECORD", "StatusTeller"]
@@ -102,18 +103,11 @@ class StatusTeller:
 
     def run(self) -> None:
         """Tell until stopped; waits, with a message, for servers that do not answer."""
-        pause = 0.0
-        while not self._stopped.is_set():
-            try:
-                self.tell()
-                pause = 0.0
-            except (psycopg.OperationalError, Retryable) as error:
-                pause = min(max(pause * 2, 0.2), 5.0)
-                log.warning("status.waits", why=str(error).strip(), next_try_in_seconds=pause)
-                self._recorder.retried(error.server if isinstance(error, Retryable) else "postgres")
-                self.close()
-            self._stopped.wait(max(_AT_MOST, pause))
-        self.close()
+        go_round(self._go_round, self._stopped, waits="status.waits", close=self.close, retried=self._recorder.retried)
+
+    def _go_round(self) -> float:
+        self.tell()
+        return _AT_MOST
 
     def tell(self) -> bool:
         """Tell a status where it is due; false where it is not, or another worker tells.

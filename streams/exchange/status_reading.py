@@ -29,6 +29,7 @@ from schemas.store import connect, sql
 from streams.exchange.figures import ExchangeRecorder
 from streams.exchange.status import RECORD
 from streams.logs import Logs
+from streams.rounds import go_round
 from streams.serving import serves
 
 __all__ = ["Heard", "StatusReader", "examine"]
@@ -107,18 +108,13 @@ class StatusReader:
 
     def run(self) -> None:
         """Read until stopped; waits, with a message, for servers that do not answer."""
-        pause = 0.0
-        while not self._stopped.is_set():
-            try:
-                self.read(1.0)
-                pause = 0.0
-            except (psycopg.OperationalError, Retryable) as error:
-                pause = min(max(pause * 2, 0.2), 5.0)
-                log.warning("status.reader_waits", why=str(error).strip(), next_try_in_seconds=pause)
-                self._recorder.retried(error.server if isinstance(error, Retryable) else "postgres")
-                self._disconnect()
-            self._stopped.wait(max(_ROUND, pause))
+        retried = self._recorder.retried
+        go_round(self._go_round, self._stopped, waits="status.reader_waits", close=self._disconnect, retried=retried)
         self.close()
+
+    def _go_round(self) -> float:
+        self.read(1.0)
+        return _ROUND
 
     def read(self, seconds: float) -> int:
         """Keep what arrives within that time and return how many statuses were looked at; 0 where another worker reads.

@@ -18,9 +18,9 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from schemas.errors import Retryable
 from schemas.store import connect, sql
 from streams.exchange.sharing import Sharing
+from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Sweep"]
@@ -53,6 +53,7 @@ class Sweep:
         self._on_commit = on_commit
         self._connection: Connection | None = None
         self._leads = False
+        self._done_for: _Reason | None = None
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -61,20 +62,13 @@ class Sweep:
 
     def run(self) -> None:
         """Sweep until stopped; waits, with a message, for a PostgreSQL that does not answer."""
-        done_for: object = None
-        pause = 0.0
-        while not self._stopped.wait(pause):
-            try:
-                reason = self._reason()
-                urgent = reason != done_for
-                if reason is not None and self._pass(urgent=urgent, reason=reason):
-                    done_for = reason
-                pause = self._rest(done_for)
-            except (psycopg.OperationalError, Retryable) as error:
-                log.warning("sweep.waits", why=str(error).strip(), next_try_in_seconds=5.0)
-                self.close()
-                pause = 5.0
-        self.close()
+        go_round(self._go_round, self._stopped, waits="sweep.waits", close=self.close)
+
+    def _go_round(self) -> float:
+        reason = self._reason()
+        if reason is not None and self._pass(urgent=reason != self._done_for, reason=reason):
+            self._done_for = reason
+        return self._rest()
 
     def close(self) -> None:
         """Close the connection, and with it give up the lead; the next pass opens another."""
@@ -89,9 +83,9 @@ class Sweep:
             self._note(reason)
         return changed
 
-    def _rest(self, done_for: object) -> float:
+    def _rest(self) -> float:
         ends = monotonic() + _EVERY
-        while not self._stopped.is_set() and monotonic() < ends and self._reason() == done_for:
+        while not self._stopped.is_set() and monotonic() < ends and self._reason() == self._done_for:
             self._stopped.wait(_LOOK)
         return 0.0 if self._leads else _LOOK
 

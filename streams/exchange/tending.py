@@ -9,10 +9,8 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import psycopg
 import structlog
 
-from schemas.errors import Retryable
 from schemas.store import connect
 from streams.exchange import asking
 from streams.exchange.applying import Applying
@@ -22,6 +20,7 @@ from streams.exchange.rereading import Log
 from streams.instruments import Instruments
 from streams.metrics import EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED
 from streams.projection import Projection
+from streams.rounds import go_round
 from streams.serving import while_serving
 from streams.staging import staged
 
@@ -65,18 +64,13 @@ class Tending:
 
     def run(self) -> None:
         """Tend until stopped; waits, with a message, for a server that does not answer."""
-        pause = _EVERY
-        while not self._stopped.wait(pause):
-            try:
-                with while_serving(self._connected()[0], self._generation) as ours:
-                    if ours:
-                        self.tend()
-                pause = _EVERY
-            except (psycopg.OperationalError, Retryable) as error:
-                pause = 5.0
-                log.warning("exchange.tending_waits", why=str(error).strip(), next_try_in_seconds=pause)
-                self.close()
-        self.close()
+        go_round(self._go_round, self._stopped, waits="exchange.tending_waits", close=self.close)
+
+    def _go_round(self) -> float:
+        with while_serving(self._connected()[0], self._generation) as ours:
+            if ours:
+                self.tend()
+        return _EVERY
 
     def close(self) -> None:
         """Close the connection; the next round opens another."""
