@@ -7,39 +7,127 @@ show when the places of the fields are computed from the values read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["canonical"]
+__all__ = ["Canonical"]
 
-_Numbers = NDArray[np.int64] | None
-"""Lengths of a text's bytes, or a number's values; 0 where there is none."""
-
-_Present = NDArray[np.bool_] | None
+T = TypeVar("T", bound=np.generic)
 
 _SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 _STEPS = tuple(np.uint64(1 << 7 * count) for count in range(1, 10))
 """From these on a zigzag number takes one byte more."""
 
 
-def canonical(schema: Any, read: pl.DataFrame, bodies: Sequence[bytes]) -> NDArray[np.bool_]:
-    """Return for each body whether every union index and every length in it is as the Avro specification has it.
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field as it is walked over; `place` is its number among all fields, those within records too."""
 
-    `schema` is the record's physical schema and `read` what polars read with it, one row a body.
+    name: str
+    place: int
+    null: int | None
+    """The place of null in its union, if it is one."""
+    size: int = 0
+    """Bytes that it takes whatever its value; of texts and numbers nothing is known but by their values."""
+    fields: tuple[_Field, ...] = ()
+
+
+class Canonical:
+    """Tells bodies of one writer schema.
+
+    `schema` is the record's physical schema, `read` what polars reads with it, of any height. What is asked of polars is asked
+    of all fields at once, in words that are made here: for a small batch the words cost more than the answers.
     """
-    walk = _Walk(bodies)
-    walk.record(schema, read, np.ones(len(bodies), dtype=np.bool_))
-    return walk.whole()
+
+    def __init__(self, schema: Any, read: pl.DataFrame) -> None:
+        self._texts: list[int] = []
+        self._bytes: list[int] = []
+        self._numbers: list[int] = []
+        self._others: list[int] = []
+        self._count = 0
+        self._fields = self._made(schema, read)
+        self._lengths = [
+            pl.col(list(map(str, self._texts))).str.len_bytes(),
+            pl.col(list(map(str, self._bytes))).bin.size(),
+        ]
+        self._values = pl.col(list(map(str, self._numbers))).fill_null(0)
+        self._held = pl.col(list(map(str, (*self._numbers, *self._others)))).is_not_null()
+
+    def __call__(self, read: pl.DataFrame, bodies: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Return for each body whether every union index and every length in it is as the Avro specification has it.
+
+        `read` has a row for each body.
+        """
+        columns: list[pl.Series] = []
+        _gather(self._fields, read, columns)
+        flat = pl.DataFrame(columns)
+        lengths = flat.select(self._lengths).to_numpy(order="fortran")
+        values = flat.select(self._values).to_numpy(order="fortran")
+        held = flat.select(self._held).to_numpy(order="fortran")
+        # Where a length is null, polars hands on floating-point numbers, and no length is too large for one.
+        texts = ~np.isnan(lengths) if lengths.dtype.kind == "f" else np.ones(lengths.shape, dtype=np.bool_)
+        lengths = np.where(texts, lengths, 0).astype(np.int64)
+        sizes = _by_place((*self._texts, *self._bytes), lengths + _number_sizes(lengths))
+        there = _by_place((*self._texts, *self._bytes), texts)
+        walk = _Walk(
+            bodies,
+            sizes | _by_place(self._numbers, _number_sizes(values)),
+            there | _by_place((*self._numbers, *self._others), held),
+        )
+        walk.record(self._fields, None)
+        return walk.whole()
+
+    def _made(self, schema: Any, read: pl.DataFrame) -> tuple[_Field, ...]:
+        return tuple(self._field(field["name"], field["type"], read[field["name"]]) for field in schema["fields"])
+
+    def _field(self, name: str, schema: Any, column: pl.Series) -> _Field:
+        place, self._count = self._count, self._count + 1
+        null = schema.index("null") if isinstance(schema, list) else None
+        inner = schema if null is None else schema[1 - null]
+        kind = inner["type"] if isinstance(inner, dict) else inner
+        if kind in ("string", "bytes"):
+            (self._texts if column.dtype == pl.String else self._bytes).append(place)
+            return _Field(name, place, null)
+        if kind == "long":
+            self._numbers.append(place)
+            return _Field(name, place, null)
+        self._others.append(place)
+        if kind == "record":
+            return _Field(name, place, null, fields=self._made(inner, column.struct.unnest()))
+        return _Field(name, place, null, inner["size"] if kind == "fixed" else _SIZES[kind])
+
+
+def _gather(fields: Sequence[_Field], read: pl.DataFrame, found: list[pl.Series]) -> None:
+    """Add the columns of all fields, each under the number of its place."""
+    for field in fields:
+        column = read[field.name]
+        found.append(column.alias(str(field.place)))
+        if field.fields:
+            _gather(field.fields, column.struct.unnest(), found)
+
+
+def _by_place(places: Sequence[int], table: NDArray[T]) -> dict[int, NDArray[T]]:
+    return {place: table[:, number] for number, place in enumerate(places)}
 
 
 class _Walk:
-    """Walks all bodies at once, field by field; `at` is where each of them stands."""
+    """Walks all bodies at once, field by field; `at` is where each of them stands.
 
-    def __init__(self, bodies: Sequence[bytes]) -> None:
+    `sizes` are the bytes that each value takes, by place, and `there` says where there is one.
+    """
+
+    def __init__(
+        self,
+        bodies: Sequence[bytes],
+        sizes: Mapping[int, NDArray[np.int64]],
+        there: Mapping[int, NDArray[np.bool_]],
+    ) -> None:
+        self._sizes, self._there = sizes, there
         self._bytes = np.frombuffer(b"".join((*bodies, b"\0")), dtype=np.uint8)
         self._ends = np.cumsum(np.fromiter(map(len, bodies), dtype=np.int64, count=len(bodies)))
         self._at = np.concatenate(([0], self._ends[:-1])).astype(np.int64)
@@ -49,59 +137,38 @@ class _Walk:
         ended: NDArray[np.bool_] = self._at == self._ends
         return self._good & ended
 
-    def record(self, schema: Any, read: pl.DataFrame, present: NDArray[np.bool_]) -> None:
-        # In one go: asked column by column, the lengths would take longer than all the rest.
-        kinds = read.schema
-        asked = {}
-        for field in schema["fields"]:
-            name, column = field["name"], pl.col(field["name"])
-            if kinds[name] in (pl.String, pl.Binary):
-                size = column.str.len_bytes() if kinds[name] == pl.String else column.bin.size()
-                asked[f"{name} size"] = size.fill_null(0).cast(pl.Int64)
-            elif kinds[name] == pl.Int64:
-                asked[f"{name} size"] = column.fill_null(0)
-            if isinstance(field["type"], list):
-                asked[f"{name} there"] = column.is_not_null()
-        told = read.select(**asked)
-        for field in schema["fields"]:
-            name = field["name"]
-            there = told[f"{name} there"].to_numpy() if f"{name} there" in asked else None
-            numbers = told[f"{name} size"].to_numpy() if f"{name} size" in asked else None
-            self._field(field["type"], read[name], numbers, there, present)
+    def record(self, fields: Sequence[_Field], present: NDArray[np.bool_] | None) -> None:
+        """Walk over a record that is present in these bodies; None: in all."""
+        for field in fields:
+            self._field(field, present)
 
-    def _field(
-        self, schema: Any, column: pl.Series, numbers: _Numbers, there: _Present, present: NDArray[np.bool_]
-    ) -> None:
-        if there is not None:
-            self._nullable(schema, column, numbers, there & present, present)
+    def _field(self, field: _Field, present: NDArray[np.bool_] | None) -> None:
+        if field.null is not None:
+            present = self._union(field.null, self._there[field.place], present)
+        if field.fields:
+            self.record(field.fields, present)
             return
-        kind = schema["type"] if isinstance(schema, dict) else schema
-        if kind == "record":
-            self.record(schema, column.struct.unnest(), present)
-            return
-        if kind in ("string", "bytes") and numbers is not None:
-            sizes = numbers + _number_sizes(numbers)
-        elif kind == "long" and numbers is not None:
-            sizes = _number_sizes(numbers)
-        else:
-            sizes = np.full(len(present), schema["size"] if kind == "fixed" else _SIZES[kind], dtype=np.int64)
-        self._at += sizes if present.all() else sizes * present
+        sizes: NDArray[np.int64] | int = self._sizes.get(field.place, field.size)
+        self._at += sizes if present is None else sizes * present
 
-    def _nullable(
-        self, schema: Any, column: pl.Series, numbers: _Numbers, there: NDArray[np.bool_], present: NDArray[np.bool_]
-    ) -> None:
-        null = schema.index("null")
+    def _union(
+        self, null: int, there: NDArray[np.bool_], present: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_]:
         index = self._bytes[np.minimum(self._at, len(self._bytes) - 1)]
-        self._good &= ~present | (index == np.where(there, 2 * (1 - null), 2 * null))
+        right = index == np.where(there, 2 * (1 - null), 2 * null)
+        if present is None:
+            self._good &= right
+            self._at += 1
+            return there
+        self._good &= ~present | right
         self._at += present
-        if there.any():
-            self._field(schema[1 - null], column, numbers, None, there)
+        return there & present
 
 
 def _number_sizes(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
     largest = zigzag.max(initial=np.uint64(0))
-    sizes = np.ones(len(numbers), dtype=np.int64)
+    sizes = np.ones_like(numbers)
     for step in _STEPS:
         if largest < step:
             break

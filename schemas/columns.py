@@ -25,7 +25,7 @@ import fastavro
 import numpy as np
 import polars as pl
 
-from schemas.canonical import canonical
+from schemas.canonical import Canonical
 from schemas.codec import HEADER, NotDecodable, decode, unframe, varint
 from schemas.contracts import CONTRACTS, parsed
 from schemas.fitness import unfit
@@ -100,7 +100,7 @@ def decode_batch(
             bad.extend(decoded.undecodable)
         else:
             others.extend(_single(writer, rows, bodies, bad))
-    statements = pl.concat(frames).sort("row") if frames else FLAT.to_frame()
+    statements = _joined(frames, FLAT.to_frame())
     return Batch(statements, tuple(sorted(others, key=lambda other: other[0])), tuple(sorted(bad, key=lambda u: u.row)))
 
 
@@ -136,7 +136,7 @@ def _single(
     writer: WriterSchema, rows: Sequence[int], bodies: Sequence[bytes], bad: list[Undecodable]
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
     ours = writer.name in CONTRACTS
-    if why := unfit(writer.name, json.dumps(writer.schema)) if ours else "":
+    if why := unfit(writer.name, writer.text) if ours else "":
         bad.extend(Undecodable(row, "UNEXPECTED_RECORD", why) for row in rows)
         return
     for row, body in zip(rows, bodies, strict=True):
@@ -156,16 +156,21 @@ def decode_statements(
     empty = shape.schema.to_frame()
     if not bodies:
         return Decoded(empty, ())
-    schema = json.dumps(writer.schema)
-    if why := unfit(STATEMENT, schema):
+    if why := unfit(STATEMENT, writer.text):
         return Decoded(empty, tuple(Undecodable(row, "UNEXPECTED_RECORD", why) for row in rows))
-    block = _block(schema)
+    block = _block(writer.text)
     if block.unfit:
         return Decoded(empty, tuple(Undecodable(row, "UNEXPECTED_RECORD", block.unfit) for row in rows))
     bad: list[Undecodable] = []
-    frames = list(_Reading(block, shape, bad).frames(bodies, rows))
-    frame = pl.concat(frames).sort("row") if frames else empty
+    frame = _joined(list(_Reading(block, shape, bad).frames(bodies, rows)), empty)
     return Decoded(frame, tuple(sorted(bad, key=lambda u: u.row)))
+
+
+def _joined(frames: Sequence[pl.DataFrame], empty: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of all frames, each of which is sorted, sorted by row."""
+    if len(frames) < 2:
+        return frames[0] if frames else empty
+    return pl.concat(frames).sort("row")
 
 
 def digests(bodies: Sequence[bytes]) -> tuple[pl.Series, pl.Series]:
@@ -193,8 +198,10 @@ class _Block:
         head = io.BytesIO()
         fastavro.writer(head, fastavro.parse_schema(guarded), [], sync_marker=_SYNC)
         self._head = head.getvalue()
-        self.unfit = "" if self.read([]) is not None else "no column can be made of one of its types"
+        empty = self.read([])
+        self.unfit = "" if empty is not None else "no column can be made of one of its types"
         """Why no body of this schema can be read; empty where they can."""
+        self.canonical = None if empty is None else Canonical(self.plain, empty)
 
     def read(self, bodies: Sequence[bytes]) -> pl.DataFrame | None:
         """Return the bodies' rows, or None where any of them, or a boundary between them, is not whole."""
@@ -257,7 +264,8 @@ class _Reading:
                 yield self._flat(alone, [bodies[place]], [rows[place]])
 
     def _flat(self, read: pl.DataFrame, bodies: Sequence[bytes], rows: Sequence[int]) -> pl.DataFrame:
-        whole = canonical(self.block.plain, read, bodies)
+        assert self.block.canonical is not None  # nothing is read of what is unfit
+        whole = self.block.canonical(read, bodies)
         if not whole.all():
             self.bad.extend(
                 Undecodable(rows[place], "DAMAGED", "a union index or a number is written as no Avro writer writes it")

@@ -19,6 +19,9 @@ _DECIMAL = pl.Decimal(18, 6)
 _LARGEST = 10**18
 _DAYS = (-719_162, 2_932_896)
 """0001-01-01 and 9999-12-31 as days since 1970-01-01: what dates can be written at all."""
+_DATE, _TIME = pl.Date(), pl.Datetime("ms", "UTC")
+_RANGES: dict[pl.DataType, tuple[int, int]] = {_DATE: _DAYS, _TIME: (_DAYS[0] * 86_400_000, _DAYS[1] * 86_400_000)}
+_MADE_OF: dict[pl.DataType, pl.DataType] = {_DATE: pl.Int32(), _TIME: pl.Int64()}
 
 
 def _polars_type(avro: Any) -> Any:
@@ -27,9 +30,9 @@ def _polars_type(avro: Any) -> Any:
     if logical == "decimal":
         return _DECIMAL
     if logical == "date":
-        return pl.Date()
+        return _DATE
     if logical == "timestamp-millis":
-        return pl.Datetime("ms", "UTC")
+        return _TIME
     return {"string": pl.String(), "long": pl.Int64(), "boolean": pl.Boolean()}[inner]
 
 
@@ -55,6 +58,12 @@ class Shape:
                 self._fields[flat] = (name, inner["name"], _polars_type(inner["type"]), inner.get("default"))
                 (inside if isinstance(kind, list) else envelope)[flat] = self._fields[flat][2]
         self.schema = pl.Schema({**envelope, **{f"has_{body}": pl.Boolean() for body in self._bodies}, **inside})
+        self._beyond = {
+            flat: (pl.col(flat) < _RANGES[kind][0]) | (pl.col(flat) > _RANGES[kind][1])
+            for flat, (_, _, kind, _) in self._fields.items()
+            if kind in _RANGES
+        }
+        self._any_beyond = {flat: beyond.any() for flat, beyond in self._beyond.items()}
         self._outer = dict.fromkeys(outer for outer, inner, _, _ in self._fields.values() if inner is not None)
 
     def flatten(self, read: pl.DataFrame, rows: Sequence[int]) -> tuple[pl.DataFrame, list[Spoiled]]:
@@ -63,26 +72,50 @@ class Shape:
         Fields that the writer did not know are as their default says; fields that we do not know are left out. Rows
         with values beyond every date or beyond 18 decimal digits are left out and named.
         """
-        structs = {name: read[name].struct.unnest() for name in self._outer if name in read.columns}
+        known = set(read.columns)
+        structs = {name: read[name].struct.unnest() for name in self._outer if name in known}
+        held: dict[str | None, set[str]] = {None: known, **{name: set(frame.columns) for name, frame in structs.items()}}
         spoiled: dict[int, Spoiled] = {}
         columns: dict[str, pl.Series] = {"row": pl.Series("row", rows, dtype=pl.UInt32)}
+        present = read.select(pl.col([body for body in self._bodies if body in known]).is_not_null())
         for body in self._bodies:
-            present = read[body].is_not_null() if body in read.columns else pl.repeat(False, read.height, eager=True)
-            columns[f"has_{body}"] = present.alias(f"has_{body}")
+            there = present[body] if body in known else pl.Series([False]).new_from_index(0, read.height)
+            columns[f"has_{body}"] = there.alias(f"has_{body}")
+        numbers: dict[str, pl.Series] = {}
         for flat, (outer, inner, kind, default) in self._fields.items():
-            frame = read if inner is None else structs.get(outer)
             name = outer if inner is None else inner
-            if frame is not None and name in frame.columns:
-                columns[flat] = _converted(frame[name], kind, rows, spoiled).alias(flat)
+            if name in held.get(None if inner is None else outer, ()):
+                column = read[name] if inner is None else structs[outer][name]
+                if flat in self._beyond:
+                    numbers[flat] = column.alias(flat)
+                else:
+                    columns[flat] = _converted(column, kind, rows, spoiled).alias(flat)
                 continue
             filled = pl.Series(flat, [default], dtype=kind).new_from_index(0, read.height)
             if default is not None and outer in self._bodies:
                 filled = filled.zip_with(columns[f"has_{outer}"], pl.Series([None], dtype=kind))
             columns[flat] = filled
+        for flat, column in numbers.items():
+            kind = self.schema[flat]
+            # Not strict: what is beyond is named below, and its row left out.
+            columns[flat] = column.cast(_MADE_OF[kind], strict=False).cast(kind, strict=False)
+        self._out_of_range(pl.DataFrame(list(numbers.values())), rows, spoiled)
         flat_frame = pl.DataFrame([columns[name] for name in self.schema.names()])
         if spoiled:
             flat_frame = flat_frame.filter(~pl.col("row").is_in(list(spoiled)))
         return flat_frame, list(spoiled.values())
+
+
+    def _out_of_range(self, numbers: pl.DataFrame, rows: Sequence[int], spoiled: dict[int, Spoiled]) -> None:
+        # Asked of all at once: nearly always there is none.
+        if not numbers.width:
+            return
+        told = numbers.select([self._any_beyond[name] for name in numbers.columns]).row(0)
+        for name in (name for name, beyond in zip(numbers.columns, told, strict=True) if beyond):
+            outer, inner, _, _ = self._fields[name]
+            for place in numbers.select(self._beyond[name]).to_series().arg_true().to_list():
+                message = f"{inner or outer}: {numbers[name][place]} is beyond every date"
+                spoiled.setdefault(rows[place], (rows[place], "DATE_RANGE", message))
 
 
 STATEMENT_SHAPE = Shape(source("xinliu.Statement"))
@@ -114,18 +147,7 @@ def _converted(column: pl.Series, kind: Any, rows: Sequence[int], spoiled: dict[
         return _decimals(column, rows, spoiled)
     if kind == pl.String():
         return _texts(column, rows, spoiled)
-    if kind == pl.Date():
-        low, high = _DAYS
-    elif kind == pl.Datetime("ms", "UTC"):
-        low, high = (bound * 86_400_000 for bound in _DAYS)
-    else:
-        return column.cast(kind)
-    for place in ((column < low) | (column > high)).arg_true().to_list():
-        spoiled.setdefault(
-            rows[place], (rows[place], "DATE_RANGE", f"{column.name}: {column[place]} is beyond every date")
-        )
-    # Not strict: what is beyond is named above, and its row left out.
-    return column.cast(pl.Int32 if kind == pl.Date() else pl.Int64, strict=False).cast(kind, strict=False)
+    return column.cast(kind)
 
 
 def _texts(column: pl.Series, rows: Sequence[int], spoiled: dict[int, Spoiled]) -> pl.Series:

@@ -38,6 +38,12 @@ class WriterSchema:
     """The schema as JSON."""
     parsed: Any = field(repr=False, compare=False)
     """The schema as fastavro has parsed it."""
+    text: str = field(init=False, repr=False, compare=False)
+    """The schema as JSON text, made once."""
+
+    def __post_init__(self) -> None:
+        """Make the text."""
+        object.__setattr__(self, "text", json.dumps(self.schema))
 
 
 def writer_schema(schema_id: int, text: str) -> WriterSchema:
