@@ -151,9 +151,7 @@ class _Walk:
         sizes: NDArray[np.int64] | int = self._sizes.get(field.place, field.size)
         self._at += sizes if present is None else sizes * present
 
-    def _union(
-        self, null: int, there: NDArray[np.bool_], present: NDArray[np.bool_] | None
-    ) -> NDArray[np.bool_]:
+    def _union(self, null: int, there: NDArray[np.bool_], present: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         index = self._bytes[np.minimum(self._at, len(self._bytes) - 1)]
         right = index == np.where(there, 2 * (1 - null), 2 * null)
         if present is None:

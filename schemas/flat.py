@@ -74,7 +74,10 @@ class Shape:
         """
         known = set(read.columns)
         structs = {name: read[name].struct.unnest() for name in self._outer if name in known}
-        held: dict[str | None, set[str]] = {None: known, **{name: set(frame.columns) for name, frame in structs.items()}}
+        held: dict[str | None, set[str]] = {
+            None: known,
+            **{name: set(frame.columns) for name, frame in structs.items()},
+        }
         spoiled: dict[int, Spoiled] = {}
         columns: dict[str, pl.Series] = {"row": pl.Series("row", rows, dtype=pl.UInt32)}
         present = read.select(pl.col([body for body in self._bodies if body in known]).is_not_null())
@@ -104,7 +107,6 @@ class Shape:
         if spoiled:
             flat_frame = flat_frame.filter(~pl.col("row").is_in(list(spoiled)))
         return flat_frame, list(spoiled.values())
-
 
     def _out_of_range(self, numbers: pl.DataFrame, rows: Sequence[int], spoiled: dict[int, Spoiled]) -> None:
         # Asked of all at once: nearly always there is none.
