@@ -100,7 +100,7 @@ def decode_batch(
             bad.extend(decoded.undecodable)
         else:
             others.extend(_single(writer, rows, bodies, bad))
-    statements = _joined(frames, FLAT.to_frame())
+    statements = _joined(frames, STATEMENT_SHAPE.empty)
     return Batch(statements, tuple(sorted(others, key=lambda other: other[0])), tuple(sorted(bad, key=lambda u: u.row)))
 
 
@@ -153,7 +153,7 @@ def decode_statements(
 
     A writer schema that a reader of our contract could not read makes all of them UNEXPECTED_RECORD.
     """
-    empty = shape.schema.to_frame()
+    empty = shape.empty
     if not bodies:
         return Decoded(empty, ())
     if why := unfit(STATEMENT, writer.text):

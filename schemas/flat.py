@@ -64,6 +64,8 @@ class Shape:
             if kind in _RANGES
         }
         self._any_beyond = {flat: beyond.any() for flat, beyond in self._beyond.items()}
+        self.empty = self.schema.to_frame()
+        """No rows; made once, since that takes longer than reading a small batch."""
         self._outer = dict.fromkeys(outer for outer, inner, _, _ in self._fields.values() if inner is not None)
 
     def flatten(self, read: pl.DataFrame, rows: Sequence[int]) -> tuple[pl.DataFrame, list[Spoiled]]:
