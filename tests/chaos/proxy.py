@@ -24,6 +24,8 @@ class Proxy:
         self._target = target
         self._advertised = advertised
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        """Where clients connect."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._open = threading.Event()
@@ -31,11 +33,6 @@ class Proxy:
         self.delay = 0.0
         """Seconds by which every chunk of up to 16 KiB is held up."""
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        """Where clients connect."""
-        return int(self._listener.getsockname()[1])
 
     def cut(self) -> int:
         """Break all connections; new ones are taken. Returns how many were broken."""
