@@ -28,6 +28,7 @@ class Proxy:
         """Where clients connect."""
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
+        self._closed = False
         self._open = threading.Event()
         self._open.set()
         self.delay = 0.0
@@ -57,6 +58,8 @@ class Proxy:
     def close(self) -> None:
         """End."""
         self._listener.close()
+        with self._lock:
+            self._closed = True
         self.cut()
 
     def _accept(self) -> None:
@@ -75,6 +78,10 @@ class Proxy:
                 client.close()
                 continue
             with self._lock:
+                if self._closed:  # since this one was taken
+                    client.close()
+                    server.close()
+                    return
                 self._pairs.add((client, server))
             replaced = (_address(self._target), _address(self.port)) if self._advertised else None
             for source, sink, renamed in ((client, server, None), (server, client, replaced)):
