@@ -12,9 +12,11 @@ from aiokafka.structs import ConsumerRecord
 
 from schemas.connection import Connection
 from schemas.errors import UsageError
+from schemas.generations import generations
 from schemas.store import connect
 from streams.replay import filling
 from streams.replay.catching_up import catch_up
+from streams.replay.diffing import Diffing, told_changes
 from streams.replay.filling import Pace
 from streams.replay.reading import PartitionReader
 from streams.replay.rebuilding import Rebuild, State
@@ -54,9 +56,20 @@ def test_a_rebuild_equals_the_live_view_and_catches_up_with_it(
         assert catch_up(own_stack, made) > 0
         assert differences(store, 1, made) == {}
         assert catch_up(own_stack, made) == 0
+        assert _deeply(own_stack, made) <= {"known_at"}, "as `xinliu replay diff --deep` sees it, too"
         assert store.execute(f"SELECT count(*) FROM g{made}.outbox").fetchone() == (0,), "nobody is told of anything"
         empty = {name for name, count in rows_of(store, 1).items() if not count}
         assert empty <= {"foreign_pending"} or seed < 2, "a history that says too little proves too little"
+
+
+def _deeply(connection: Connection, made: int) -> set[str]:
+    """Return in which fields records, or their histories, differ from those of the first generation."""
+    with connect(connection.database.get_secret_value(), autocommit=True) as store:
+        held = {one.number: one for one in generations(store)}
+        with Diffing(store, held[1], held[made], deep=True).snapshot() as compared:
+            assert compared.old_rows == compared.new_rows > 0
+            assert (compared.later, compared.unexplained) == (0, 0)
+            return {name for change in told_changes(store) for name in change.fields or (change.change,)}
 
 
 class Compacted(PartitionReader):
