@@ -93,9 +93,9 @@ class Layout:
     def prepare(self, base_port: int | None = None, *, secure: bool = False, shared: bool = False) -> None:
         """Make the folder on the first start; check on every later one that this version can read it.
 
-        The first of its ports is `base_port`, else the one that follows from its name; with ANY_PORTS, whichever is free:
-        to stacks of one home that start at once, each its own. A stack that has its ports keeps them then. What is made secure on the first start stays so; a plain stack stays plain. What shares the machine once goes on
-        to do so.
+        The first of its ports is `base_port`, else the one that follows from its name. With ANY_PORTS a new stack gets free
+        ones, of stacks of one home that start at once each its own, and an older one keeps what it has. What is made secure on
+        the first start stays so; a plain stack stays plain. What shares the machine once goes on to do so.
         """
         file = self.folder / "stack.json"
         if self.exists:
@@ -114,10 +114,6 @@ class Layout:
             if changed != self._facts:
                 self._write(file, changed)
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except PermissionError as error:
-            raise UsageError(f"cannot make {self.folder}: choose a folder of yours with XINLIU_HOME") from error
         names = ["xinliu", "xinliu_reader", "registry", "postgres"]
         if secure:
             names += ["xinliu_worker", "xinliu_operator", "admin", "broker"]
@@ -128,8 +124,13 @@ class Layout:
             "cluster_id": _cluster_id(),
             "passwords": {name: secrets.token_urlsafe(18) for name in names},
         }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder.parent / "ports.lock").open("w")
+        except PermissionError as error:
+            raise UsageError(f"cannot make {self.folder}: choose a folder of yours with XINLIU_HOME") from error
         # A stack listens on its ports only seconds after it has chosen them: until then they are taken by its file alone.
-        with (self.folder.parent / "ports.lock").open("w") as lock:
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             base = self._free_base() if base_port == ANY_PORTS else base_port or self.usual_base
             self._write(file, {**facts, "base_port": base})
