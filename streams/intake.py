@@ -27,7 +27,7 @@ from schemas.operations import Operation
 from schemas.partitioning import partitions_of
 from schemas.periods import china_day
 from schemas.registry import Registry
-from schemas.rules import validate, validate_origin
+from schemas.rules import Origins, validate
 from schemas.uscc import names_person
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
@@ -113,6 +113,7 @@ class IntakeStage:
         self._registry = registry
         self._catalogue = catalogue
         self._departments = departments
+        self._who = Origins(departments.values())
         self._facts = facts
         self._forwarder = forwarder
         self._recorder = recorder or IntakeRecorder(Instruments("intake"))
@@ -259,9 +260,8 @@ class IntakeStage:
     ) -> None:
         now = self._now()
         found = [validate(frame, self._catalogue, today=china_day(now), now=now)]
-        topics = pl.Series("topic", [records[row].topic for row in frame["row"].to_list()])
-        for (topic,), part in frame.with_columns(topics).group_by("topic"):
-            found.append(validate_origin(part.drop("topic"), self._departments[str(topic)]))
+        by = [self._departments[records[row].topic].key for row in frame["row"].to_list()]
+        found.append(self._who.validate(frame, pl.Series(by, dtype=pl.String)))
         findings = pl.concat(found)
         if findings.is_empty():
             return

@@ -18,12 +18,12 @@ from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect
 from schemas.rules.life import LIFE_RULES
 from schemas.rules.model import LATEST, Context, Rule, elsewhere
-from schemas.rules.origin import ORIGIN_RULES, validate_origin
+from schemas.rules.origin import ORIGIN_RULES, Origins, validate_origin
 from schemas.rules.quality import MEANT, QUALITY_RULES, broken_quality, short
 from schemas.rules.registration import REGISTRATION_RULES, broken_registrations
 from schemas.rules.texts import TEXT_RULES, TEXTS, broken_texts, suspect
 
-__all__ = ["FINDINGS", "RULES", "Rule", "validate", "validate_origin", "validate_publication"]
+__all__ = ["FINDINGS", "RULES", "Origins", "Rule", "validate", "validate_origin", "validate_publication"]
 
 
 _AHEAD = timedelta(minutes=10)

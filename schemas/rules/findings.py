@@ -22,6 +22,7 @@ FINDINGS = pl.Schema(
 )
 """Columns of a frame of findings."""
 
+_NONE = FINDINGS.to_frame()
 _SHOWN = 80
 _MASKED = r"([1-9１-９]\d{5})\d{11}([0-9Xx０-９Ｘｘ])"
 """In polars' patterns a digit is one of any script and width."""
@@ -50,7 +51,7 @@ def collect(
                 pl.lit(rules[code].text_zh).alias("message_zh"),
             )
         )
-    return pl.concat(parts).sort("row", maintain_order=True) if parts else FINDINGS.to_frame()
+    return pl.concat(parts).sort("row", maintain_order=True) if parts else _NONE
 
 
 def _shown(name: str) -> pl.Expr:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import polars as pl
 
 from schemas.catalogue import Department
@@ -9,13 +11,13 @@ from schemas.registration import DOMAIN, KIND
 from schemas.rules.findings import collect
 from schemas.rules.model import Context, Rule
 
-__all__ = ["ORIGIN_RULES", "validate_origin"]
+__all__ = ["ORIGIN_RULES", "Origins", "validate_origin"]
 
 _NOTICE = "notice of 2025-08-19 (谁产生、谁负责)"
 
 
 def _elsewhere(_: Context) -> dict[str, pl.Expr]:
-    return {}  # they need the topic's department, see validate_origin
+    return {}  # they need the topic's department, see Origins
 
 
 ORIGIN_RULES = (
@@ -30,19 +32,80 @@ ORIGIN_RULES = (
 _BY_CODE = {rule.code: rule for rule in ORIGIN_RULES}
 
 
+_BY = "__by"
+"""Column beside those of the flat frame: the key of the department whose topic a statement came by."""
+_AND = "\x1f"
+"""Between a department's key, which has no such character, and what it may say."""
+
+_Expressions = dict[tuple[str, str], pl.Expr]
+
+
+class Origins:
+    """Holds statements against the departments whose topics they came by, however many there are in a batch.
+
+    A batch is mostly of many departments, and taking it apart by them would cost more than everything else.
+    """
+
+    def __init__(self, departments: Iterable[Department]) -> None:
+        self._departments = {department.key: department for department in departments}
+        self._alone: dict[str, _Expressions] = {}
+        self._together = _together(self._departments.values())
+
+    def validate(self, frame: pl.DataFrame, by: pl.Series) -> pl.DataFrame:
+        """Return findings (FINDINGS) on statements (FLAT); `by` has each row's department, null where nobody is asked."""
+        keys = by.unique().drop_nulls().to_list()
+        if not keys:
+            return collect(frame, {}, _BY_CODE)
+        if len(keys) == 1 and not by.null_count():
+            if (expressions := self._alone.get(keys[0])) is None:
+                expressions = self._alone[keys[0]] = _alone(self._departments[keys[0]])
+            marks = frame.select(expressions.values())
+        else:
+            expressions = self._together
+            marks = frame.with_columns(by.alias(_BY)).select(expressions.values())
+        broken = {key: marks.to_series(place) for place, key in enumerate(expressions)}
+        return collect(frame, broken, _BY_CODE)
+
+
 def validate_origin(frame: pl.DataFrame, department: Department) -> pl.DataFrame:
-    """Hold statements (FLAT) against the department whose topic they came by; return findings (FINDINGS)."""
+    """Hold statements (FLAT) against the one department whose topic they came by; return findings (FINDINGS)."""
+    by = pl.repeat(department.key, frame.height, dtype=pl.String, eager=True)
+    return Origins((department,)).validate(frame, by)
+
+
+def _alone(department: Department) -> _Expressions:
     authorities = [uscc for uscc, _ in department.authorities]
-    expressions = {
-        ("WRONG_DEPARTMENT", "department"): pl.col("department") != department.key,
-        ("WRONG_PROVINCE", "province"): pl.col("province") != department.province,
-        ("WRONG_DOMAIN", "domain"): ~pl.col("domain").is_in([*department.domains, DOMAIN]),
-        ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & (not department.registers),
-        ("WRONG_AUTHORITY", "authority"): ~pl.col("authority").is_in(authorities),
-        ("WRONG_LIST", "listing_list"): ~pl.col("listing_list").is_in(list(department.lists)),
-    }
-    marks = frame.select(
-        expression.fill_null(False).alias(f"{code}|{name}") for (code, name), expression in expressions.items()
+    return _named(
+        {
+            ("WRONG_DEPARTMENT", "department"): pl.col("department") != department.key,
+            ("WRONG_PROVINCE", "province"): pl.col("province") != department.province,
+            ("WRONG_DOMAIN", "domain"): ~pl.col("domain").is_in([*department.domains, DOMAIN]),
+            ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & (not department.registers),
+            ("WRONG_AUTHORITY", "authority"): ~pl.col("authority").is_in(authorities),
+            ("WRONG_LIST", "listing_list"): ~pl.col("listing_list").is_in(list(department.lists)),
+        }
     )
-    broken = {key: marks.to_series(place) for place, key in enumerate(expressions)}
-    return collect(frame, broken, _BY_CODE)
+
+
+def _together(departments: Iterable[Department]) -> _Expressions:
+    known = tuple(departments)
+
+    def elsewhere(name: str, said: Callable[[Department], Iterable[str]]) -> pl.Expr:
+        allowed = [f"{one.key}{_AND}{value}" for one in known for value in said(one)]
+        return ~pl.concat_str(_BY, name, separator=_AND).is_in(allowed)
+
+    registering = [one.key for one in known if one.registers]
+    return _named(
+        {
+            ("WRONG_DEPARTMENT", "department"): pl.col("department") != pl.col(_BY),
+            ("WRONG_PROVINCE", "province"): elsewhere("province", lambda one: (one.province,)),
+            ("WRONG_DOMAIN", "domain"): elsewhere("domain", lambda one: (*one.domains, DOMAIN)),
+            ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & ~pl.col(_BY).is_in(registering),
+            ("WRONG_AUTHORITY", "authority"): elsewhere("authority", lambda one: (uscc for uscc, _ in one.authorities)),
+            ("WRONG_LIST", "listing_list"): elsewhere("listing_list", lambda one: one.lists),
+        }
+    )
+
+
+def _named(expressions: _Expressions) -> _Expressions:
+    return {key: broken.fill_null(False).alias("|".join(key)) for key, broken in expressions.items()}

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from schemas.catalogue import Catalogue, Department
+from schemas.catalogue import Catalogue
 from schemas.exchange import WITHDRAWN
 from schemas.partitioning import partitions_of
 from schemas.registration import DOMAIN, KIND
-from schemas.rules import validate_origin
+from schemas.rules import Origins
 from schemas.uscc import names_person
 from streams.messages import Finding, finding
 
@@ -33,7 +33,9 @@ class Entitlement:
     def __init__(self, catalogue: Catalogue, province: str, *, partitions: int) -> None:
         self._province = province
         self._partitions = partitions
-        self._departments: dict[str, Department] = {one.key: one for one in catalogue.departments(province)}
+        departments = catalogue.departments(province)
+        self._departments = [one.key for one in departments]
+        self._who = Origins(departments)
 
     def refused(self, frame: pl.DataFrame) -> dict[int, list[Finding]]:
         """Return, by row, why a statement may not stand there.
@@ -43,7 +45,7 @@ class Entitlement:
         found: dict[int, list[Finding]] = {}
         if frame.is_empty():
             return found
-        unknown = ~pl.col("department").is_in(list(self._departments))
+        unknown = ~pl.col("department").is_in(self._departments)
         places = pl.Series(partitions_of(frame["uscc"].fill_null(""), self._partitions).astype(np.int64))
         self._mark(found, frame, "WRONG_DEPARTMENT", "department", unknown)
         self._mark(found, frame, "EXCHANGE_EPOCH", None, pl.col("epoch").is_null() | (pl.col("epoch") < 1))
@@ -53,12 +55,10 @@ class Entitlement:
         for row, uscc in frame.select("row", "uscc").rows():
             if names_person(uscc):
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field="uscc"))
-        for (key,), part in frame.drop("epoch", "partition").group_by("department"):
-            department = self._departments.get(str(key))
-            if department is not None:
-                broken = validate_origin(part, department).filter(pl.col("code").is_in(_ASKED))
-                for row, code, name, message in broken.select("row", "code", "field", "message_zh").rows():
-                    found.setdefault(row, []).append({"code": code, "field": name, "message": message})
+        said_by = frame.select(pl.when(pl.col("department").is_in(self._departments)).then("department")).to_series()
+        broken = self._who.validate(frame.drop("epoch", "partition"), said_by).filter(pl.col("code").is_in(_ASKED))
+        for row, code, name, message in broken.select("row", "code", "field", "message_zh").rows():
+            found.setdefault(row, []).append({"code": code, "field": name, "message": message})
         return found
 
     @staticmethod

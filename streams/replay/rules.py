@@ -7,7 +7,7 @@ a person let through (quarantine override) stays accepted; what another province
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,9 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from schemas.catalogue import Catalogue, Department
+from schemas.catalogue import Catalogue
 from schemas.periods import china_day
-from schemas.rules import validate, validate_origin
+from schemas.rules import Origins, validate
 from schemas.store import sql
 from schemas.uscc import names_person
 from streams.headers import ORIGIN, Origin, header, headers_of
@@ -65,7 +65,10 @@ class Rules:
         overridden: Callable[[Sequence[Origin]], Collection[Origin]] = lambda _: (),
     ) -> None:
         self._catalogue = catalogue
-        self._departments: dict[str, Department] = {one.records_topic: one for one in catalogue.departments(province)}
+        # A department that the catalogue does not have any more is no reason to unsay what it said.
+        departments = catalogue.departments(province)
+        self._topics = {one.records_topic: one.key for one in departments}
+        self._who = Origins(departments)
         self._overridden = overridden
 
     def hold(self, statements: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
@@ -113,23 +116,15 @@ class Rules:
         latest = part["received_at"].dt.epoch("ms").max()
         assert isinstance(latest, int)
         now = datetime.fromtimestamp(latest / 1000, UTC)
-        told = [validate(part, self._catalogue, today=china_day(now), now=now)]
-        for (topic,), theirs in _by(part, _SAID_BY):
-            # A department that the catalogue does not have any more is no reason to unsay what it said.
-            if (department := self._departments.get(str(topic))) is not None:
-                told.append(validate_origin(theirs.drop(_SAID_BY), department))
+        topics, keys = list(self._topics), list(self._topics.values())
+        by = part[_SAID_BY].replace_strict(topics, keys, default=None, return_dtype=pl.String)
+        told = [validate(part, self._catalogue, today=china_day(now), now=now), self._who.validate(part, by)]
         refusing = pl.concat(told).filter(pl.col("severity") == "refuse")
         return refusing.select("row", "code", "field", "message_zh").rows()
 
 
 _PLAIN = ("version", "digest_hi", "digest_lo", "accepted_partition", "accepted_offset")
 _TOLD = ("record_id", "uscc", *_PLAIN)
-
-
-def _by(part: pl.DataFrame, name: str) -> Iterable[tuple[tuple[object, ...], pl.DataFrame]]:
-    # Mostly a batch is one department's: then nothing is gathered anew.
-    values = part[name].unique()
-    return [((values[0],), part)] if len(values) == 1 else part.group_by(name)
 
 
 def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
