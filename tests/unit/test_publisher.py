@@ -90,10 +90,11 @@ def test_what_is_no_statement_is_refused_before_it_is_sent(silent: PublisherConf
 
 def test_a_full_queue_is_waited_for_and_then_told(silent: PublisherConfig) -> None:
     publisher = Publisher(silent)
-    with pytest.raises(Retryable):
+    with pytest.raises(Retryable) as told:
         publisher.publish_many(STATEMENT for _ in range(5))
-    with pytest.raises(NotDelivered):
-        publisher.flush()
+    if not isinstance(told.value, NotDelivered):  # else what was in the queue was given up at that very moment, and told
+        with pytest.raises(NotDelivered):
+            publisher.flush()
 
 
 def test_what_was_not_confirmed_is_raised_on_leaving(silent: PublisherConfig) -> None:
