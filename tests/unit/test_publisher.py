@@ -92,7 +92,8 @@ def test_a_full_queue_is_waited_for_and_then_told(silent: PublisherConfig) -> No
     publisher = Publisher(silent)
     with pytest.raises(Retryable) as told:
         publisher.publish_many(STATEMENT for _ in range(5))
-    if not isinstance(told.value, NotDelivered):  # else what was in the queue was given up at that very moment, and told
+    # Else what was in the queue was given up at that very moment, and is told already.
+    if not isinstance(told.value, NotDelivered):
         with pytest.raises(NotDelivered):
             publisher.flush()
 
