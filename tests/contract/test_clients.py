@@ -22,6 +22,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from typer.testing import CliRunner
 
 from deploy.artifacts import fetch
+from deploy.processes import wait_until
 from deploy.settings import settings
 from schemas.codec import NotDecodable, encode, frame
 from schemas.commands import mount
@@ -62,13 +63,19 @@ def _read(kafka: str, topic: str, count: int) -> list[bytes]:
         {"bootstrap.servers": kafka, "group.id": topic, "auto.offset.reset": "earliest", "enable.auto.commit": False}
     )
     consumer.subscribe([topic])
+    values: list[bytes] = []
+
+    def all_read() -> bool:
+        # That a topic so new is not known yet comes as a message, too.
+        messages = consumer.consume(count - len(values), 1.0)
+        values.extend(message.value() or b"" for message in messages if message.error() is None)
+        return len(values) == count
+
     try:
-        messages = consumer.consume(count, 60)
+        assert wait_until(all_read, seconds=60), f"{len(values)} of {count}"
     finally:
         consumer.close()
-    values = [message.value() for message in messages if message.error() is None]
-    assert len(values) == count
-    return [value for value in values if isinstance(value, bytes)]
+    return values
 
 
 def test_confluents_own_deserializer_reads_our_topics(stack: Connection) -> None:
