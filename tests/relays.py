@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -193,10 +193,10 @@ class Program:
                     if commit:
                         connection.commit()
                     return commit
-            except DBAPIError:  # its database is being restarted: the transaction is not there, and it decides again
+            except DBAPIError:
+                # Its database is being restarted: the transaction is not there, and it decides again. What was connected is let
+                # go of by the pool itself: to dispose of it would leave open what the other thread has taken from it since.
                 assert monotonic() < deadline
-                with suppress(DBAPIError):
-                    self._tax.engine.dispose()
                 threading.Event().wait(0.2)
 
 
