@@ -37,8 +37,6 @@ class Stated:
 
 def stated(registry: Registry, records: Sequence[Record]) -> tuple[Stated, ...]:
     """Decode manifests as intake forwarded them. Raises ContractBroken where it cannot have."""
-    if not records:
-        return ()
     decoded = decode_batch(registry, [record.value for record in records], expected={NAME})
     if decoded.undecodable:
         record = records[decoded.undecodable[0].row]

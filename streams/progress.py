@@ -18,8 +18,6 @@ def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[s
 
     Raises Retryable where the registry does not answer, ContractBroken where a message is no Progress vector.
     """
-    if not records:
-        return []
     newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
     decoded = decode_batch(registry, [record.value for record in records], expected={"xinliu.Progress"})
     if decoded.undecodable:

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-import structlog
 from confluent_kafka import KafkaException, Message, Producer
 from psycopg.types.json import Jsonb
 
@@ -30,7 +29,6 @@ from streams.serving import while_serving
 
 __all__ = ["Relay"]
 
-log = structlog.get_logger()
 
 _ADVISORY_LOCK = 0x78696E6C6975  # "xinliu"
 _OUTBOX_ROWS = 500

@@ -10,11 +10,11 @@ import structlog
 
 from schemas.errors import Retryable
 
-__all__ = ["LONGEST_PAUSE", "go_round"]
+__all__ = ["go_round"]
 
 log = structlog.get_logger()
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+_SHORTEST, _LONGEST = 0.2, 5.0
 """Seconds until a step that failed is tried again, the first time and at most."""
 
 
@@ -39,7 +39,7 @@ def go_round(
             try:
                 rest, pause = step(), 0.0
             except passing as error:
-                rest = pause = min(max(pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE)
+                rest = pause = min(max(pause * 2, _SHORTEST), _LONGEST)
                 log.warning(waits, why=str(error).strip(), next_try_in_seconds=pause)
                 retried(error.server if isinstance(error, Retryable) else "postgres")
                 close()

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg.types.json import Jsonb
 
 from schemas.store import connect, sql
@@ -25,7 +24,6 @@ from streams.serving import while_serving
 
 __all__ = ["Settling", "receipt_of"]
 
-log = structlog.get_logger()
 
 _EVERY = 1.0
 _SHARE = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import polars as pl
 
@@ -47,23 +47,12 @@ class Origins:
     """
 
     def __init__(self, departments: Iterable[Department]) -> None:
-        self._departments = {department.key: department for department in departments}
-        self._alone: dict[str, _Expressions] = {}
-        self._together = _together(self._departments.values())
+        self._expressions = _expressions(tuple(departments))
 
     def validate(self, frame: pl.DataFrame, by: pl.Series) -> pl.DataFrame:
         """Return findings (FINDINGS) on statements (FLAT); `by` has each row's department, null where nobody is asked."""
-        keys = by.unique().drop_nulls().to_list()
-        if not keys:
-            return collect(frame, {}, _BY_CODE)
-        if len(keys) == 1 and not by.null_count():
-            if (expressions := self._alone.get(keys[0])) is None:
-                expressions = self._alone[keys[0]] = _alone(self._departments[keys[0]])
-            marks = frame.select(expressions.values())
-        else:
-            expressions = self._together
-            marks = frame.with_columns(by.alias(_BY)).select(expressions.values())
-        broken = {key: marks.to_series(place) for place, key in enumerate(expressions)}
+        marks = frame.with_columns(by.alias(_BY)).select(self._expressions.values())
+        broken = {key: marks.to_series(place) for place, key in enumerate(self._expressions)}
         return collect(frame, broken, _BY_CODE)
 
 
@@ -73,39 +62,18 @@ def validate_origin(frame: pl.DataFrame, department: Department) -> pl.DataFrame
     return Origins((department,)).validate(frame, by)
 
 
-def _alone(department: Department) -> _Expressions:
-    authorities = [uscc for uscc, _ in department.authorities]
-    return _named(
-        {
-            ("WRONG_DEPARTMENT", "department"): pl.col("department") != department.key,
-            ("WRONG_PROVINCE", "province"): pl.col("province") != department.province,
-            ("WRONG_DOMAIN", "domain"): ~pl.col("domain").is_in([*department.domains, DOMAIN]),
-            ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & (not department.registers),
-            ("WRONG_AUTHORITY", "authority"): ~pl.col("authority").is_in(authorities),
-            ("WRONG_LIST", "listing_list"): ~pl.col("listing_list").is_in(list(department.lists)),
-        }
-    )
-
-
-def _together(departments: Iterable[Department]) -> _Expressions:
-    known = tuple(departments)
-
+def _expressions(known: Sequence[Department]) -> _Expressions:
     def elsewhere(name: str, said: Callable[[Department], Iterable[str]]) -> pl.Expr:
         allowed = [f"{one.key}{_AND}{value}" for one in known for value in said(one)]
         return ~pl.concat_str(_BY, name, separator=_AND).is_in(allowed)
 
     registering = [one.key for one in known if one.registers]
-    return _named(
-        {
-            ("WRONG_DEPARTMENT", "department"): pl.col("department") != pl.col(_BY),
-            ("WRONG_PROVINCE", "province"): elsewhere("province", lambda one: (one.province,)),
-            ("WRONG_DOMAIN", "domain"): elsewhere("domain", lambda one: (*one.domains, DOMAIN)),
-            ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & ~pl.col(_BY).is_in(registering),
-            ("WRONG_AUTHORITY", "authority"): elsewhere("authority", lambda one: (uscc for uscc, _ in one.authorities)),
-            ("WRONG_LIST", "listing_list"): elsewhere("listing_list", lambda one: one.lists),
-        }
-    )
-
-
-def _named(expressions: _Expressions) -> _Expressions:
+    expressions = {
+        ("WRONG_DEPARTMENT", "department"): pl.col("department") != pl.col(_BY),
+        ("WRONG_PROVINCE", "province"): elsewhere("province", lambda one: (one.province,)),
+        ("WRONG_DOMAIN", "domain"): elsewhere("domain", lambda one: (*one.domains, DOMAIN)),
+        ("WRONG_REGISTRAR", "kind"): (pl.col("kind") == KIND) & ~pl.col(_BY).is_in(registering),
+        ("WRONG_AUTHORITY", "authority"): elsewhere("authority", lambda one: (uscc for uscc, _ in one.authorities)),
+        ("WRONG_LIST", "listing_list"): elsewhere("listing_list", lambda one: one.lists),
+    }
     return {key: broken.fill_null(False).alias("|".join(key)) for key, broken in expressions.items()}

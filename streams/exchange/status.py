@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-import structlog
 from confluent_kafka import KafkaException, Producer
 
 from schemas.cluster import Cluster
@@ -32,7 +31,6 @@ from streams.serving import serves
 
 __all__ = ["RECORD", "StatusTeller"]
 
-log = structlog.get_logger()
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 DifferingSet = Mapping[str, Any]
