@@ -17,6 +17,7 @@ from schemas.catalogue import load
 from schemas.codec import encode
 from schemas.columns import decode_statements
 from schemas.contracts import fingerprint, parsed, source
+from schemas.periods import china_day
 from schemas.registry import WriterSchema
 from schemas.rules import validate, validate_origin
 from schemas.uscc import generate
@@ -53,7 +54,7 @@ EVERY: dict[str, Statement] = {
 def test_no_rule_has_anything_against_a_change(what: str) -> None:
     frame = decode_statements(WRITER, [encode(NAME, EVERY[what])], [0]).frame
     now = datetime.now(UTC) + timedelta(seconds=1)
-    found = pl.concat([validate(frame, load(), today=now.date(), now=now), validate_origin(frame, department())])
+    found = pl.concat([validate(frame, load(), today=china_day(now), now=now), validate_origin(frame, department())])
     assert found.rows() == []
 
 
