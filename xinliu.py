@@ -76,18 +76,19 @@ ROOMS: Mapping[str, Sequence[str]] = {
 """What each room's commands begin with: to import all rooms takes two seconds, and whoever asks something waits for them."""
 
 
-def rooms_of(words: Sequence[str]) -> Sequence[str]:
-    """Return the rooms that a command line needs: all of them where it names no command of any."""
+def rooms_of(words: Sequence[str]) -> tuple[Sequence[str], str | None]:
+    """Return the rooms that a command line needs, and the command it names: all rooms and None where it names none of any."""
     named = [
         word
         for word, before in zip(words, ["", *words], strict=False)
         if not word.startswith("-") and before != "--stack"
     ]
-    return [room for room, commands in ROOMS.items() if named and named[0] in commands] or list(ROOMS)
+    rooms = [room for room, commands in ROOMS.items() if named and named[0] in commands]
+    return (rooms, named[0]) if rooms else (list(ROOMS), None)
 
 
 def _mount() -> None:
-    rooms = rooms_of(sys.argv[1:])
+    rooms, command = rooms_of(sys.argv[1:])
     for room in rooms:
         if "worker" in sys.argv[1:4] and room == "consumers":
             # A worker that was killed must be back soon: this room's other commands would take it another half second.
@@ -95,7 +96,7 @@ def _mount() -> None:
 
             mount_worker(app)
         else:
-            import_module(f"{room}.commands").mount(app)
+            import_module(f"{room}.commands").mount(app, command)
     if "streams" in rooms:
         from streams.commands import workers
         from streams.province_command import mount as mount_province

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-import jgo
 import requests
 from rich.console import Console
 from rich.progress import (
@@ -106,6 +105,8 @@ def fetch_pinned(
         (artifact, path) for artifact, path in wanted if not path.exists() or path.stat().st_size != artifact.size
     ]
     if missing:
+        import jgo  # with what it needs, a tenth of a second, which every command of this room would wait for
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _check_room(folder, sum(artifact.size for artifact, _ in missing))
@@ -193,6 +194,8 @@ def lock() -> None:
 
 def write_lock(file: Path, sets: Mapping[str, tuple[tuple[str, ...], bool]]) -> None:
     """Resolve sets, written as SETS is, and write their lock."""
+    import jgo
+
     base = jgo.MAVEN_CENTRAL_URL.rstrip("/")
     with requests.Session() as session:
         found = {
@@ -204,6 +207,8 @@ def write_lock(file: Path, sets: Mapping[str, tuple[tuple[str, ...], bool]]) -> 
 
 def _paths(coordinates: Iterable[str], dependencies: bool) -> set[str]:
     if dependencies:
+        import jgo
+
         return {
             _path(a.groupId, a.artifactId, a.version, a.classifier or "", a.packaging or "jar")
             for a in jgo.resolve("+".join(coordinates))

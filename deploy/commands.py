@@ -256,18 +256,29 @@ def _several(plain: object) -> str:
     return json.dumps({"provinces": plain}, ensure_ascii=False)
 
 
-def mount(app: typer.Typer) -> None:
-    """Add this room's commands to the command `xinliu`."""
-    from deploy.access_commands import access_app
-    from deploy.backup_commands import mount as mount_backup
-    from deploy.demo import demo
-    from deploy.demo_four import demo_four
-    from deploy.keys_command import keys_app
-    from schemas.groups import EXCHANGE, group
-
-    for command in (up, down, status, reset, config, migrate, demo, demo_four):
+def mount(app: typer.Typer, only: str | None = None) -> None:
+    """Add this room's commands to the command `xinliu`; with `only`, no others than those that begin with it."""
+    for command in (up, down, status, reset, config, migrate):
         app.command()(command)
     app.add_typer(topics_app, name="topics")
-    app.add_typer(access_app, name="access")
-    group(app, "exchange", EXCHANGE).add_typer(keys_app, name="keys")
-    mount_backup(app)
+    if only in (None, "demo"):
+        from deploy.demo import demo
+
+        app.command()(demo)
+    if only in (None, "demo-four"):
+        from deploy.demo_four import demo_four
+
+        app.command()(demo_four)
+    if only in (None, "access"):
+        from deploy.access_commands import access_app
+
+        app.add_typer(access_app, name="access")
+    if only in (None, "exchange"):
+        from deploy.keys_command import keys_app
+        from schemas.groups import EXCHANGE, group
+
+        group(app, "exchange", EXCHANGE).add_typer(keys_app, name="keys")
+    if only in (None, "backup", "restore"):
+        from deploy.backup_commands import mount as mount_backup
+
+        mount_backup(app)

@@ -7,23 +7,38 @@ import typer
 __all__ = ["mount"]
 
 
-def mount(app: typer.Typer) -> None:
-    """Add this room's commands to the command `xinliu`."""
-    from producers.change_commands import change
-    from producers.heartbeat_command import heartbeat
-    from producers.mark_command import mark
-    from producers.outbox_command import mount as mount_outbox
-    from producers.publish_command import publish
-    from producers.receipts_command import receipts
-    from producers.reconcile_command import manifest
-    from producers.sample_command import sample
-    from schemas.groups import RECONCILE, group
+def mount(app: typer.Typer, only: str | None = None) -> None:
+    """Add this room's commands to the command `xinliu`; with `only`, no others than those that begin with it."""
+    if only in (None, "publish"):
+        from producers.publish_command import publish
 
-    app.command()(publish)
-    app.add_typer(change, name="change")
-    app.command()(mark)
-    app.command()(heartbeat)
-    app.command()(receipts)
-    app.command()(sample)
-    group(app, "reconcile", RECONCILE).command()(manifest)
-    mount_outbox(app)
+        app.command()(publish)
+    if only in (None, "change"):
+        from producers.change_commands import change
+
+        app.add_typer(change, name="change")
+    if only in (None, "mark"):
+        from producers.mark_command import mark
+
+        app.command()(mark)
+    if only in (None, "heartbeat"):
+        from producers.heartbeat_command import heartbeat
+
+        app.command()(heartbeat)
+    if only in (None, "receipts"):
+        from producers.receipts_command import receipts
+
+        app.command()(receipts)
+    if only in (None, "sample"):
+        from producers.sample_command import sample
+
+        app.command()(sample)
+    if only in (None, "reconcile"):
+        from producers.reconcile_command import manifest
+        from schemas.groups import RECONCILE, group
+
+        group(app, "reconcile", RECONCILE).command()(manifest)
+    if only in (None, "outbox"):
+        from producers.outbox_command import mount as mount_outbox
+
+        mount_outbox(app)

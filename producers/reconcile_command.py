@@ -20,7 +20,6 @@ from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.reconciling import Difference, Reconciled, reconcile, resend, scopes
 from producers.told import Told, from_files
-from producers.told_outbox import from_outbox
 from schemas.catalogue import Catalogue, Department, load
 from schemas.contracts import source
 from schemas.errors import UsageError
@@ -145,6 +144,8 @@ def _told(
         with Registry(connection.registry) as registry:
             schemas += registry.versions("xinliu.Statement").values()
     writers = [writer_schema(0, json.dumps(schema)) for schema in schemas]
+    from producers.told_outbox import from_outbox  # with SQLAlchemy, which those who name files need not wait for
+
     return from_outbox(sources[0], department.key, {writer.fingerprint: writer for writer in writers})
 
 

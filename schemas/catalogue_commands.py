@@ -187,6 +187,3 @@ def workdays(
 def mount(app: typer.Typer) -> None:
     """Add the commands to the command `xinliu`."""
     app.add_typer(catalogue_app, name="catalogue")
-    from schemas.rules_command import rules
-
-    app.command()(rules)

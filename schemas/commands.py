@@ -117,9 +117,14 @@ def _register(
     return 0
 
 
-def mount(app: typer.Typer) -> None:
-    """Add this room's commands to the command `xinliu`."""
+def mount(app: typer.Typer, only: str | None = None) -> None:
+    """Add this room's commands to the command `xinliu`; with `only`, no others than those that begin with it."""
     app.add_typer(schemas, name="schemas")
-    from schemas.catalogue_commands import mount as mount_catalogue
+    if only in (None, "catalogue"):
+        from schemas.catalogue_commands import mount as mount_catalogue
 
-    mount_catalogue(app)
+        mount_catalogue(app)
+    if only in (None, "rules"):
+        from schemas.rules_command import rules
+
+        app.command()(rules)

@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Any
 
 import fastavro
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
 from schemas.codec import NotDecodable
 from schemas.contracts import fingerprint, source
@@ -64,10 +63,13 @@ def writer_schema(schema_id: int, text: str) -> WriterSchema:
 class Registry:
     """Registers our contracts and looks up writers' schemas; answers are cached for the life of the process.
 
-    Every call raises Retryable where the registry does not answer.
+    Every call raises Retryable where the registry does not answer. The library is imported where it is used: it takes a
+    quarter of a second, and most commands ask no registry.
     """
 
     def __init__(self, url: str) -> None:
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
         self._url = url
         self._client = SchemaRegistryClient({"url": url, "timeout": 10, "max.retries": 1})
         self._writers: dict[int, WriterSchema] = {}
@@ -90,6 +92,8 @@ class Registry:
         Raises UsageError where the registry refuses it as incompatible.
         """
         if name not in self._ids:
+            from confluent_kafka.schema_registry import Schema
+
             schema = Schema(json.dumps(source(name), ensure_ascii=False), "AVRO")
             try:
                 if name not in self._client.get_subjects():
@@ -111,6 +115,8 @@ class Registry:
         known = self.ids(writer.name)
         if writer.fingerprint in known:
             return known[writer.fingerprint]
+        from confluent_kafka.schema_registry import Schema
+
         try:
             schema = Schema(json.dumps(writer.schema, ensure_ascii=False), "AVRO")
             schema_id: int = self._client.register_schema(writer.name, schema)
@@ -127,6 +133,8 @@ class Registry:
             return known
         if monotonic() - self._unknown.get(schema_id, -_UNKNOWN_FOR) < _UNKNOWN_FOR:
             raise self._not_found(schema_id)
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
         try:
             text = self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
@@ -173,6 +181,8 @@ class Registry:
             raise self._failure(error, "") from error
 
     def _failure(self, error: Exception, refused: str) -> Exception:
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
         if isinstance(error, SchemaRegistryError) and error.http_status_code in (409, 422):
             return UsageError(f"{refused}: {error.error_message}; `xinliu schemas check` says why")
         return Retryable(f"the schema registry at {self._url} does not answer: {error}", server="registry")

@@ -144,14 +144,38 @@ def shown_at(outside: Shown, host: str, port: int | None) -> AbstractContextMana
     return nullcontext() if port is None else serving(outside, port, host=host)
 
 
-def mount(app: typer.Typer) -> None:
-    """Add this room's commands to the command `xinliu`."""
-    from streams.audit.command import mount as mount_audit
-    from streams.cases_command import mount as mount_cases
-    from streams.exchange.repush_command import mount as mount_repush
-    from streams.intake_command import mount as mount_intake
-    from streams.positions_command import mount as mount_positions
-    from streams.quarantine_command import mount as mount_quarantine
+def mount(app: typer.Typer, only: str | None = None) -> None:
+    """Add this room's commands to the command `xinliu`; with `only`, no others than those that begin with it."""
+    app.add_typer(workers, name="worker")
+    if only in (None, "positions"):
+        from streams.positions_command import mount as mount_positions
+
+        mount_positions(app)
+    if only in (None, "intake"):
+        from streams.intake_command import mount as mount_intake
+
+        mount_intake(app)
+    if only in (None, "quarantine"):
+        from streams.quarantine_command import mount as mount_quarantine
+
+        mount_quarantine(app)
+    if only in (None, "exchange"):
+        from streams.exchange.repush_command import mount as mount_repush
+
+        mount_repush(app)
+    if only in (None, "cases"):
+        from streams.cases_command import mount as mount_cases
+
+        mount_cases(app)
+    if only in (None, "replay"):
+        _mount_replay(app)
+    if only in (None, "audit"):
+        from streams.audit.command import mount as mount_audit
+
+        mount_audit(app)
+
+
+def _mount_replay(app: typer.Typer) -> None:
     from streams.redrive_command import mount as mount_redrive
     from streams.replay.approve_command import mount as mount_approve
     from streams.replay.correct_command import mount as mount_correct
@@ -160,17 +184,7 @@ def mount(app: typer.Typer) -> None:
     from streams.replay.plan_command import mount as mount_plan
     from streams.replay.rebuild_command import mount as mount_rebuild
 
-    app.add_typer(workers, name="worker")
-    mount_positions(app)
-    mount_intake(app)
-    mount_quarantine(app)
-    mount_repush(app)
-    mount_cases(app)
-    mount_generations(app)
-    mount_rebuild(app)
-    mount_plan(app)
-    mount_diff(app)
-    mount_correct(app)
-    mount_audit(app)
-    mount_approve(app)
-    mount_redrive(app)
+    for mount_one in (
+        mount_generations, mount_rebuild, mount_plan, mount_diff, mount_correct, mount_approve, mount_redrive,
+    ):  # fmt: skip
+        mount_one(app)

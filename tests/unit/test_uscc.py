@@ -7,11 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stdnum.cn import uscc as stdnum_uscc
 
-from schemas.uscc import FINDINGS, check, check_column, generate, is_resident_id, mask
+from schemas.uscc import DIVISIONS, FINDINGS, RESIDENT_CHECKS, check, generate, is_resident_id, mask
+from schemas.uscc_columns import check_column
 
 _FILE = Path(__file__).parents[1] / "data" / "uscc_vectors.csv"
 VECTORS = list(csv.DictReader(_FILE.read_text(encoding="utf-8").splitlines()))
@@ -29,11 +30,36 @@ def test_known_codes(row: dict[str, str]) -> None:
         assert "USCC_ORGANISATION" not in found
 
 
-@given(st.lists(st.text(alphabet=ALPHABET + "IOSVZx北 ", min_size=15, max_size=20), min_size=1, max_size=20))
-def test_columns_say_what_single_codes_say(codes: list[str]) -> None:
-    found = check_column(pl.Series(codes))
+@st.composite
+def numbers_of_persons(draw: st.DrawFn) -> str:
+    """What is a resident identity number, or nearly: any check character, any years, small letters, marks in between."""
+    division = draw(st.sampled_from([*sorted(DIVISIONS), "00", "99"])) + draw(
+        st.from_regex(r"[0-9]{4}", fullmatch=True)
+    )
+    born = f"{draw(st.integers(1890, 2110))}{draw(st.integers(0, 13)):02}{draw(st.integers(0, 33)):02}"
+    serial = draw(st.from_regex(r"[0-9]{3}", fullmatch=True))
+    return division + born + serial + draw(st.sampled_from([*RESIDENT_CHECKS, "x", " ", "", "Ｘ"]))
+
+
+@st.composite
+def codes_with_a_slip(draw: st.DrawFn) -> str:
+    """A good code, in which at most one place is another character."""
+    prefix = draw(st.sampled_from(["91", "92", "11", "51", "A1", "N2", "Y1"]))
+    code = generate(draw(st.integers(0, 99_999_999)), prefix=prefix)
+    place = draw(st.integers(0, 17))
+    return code[:place] + draw(st.sampled_from([code[place], *ALPHABET, "I", "x", "９"])) + code[place + 1 :]
+
+
+TEXTS = st.text(alphabet=ALPHABET + "IOSVZx北 ", min_size=15, max_size=20) | st.text(max_size=20)
+
+
+@given(st.lists(TEXTS | numbers_of_persons() | codes_with_a_slip(), min_size=1, max_size=20), st.data())
+@settings(max_examples=500)
+def test_columns_say_what_single_codes_say(codes: list[str], data: st.DataObject) -> None:
+    exceptions = data.draw(st.lists(st.sampled_from(codes), max_size=3))
+    found = check_column(pl.Series(codes), exceptions=exceptions)
     for place, code in enumerate(codes):
-        assert tuple(name for name in FINDINGS if found[name][place]) == check(code)
+        assert tuple(name for name in FINDINGS if found[name][place]) == check(code, exceptions=exceptions)
 
 
 @given(
