@@ -22,6 +22,9 @@ from schemas.errors import UsageError
 
 __all__ = ["Kafka"]
 
+_QUICK = "-XX:TieredStopAtLevel=1"
+"""Compile quickly, not well: half the CPU time of a start."""
+
 _LOG4J = """\
 Configuration:
   status: warn
@@ -81,8 +84,9 @@ class Kafka:
             self.data.chmod(0o700)
         if not (self.data / "meta.properties").exists():
             self._format(properties)
-        heap = "256m" if self.layout.shared else "512m"
-        self.process.start([*self._java(heap), "kafka.Kafka", properties])
+        # One core or two for everything: the compiler that makes the best of a busy broker takes as much as a quiet one.
+        memory = ("256m", _QUICK) if self.layout.shared else ("512m",)
+        self.process.start([*self._java(*memory), "kafka.Kafka", properties])
 
     def ready(self) -> None:
         """Wait until the broker answers clients."""
@@ -168,7 +172,7 @@ class Kafka:
         }
 
     def _format(self, properties: Path) -> None:
-        java, *others = self._java("128m", "-XX:TieredStopAtLevel=1")  # it ends before anything is worth compiling well
+        java, *others = self._java("128m", _QUICK)  # it ends before anything is worth compiling well
         words = [
             *others,
             "kafka.tools.StorageTool",

@@ -50,7 +50,7 @@ SETTINGS = {
 }
 """Settings of the server, small enough for a laptop; docs/performance.md says what a large store wants instead."""
 
-SHARED_SETTINGS = SETTINGS | {"shared_buffers": "64MB", "max_wal_size": "512MB", "max_connections": "40"}
+SHARED_SETTINGS = SETTINGS | {"shared_buffers": "64MB", "max_wal_size": "512MB"}
 """Those of a stack that shares the machine with other provinces."""
 
 _TLS_SETTINGS = {

@@ -53,6 +53,7 @@ class RegistryServer:
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management),
             "QUARKUS_LOG_LEVEL": "WARN",
+            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",  # a line for each of the questions that all clients ask
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "postgresql",
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://127.0.0.1:{ports.postgres}/registry{self._tls}",

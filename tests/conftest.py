@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from schemas.connection import Connection
 
 
+OWN = "own"
+"""The part of the tests' local servers that modules have for themselves."""
+
 # How long one example takes says nothing where other programs share the machine.
 settings.register_profile("xinliu", deadline=None)
 settings.load_profile("xinliu")
@@ -33,12 +36,32 @@ def stack(backend: str) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture(scope="session")
+def _second_servers(backend: str) -> Iterator[None]:
+    """The local servers that modules have for themselves, one after the other; nothing where there are containers."""
+    if backend == "containers":
+        yield
+        return
+    with servers.local(OWN):
+        yield
+
+
 @pytest.fixture(scope="module")
-def own_stack(backend: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
+def own_stack(backend: str, _second_servers: None) -> Iterator[Connection]:
     """As `stack`, for one module alone: where tests count what a department or an entity has, others must not add to it."""
-    part = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
-    with servers.containers() if backend == "containers" else servers.local(part) as connection:
-        yield connection
+    if backend == "containers":
+        with servers.containers() as connection:
+            yield connection
+    else:
+        yield servers.emptied(servers.local_stack(OWN))
+
+
+@pytest.fixture(scope="module")
+def own_local_stack(own_stack: Connection, backend: str) -> Stack:
+    """The local processes behind `own_stack`."""
+    if backend != "local":
+        pytest.skip("kills server processes, which only the local backend has")
+    return servers.local_stack(OWN)
 
 
 @pytest.fixture(scope="session")

@@ -134,13 +134,13 @@ def test_a_peer_that_is_down_for_a_while_gets_everything(own: Connection, far: C
     assert_same_log(own, far)
 
 
-def test_the_own_cluster_is_killed(own: Connection, far: Connection, own_cluster: Stack) -> None:
+def test_the_own_local_stack_is_killed(own: Connection, far: Connection, own_local_stack: Stack) -> None:
     origin = Origin(own)
     with running(Link(own, FAR)) as link:
         origin.write_many(10)
-        own_cluster.kill("kafka")
+        own_local_stack.kill("kafka")
         assert wait_until(lambda: not link.state.copies, seconds=40), link.state
-        own_cluster.start("kafka")
+        own_local_stack.start("kafka")
         Origin(own, seed=9).write_many(10)
         assert arrived(own, far), link.state
     assert_same_log(own, far)
@@ -162,9 +162,3 @@ def test_a_peer_that_was_wiped_is_filled_from_the_beginning(own: Connection, far
         assert arrived(own, far), link.state
     assert_same_log(own, far)
     assert sum(map(len, log_of(far.kafka, TOPIC).values())) > 0
-
-
-@pytest.fixture
-def own_cluster(own_stack: Connection) -> Stack:
-    """The processes behind the origin's servers."""
-    return servers.local_stack("link-trouble")
