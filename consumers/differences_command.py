@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from rich.console import Console
 
 from schemas.errors import Retryable
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -36,7 +37,7 @@ def differences(
     ctx: typer.Context,
     open_only: Annotated[bool, typer.Option("--open", help="Only what is not mended yet.")] = False,
     limit: Annotated[int, typer.Option(help="Differences of each kind that are listed, at most.", min=0)] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what differed: from what the other provinces share, and in our own tables from what the log says.
 

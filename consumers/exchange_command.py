@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.errors import Retryable, UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -49,7 +50,7 @@ Rows = list[dict[str, Any]]
 
 def status(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until interrupted.")] = False,
 ) -> None:
     """Show who has applied whose changes, as every province says of itself: the origin's row, the other's column.
@@ -81,7 +82,7 @@ def duties(
     only_open: Annotated[bool, typer.Option("--open", help="Only what is not acknowledged.")] = False,
     province: Annotated[str | None, typer.Option(help="What one province must apply.")] = None,
     limit: Annotated[int, typer.Option(help="Lines, at most; those that are due first come first.", min=1)] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the repairs, revocations and withdrawals of ours that others must apply, and when each did.
 

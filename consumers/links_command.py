@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
+
+from schemas.options import Json, LogJson, MetricsHost, MetricsPort, log_to_stderr
 
 if TYPE_CHECKING:
     from consumers.links.looking import LinkFacts
@@ -25,26 +25,14 @@ PRINCIPAL = "link"
 def _link(
     ctx: typer.Context,
     to: Annotated[str, typer.Option("--to", help="Key of the province to push to: a peer of the exchange's settings.")],
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            "--metrics-port",
-            min=0,
-            max=65_535,
-            envvar="XINLIU_METRICS_PORT",
-            help="Serve /metrics there; 0 takes a free port, which the log names.",
-            show_default="not served",
-        ),
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option("--metrics-host", envvar="XINLIU_METRICS_HOST", help="Address that they are served on.")
-    ] = "127.0.0.1",
-    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object a line instead of text.")] = False,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+    log_json: LogJson = False,
 ) -> None:
     """Push what this province shares to one other province's cluster, until stopped (SIGTERM)."""
     from consumers.links import Link
 
-    _log_to_stderr(log_json)
+    log_to_stderr(log_json)
     connect: Callable[[], Connection] = ctx.obj
     link = Link(connect().acting(PRINCIPAL), to)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,24 +59,7 @@ def _serve(metrics: Any, host: str, port: int) -> None:
     structlog.get_logger().info("metrics.serving", address=f"http://{host}:{server.server_port}")
 
 
-def _log_to_stderr(as_json: bool) -> None:
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    last: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), last],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def links(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False
-) -> int:
+def links(ctx: typer.Context, as_json: Json = False) -> int:
     """How far each push link of this province is, and where one stands. Exit code 1 where one stands or is unreachable.
 
     Asked are the clusters themselves, so it tells the truth whether or not a link runs.

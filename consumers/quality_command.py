@@ -20,6 +20,7 @@ from rich.table import Table
 from consumers.quality import Indicators, indicators
 from schemas.catalogue import load
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -48,7 +49,7 @@ def quality(
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of receipt; today.")
     ] = None,
     by: Annotated[By, typer.Option(help="Length of a period.")] = By.month,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
     file: Annotated[Path | None, typer.Option("--csv", help="Write the figures to this file, for Excel.")] = None,
 ) -> None:
     """Show what departments are measured by: 归集, 入库, 合规率, 迟报率, corrections, conflicts, time to visible."""

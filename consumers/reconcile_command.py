@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import Retryable
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -44,7 +45,7 @@ def status(
     department: Annotated[str | None, typer.Option(help="One department alone.")] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Differences that were mended, too.")] = False,
     limit: Annotated[int, typer.Option(help="Differences that are listed, at most.", min=0)] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the last manifest of each department, domain and kind of record, and the differences that are open.
 

@@ -20,6 +20,7 @@ from deploy.settings import settings
 from schemas import roles
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,14 +31,12 @@ __all__ = ["access_app"]
 
 access_app = typer.Typer(help="Who may do what, as code: Kafka's rights and PostgreSQL's roles.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
-
 
 @access_app.command("show")
 def show(
     province: Annotated[str, typer.Option(help="Whose principals.")] = "beijing",
     principal: Annotated[str | None, typer.Option(help="One principal alone.")] = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Show the declared rights: principal by principal; needs no servers. What is not listed is refused."""
     catalogue = load()
@@ -59,7 +58,7 @@ def show(
 
 
 @access_app.command("plan")
-def plan(ctx: typer.Context, as_json: AsJson = False) -> None:
+def plan(ctx: typer.Context, as_json: Json = False) -> None:
     """Show what would change; exit code 1 where something would."""
     connection = _connection(ctx)
     catalogue = load()
@@ -73,7 +72,7 @@ def plan(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 @access_app.command("apply")
-def apply(ctx: typer.Context, as_json: AsJson = False) -> None:
+def apply(ctx: typer.Context, as_json: Json = False) -> None:
     """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are."""
     connection = _connection(ctx)
     catalogue = load()

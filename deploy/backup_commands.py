@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from schemas.errors import Retryable, UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from deploy.backup import Saved
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of the backup.")]
 
 

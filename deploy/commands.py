@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from deploy.provinces import Provinces
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
-Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
 
 ProvinceNames = Annotated[
     str | None,

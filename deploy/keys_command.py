@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import UsageError
+from schemas.options import Json
 from schemas.signing import Keyring, Signer, make_key, retire, switch
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ keys_app = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 KeyId = Annotated[str, typer.Argument(help="Which key: `xinliu exchange keys list` names them.")]
 
@@ -125,7 +125,7 @@ def retire_key(
 
 
 @keys_app.command("list")
-def list_keys(ctx: typer.Context, as_json: AsJson = False) -> None:
+def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
     """Show the keys in the keyring: of all provinces, and which of ours signs."""
     keys = _keys(ctx)
     signs, now = keys.signs, datetime.now(UTC)

@@ -25,6 +25,7 @@ from producers.statements import to_json
 from producers.waiting import Fate, await_visible
 from schemas.catalogue import Department, load
 from schemas.errors import Retryable, UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -66,7 +67,6 @@ _Province = Annotated[str | None, typer.Option(help="Province of the department;
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, send nothing; needs no servers.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Return when it is visible in the view or refused.")]
 _Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits at most.", min=1)]
-_Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
 
 
 @dataclass(kw_only=True)
@@ -115,7 +115,7 @@ def correct(
     dry_run: _DryRun = False,
     wait: _Wait = False,
     timeout: _Timeout = 120.0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """更正: content, money, document number or entity. The record keeps its id; another entity takes it over at once."""
 
@@ -164,7 +164,7 @@ def _bare(name: str, make: Callable[..., Statement], doc: str) -> None:
         dry_run: _DryRun = False,
         wait: _Wait = False,
         timeout: _Timeout = 120.0,
-        as_json: _Json = False,
+        as_json: Json = False,
     ) -> None:
         said = Named(number, entry, uscc, subject_name, list_key, domain, authority, record_id, kind)
         way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
@@ -193,7 +193,7 @@ def remove(
     dry_run: _DryRun = False,
     wait: _Wait = False,
     timeout: _Timeout = 120.0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """移出: a list entry leaves its list."""
     day = _day(on, "--on")
@@ -218,7 +218,7 @@ def relist(
     dry_run: _DryRun = False,
     wait: _Wait = False,
     timeout: _Timeout = 120.0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """恢复列入: a removal that was obtained by fraud is undone; the same entry is in force again."""
     way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
@@ -242,7 +242,7 @@ def dispute(
     dry_run: _DryRun = False,
     wait: _Wait = False,
     timeout: _Timeout = 120.0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """异议标注: the record bears the mark of an accepted objection."""
     day = None if since is None else _day(since, "--since")
@@ -266,7 +266,7 @@ def uphold(
     dry_run: _DryRun = False,
     wait: _Wait = False,
     timeout: _Timeout = 120.0,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """异议核查后维持: the mark is lifted, the record stands. --from states it with its mark (异议标注日期)."""
     way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)

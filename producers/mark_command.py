@@ -13,6 +13,7 @@ from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
 from schemas.catalogue import load
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -26,7 +27,7 @@ def mark(
     as_of: Annotated[
         str | None, typer.Option(help="数据截至: up to when everything has been published; now by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Vouch that everything has been published, with nothing new to publish: a source that is silent is shown as 未归集."""
     connect: Callable[[], Connection] = ctx.obj

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.errors import UsageError
+from schemas.options import Json, LogJson, log_to_stderr
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,7 +38,6 @@ Url = Annotated[
 ]
 Department = Annotated[str, typer.Option(help="Key of the department.")]
 TableName = Annotated[str, typer.Option("--table", help="Name of the table, with its schema where it has one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of failed rows, as `status` names them.")]
 
@@ -93,7 +92,7 @@ def _relay(
             min=0, max=65_535, help="Serve /metrics there, on loopback; 0 takes a free port, which the log names."
         ),
     ] = None,
-    log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object a line instead of text.")] = False,
+    log_json: LogJson = False,
 ) -> int:
     """Publish what the department's transactions left in its outbox, until stopped (SIGTERM); says on stderr how it goes.
 
@@ -111,7 +110,7 @@ def _relay(
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
     load().department(connection.province, department)
-    _log_to_stderr(log_json)
+    log_to_stderr(log_json)
     settings = RelaySettings(
         batch=batch,
         poll=poll,
@@ -132,7 +131,7 @@ def _relay(
 
 
 @outbox.command("status")
-def _status(url: Url, department: Department, table: TableName = _TABLE, as_json: AsJson = False) -> int:
+def _status(url: Url, department: Department, table: TableName = _TABLE, as_json: Json = False) -> int:
     """How far behind the relay is, whether one is at work, and which rows have failed. Exit code 1 where some have."""
     from producers.outbox.lease import Lease
 
@@ -237,20 +236,6 @@ def _log() -> Any:
     import structlog
 
     return structlog.get_logger()
-
-
-def _log_to_stderr(as_json: bool) -> None:
-    import structlog
-
-    last: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), last],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def mount(app: typer.Typer) -> None:

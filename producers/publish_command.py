@@ -22,6 +22,7 @@ from producers.summary import print_summary
 from producers.waiting import Fate, await_visible, progress_bar
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -81,7 +82,7 @@ def publish(
     no_marker: Annotated[
         bool, typer.Option("--no-marker", help="Do not vouch for completeness: more files of this source follow.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Publish a file of penalties, list entries or registrations. The same file twice changes nothing.
 

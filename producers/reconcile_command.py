@@ -25,6 +25,7 @@ from schemas.contracts import source
 from schemas.errors import UsageError
 from schemas.identity import digest_hex
 from schemas.manifest import PERIOD, Scope, summary, total
+from schemas.options import Json
 from schemas.registry import Registry, writer_schema
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def manifest(
         bool, typer.Option("--resend", help="State it, publish again just what differs, and compare again.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer, at most.", min=1)] = 120.0,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Sum up what was told, by month: count and digest. With --wait the platform compares and names what differs.
 

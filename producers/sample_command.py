@@ -20,6 +20,7 @@ from rich.table import Table
 from producers.sample.publishing import WaveOutcome, publish_wave
 from producers.sample.writing import write_sample
 from schemas.catalogue import load
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -36,7 +37,7 @@ def sample(
     publish: Annotated[
         int | None, typer.Option(min=1, max=2, help="Publish this wave of a sample that is there.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write made-up files of every department, two waves, good rows and bad ones, and a manifest of what to expect.
 

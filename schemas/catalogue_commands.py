@@ -14,6 +14,7 @@ from rich.table import Table
 
 from schemas.catalogue import Catalogue, load
 from schemas.errors import UsageError
+from schemas.options import Json
 from schemas.periods import china_day
 from schemas.workdays import Workdays
 from schemas.workdays import deadline as find_deadline
@@ -25,7 +26,6 @@ catalogue_app = typer.Typer(
 )
 
 Folder = Annotated[Path | None, typer.Option("--path", help="Folder of the CSV files; the shipped ones by default.")]
-Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")]
 _SHORT = {
     "effective_from": "from",
     "effective_to": "to",

@@ -14,6 +14,7 @@ from rich.table import Table
 from schemas.contracts import CONTRACTS, source
 from schemas.errors import UsageError
 from schemas.evolution import Breakage, check
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.registry import Registry
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 schemas = typer.Typer(help="The contracts: Avro schemas and their versions in the registry.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def _registry(ctx: typer.Context) -> Registry:
@@ -61,7 +60,7 @@ def _check(
     contract: Annotated[
         str | None, typer.Option("--name", help="The contract to check, by its full name; all where none is named.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Would the schemas in schemas/avro break a reader of any earlier version, and why. Exit code 1 where they would."""
     old: dict[str, dict[int, Any]]
@@ -94,7 +93,7 @@ def _register(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be registered, and change nothing.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Register every contract under its full name, FULL_TRANSITIVE. Exit code 1, and nothing done, where one would break."""
     with _registry(ctx) as registry:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.errors import UsageError
+from schemas.options import Json
 from schemas.rules import RULES, Rule
 from schemas.rules.examples import EXAMPLES
 
@@ -22,7 +23,7 @@ def rules(
     severity: Annotated[
         Literal["refuse", "flag"] | None, typer.Option(help="Only rules that refuse a statement, or that flag it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the rules that statements are held against: code, severity, text, source, example."""
     if code is not None:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from schemas.case_terms import STEPS
 from schemas.cases import KINDS, OUTCOMES, STATES, CaseEvent
+from schemas.options import Json
 from schemas.periods import china_day
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ CaseId = Annotated[str, typer.Argument(help="Id of a case, as `list` names it.",
 Reason = Annotated[str, typer.Option(help="Why, or what is asked for; kept for good, and told to the other provinces.")]
 SomeReason = Annotated[str, typer.Option("--reason", help="A remark, kept with it.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def _desk(ctx: typer.Context) -> Desk:
@@ -67,7 +67,7 @@ def _open(
     province: Annotated[str | None, typer.Option(help="Whose record, where several have one of that id.")] = None,
     department: Annotated[str | None, typer.Option(help="Which department's.")] = None,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """收到: open a case about a record of an entity that is registered in this province."""
     with _desk(ctx) as desk:
@@ -79,13 +79,13 @@ def _plainly(kind: str, about: str, *, needs_reason: bool) -> None:
     """Make the command that says one thing of a case."""
 
     def with_reason(
-        ctx: typer.Context, case: CaseId, reason: Reason, dry_run: DryRun = False, as_json: AsJson = False
+        ctx: typer.Context, case: CaseId, reason: Reason, dry_run: DryRun = False, as_json: Json = False
     ) -> None:
         with _desk(ctx) as desk:
             _said(desk, desk.next_event(case, kind, reason), dry_run=dry_run, as_json=as_json)
 
     def without(
-        ctx: typer.Context, case: CaseId, reason: SomeReason = "", dry_run: DryRun = False, as_json: AsJson = False
+        ctx: typer.Context, case: CaseId, reason: SomeReason = "", dry_run: DryRun = False, as_json: Json = False
     ) -> None:
         with _desk(ctx) as desk:
             _said(desk, desk.next_event(case, kind, reason), dry_run=dry_run, as_json=as_json)
@@ -119,7 +119,7 @@ def _extend(
     days: Annotated[int, typer.Option(help="Working days more.", min=1)],
     reason: Reason,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """延期: the province of the record needs more working days for its answer."""
     with _desk(ctx) as desk:
@@ -138,7 +138,7 @@ def _answer(
         int | None, typer.Option(help="Version of the statement that came of it; by default the record's newest.")
     ] = None,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """答复: the province of the record answers, by a statement that its department has published (`xinliu change`)."""
     with _desk(ctx) as desk:
@@ -148,7 +148,7 @@ def _answer(
 
 @cases.command("close")
 def _close(
-    ctx: typer.Context, case: CaseId, reason: SomeReason = "", dry_run: DryRun = False, as_json: AsJson = False
+    ctx: typer.Context, case: CaseId, reason: SomeReason = "", dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """办结: the leading province closes the case, once the statement that answers it has arrived."""
     with _desk(ctx) as desk:
@@ -164,7 +164,7 @@ def _list(
     entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.")] = None,
     record: Annotated[str | None, typer.Option(help="Id of a record.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many are looked at, the newest first.")] = 1_000,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Open cases, what is due first at the top. Exit code 1 where one of them is late."""
     with _desk(ctx) as desk:
@@ -185,7 +185,7 @@ def _list(
 
 
 @cases.command("show")
-def _show(ctx: typer.Context, case: CaseId, as_json: AsJson = False) -> None:
+def _show(ctx: typer.Context, case: CaseId, as_json: Json = False) -> None:
     """All that is known of a case: who said what when, its steps with their terms, and what is held of the record."""
     with _desk(ctx) as desk:
         one = desk.named(case)

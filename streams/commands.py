@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
+
+from schemas.options import LogJson, MetricsHost, MetricsPort, log_to_stderr
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CrashAt",
     "Instance",
-    "LogJson",
-    "MetricsHost",
-    "MetricsPort",
-    "log_to_stderr",
     "mount",
     "shown_at",
     "workers",
@@ -47,37 +42,6 @@ CrashAt = Annotated[
         help="For tests: kill this process with SIGKILL there; a wrong name lists the points.",
     ),
 ]
-LogJson = Annotated[bool, typer.Option("--log-json", help="One JSON object a line instead of text.")]
-MetricsPort = Annotated[
-    int | None,
-    typer.Option(
-        "--metrics-port",
-        min=0,
-        max=65_535,
-        envvar="XINLIU_METRICS_PORT",
-        help="Serve /metrics, /health and /ready there; 0 takes a free port, which the log names.",
-        show_default="not served",
-    ),
-]
-MetricsHost = Annotated[
-    str, typer.Option("--metrics-host", envvar="XINLIU_METRICS_HOST", help="Address that they are served on.")
-]
-
-
-def log_to_stderr(as_json: bool) -> None:
-    """Let this process log to stderr."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    last: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), last],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 @workers.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 intake = typer.Typer(help="Which departments' intake is stopped, and letting one go on.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def _stopped(connection: Connection, registry: Registry) -> dict[str, Operation]:
@@ -47,7 +46,7 @@ def _plain(stop: Operation) -> dict[str, Any]:
 
 
 @intake.command("status")
-def _status(ctx: typer.Context, as_json: AsJson = False) -> int:
+def _status(ctx: typer.Context, as_json: Json = False) -> int:
     """Which departments' intake is stopped, since when and why. Exit code 1 where one is."""
     from schemas.registry import Registry
 
@@ -85,7 +84,7 @@ def _resume(
         ),
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go on, and change nothing.")] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Let a stopped department's intake go on, from the record at which it stopped; the limits count anew."""
     from schemas.catalogue import load

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ __all__ = ["mount"]
 
 positions = typer.Typer(help="Where the workers stand in the logs.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 _FORGOTTEN = 20.0
 """Seconds after which the broker has forgotten a worker that ended: its session takes 15."""
@@ -88,7 +88,7 @@ def _show(
     everything: Annotated[
         bool, typer.Option("--all", help="Partitions that nothing was ever written to, too.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Where each worker stands in each partition, what the log holds, and how far behind that is."""
     found = [row for row in _standing(ctx.obj(), view=True) if everything or row.log_end or row.remark]
@@ -115,7 +115,7 @@ def _accept_loss(
     topic: Annotated[str, typer.Argument(help="records.<department>")],
     partition: Annotated[int, typer.Argument(help="Partition of the topic.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the quarantine entry.")],
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Let intake go on where records were deleted before it took them over.
 

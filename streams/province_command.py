@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from streams.commands import CrashAt, Instance, LogJson, MetricsHost, MetricsPort, log_to_stderr, shown_at
+from schemas.options import LogJson, MetricsHost, MetricsPort, log_to_stderr
+from streams.commands import CrashAt, Instance, shown_at
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -26,7 +27,6 @@ quarantine = typer.Typer(help="What was refused, and deciding what becomes of it
 
 CHINA = ZoneInfo("Asia/Shanghai")
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 Department = Annotated[str | None, typer.Option(help="Key of a department.")]
 Code = Annotated[str | None, typer.Option(help="Reason code: `xinliu rules` lists them.")]
 Domain = Annotated[str | None, typer.Option(help="Key of a domain.")]
@@ -89,7 +89,7 @@ def _list(
     ] = "OPEN",
     since: Since = None,
     limit: Annotated[int, typer.Option(min=1, help="How many entries are shown; the counts are of all.")] = 50,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """What is in the quarantine: counts by reason, then entries, newest first. Exit code 1 where an open one is among them."""
     from streams.quarantine_reading import QuarantineReader
@@ -157,7 +157,7 @@ def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal]
 def _show(
     ctx: typer.Context,
     entry: Annotated[str, typer.Argument(help="department/partition/offset, as `list` names it.")],
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """All that is known of an entry: where it is from, what is wrong, what it holds, what was decided."""
     from schemas.registry import Registry
@@ -240,7 +240,7 @@ def _override(
     wait: Wait = False,
     timeout: Timeout = 60.0,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Accept these very messages although a code refuses them. Codes that can be waived: USCC_CHECK_DIGIT."""
     from streams.quarantine import OVERRIDE
@@ -271,7 +271,7 @@ def _redrive(
     wait: Wait = False,
     timeout: Timeout = 60.0,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Examine entries again by today's rules and catalogue: those named, or all open ones that fit the conditions."""
     from streams.quarantine import REDRIVE
@@ -308,7 +308,7 @@ def _discard(
     wait: Wait = False,
     timeout: Timeout = 60.0,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Decide that entries are wrong and stay out: they no longer make 待核 or hold back their source."""
     from streams.quarantine import DISCARD
@@ -326,7 +326,7 @@ def _decisions(
     run: Annotated[
         str | None, typer.Option(help="Only those of this run, or planned replay, and what came of each entry.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
     from schemas.operations import OperationsReader

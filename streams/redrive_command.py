@@ -12,6 +12,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def _redrive(
     timeout: Annotated[
         float, typer.Option(help="Seconds without news of intake after which it is given up.", min=1)
     ] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Examine the quarantine's entries of a plan again, by today's rules; killed and run again, it goes on where it was.
 

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from schemas.errors import UsageError
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -29,8 +30,6 @@ CHINA = ZoneInfo("Asia/Shanghai")
 audit = typer.Typer(
     help="审计: what was done, by whom, when and why; and whether that is still what was said.", no_args_is_help=True
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 def _since(text: str | None) -> datetime | None:
@@ -62,7 +61,7 @@ def _list(
     replay: Annotated[str | None, typer.Option(help="Steps of this replay.")] = None,
     heads: Annotated[bool, typer.Option("--heads", help="The anchored heads of the audit itself, too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many of the last ones are shown.")] = 50,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """What was done, in the order in which it was written: who, when, what, why, before and after."""
     from streams.audit.examining import entries
@@ -111,7 +110,7 @@ def _about(department: str | None, detail: dict[str, Any]) -> str:
 
 
 @audit.command("verify")
-def _verify(ctx: typer.Context, as_json: AsJson = False) -> int:
+def _verify(ctx: typer.Context, as_json: Json = False) -> int:
     """Compute the chain anew, and hold it against the topic `operations` and the heads that are anchored there.
 
     Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one is named.

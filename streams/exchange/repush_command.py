@@ -10,6 +10,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import EXCHANGE, group
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ def _repush(
     everything: Annotated[bool, typer.Option("--all", help="Every record that was ever shared.")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tell the other provinces again what has been shared: each record as it stands, withdrawn ones as withdrawn.
 

@@ -10,6 +10,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ def _approve(
     ],
     reason: Annotated[str, typer.Option(help="Why it may be done; kept with the approval.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be approved, and write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Approve what another operator has planned; or, once that is done, that what came of it is promoted.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.groups import REPLAY, group
+from schemas.options import Json
 from streams.replay.diff_command import SHOWN, Format
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def _correct(
     """
     import structlog
 
+    from schemas.options import log_to_stderr
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
-    from streams.commands import log_to_stderr
     from streams.crashing import arm
     from streams.logs import Logs
     from streams.replay.approving import require_approved
@@ -159,7 +160,7 @@ def _repush(
     ctx: typer.Context,
     plan: PlanId,
     yes: Yes = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tell another province again what a plan chose of what was shared. A dry run without --yes.
 

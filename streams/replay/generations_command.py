@@ -17,6 +17,7 @@ from rich.table import Table
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the event, for whoever reads the audit.")]
 CrashAt = Annotated[
     str | None,
@@ -44,7 +44,7 @@ def _by() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def _generations(ctx: typer.Context, as_json: AsJson = False) -> None:
+def _generations(ctx: typer.Context, as_json: Json = False) -> None:
     """Which generations there are: state, about how many records, disk, and how many offsets they lack to the end of the logs."""
     found = _known(_owner(ctx))
     if as_json:
@@ -93,7 +93,7 @@ def _promote(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Id of a rebuild, or number of its generation.", metavar="ID|GENERATION")],
     reason: Reason,
-    as_json: AsJson = False,
+    as_json: Json = False,
     crash_at: CrashAt = None,
 ) -> None:
     """Let a rebuilt generation serve: it catches up, then one transaction switches. Readers see the old or the new, workers follow.
@@ -108,7 +108,7 @@ def _promote(
     _tell(done, as_json)
 
 
-def _rollback(ctx: typer.Context, reason: Reason, as_json: AsJson = False, crash_at: CrashAt = None) -> None:
+def _rollback(ctx: typer.Context, reason: Reason, as_json: Json = False, crash_at: CrashAt = None) -> None:
     """Let the generation serve again that served before: it first catches up, so that nothing that arrived since is lost."""
     from streams.replay.promoting import Promoting
 
@@ -124,7 +124,7 @@ def _drop(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask: what it holds is gone, and cannot be rolled back to.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Delete what a generation holds. The readers' views lose it first; its number is never given again."""
     from schemas.generations import drop
@@ -155,7 +155,7 @@ def _drop(
 
 
 def _begin(crash_at: str | None) -> None:
-    from streams.commands import log_to_stderr
+    from schemas.options import log_to_stderr
 
     log_to_stderr(as_json=False)
     if crash_at:

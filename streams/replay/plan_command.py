@@ -17,6 +17,7 @@ from rich.table import Table
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ledger", "mount", "print_figures", "shown_scope"]
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 _UNITS = {"events": "events", "records": "records", "offsets": "offsets of the log"}
 
@@ -75,7 +75,7 @@ def _plan(
     save: Annotated[
         bool, typer.Option("--save", help="Enter the plan; without it nothing is written anywhere.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """What a replay would be: events, entities, time and disk; refused where the log no longer holds it.
 
@@ -170,7 +170,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _list(ctx: typer.Context, as_json: AsJson = False) -> None:
+def _list(ctx: typer.Context, as_json: Json = False) -> None:
     """Every replay that was planned, the newest first, with where it stands."""
     with ledger(ctx.obj) as book:
         replays = book.all()
@@ -192,7 +192,7 @@ def _list(ctx: typer.Context, as_json: AsJson = False) -> None:
 def _show(
     ctx: typer.Context,
     replay: Annotated[str, typer.Argument(help="Id of a replay, or the beginning of it.", metavar="ID")],
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """One replay: what it is, the figures it was planned with, its steps, and who took them."""
     from schemas.operations import OperationsReader
