@@ -75,8 +75,8 @@ def local(part: str = "") -> Iterator[Connection]:
     if stack.layout.folder.exists():
         stack.reset()
     try:
-        # The servers of several tests run side by side: small ones, whose start takes little of the compiler.
-        yield stack.up(province=_PROVINCE, base_port=ANY_PORTS, workers=False, shared=True)
+        # One as `xinliu up` makes it; the others beside it are small ones, whose start takes little of the compiler.
+        yield stack.up(province=_PROVINCE, base_port=ANY_PORTS, workers=False, shared=bool(part))
     finally:
         if os.environ.get("XINLIU_TEST_STACK"):
             stack.down()
