@@ -134,7 +134,7 @@ def test_a_peer_that_is_down_for_a_while_gets_everything(own: Connection, far: C
     assert_same_log(own, far)
 
 
-def test_the_own_local_stack_is_killed(own: Connection, far: Connection, own_local_stack: Stack) -> None:
+def test_the_own_cluster_is_killed(own: Connection, far: Connection, own_local_stack: Stack) -> None:
     origin = Origin(own)
     with running(Link(own, FAR)) as link:
         origin.write_many(10)
