@@ -67,7 +67,7 @@ def _fill(owner: psycopg.Connection[Any], schema: str, records: int) -> None:
     owner.execute(f"INSERT INTO {schema}.writer_schema (fingerprint, schema) VALUES ('f', '{{}}')")
     owner.execute(_FILL.format(schema=schema), {"records": records})
     owner.execute(_HISTORY.format(schema=schema))
-    owner.execute(f"ANALYZE {schema}.record, {schema}.record_history")
+    owner.execute(f"ANALYZE {schema}.record, {schema}.record_history, {schema}.writer_schema")
 
 
 def _ask(owner: psycopg.Connection[Any], records: int) -> dict[str, list[float]]:

@@ -30,11 +30,13 @@ CREATE TABLE xinliu.replay (
     changed_at  timestamptz NOT NULL
 );
 
--- One row: promoting a generation is one UPDATE of it (DESIGN, section 4).
+-- One row: promoting a generation is one UPDATE of it (DESIGN, section 4). A table of so few rows would never be analysed by itself
+-- (the threshold is 50), and one that never was the planner takes for ten pages: it would hand a reader's question about one
+-- entity to parallel workers. So is it with all tables that have this threshold.
 CREATE TABLE xinliu.serving (
     singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     generation integer NOT NULL REFERENCES xinliu.generation
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 -- The catalogue as readers join it; loaded from schemas/catalogue by the view worker, never edited here.
 CREATE TABLE xinliu.domain (
@@ -44,7 +46,7 @@ CREATE TABLE xinliu.domain (
     effective_from date NOT NULL,
     effective_to   date,
     PRIMARY KEY (domain, effective_from)
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 -- Which departments a domain's records come from.
 CREATE TABLE xinliu.domain_source (
@@ -52,19 +54,19 @@ CREATE TABLE xinliu.domain_source (
     department text NOT NULL,
     name_zh    text NOT NULL,
     PRIMARY KEY (domain, department)
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 CREATE TABLE xinliu.list (
     list    text PRIMARY KEY,
     name_zh text NOT NULL,
     domain  text COLLATE "C" NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 CREATE TABLE xinliu.province (
     province text PRIMARY KEY,
     name_zh  text NOT NULL,
     division text NOT NULL  -- the first two digits of GB/T 2260
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 -- How often a source is expected to be heard (heartbeats.csv), and after how long without news it counts as 中断; '*' stands
 -- for every department without a row of its own. Rows of the past stay: a reading of then is judged by them.
@@ -121,25 +123,25 @@ CREATE TABLE xinliu.level (
     place integer PRIMARY KEY, level text NOT NULL, published text NOT NULL, min_months integer NOT NULL,
     max_months integer NOT NULL, repair_after_months integer, counts_from text NOT NULL,
     effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 CREATE TABLE xinliu.list_period (
     place integer PRIMARY KEY, list text NOT NULL, months integer, early_exit_months integer, early_exit_counts_from text,
     anchor text NOT NULL, effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 CREATE TABLE xinliu.report_window (
     place integer PRIMARY KEY, kind text NOT NULL, anchor text NOT NULL, anchor_zh text NOT NULL, max_months integer NOT NULL,
     effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 CREATE TABLE xinliu.visibility (
     place integer PRIMARY KEY, decision text NOT NULL, kind text NOT NULL, level text NOT NULL, status text NOT NULL,
     publication text NOT NULL, report_window text NOT NULL, answer text NOT NULL,
     effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 CREATE TABLE xinliu.deadline (
     place integer PRIMARY KEY, deadline text NOT NULL, province text NOT NULL, name_zh text NOT NULL,
     working_days integer NOT NULL, counts_from text NOT NULL,
     effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 -- Every day of the years that holidays.csv holds; ordinal counts the working days up to it, so that the difference of two
 -- ordinals is the number of working days between two days.
@@ -160,7 +162,7 @@ CREATE TABLE xinliu.mutual_domain (
     effective_from date NOT NULL,
     effective_to   date,
     PRIMARY KEY (domain, effective_from)
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 -- Has been shared: what the other provinces were told last of each of our records, whatever generation told it. In the view's
 -- transaction the difference to what should be shared becomes outbox rows (streams/exchange/sharing.py).
@@ -222,13 +224,13 @@ CREATE TABLE xinliu.silence (
     effective_to   date,
     silent_after   interval NOT NULL,
     PRIMARY KEY (province, effective_from)
-);
+) WITH (autovacuum_analyze_threshold = 0);
 
 -- How long something between provinces may take before it alarms (exchange_limits.csv), in seconds.
 CREATE TABLE xinliu.exchange_limit (
     place integer PRIMARY KEY, measure text NOT NULL, province text NOT NULL, name_zh text NOT NULL, seconds integer NOT NULL,
     effective_from date NOT NULL, effective_to date, source text NOT NULL, illustrative text NOT NULL
-);
+) WITH (autovacuum_analyze_threshold = 0);
 -- Until a worker has loaded the catalogue.
 INSERT INTO xinliu.exchange_limit VALUES
     (0, 'status-silent', '*', '状态静默', 30, '2023-09-01', NULL, 'see exchange_limits.csv', 'yes'),

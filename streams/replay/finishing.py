@@ -195,7 +195,7 @@ class Finishing:
         store.execute("DROP VIEW pg_temp.record_history")
         store.execute("DELETE FROM quality_day WHERE n = 0")
         _do(store, "former")
-        store.execute("ANALYZE record_history, former_entity")
+        store.execute("ANALYZE record_history, former_entity, writer_schema")
 
     def _credit(self, store: Connection) -> None:
         _do(store, "credit_view")
