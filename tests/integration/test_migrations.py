@@ -26,6 +26,10 @@ CONSTRAINTS = """
 SELECT conrelid::regclass::text, contype, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE connamespace IN ('xinliu'::regnamespace, 'g1'::regnamespace) AND contype <> 'n' ORDER BY 1, 2, 3
 """
+OPTIONS = """
+SELECT c.oid::regclass::text, option FROM pg_class c, unnest(c.reloptions) option
+WHERE c.relnamespace IN ('xinliu'::regnamespace, 'g1'::regnamespace) AND option LIKE 'autovacuum%' ORDER BY 1, 2
+"""
 RECORD = """
 INSERT INTO g1.record (record_id, version, digest_hi, digest_lo, kind, status, reason, uscc, subject_name, subject_kind,
     province, domain, department, authority, stated_at, known_at, penalty_document_number, penalty_decided_on)
@@ -52,7 +56,9 @@ def databases(stack: Connection, local_stack: Stack) -> Iterator[tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    "query", [SHAPE, ROUTINES, INDEXES, CONSTRAINTS], ids=["shape", "routines", "indexes", "constraints"]
+    "query",
+    [SHAPE, ROUTINES, INDEXES, CONSTRAINTS, OPTIONS],
+    ids=["shape", "routines", "indexes", "constraints", "options"],
 )
 def test_an_earlier_database_becomes_what_a_new_one_is(databases: tuple[str, str], query: str) -> None:
     found = []
@@ -60,7 +66,7 @@ def test_an_earlier_database_becomes_what_a_new_one_is(databases: tuple[str, str
         migrate(database)
         with psycopg.connect(database) as connection:
             found.append(connection.execute(query).fetchall())
-    assert found[1] == found[0]
+    assert found[1] == found[0] != []
 
 
 def test_what_it_holds_stays_and_is_read_as_before(databases: tuple[str, str]) -> None:

@@ -96,6 +96,12 @@ def test_the_reader_role_connects_and_cannot_write(stack: Connection) -> None:
             reader.execute("CREATE TABLE public.mine (x int)")
 
 
+def test_no_reader_waits_for_parallel_workers(local_stack: Stack, stack: Connection) -> None:
+    assert stack.reader_database is not None
+    with psycopg.connect(stack.reader_database.get_secret_value()) as reader:
+        assert reader.execute("SHOW max_parallel_workers_per_gather").fetchone() == ("0",)
+
+
 def test_nothing_listens_beyond_loopback(local_stack: Stack) -> None:
     import psutil
 
