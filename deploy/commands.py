@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
-
 ProvinceNames = Annotated[
     str | None,
     typer.Option("--provinces", help="Several at once, comma-separated: beijing,tianjin,hebei,shanxi.", metavar="P,…"),

@@ -16,14 +16,11 @@ from deploy.access import ADMIN, BROKER, SUPER_USERS
 from deploy.acls import ITERATIONS, MECHANISM
 from deploy.certificates import write_secret
 from deploy.layout import Layout
-from deploy.processes import Process
+from deploy.processes import QUICK_JAVA, Process
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
 
 __all__ = ["Kafka"]
-
-_QUICK = "-XX:TieredStopAtLevel=1"
-"""Compile quickly, not well: half the CPU time of a start."""
 
 _LOG4J = """\
 Configuration:
@@ -85,7 +82,7 @@ class Kafka:
         if not (self.data / "meta.properties").exists():
             self._format(properties)
         # One core or two for everything: the compiler that makes the best of a busy broker takes as much as a quiet one.
-        memory = ("256m", _QUICK) if self.layout.shared else ("512m",)
+        memory = ("256m", QUICK_JAVA) if self.layout.shared else ("512m",)
         self.process.start([*self._java(*memory), "kafka.Kafka", properties])
 
     def ready(self) -> None:
@@ -172,7 +169,7 @@ class Kafka:
         }
 
     def _format(self, properties: Path) -> None:
-        java, *others = self._java("128m", _QUICK)  # it ends before anything is worth compiling well
+        java, *others = self._java("128m", QUICK_JAVA)  # it ends before anything is worth compiling well
         words = [
             *others,
             "kafka.tools.StorageTool",

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from schemas.errors import UsageError
 
-__all__ = ["Process", "wait_until"]
+__all__ = ["QUICK_JAVA", "Process", "wait_until"]
 
+QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+"""Java is to compile quickly, not well: half the CPU time of a server's start."""
 
 _children: list[subprocess.Popen[bytes]] = []
 """Kept, because a Popen that is forgotten complains that its process still runs; here that is the point."""

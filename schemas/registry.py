@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastavro
 
 from schemas.codec import NotDecodable
 from schemas.contracts import fingerprint, source
 from schemas.errors import Retryable, UsageError
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import Schema
 
 __all__ = ["COMPATIBILITY", "Registry", "WriterSchema", "writer_schema"]
 
@@ -60,6 +63,12 @@ def writer_schema(schema_id: int, text: str) -> WriterSchema:
         raise NotDecodable("UNKNOWN_SCHEMA", f"schema id {schema_id} is no Avro schema: {error}"[:200]) from error
 
 
+def _avro(schema: Any) -> Schema:
+    from confluent_kafka.schema_registry import Schema
+
+    return Schema(json.dumps(schema, ensure_ascii=False), "AVRO")
+
+
 class Registry:
     """Registers our contracts and looks up writers' schemas; answers are cached for the life of the process.
 
@@ -92,9 +101,7 @@ class Registry:
         Raises UsageError where the registry refuses it as incompatible.
         """
         if name not in self._ids:
-            from confluent_kafka.schema_registry import Schema
-
-            schema = Schema(json.dumps(source(name), ensure_ascii=False), "AVRO")
+            schema = _avro(source(name))
             try:
                 if name not in self._client.get_subjects():
                     self._ids[name] = self._client.register_schema(name, schema)
@@ -115,11 +122,8 @@ class Registry:
         known = self.ids(writer.name)
         if writer.fingerprint in known:
             return known[writer.fingerprint]
-        from confluent_kafka.schema_registry import Schema
-
         try:
-            schema = Schema(json.dumps(writer.schema, ensure_ascii=False), "AVRO")
-            schema_id: int = self._client.register_schema(writer.name, schema)
+            schema_id: int = self._client.register_schema(writer.name, _avro(writer.schema))
             if not known:
                 self._client.set_compatibility(writer.name, COMPATIBILITY)
         except Exception as error:  # sorted into ours by _failure

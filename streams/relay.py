@@ -29,7 +29,6 @@ from streams.serving import while_serving
 
 __all__ = ["Relay"]
 
-
 _ADVISORY_LOCK = 0x78696E6C6975  # "xinliu"
 _OUTBOX_ROWS = 500
 _ROUND = 0.1

@@ -24,7 +24,6 @@ from streams.serving import while_serving
 
 __all__ = ["Settling", "receipt_of"]
 
-
 _EVERY = 1.0
 _SHARE = 20.0
 """A round that took long is followed by a pause so many times as long: a full quarantine must not keep PostgreSQL busy."""

@@ -58,15 +58,17 @@ def own_stack(backend: str, _second_servers: None) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def own_local_stack(own_stack: Connection, backend: str) -> Stack:
-    """The local processes behind `own_stack`."""
-    if backend != "local":
-        pytest.skip("kills server processes, which only the local backend has")
-    return servers.local_stack(OWN)
+    """The local processes behind `own_stack`, as `local_stack`."""
+    return _processes(backend, OWN)
 
 
 @pytest.fixture(scope="session")
 def local_stack(stack: Connection, backend: str) -> Stack:
     """The local processes behind `stack`, for tests that kill one and start it again."""
+    return _processes(backend)
+
+
+def _processes(backend: str, part: str = "") -> Stack:
     if backend != "local":
         pytest.skip("kills server processes, which only the local backend has")
-    return servers.local_stack()
+    return servers.local_stack(part)

@@ -23,7 +23,7 @@ from psycopg import sql
 from deploy import topics
 from deploy.layout import ANY_PORTS
 from deploy.processes import wait_until
-from deploy.stack import Stack
+from deploy.stack import SERVERS, Stack
 from schemas import catalogue
 from schemas.connection import Connection
 from schemas.contracts import CONTRACTS
@@ -90,7 +90,8 @@ def emptied(stack: Stack) -> Connection:
     That takes two seconds, where new servers take fifteen. The registry alone keeps what it was told: there, as with any
     other, the contracts are not the first schemas.
     """
-    stack.up(workers=False)
+    for server in SERVERS:
+        stack.start(server)
     _forget_topics(stack.connection())
     with psycopg.connect(stack.postgres.conninfo("postgres", "postgres"), autocommit=True) as server:
         names = server.execute("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")
@@ -110,7 +111,9 @@ def _forget_topics(connection: Connection) -> None:
         return [group.group_id for group in admin.list_consumer_groups().result().valid]
 
     def no_group_is_left() -> bool:
-        for future in admin.delete_consumer_groups(known).values() if (known := groups()) else ():
+        if not (known := groups()):
+            return True
+        for future in admin.delete_consumer_groups(known).values():
             try:
                 future.result()
             except KafkaException as error:

@@ -31,7 +31,6 @@ from streams.serving import serves
 
 __all__ = ["RECORD", "StatusTeller"]
 
-
 Connection = psycopg.Connection[tuple[Any, ...]]
 DifferingSet = Mapping[str, Any]
 """A set that differs, as schemas/avro/ExchangeStatus.avsc has it."""

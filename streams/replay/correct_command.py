@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.groups import REPLAY, group
-from schemas.options import Json
+from schemas.options import Json, log_to_stderr
 from streams.replay.diff_command import SHOWN, Format
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def _correct(
     """
     import structlog
 
-    from schemas.options import log_to_stderr
     from schemas.store import connect as open_store
     from schemas.store import serving_generation
     from streams.crashing import arm

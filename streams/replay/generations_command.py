@@ -17,7 +17,7 @@ from rich.table import Table
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
-from schemas.options import Json
+from schemas.options import Json, log_to_stderr
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -155,8 +155,6 @@ def _drop(
 
 
 def _begin(crash_at: str | None) -> None:
-    from schemas.options import log_to_stderr
-
     log_to_stderr(as_json=False)
     if crash_at:
         from streams.crashing import arm

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ledger", "mount", "print_figures", "shown_scope"]
 
-
 _UNITS = {"events": "events", "records": "records", "offsets": "offsets of the log"}
 
 
