@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from deploy.processes import wait_until
 from schemas.codec import encode, unframe
 from schemas.connection import Connection
+from tests import warm
 from tests.offline import log_of
 from tests.outboxes import Database, database
 from tests.statements import penalty, state
@@ -69,7 +70,7 @@ def run_outbox(
     options = ["--table", tax.table_name]
     if words[0] != "create":
         options += ["--department", tax.department]
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "xinliu", "outbox", *words, *options],
         env=_environment(connection, url or tax.engine.url),
         capture_output=True,
@@ -93,7 +94,7 @@ class RelayProcess:
         self._log = folder / "relay.log"
         words = ["--department", tax.department, "--table", tax.table_name, "--poll", "0.05", "--lease", "1", *options]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = warm.Popen(
                 [sys.executable, "-m", "xinliu", "outbox", "relay", *words],
                 env=_environment(connection, tax.engine.url),
                 stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from deploy.layout import ANY_PORTS
 from deploy.settings import settings
 from deploy.stack import Stack
 from schemas.connection import Connection
+from tests import warm
 
 __all__ = ["Secure", "command_lines", "running", "xinliu"]
 
@@ -67,7 +68,7 @@ def xinliu(secure: Secure, *words: str, **environment: str) -> subprocess.Comple
     stack = () if environment else ("--stack", secure.stack.name)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XINLIU_")}
     home = {"XINLIU_HOME": str(settings().home_folder)}
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "xinliu", *stack, *words],
         env={**kept, **home, **environment},
         capture_output=True,

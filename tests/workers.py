@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deploy.processes import wait_until
 from schemas.connection import Connection
+from tests import warm
 
 __all__ = ["Worker", "environment", "workers"]
 
@@ -47,10 +48,12 @@ class Worker:
     ) -> None:
         """Start it; `clock` is by how many seconds its clock is ahead, `module` what is run in place of the command."""
         command = [module] if not clock else ["tests.chaos.clock", str(clock)]
+        # A clock that is wrong must be so before anything is imported.
+        start = warm.Popen if not clock else subprocess.Popen
         self.name = name
         self._log = folder / f"{name}.log"
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [sys.executable, "-m", *command, "worker", name, *options],
                 env=environment(connection) | dict(settings or {}),
                 stdin=subprocess.DEVNULL,

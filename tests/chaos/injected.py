@@ -8,7 +8,6 @@ lived longer than a minute.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any
 import psycopg
 
 from deploy.processes import wait_until
+from tests import warm
 from tests.chaos.provinces import FORGED, Four, Province, four, publish
 from tests.said import PROVINCES, load
 from tests.workers import environment
@@ -146,7 +146,7 @@ def _named(running: Four) -> dict[str, int]:
 
 def differences(province: Province) -> dict[str, list[dict[str, Any]]]:
     """Return what `xinliu exchange differences` says there."""
-    ran = subprocess.run(
+    ran = warm.run(
         [sys.executable, "-m", "xinliu", "exchange", "differences", "--json", "--limit", "10000"],
         env=environment(province.connection), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from schemas.codec import encode, frame
 from schemas.connection import Connection
 from schemas.contracts import source
 from schemas.store import connect
+from tests import warm
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, log_of, view_caught_up
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, workers
@@ -54,7 +55,7 @@ def settle(connection: Connection, topic: str, running: tuple[Worker, ...]) -> N
 
 def command(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `xinliu` on the local stack."""
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "xinliu", "--stack", stack.name, *words],
         capture_output=True,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from schemas.registry import Registry
 from streams.replay.approving import require_approved
 from streams.replay.ledger import Ledger
 from streams.replay.scope import REBUILD, Scope
+from tests import warm
 from tests.workers import environment
 
 
@@ -39,7 +39,7 @@ def ledger(stack: Connection) -> Iterator[Ledger]:
 
 def approve(connection: Connection, replay: str, *options: str, user: str, expect: int = 0) -> Any:
     """Run `xinliu replay approve` as that user."""
-    ran = subprocess.run(
+    ran = warm.run(
         [sys.executable, "-m", "xinliu", "replay", "approve", replay, "--reason", "已核对", "--json", *options],
         env=environment(connection) | {"LOGNAME": user, "USER": user},
         capture_output=True,

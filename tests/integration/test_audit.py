@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from streams.audit.examining import entries as entries_of
 from streams.audit.examining import examined
 from streams.audit.verifying import Verdict
 from streams.instruments import Instruments
+from tests import warm
 from tests.workers import Worker, environment
 
 EVENTS = 30
@@ -97,7 +97,7 @@ def verified(connection: Connection) -> Verdict:
 def command(connection: Connection, expect: int) -> Any:
     """Run `xinliu audit verify` and return what it says."""
     words = [sys.executable, "-m", "xinliu", "audit", "verify", "--json"]
-    ran = subprocess.run(words, env=environment(connection), capture_output=True, text=True, check=False, timeout=120)
+    ran = warm.run(words, env=environment(connection), capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode == expect, (ran.stdout, ran.stderr)
     return json.loads(ran.stdout)
 

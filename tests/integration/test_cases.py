@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from schemas.registry import Registry
 from schemas.store import connect
 from schemas.uscc import generate
 from streams.exchange.cases import case_key, partition_of
+from tests import warm
 from tests.cases import event
 from tests.exchanges import Sharing, keys, of_province
 from tests.offline import log_of
@@ -42,7 +42,7 @@ class Desk:
 
     def xinliu(self, *words: str, expect: int = 0, plain: bool = False) -> Any:
         """Run a command and return what it says: with --json, or as a person sees it."""
-        ran = subprocess.run(
+        ran = warm.run(
             [sys.executable, "-m", "xinliu", *words, *([] if plain else ["--json"])],
             env=environment(self.connection) | {"COLUMNS": "200"},
             capture_output=True,

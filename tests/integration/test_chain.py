@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from schemas.identity import digest_hex
 from schemas.registry import Registry
 from schemas.store import connect
 from schemas.uscc import generate
+from tests import warm
 from tests.offline import assert_view_is_the_fold, lag, log_of
 from tests.statements import department
 from tests.workers import environment, workers
@@ -33,7 +33,7 @@ def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def xinliu(connection: Connection, *words: str, expect: int | None = 0) -> Any:
     """Run the command with --json and return what it said, whatever its exit code where none is expected."""
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "xinliu", *words, "--json"],
         env=environment(connection),
         capture_output=True,
@@ -142,7 +142,7 @@ def test_a_day_and_a_level_are_asked_of_the_command(running: Connection, tmp_pat
         assert again[part] == early[part], part
 
     def refused(*words: str) -> str:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "xinliu", "show", uscc, *words],
             env=environment(running),
             capture_output=True,
@@ -156,7 +156,7 @@ def test_a_day_and_a_level_are_asked_of_the_command(running: Connection, tmp_pat
     assert "北京市六部门通知 2025-08-19" in refused("--from", "2021-11-24", "--to", "2026-11-25")
     assert "give one of them" in refused("--on", "2026-05-06", "--to", "2026-11-25")
     assert "the token says what was asked for" in refused("--token", view["token"], "--on", "2026-05-06")
-    words = subprocess.run(
+    words = warm.run(
         [sys.executable, "-m", "xinliu", "show", uscc],
         env={**environment(running), "COLUMNS": "400"}, capture_output=True, text=True, check=True, timeout=120,
     ).stdout  # fmt: skip

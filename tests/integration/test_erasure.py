@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from schemas.uscc import generate
 from streams.headers import ORIGIN
 from streams.projection import Projection
 from streams.staging import staged
+from tests import warm
 from tests.erasing import key, published, publisher_of, settled, tombstones, values
 from tests.offline import assert_view_is_the_fold, log_of
 from tests.statements import penalty
@@ -140,7 +140,7 @@ def test_one_change_by_command(running: Connection, tmp_path: Path) -> None:
     published(running, [first])
     body, subject = first["penalty"], first["subject"]
     words = ["--number", body["document_number"], "--uscc", subject["uscc"], "--name", subject["name"]]
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "xinliu", "change", "repair", "--department", "tax", "--authority", first["authority"],
          *words, "--wait", "--json"],
         env=environment(running), capture_output=True, text=True, check=False, timeout=120,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -17,6 +16,7 @@ from schemas.operations import Operation, OperationsReader
 from schemas.registry import Registry
 from schemas.store import connect
 from streams.stopping import RESUMED, STOPPED
+from tests import warm
 from tests.offline import INTAKE_GROUP, assert_view_is_the_fold, lag, view_caught_up
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, environment
@@ -28,7 +28,7 @@ LIMIT, WAVE, FLOOD = 300, 150, 3_000
 
 def xinliu(connection: Connection, *words: str) -> tuple[int, Any]:
     """Run a command with --json; return its exit code and what it printed."""
-    ran = subprocess.run(
+    ran = warm.run(
         [sys.executable, "-m", "xinliu", *words, "--json"],
         env=environment(connection),
         capture_output=True,

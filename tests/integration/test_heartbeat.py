@@ -16,6 +16,7 @@ from deploy.processes import wait_until
 from schemas.codec import decode, unframe
 from schemas.connection import Connection
 from schemas.registry import Registry
+from tests import warm
 from tests.offline import log_of
 from tests.workers import environment
 
@@ -28,7 +29,7 @@ def beating(connection: Connection, folder: Path, *words: str) -> Iterator[tuple
     """Run the command; whatever still runs at the end is ended."""
     told = folder / "told.jsonl"
     with told.open("wb") as out:
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-m", "xinliu", "heartbeat", *words, "--json"],
             env=environment(connection),
             stdin=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from schemas.connection import Connection, Peer
 from schemas.exchange import exchange_topic
 from schemas.operations import OperationsReader
 from schemas.registry import Registry
-from tests import servers
+from tests import servers, warm
 from tests.links import FAR, OWN, Origin, assert_same_log, link_process, links_to, log_of, remake, running, whole
 from tests.workers import environment
 
@@ -275,7 +275,7 @@ def links_shown(connection: Connection, folder: Path) -> subprocess.CompletedPro
     assert connection.exchange is not None
     file = folder / "shown.json"
     file.write_text(connection.exchange.model_dump_json(), encoding="utf-8")
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "xinliu", "exchange", "links", "--json"],
         env=environment(connection) | {"XINLIU_EXCHANGE": str(file)},
         capture_output=True,

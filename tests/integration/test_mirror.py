@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from schemas.codec import encode, frame
 from schemas.connection import Connection
 from schemas.periods import china_day
 from schemas.store import connect, sql
+from tests import warm
 from tests.offline import view_caught_up
 from tests.statements import framed, penalty, put, registered
 from tests.workers import environment, workers
@@ -39,7 +39,7 @@ def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def quality(connection: Connection, *words: str) -> Any:
     """Run the command with --json and return what it said."""
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "xinliu", "quality", "--department", DEPARTMENT, *words, "--json"],
         env=environment(connection),
         capture_output=True,

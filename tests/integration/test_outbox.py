@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from schemas.contracts import fingerprint, parsed, source
 from schemas.errors import UsageError
 from schemas.registry import Registry
 from schemas.uscc import generate
+from tests import warm
 from tests.offline import ends_of, log_of
 from tests.outboxes import Database, fresh
 from tests.relays import RelayProcess, bodies_of, outbox_command, outbox_on, run_outbox, status_of
@@ -158,7 +158,7 @@ def test_the_relay_vouches_by_itself_and_silence_becomes_none(
     uscc = generate(4_400_000)
 
     def state_of() -> str:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "xinliu", "show", uscc, "--json"],
             env=environment(stack), capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from deploy.processes import wait_until
 from schemas.connection import Connection
 from schemas.operations import OperationsReader
 from schemas.registry import Registry
+from tests import warm
 from tests.generations import Flow, owner, rebuilt, receipts, serving
 from tests.workers import environment, workers
 
@@ -27,9 +28,7 @@ ROLLBACK_POINTS = ("inside-switch", "switched")
 def replay(connection: Connection, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `xinliu replay …`."""
     command = [sys.executable, "-m", "xinliu", "replay", *words, "--reason", "a test", "--json"]
-    return subprocess.run(
-        command, env=environment(connection), capture_output=True, text=True, timeout=120, check=False
-    )
+    return warm.run(command, env=environment(connection), capture_output=True, text=True, timeout=120, check=False)
 
 
 def events(connection: Connection, kind: str) -> list[dict[str, Any]]:

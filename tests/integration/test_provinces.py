@@ -21,6 +21,7 @@ from schemas import catalogue
 from schemas.cluster import Cluster
 from schemas.connection import Connection
 from schemas.signing import Keyring, Signer
+from tests import warm
 from tests.attempts import differences
 from tests.exposition import judged, scrape
 from tests.wire import TOPIC_OPERATIONS, connected
@@ -170,7 +171,7 @@ def test_no_secret_of_the_exchange_is_shown(two: Provinces) -> None:
         for connection in principals(two, name).values()
     }
     for name, stack in two.stacks.items():
-        shown = subprocess.run(
+        shown = warm.run(
             [sys.executable, "-m", "xinliu", "--stack", stack.name, "config"],
             capture_output=True,
             text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -23,6 +22,7 @@ from schemas.registry import Registry
 from schemas.store import connect
 from schemas.uscc import check, generate
 from streams.quarantine import DECISIONS
+from tests import warm
 from tests.offline import assert_view_is_the_fold, log_of, view_caught_up
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, environment, workers
@@ -58,7 +58,7 @@ def intake(connection: Connection, folder: Path, *options: str, **settings: str)
 
 def xinliu(connection: Connection, *words: str, expect: int | None = 0) -> Any:
     """Run a command with --json and return what it said; with `expect` None, its exit code too."""
-    ran = subprocess.run(
+    ran = warm.run(
         [sys.executable, "-m", "xinliu", *words, "--json"],
         env=environment(connection),
         capture_output=True,
@@ -147,7 +147,7 @@ def watching(connection: Connection, uscc: str) -> Iterator[list[str]]:
 
 def outcomes_told(connection: Connection, name: str) -> list[str]:
     """Return what the department was told of an entry, in order."""
-    lines = subprocess.run(
+    lines = warm.run(
         [sys.executable, "-m", "xinliu", "receipts", "--department", name.partition("/")[0], "--json"],
         env=environment(connection),
         capture_output=True,

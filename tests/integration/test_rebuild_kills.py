@@ -16,6 +16,7 @@ from deploy.processes import wait_until
 from schemas.connection import Connection
 from schemas.store import connect
 from streams.crashing import POINTS
+from tests import warm
 from tests.replays import History, Live, differences, ledger
 from tests.workers import environment
 
@@ -25,7 +26,7 @@ REBUILDING = [point for point in POINTS if point.startswith("rebuild.")]
 
 def command(connection: Connection, planned: str, *words: str) -> subprocess.Popen[bytes]:
     """Start the rebuild as an operator does."""
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-m", "xinliu", "replay", "rebuild", planned, "--batch", "20", *words],
         env=environment(connection), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip

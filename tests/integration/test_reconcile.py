@@ -25,6 +25,7 @@ from schemas.connection import Connection
 from schemas.manifest import Scope, newest, summary
 from schemas.store import connect, sql
 from schemas.uscc import generate
+from tests import warm
 from tests.integration.test_chain import write_file, xinliu
 from tests.offline import assert_view_is_the_fold
 from tests.statements import put, registered
@@ -287,7 +288,7 @@ def test_a_manifest_outlives_the_worker_that_would_have_answered(
     file = write_file(tmp_path / "a.csv", [row(n, **own) | {"CF_WSH": f"退〔2026〕{n}号"} for n in range(200)])
     crew[1].kill()
     xinliu(running, "publish", str(file), "--department", key)
-    asking = subprocess.Popen(
+    asking = warm.Popen(
         [sys.executable, "-m", "xinliu", "reconcile", "manifest", str(file), "--department", key, "--wait", "--json"],
         env=environment(running),
         stdout=subprocess.PIPE,

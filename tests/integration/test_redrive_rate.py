@@ -28,6 +28,7 @@ from streams.quarantine import REDRIVE, entries_of
 from streams.replay import scope as scopes
 from streams.replay.ledger import Ledger
 from streams.replay.scope import Scope
+from tests import warm
 from tests.offline import assert_view_is_the_fold, view_caught_up
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, environment, workers
@@ -165,9 +166,7 @@ def test_killed_with_intake_and_resumed_it_decides_about_each_entry_once(
     )
     worker = intake(larger)
     words = ("quarantine", "redrive", "--code", "CATEGORY", "--since", began, "--reason", "目录已更新", "--rate", "1/s")
-    process = subprocess.Popen(
-        command(*words), env=environment(viewed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = warm.Popen(command(*words), env=environment(viewed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert wait_until(lambda: sum(states(viewed)[one] == "REDRIVEN" for one in offsets) >= 4, seconds=90)
     process.kill()
     process.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from consumers import reading
 from schemas.connection import Connection
 from schemas.store import connect
 from schemas.uscc import generate
+from tests import warm
 from tests.integration.test_intake import codes, publish_raw
 from tests.offline import assert_view_is_the_fold, log_of
 from tests.statements import framed, penalty
@@ -57,7 +57,7 @@ def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path:
     ]
     path = write(tmp_path / "a.csv", rows)
     command = [sys.executable, "-m", "xinliu", "publish", str(path), "--department", "tax", "--wait", "--json"]
-    done = subprocess.run(
+    done = warm.run(
         [*command, "--repairs", str(tmp_path / "r.csv")],
         env=environment(stack),
         capture_output=True,
@@ -86,7 +86,7 @@ def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path:
     assert mended["decided_on"] == date(2025, 9, 1)
     assert f"修{run}〔2025〕3号" in {penalty["document_number"] for penalty in seen[EXCEPTED]}
 
-    again = subprocess.run(command, env=environment(stack), capture_output=True, text=True, check=False)
+    again = warm.run(command, env=environment(stack), capture_output=True, text=True, check=False)
     assert {remark["code"] for remark in json.loads(again.stdout)["remarks"]} == {
         "AMOUNT_SHARED", "CONFISCATION_WITHOUT_AMOUNT",
     }, "what a rule says is said each time, and nothing else"  # fmt: skip
@@ -96,7 +96,7 @@ def test_what_is_mended_is_what_is_seen(stack: Connection, logs: Path, tmp_path:
         tmp_path / "b.csv", [rows[0] | {"CF_XDR_MC": "丁公司", "CF_XDR_SHXYM": generate(713_009), "更新时间": _now()}]
     )
     command[4] = str(later)
-    alone = subprocess.run(command, env=environment(stack), capture_output=True, text=True, check=False)
+    alone = warm.run(command, env=environment(stack), capture_output=True, text=True, check=False)
     assert [remark["code"] for remark in json.loads(alone.stdout)["remarks"]] == ["POSSIBLE_DUPLICATE"], alone.stdout
     assert_view_is_the_fold(stack)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -31,6 +30,7 @@ from streams.replay.correcting import Correcting
 from streams.replay.gathering import Gathering
 from streams.replay.rules import Rules, overridden_by
 from streams.replay.scope import Scope
+from tests import warm
 from tests.damage import ROWS
 from tests.erasing import key, published
 from tests.offline import view_caught_up
@@ -153,7 +153,7 @@ def test_a_correction_that_is_killed_is_done_by_the_same_command(filled: Connect
     plan = planned(filled, "--entity", generate(0))
     store.execute(DAMAGE[0])
     words = ("replay", "correct", plan, "--yes", "--crash-at", point)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "xinliu", *words], env=environment(filled), capture_output=True, timeout=120, check=False
     )
     assert done.returncode == -9, done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from deploy.provinces import Provinces
 from schemas.connection import Connection
 from schemas.store import connect
 from schemas.uscc import generate
+from tests import warm
 from tests.generations import rebuilt, serving
 from tests.servers import local_stack
 from tests.statements import Statement, framed, penalty, put, registration, state
@@ -35,7 +35,7 @@ class Desk:
 
     def xinliu(self, *words: str, expect: int = 0) -> Any:
         """Run a command and return what it says, with --json."""
-        ran = subprocess.run(
+        ran = warm.run(
             [sys.executable, "-m", "xinliu", *words, "--json"],
             env=environment(self.connection), capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from schemas.cluster import Cluster
 from schemas.connection import Connection, Exchange, Peer
 from schemas.errors import UsageError
 from schemas.signing import Signer, make_key
+from tests import warm
 
 FOUR = ("beijing", "tianjin", "hebei", "shanxi")
 
@@ -66,7 +66,7 @@ def test_a_list_that_cannot_be_meant_is_refused_in_one_line(text: str, told: str
 )
 def test_the_command_says_so_in_one_line_and_starts_nothing(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("XINLIU_")}
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "xinliu", *words],
         env={**kept, "XINLIU_HOME": str(tmp_path)},
         capture_output=True,

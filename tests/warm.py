@@ -1,0 +1,245 @@
+"""The command `xinliu` as a process of its own that need not import anything: forked from one that has imported it all.
+
+`warm.run` and `warm.Popen` take what `subprocess.run` and `subprocess.Popen` take, for command lines of
+`[sys.executable, "-m", MODULE, *words]`. The process has its own pid, environment, folder, streams, signals and exit code;
+only the second or two that Python takes for the imports are saved. Where the start of a process is what is tested, the tests
+start it cold.
+
+The process to fork from is started by the first use and ends with the tests' own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from socket import AF_UNIX, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpair
+from subprocess import CompletedProcess, TimeoutExpired
+from typing import Any, NoReturn
+
+__all__ = ["Popen", "run"]
+
+_ROOMS = ("schemas", "producers", "streams", "consumers", "deploy")
+_COLD = (".env",)
+"""Ends of modules' names that are not for importing: Alembic runs them."""
+_LAZY = (
+    "alembic.command",
+    "confluent_kafka.schema_registry",
+    "psycopg_pool",
+    "pyarrow",
+    "rich.progress",
+    "stdnum",
+    "xlsxwriter",
+)
+"""Libraries that the project imports only where it uses them."""
+_ROOT = Path(__file__).parent.parent
+_one_at_a_time = threading.Lock()
+_LONGEST = 200_000
+"""Bytes of a request: a command line and an environment."""
+
+
+class Popen(subprocess.Popen[Any]):
+    """A process that was forked from the warm one; all else is as with `subprocess`."""
+
+    _answers: socket
+
+    def _execute_child(self, args: Sequence[str], *rest: Any) -> None:  # type: ignore[override]
+        _, _, _, _, cwd, env, _, _, _, *pipes = rest
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = pipes[:6]
+        python, option, *words = args
+        assert (python, option) == (sys.executable, "-m"), f"no command line of a module: {args}"
+        request = {"words": words, "folder": os.fspath(cwd or Path.cwd()), "environment": dict(env or os.environ)}
+        self._answers, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        streams = [end if end != -1 else own for end, own in ((p2cread, 0), (c2pwrite, 1), (errwrite, 2))]
+        try:
+            with theirs, _one_at_a_time:
+                send_fds(_warm(), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+            self.pid = int(self._answers.recv(100))
+            self._child_created = True
+        finally:
+            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        if wait_flags & os.WNOHANG and not select.select([self._answers], [], [], 0)[0]:
+            return 0, 0
+        told = self._answers.recv(100)
+        if not told:
+            raise RuntimeError("the process that the tests' commands are forked from has ended")
+        self._answers.close()
+        return self.pid, int(told)
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        if self.returncode is None and self._waitpid_lock.acquire(blocking=False):  # else another thread waits for it
+            try:
+                if self.returncode is None:
+                    pid, status = self._try_wait(os.WNOHANG)
+                    if pid == self.pid:
+                        self._handle_exitstatus(status)
+            finally:
+                self._waitpid_lock.release()
+        return self.returncode
+
+
+def run(
+    command: Sequence[str],
+    *,
+    input: str | bytes | None = None,  # as subprocess.run has it
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **options: Any,
+) -> CompletedProcess[Any]:
+    """Run a command to its end, as `subprocess.run`."""
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    if capture_output:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Popen(command, **options) as process:
+        try:
+            stdout, stderr = process.communicate(input, timeout=timeout)
+        except TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        except BaseException:
+            process.kill()
+            raise
+        code = process.poll()
+    assert code is not None
+    done = CompletedProcess(command, code, stdout, stderr)
+    if check:
+        done.check_returncode()
+    return done
+
+
+_control: socket | None = None
+
+
+def _warm() -> socket:
+    global _control  # one process to fork from, whoever asks
+    if _control is None:
+        _control, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+
+        def end(control: socket = _control) -> None:
+            control.close()
+            process.wait()
+
+        atexit.register(end)
+    return _control
+
+
+def _import_everything() -> None:
+    for room in _ROOMS:
+        for module in pkgutil.walk_packages(importlib.import_module(room).__path__, f"{room}."):
+            if not module.name.endswith(_COLD):
+                importlib.import_module(module.name)
+    for library in _LAZY:
+        importlib.import_module(library)
+
+
+def _serve(control: socket) -> list[str]:
+    """Fork a process for every request, and return its words in each of them; end when the tests' process has closed."""
+    running: dict[int, int] = {}
+    woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakes)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        ready, _, _ = select.select([control, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _tell_of_ended(running)
+        if control not in ready:
+            continue
+        request, streams, _, _ = recv_fds(control, _LONGEST, 4)
+        if not request:
+            os._exit(0)
+        *streams, answer = streams
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            control.close()
+            for other in (woken, wakes, answer, *running.values()):
+                os.close(other)
+            return _become(json.loads(request), streams)
+        for stream in streams:
+            os.close(stream)
+        running[pid] = answer
+        os.write(answer, str(pid).encode())
+
+
+def _tell_of_ended(running: dict[int, int]) -> None:
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        answer = running.pop(pid)
+        with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(answer, str(status).encode())
+        os.close(answer)
+
+
+def _become(request: dict[str, Any], streams: Sequence[int]) -> list[str]:
+    for stream, place in zip(streams, (0, 1, 2), strict=True):
+        os.dup2(stream, place, inheritable=True)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["folder"])
+    sys.path[0] = request["folder"]
+    words: list[str] = request["words"]
+    return words
+
+
+def _run_to_the_end(module: str) -> NoReturn:
+    """Run it as `python -m` does, and end as the interpreter does, but for taking apart all that was imported."""
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
+    except BaseException:  # noqa: BLE001  # shown, as at the end of any program
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _main() -> None:
+    control = socket(fileno=int(sys.argv[1]))
+    _import_everything()
+    gc.collect()
+    gc.freeze()
+    module, *words = _serve(control)
+    sys.argv[:] = [module, *words]
+    _run_to_the_end(module)
+
+
+if __name__ == "__main__":
+    _main()
