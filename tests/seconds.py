@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -164,3 +165,38 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     told = {"seen": _sampler.seen, "lines": _sampler.lines}
     (folder / f"{os.getpid()}.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def _read(folder: Path) -> tuple[dict[str, Counter[str]], Counter[str]]:
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    lines: Counter[str] = Counter()
+    for file in folder.glob("*.json"):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        for phase, kinds in told["seen"].items():
+            seen[phase].update(kinds)
+        lines.update(told["lines"])
+    return seen, lines
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print where the time of a run went, as tables in Markdown."""
+    asked = argparse.ArgumentParser(description="Where the time of a run of the tests went.")
+    asked.add_argument("folder", type=Path, help="what --seconds left")
+    asked.add_argument("--slowest", type=int, default=60, help="so many tests and fixtures")
+    asked.add_argument("--lines", type=int, default=0, help="so many lines that took the longest")
+    options = asked.parse_args(words)
+    seen, lines = _read(options.folder)
+    total: Counter[str] = sum(seen.values(), Counter())
+    every = sorted(seen.items(), key=lambda phase: -phase[1].total())[: options.slowest]
+    print(f"| test or fixture | s | {' | '.join(KINDS)} |")
+    print(f"|---|---|{'---|' * len(KINDS)}")
+    for name, kinds in [("all", total), *every]:
+        short = name.replace("tests/", "").replace(".py::", " ").replace("call ", "")
+        figures = " | ".join(f"{kinds[kind]:.0f}" if kinds[kind] >= 0.5 else "" for kind in KINDS)
+        print(f"| {short} | {kinds.total():.0f} | {figures} |")
+    for line, seconds in lines.most_common(options.lines):
+        print(f"{seconds:7.1f} {line}")
+
+
+if __name__ == "__main__":
+    main()

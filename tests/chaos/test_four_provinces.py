@@ -1,20 +1,45 @@
-"""Four real provinces, struck while records flow: in the end all four hold what was said, and nothing else."""
+"""Four real provinces: struck while records flow, and differences put by hand; in the end all four hold what was said."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.provinces import four, run_seed
+from tests.chaos.injected import LONGEST_SECONDS, differences, inject, ready
+from tests.chaos.provinces import Four, four, run_seed
+
+pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.mark.timeout(900)
-def test_four_provinces_hold_the_same_whatever_strikes_them(tmp_path: Path, backend: str) -> None:
+@pytest.fixture(scope="module")
+def running(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Four]:
+    """Four provinces, two of them with clocks that are ten minutes wrong."""
     if backend != "local":
-        pytest.skip("kills server processes, which only the local backend has")
-    with four(tmp_path) as running:
-        crashed = run_seed(running, 0, faults=["kill", "wipe", "forget"])
-        damaged = run_seed(running, 1, faults=["damage", "cut", "break"])
+        pytest.skip("several provinces share a machine, and are killed as processes, with the local backend alone")
+    with four(tmp_path_factory.mktemp("four")) as running:
+        yield running
+
+
+def test_four_provinces_hold_the_same_whatever_strikes_them(running: Four) -> None:
+    crashed = run_seed(running, 0, faults=["kill", "wipe", "forget"])
+    damaged = run_seed(running, 1, faults=["damage", "cut", "break"])
     assert crashed.shared
     assert damaged.shared > crashed.shared
+
+
+def test_a_difference_lives_less_than_a_minute(running: Four) -> None:
+    running.set_clocks_right()
+    ready(running)
+    for name, what in (
+        ("beijing", "own row deleted"),
+        ("tianjin", "foreign row changed"),
+        ("hebei", "foreign row added"),
+        ("shanxi", "shared row added"),
+    ):
+        lived = inject(running, name, what)
+        assert lived.seconds < LONGEST_SECONDS
+        assert lived.named, "what was mended is named"
+    told = differences(running.provinces["tianjin"])
+    assert [row for row in told["rows"] if row["mended_at"]]
+    assert not told["unequal"]
