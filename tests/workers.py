@@ -11,19 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.processes import wait_until
-from schemas.connection import Connection
+from schemas.connection import Connection, WorkerTimes
 
-__all__ = ["Worker", "environment", "workers"]
+__all__ = ["SHORT", "Worker", "environment", "workers"]
+
+
+SHORT = WorkerTimes(session=6, idle_in_transaction=5)
+"""How long others wait for a worker that a test kills or freezes."""
 
 
 def environment(connection: Connection) -> dict[str, str]:
     """Return the environment that makes the command talk to these servers."""
+    session, idle = str(SHORT.session), str(SHORT.idle_in_transaction)
     known = {
         "XINLIU_PROVINCE": connection.province,
         "XINLIU_KAFKA": connection.kafka.servers,
         "XINLIU_REGISTRY": connection.registry,
         "XINLIU_DATABASE": connection.database.get_secret_value(),
         **{f"XINLIU_INTAKE_STOP_{key.upper()}": str(value) for key, value in connection.intake_limits},
+        "XINLIU_WORKER_SESSION": session,
+        "XINLIU_WORKER_IDLE_IN_TRANSACTION": idle,
         "XINLIU_APPROVAL": str(connection.approval.required),
         "XINLIU_APPROVAL_HOURS": str(connection.approval.hours),
     }
