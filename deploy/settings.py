@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.cluster import Cluster
-from schemas.connection import Approval, Connection, Exchange, IntakeLimits
+from schemas.connection import Approval, Connection, Exchange, IntakeLimits, WorkerTimes
 from schemas.errors import UsageError
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     intake_stop_ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of them refused stops its intake."""
 
+    worker_session: float = Field(default=15, ge=6, le=60)
+    """Seconds without a heartbeat after which a worker's partitions go to the others of its group."""
+    worker_idle_in_transaction: float = Field(default=20, ge=1)
+    """Seconds after which PostgreSQL ends a worker's transaction in which nothing is said."""
+
     operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
     """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang): `xinliu access apply`."""
     approval: bool | None = None
@@ -77,6 +82,11 @@ class Settings(BaseSettings):
         return IntakeLimits(
             consecutive=self.intake_stop_consecutive, window=self.intake_stop_window, ratio=self.intake_stop_ratio
         )
+
+    @property
+    def times(self) -> WorkerTimes:
+        """The times as the workers take them."""
+        return WorkerTimes(session=self.worker_session, idle_in_transaction=self.worker_idle_in_transaction)
 
     @property
     def home_folder(self) -> Path:
@@ -125,6 +135,7 @@ def connection(stack: str | None = None) -> Connection:
             {
                 **given,
                 "intake_limits": known.intake_limits,
+                "times": known.times,
                 "approval": Approval(required=known.approval is not False, hours=known.approval_hours),
                 "exchange": _exchange(known.exchange),
                 **{name: value for name, value in others.items() if value},
@@ -139,7 +150,7 @@ def connection(stack: str | None = None) -> Connection:
         plain = json.loads(file.read_text(encoding="utf-8"))
         required = Approval(**plain.pop("approval", {})).required if known.approval is None else known.approval
         approval = Approval(required=required, hours=known.approval_hours)
-        return Connection(**plain, intake_limits=known.intake_limits, approval=approval)
+        return Connection(**plain, intake_limits=known.intake_limits, times=known.times, approval=approval)
     except FileNotFoundError:
         raise UsageError(f"there is no local stack {name!r}: start one with `xinliu up`") from None
     except PermissionError:
@@ -173,7 +184,7 @@ def redacted(known: Connection) -> dict[str, str]:
             shown[name] = " ".join(f"{key}={part}" for key, part in parts.items() if key != "password")
         elif isinstance(value, Exchange):
             shown[name] = f"keyring={value.keyring} peers={','.join(sorted(value.peers)) or 'none'}"
-        elif isinstance(value, IntakeLimits | Approval):
+        elif isinstance(value, IntakeLimits | WorkerTimes | Approval):
             shown[name] = " ".join(f"{key}={part}" for key, part in value)
         elif value:
             shown[name] = str(value)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
 
-__all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "Peer"]
+__all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "Peer", "WorkerTimes"]
 
 
 class Approval(BaseModel):
@@ -34,6 +34,17 @@ class IntakeLimits(BaseModel):
     """How many of the last messages `ratio` is counted over, at least."""
     ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of the last `window` messages refused."""
+
+
+class WorkerTimes(BaseModel):
+    """How long others wait for a worker that was killed or sleeps, in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    session: float = Field(default=15, ge=6, le=60)
+    """Without a heartbeat for so long it loses its partitions to the others of its group; brokers allow no less than 6."""
+    idle_in_transaction: float = Field(default=20, ge=1)
+    """PostgreSQL ends a transaction in which nothing was said for so long, and with it the lock on its positions."""
 
 
 class Peer(BaseModel):
@@ -89,6 +100,9 @@ class Connection(BaseModel):
     intake_limits: IntakeLimits = IntakeLimits()
     """When intake stops a department."""
 
+    times: WorkerTimes = WorkerTimes()
+    """How long others wait for its workers."""
+
     approval: Approval = Approval()
     """Two people: on unless said otherwise; a local stack says otherwise."""
 
@@ -102,7 +116,9 @@ class Connection(BaseModel):
         file = self.principals / f"{principal}.json"
         try:
             known = Connection.model_validate_json(file.read_bytes())
-            return known.model_copy(update={"approval": self.approval})
+            return known.model_copy(
+                update={"approval": self.approval, "intake_limits": self.intake_limits, "times": self.times}
+            )
         except FileNotFoundError:
             raise UsageError(f"this stack has no principal {principal!r}: `xinliu access show` names them") from None
         except PermissionError:

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 TOPIC, RECORD = "operations", "xinliu.Operation"
 _TIMEOUT = 15.0
+_A_LOOK = 0.2
+"""Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class OperationsReader:
         """Hand each event to `take` as it comes, until `stop`; waits, with a message, for a broker that is away."""
         while not self._stopped.is_set():
             try:
-                for operation in self.read(1.0):
+                for operation in self.read(_A_LOOK):
                     take(operation)
             except Retryable as error:
                 log.warning("operations.waits", why=str(error))

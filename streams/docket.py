@@ -136,10 +136,10 @@ class Docket:
             self._connection.close()
         self._reader = self._connection = self._looked = None
 
-    def step(self, *, wait: float = 1.0) -> bool:
+    def step(self, *, wait: float = 0.2) -> bool:
         """Project what was said since, and write what is due; false where another worker does.
 
-        Waits up to `wait` seconds for something to be said.
+        Waits up to `wait` seconds for something to be said: so long takes a stop at most.
         """
         opened = self._opened()
         if opened is None:

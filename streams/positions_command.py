@@ -26,8 +26,8 @@ __all__ = ["mount"]
 positions = typer.Typer(help="Where the workers stand in the logs.", no_args_is_help=True)
 
 
-_FORGOTTEN = 20.0
-"""Seconds after which the broker has forgotten a worker that ended: its session takes 15."""
+_NOTICED = 5.0
+"""Seconds after the end of a worker's session in which the broker notices it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +162,9 @@ def _accept_loss(
         try:
             logs.commit(INTAKE_GROUP, (topic, partition), held)
         except UsageError:
-            print(f"waiting up to {_FORGOTTEN:.0f} s for intake workers that were just stopped …", file=sys.stderr)
-            logs.commit(INTAKE_GROUP, (topic, partition), held, patience=_FORGOTTEN)
+            forgotten = connection.times.session + _NOTICED
+            print(f"waiting up to {forgotten:.0f} s for intake workers that were just stopped …", file=sys.stderr)
+            logs.commit(INTAKE_GROUP, (topic, partition), held, patience=forgotten)
     with Registry(connection.registry) as registry:
         forwarder = Forwarder(
             connection.kafka,

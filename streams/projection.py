@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from schemas.columns import FLAT
+from schemas.connection import WorkerTimes
 from schemas.copying import BigintArray, UuidArray, copy_rows
 from schemas.exchange import WITHDRAWN
 from schemas.identity import accepted_key
@@ -143,16 +144,17 @@ _LOSS = (
 
 
 class Projection:
-    """The SQL of the view worker, on one connection whose search_path names the generation."""
+    """The SQL of the view worker, on one connection whose search_path names the generation; PostgreSQL ends it where it idles
+    in a transaction for `idle` seconds."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, idle: float = WorkerTimes().idle_in_transaction) -> None:
         self._connection = connection
         self._quality = Quality(connection)
         # Plans that were made for empty tables must suit full ones: row by row through an index, nothing compiled.
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
             connection.execute(f"SET {setting} = off")
         # A worker that sleeps in the middle of a transaction must not keep its positions locked for the others.
-        connection.execute("SET idle_in_transaction_session_timeout = '20s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{round(idle * 1000)}ms'")
         with connection.transaction():
             connection.execute("SET LOCAL client_min_messages = warning")
             connection.execute("DROP TABLE IF EXISTS pg_temp.stage, pg_temp.delta, pg_temp.suspect, pg_temp.twin")

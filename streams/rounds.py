@@ -14,7 +14,7 @@ __all__ = ["go_round"]
 
 log = structlog.get_logger()
 
-_SHORTEST, _LONGEST = 0.2, 5.0
+_SHORTEST, _LONGEST = 0.2, 2.0
 """Seconds until a step that failed is tried again, the first time and at most."""
 
 
@@ -31,7 +31,7 @@ def go_round(
 
     An error that is `passing`, of a server that does not answer, is logged under the name `waits`, `retried` is told of which
     server (postgres, kafka, registry), `close` lets go of what is open, and the step is tried again: after 0.2 s, then each time
-    twice as long, 5 s at most. Any other error leaves. `close` is called at the end, however it comes.
+    twice as long, 2 s at most. Any other error leaves. `close` is called at the end, however it comes.
     """
     pause = 0.0
     try:

@@ -15,6 +15,7 @@ import structlog
 
 from schemas.codec import HEADER, NotDecodable
 from schemas.columns import decode_batch, digests
+from schemas.connection import WorkerTimes
 from schemas.errors import ContractBroken, Retryable
 from schemas.exchange import exchange_topic
 from schemas.registry import Registry, WriterSchema
@@ -114,7 +115,8 @@ class ViewStage:
     `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
     that wrote something the relay may have to publish. `rules` hold statements against what intake would say today; a
     `silent` stage tells nobody of anything: both are for a generation that does not serve. One that `follows` folds only
-    while its generation serves. What is prepared for `finish` is `ordered` by record.
+    while its generation serves. What is prepared for `finish` is `ordered` by record. `idle` is
+    WorkerTimes.idle_in_transaction.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class ViewStage:
         silent: bool = False,
         follows: bool = False,
         ordered: bool = True,
+        idle: float = WorkerTimes().idle_in_transaction,
     ) -> None:
         self._rules, self._silent, self._follows, self._ordered = rules, silent, follows, ordered
         self._database = database
@@ -139,6 +142,7 @@ class ViewStage:
         self._generation = generation
         self._on_commit = on_commit
         self._sharing = sharing
+        self._idle = idle
         self._recorder = recorder or ViewRecorder(Instruments("view"))
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._projection: Projection | None = None
@@ -210,7 +214,7 @@ class ViewStage:
             self._connection = connect(self._database, generation=self._generation, autocommit=True)
             if self._silent:
                 self._connection.execute(sql("replay/silent"))
-            self._projection = Projection(self._connection)
+            self._projection = Projection(self._connection, idle=self._idle)
             row = self._connection.execute("SELECT province FROM xinliu.installation").fetchone()
             self._province = None if row is None else str(row[0])
             self._writers.clear()  # numbers of a transaction that was rolled back would be wrong

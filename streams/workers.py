@@ -57,8 +57,8 @@ VIEW_SERVERS = ("kafka", "registry", "postgres")
 
 log = structlog.get_logger()
 
-_LONGEST_PAUSE = 15.0
-"""Seconds. A worker that cannot learn its positions for about twice as long ends, and whoever runs it starts it anew."""
+_PATIENCE = 25.0
+"""Seconds. A worker that cannot learn its positions for so long ends, and whoever runs it starts it anew."""
 _RESUME_SECONDS = 60.0
 _LANES = 2
 """How many batches a view worker writes at once, each of partitions of its own and on a connection of its own: while one
@@ -103,7 +103,7 @@ def intake_worker(
     )
     decisions = Decisions(redriver, OperationsWriter(connection.kafka, beside).write, by=by)
     operations = OperationsReader(connection.kafka, registry, principal="intake")
-    pause = pauses(_LONGEST_PAUSE)
+    pause = pauses(_PATIENCE)
     held = operations.held(lambda error: sleep(pause(error)))
     decisions.held(held)
     for operation in held:
@@ -124,7 +124,7 @@ def intake_worker(
         return {TP(*place): offset for place, offset in found.items()}
 
     def build() -> StreamApp:
-        app = StreamApp(INTAKE_GROUP, kafka=connection.kafka, first_offset="none", instance=instance)
+        app = _app(INTAKE_GROUP, connection, instance)
         app.topic_ids = {name: known.topic_id for name, known in facts.items()}
         if foreign is not None:
             app.note = lambda tp, offset: foreign.note((tp.topic, tp.partition), offset)
@@ -191,6 +191,7 @@ def view_worker(
             on_commit=committed,
             sharing=origin.sharing if origin is not None else None,
             follows=follows,
+            idle=connection.times.idle_in_transaction,
         )
         for recorder in recorders
     ]
@@ -202,7 +203,7 @@ def view_worker(
 
     def build() -> StreamApp:
         log.info("view.folds", generation=generation, follows=follows)
-        app = StreamApp("xinliu-view", kafka=connection.kafka, first_offset="none", instance=instance)
+        app = _app("xinliu-view", connection, instance)
         app.topic_ids = {topic: facts[topic].topic_id for topic in PROJECTED}
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
@@ -234,6 +235,11 @@ def view_worker(
     return build
 
 
+def _app(group: str, connection: Connection, instance: str | None) -> StreamApp:
+    session = connection.times.session
+    return StreamApp(group, kafka=connection.kafka, first_offset="none", session=session, instance=instance)
+
+
 def _chosen(database: str, generation: int | None) -> int:
     with connect(database, generation=generation, autocommit=True) as session:
         chosen = serving_generation(session) if generation is None else generation
@@ -243,7 +249,7 @@ def _chosen(database: str, generation: int | None) -> int:
 
 def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, int]], recorder: WorkRecorder) -> None:
     async def seek(partitions: frozenset[TP]) -> Mapping[TP, int]:
-        pause = pauses(_LONGEST_PAUSE)
+        pause = pauses(_PATIENCE)
         while partitions:
             try:
                 with recorder.trying("seek"):

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 OWN = "own"
 """The part of the tests' local servers that modules have for themselves."""
 
-_LONGEST_FIRST = (
-    "tests/chaos/test_four_provinces.py",
-)
+_LONGEST_FIRST = ("tests/chaos/test_four_provinces.py",)
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
 
 # How long one example takes says nothing where other programs share the machine.

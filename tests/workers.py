@@ -11,10 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.processes import wait_until
-from schemas.connection import Connection
+from schemas.connection import Connection, WorkerTimes
 from tests import warm
 
-__all__ = ["Worker", "environment", "workers"]
+__all__ = ["SHORT", "Worker", "environment", "workers"]
+
+
+SHORT = WorkerTimes(session=6, idle_in_transaction=5)
+"""How long others wait for a worker that a test kills or freezes."""
 
 
 def environment(connection: Connection) -> dict[str, str]:
@@ -25,6 +29,8 @@ def environment(connection: Connection) -> dict[str, str]:
         "XINLIU_REGISTRY": connection.registry,
         "XINLIU_DATABASE": connection.database.get_secret_value(),
         **{f"XINLIU_INTAKE_STOP_{key.upper()}": str(value) for key, value in connection.intake_limits},
+        "XINLIU_WORKER_SESSION": str(SHORT.session),
+        "XINLIU_WORKER_IDLE_IN_TRANSACTION": str(SHORT.idle_in_transaction),
         "XINLIU_APPROVAL": str(connection.approval.required),
         "XINLIU_APPROVAL_HOURS": str(connection.approval.hours),
     }

@@ -93,8 +93,11 @@ class Auditor:
                 opened.close()
         self._log = self._store = self._registry = self._writer = None
 
-    def step(self, *, wait: float = 1.0) -> bool:
-        """Project what was written since, and anchor where that is due; false where another worker does."""
+    def step(self, *, wait: float = 0.2) -> bool:
+        """Project what was written since, and anchor where that is due; false where another worker does.
+
+        Waits up to `wait` seconds for something to be written: so long takes a stop at most.
+        """
         opened = self._opened()
         if opened is None:
             self._audited.replace({})

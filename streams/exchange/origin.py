@@ -65,4 +65,6 @@ def origin_side(connection: Connection, *, generation: int, logs: Logs, outside:
         recorder=ExchangeRecorder(outside),
         beside=goes_along(connection),
     )
-    return OriginSide(sharing, publisher, Sweep(database, sharing, generation=generation, on_commit=publisher.wake))
+    idle = connection.times.idle_in_transaction
+    sweep = Sweep(database, sharing, generation=generation, on_commit=publisher.wake, idle=idle)
+    return OriginSide(sharing, publisher, sweep)

@@ -18,6 +18,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from schemas.connection import WorkerTimes
 from schemas.store import connect, sql
 from streams.exchange.sharing import Sharing
 from streams.rounds import go_round
@@ -46,11 +47,20 @@ _ADVISORY_LOCK = 0x7377656570  # "sweep": one worker sweeps at a time
 
 
 class Sweep:
-    """Sweeps in a thread of its own; `on_commit` is called where the publisher has something to tell after it."""
+    """Sweeps in a thread of its own; `on_commit` is called where the publisher has something to tell after it. `idle` is
+    WorkerTimes.idle_in_transaction."""
 
-    def __init__(self, database: str, sharing: Sharing, *, generation: int, on_commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: str,
+        sharing: Sharing,
+        *,
+        generation: int,
+        on_commit: Callable[[], None],
+        idle: float = WorkerTimes().idle_in_transaction,
+    ) -> None:
         self._database, self._sharing, self._generation = database, sharing, generation
-        self._on_commit = on_commit
+        self._on_commit, self._idle = on_commit, idle
         self._connection: Connection | None = None
         self._leads = False
         self._done_for: _Reason | None = None
@@ -162,7 +172,7 @@ class Sweep:
             # Row by row through indexes, whatever the statistics say of tables that were empty a moment ago.
             for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
                 self._connection.execute(f"SET {setting} = off")
-            self._connection.execute("SET idle_in_transaction_session_timeout = '20s'")
+            self._connection.execute(f"SET idle_in_transaction_session_timeout = '{round(self._idle * 1000)}ms'")
         return self._connection
 
 

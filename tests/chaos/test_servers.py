@@ -20,9 +20,12 @@ from tests.chaos.load import TOPIC, says, settle, under_load
 from tests.chaos.proxy import proxy
 from tests.offline import ends_of
 from tests.statements import framed, penalty, put
-from tests.workers import workers
+from tests.workers import SHORT, workers
 
 pytestmark = pytest.mark.timeout(280)
+
+_FROZEN_SECONDS = SHORT.session + 4.0
+"""Longer than the sessions of the workers."""
 
 
 def test_the_broker_is_restarted(stack: Connection, local_stack: Stack, tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_the_broker_freezes(stack: Connection, local_stack: Stack, tmp_path: Pat
         os.kill(pid, signal.SIGSTOP)
         try:
             frozen = monotonic()
-            wait_until(lambda: monotonic() - frozen > 20, seconds=21)
+            wait_until(lambda: monotonic() - frozen > _FROZEN_SECONDS, seconds=_FROZEN_SECONDS + 1)
         finally:
             os.kill(pid, signal.SIGCONT)
 

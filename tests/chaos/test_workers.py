@@ -14,12 +14,12 @@ from schemas.connection import Connection
 from schemas.store import connect
 from tests.chaos.load import Load, settle
 from tests.offline import ends_of
-from tests.workers import Worker
+from tests.workers import SHORT, Worker
 
 pytestmark = pytest.mark.timeout(290)
 
-_FROZEN_SECONDS = 60.0
-"""Longer than the session (15 s) and than PostgreSQL lets a transaction idle (20 s)."""
+_FROZEN_SECONDS = SHORT.session + SHORT.idle_in_transaction + 4.0
+"""Longer than the session and than PostgreSQL lets a transaction idle, one after the other."""
 
 
 class Crew:

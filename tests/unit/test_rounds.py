@@ -60,7 +60,7 @@ def test_servers_that_do_not_answer_are_waited_for_each_time_longer_and_named() 
             steps(*away, *[away[0]] * 5, 3.0, away[1], 0.0), stopped, waits="test.waits",
             close=lambda: closed.append("closed"), retried=servers.append,
         )  # fmt: skip
-    assert stopped.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 3.0, 0.2, 0.0], "what works begins anew"
+    assert stopped.pauses == [0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 3.0, 0.2, 0.0], "what works begins anew"
     assert servers == ["postgres", "kafka", *["postgres"] * 5, "kafka"]
     assert len(closed) == 8 + 1
     assert [(one["event"], one["why"]) for one in logs][:2] == [
