@@ -34,14 +34,13 @@ demo: $(READY)
 demo-four: $(READY)
 	@$(BIN)/xinliu demo-four $(ARGS)
 
-# Chaos comes last and alone: it kills servers and counts seconds. The others share the machine, each half with servers of its own:
-# the long ones first, so that the many short ones are what is left to share out at the end.
+# Lanes share the machine, each with servers of its own; a module is taken by one lane (tests/conftest.py says in which order).
+LANES ?= 3
 test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/contract tests/fuzz tests/unit
-	$(BIN)/python -m pytest tests/chaos
+	$(BIN)/python -m pytest -n $(LANES) --dist loadgroup --no-loadscope-reorder
 endif
 
 chaos: $(READY)

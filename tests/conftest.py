@@ -15,21 +15,31 @@ if TYPE_CHECKING:
     from schemas.connection import Connection
 
 
-OWN = "own"
-"""The part of the tests' local servers that modules have for themselves."""
-
 _LONGEST_FIRST = ("tests/chaos/test_four_provinces.py",)
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
+
+_TOGETHER = {
+    "tests/integration/test_links.py": "far",
+    "tests/chaos/test_link_trouble.py": "far",
+}
+"""Modules that one lane takes, one after the other, since they share what takes long to start; any other is taken alone."""
 
 # How long one example takes says nothing where other programs share the machine.
 settings.register_profile("xinliu", deadline=None)
 settings.load_profile("xinliu")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules that take long first."""
+    """Put the modules that take long first, and mark what one lane takes as a whole."""
     order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+    def module(item: pytest.Item) -> str:
+        return item.nodeid.partition("::")[0]
+
+    items.sort(key=lambda item: order.get(module(item), len(order)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_TOGETHER.get(module(item), module(item))))
 
 
 @pytest.fixture(scope="session")
@@ -40,35 +50,36 @@ def backend() -> str:
 
 @pytest.fixture(scope="session")
 def stack(backend: str) -> Iterator[Connection]:
-    """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers."""
+    """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers.
+
+    What other modules left there is there still.
+    """
     with servers.containers() if backend == "containers" else servers.local() as connection:
         yield connection
 
 
-@pytest.fixture(scope="session")
-def _second_servers(backend: str) -> Iterator[None]:
-    """The local servers that modules have for themselves, one after the other; nothing where there are containers."""
-    if backend == "containers":
-        yield
-        return
-    with servers.local(OWN):
-        yield
-
-
 @pytest.fixture(scope="module")
-def own_stack(backend: str, _second_servers: None) -> Iterator[Connection]:
-    """As `stack`, for one module alone: where tests count what a department or an entity has, others must not add to it."""
+def own_stack(backend: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """As `stack`, and as good as new: for modules that count what a department or an entity has, or break the servers."""
     if backend == "containers":
         with servers.containers() as connection:
             yield connection
     else:
-        yield servers.emptied(servers.local_stack(OWN))
+        request.getfixturevalue("stack")
+        yield servers.emptied(servers.local_stack())
+
+
+@pytest.fixture(scope="session")
+def far_stack(backend: str) -> Iterator[Connection]:
+    """Another province's servers, beside `stack`."""
+    with servers.containers() if backend == "containers" else servers.local("far") as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")
 def own_local_stack(own_stack: Connection, backend: str) -> Stack:
-    """The local processes behind `own_stack`, as `local_stack`."""
-    return _processes(backend, OWN)
+    """The local processes behind `own_stack`, for tests that kill one and start it again."""
+    return _processes(backend)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +88,7 @@ def local_stack(stack: Connection, backend: str) -> Stack:
     return _processes(backend)
 
 
-def _processes(backend: str, part: str = "") -> Stack:
+def _processes(backend: str) -> Stack:
     if backend != "local":
         pytest.skip("kills server processes, which only the local backend has")
-    return servers.local_stack(part)
+    return servers.local_stack()

@@ -38,6 +38,8 @@ IMAGES = {
     "registry": "apicurio/apicurio-registry:3.3.3",
 }
 _PROVINCE = "beijing"
+_MIGRATED = "migrated"
+"""A database as the migrations leave it."""
 
 
 def backend() -> str:
@@ -75,8 +77,10 @@ def local(part: str = "") -> Iterator[Connection]:
     if stack.layout.folder.exists():
         stack.reset()
     try:
-        # One as `xinliu up` makes it; the others beside it are small ones, whose start takes little of the compiler.
-        yield stack.up(province=_PROVINCE, base_port=ANY_PORTS, workers=False, shared=bool(part))
+        # Small ones, that share the machine: their start takes little of the compiler.
+        connection = stack.up(province=_PROVINCE, base_port=ANY_PORTS, workers=False, shared=True)
+        _keep_migrated(stack)
+        yield connection
     finally:
         if os.environ.get("XINLIU_TEST_STACK"):
             stack.down()
@@ -96,9 +100,17 @@ def emptied(stack: Stack) -> Connection:
     with psycopg.connect(stack.postgres.conninfo("postgres", "postgres"), autocommit=True) as server:
         names = server.execute("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")
         for (name,) in names.fetchall():
-            if name != "registry":
+            if name not in ("registry", _MIGRATED):
                 server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        # Copied, where migrations would take half of the time.
+        server.execute(f"CREATE DATABASE xinliu OWNER xinliu TEMPLATE {_MIGRATED}")
+        server.execute("REVOKE ALL ON DATABASE xinliu FROM PUBLIC")
     return stack.up(workers=False)
+
+
+def _keep_migrated(stack: Stack) -> None:
+    with psycopg.connect(stack.postgres.conninfo("postgres", "postgres"), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {_MIGRATED} TEMPLATE xinliu")
 
 
 def _forget_topics(connection: Connection) -> None:

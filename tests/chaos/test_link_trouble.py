@@ -27,16 +27,14 @@ from tests.links import FAR, OWN, Origin, assert_same_log, links_to, log_of, rem
 pytestmark = pytest.mark.timeout(280)
 
 TOPIC = exchange_topic(OWN)
-_FAR_PART = "links-trouble-far"
 
 
 @pytest.fixture(scope="module")
-def far(backend: str) -> Iterator[Connection]:
+def far(far_stack: Connection, backend: str) -> Connection:
     """The peer's servers."""
     if backend != "local":
         pytest.skip("kills server processes, which only the local backend has")
-    with servers.local(_FAR_PART) as connection:
-        yield connection
+    return far_stack
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +115,7 @@ def test_two_links_of_one_pair_write_twice_and_lose_nothing(own: Connection, far
 
 
 def test_a_peer_that_is_down_for_a_while_gets_everything(own: Connection, far: Connection) -> None:
-    peer = servers.local_stack(_FAR_PART)
+    peer = servers.local_stack("far")
     with running(Link(own, FAR)) as link:
         with flow(own, seed=4):
             for_a_while(1.0)
@@ -147,7 +145,7 @@ def test_the_own_cluster_is_killed(own: Connection, far: Connection, own_local_s
 
 
 def test_a_peer_that_was_wiped_is_filled_from_the_beginning(own: Connection, far: Connection) -> None:
-    peer = servers.local_stack(_FAR_PART)
+    peer = servers.local_stack("far")
     origin = Origin(own)
     with running(Link(own, FAR)) as link:
         origin.write_many(20)

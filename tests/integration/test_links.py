@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -22,7 +21,7 @@ from schemas.connection import Connection, Peer
 from schemas.exchange import exchange_topic
 from schemas.operations import OperationsReader
 from schemas.registry import Registry
-from tests import servers, warm
+from tests import warm
 from tests.links import FAR, OWN, Origin, assert_same_log, link_process, links_to, log_of, remake, running, whole
 from tests.workers import environment
 
@@ -32,18 +31,17 @@ TOPIC = exchange_topic(OWN)
 
 
 @pytest.fixture(scope="module")
-def far(backend: str) -> Iterator[Connection]:
+def far(far_stack: Connection) -> Connection:
     """The peer's servers. Its registry has issued other ids than ours: it held something before."""
-    with servers.containers() if backend == "containers" else servers.local("links-far") as connection:
-        with Registry(connection.registry) as registry:
-            client = registry._client
-            for number in range(3):
-                text = json.dumps({"type": "record", "name": f"other.Kind{number}", "fields": []})
-                client.register_schema(f"other.Kind{number}", Schema(text, "AVRO"))
-            for subject in ("xinliu.Statement", "xinliu.Checkpoint"):
-                client.delete_subject(subject, permanent=False)
-                client.delete_subject(subject, permanent=True)
-        yield connection
+    with Registry(far_stack.registry) as registry:
+        client = registry._client
+        for number in range(3):
+            text = json.dumps({"type": "record", "name": f"other.Kind{number}", "fields": []})
+            client.register_schema(f"other.Kind{number}", Schema(text, "AVRO"))
+        for subject in ("xinliu.Statement", "xinliu.Checkpoint"):
+            client.delete_subject(subject, permanent=False)
+            client.delete_subject(subject, permanent=True)
+    return far_stack
 
 
 @pytest.fixture(scope="module")
