@@ -49,13 +49,19 @@ def backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(backend: str) -> Iterator[Connection]:
+def _servers(backend: str) -> Iterator[Connection]:
+    """The servers of this process of the tests."""
+    with servers.containers() if backend == "containers" else servers.local() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def stack(_servers: Connection) -> Connection:
     """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers.
 
     What other modules left there is there still.
     """
-    with servers.containers() if backend == "containers" else servers.local() as connection:
-        yield connection
+    return _servers
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def own_stack(backend: str, request: pytest.FixtureRequest) -> Iterator[Connecti
         with servers.containers() as connection:
             yield connection
     else:
-        request.getfixturevalue("stack")
+        request.getfixturevalue("_servers")
         yield servers.emptied(servers.local_stack())
 
 
