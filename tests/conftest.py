@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests import servers
+from tests.workers import SHORT
 
 if TYPE_CHECKING:
     from deploy.stack import Stack
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 OWN = "own"
 """The part of the tests' local servers that modules have for themselves."""
+
+# For the workers that a local stack starts; those of tests/workers.py are given an environment of their own.
+os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
+os.environ["XINLIU_WORKER_IDLE_IN_TRANSACTION"] = str(SHORT.idle_in_transaction)
 
 # How long one example takes says nothing where other programs share the machine.
 settings.register_profile("xinliu", deadline=None)
