@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests import servers
+from tests.workers import SHORT
 
 if TYPE_CHECKING:
     from deploy.stack import Stack
@@ -23,6 +25,10 @@ _TOGETHER = {
     "tests/chaos/test_link_trouble.py": "far",
 }
 """Modules that one lane takes, one after the other, since they share what takes long to start; any other is taken alone."""
+
+# For the workers that a local stack starts; those of tests/workers.py are given an environment of their own.
+os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
+os.environ["XINLIU_WORKER_IDLE_IN_TRANSACTION"] = str(SHORT.idle_in_transaction)
 
 # How long one example takes says nothing where other programs share the machine.
 settings.register_profile("xinliu", deadline=None)

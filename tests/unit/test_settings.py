@@ -19,7 +19,7 @@ SHORT = {"WORKER_SESSION": "6", "WORKER_IDLE_IN_TRANSACTION": "2.5", "INTAKE_STO
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Read the settings anew."""
-    for name in (*SERVERS, "STACK", "DATABASE"):
+    for name in (*SERVERS, *SHORT, "STACK", "DATABASE"):
         monkeypatch.delenv(f"XINLIU_{name}", raising=False)
     settings.settings.cache_clear()
     yield
