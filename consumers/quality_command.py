@@ -21,6 +21,7 @@ from consumers.quality import Indicators, indicators
 from schemas.catalogue import load
 from schemas.errors import UsageError
 from schemas.options import Json
+from schemas.outputs import Outputs
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -53,6 +54,7 @@ def quality(
     file: Annotated[Path | None, typer.Option("--csv", help="Write the figures to this file, for Excel.")] = None,
 ) -> None:
     """Show what departments are measured by: 归集, 入库, 合规率, 迟报率, corrections, conflicts, time to visible."""
+    outputs = ctx.with_resource(Outputs({"--csv": file}))
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
     if department is not None:
@@ -61,7 +63,8 @@ def quality(
     database = (connection.reader_database or connection.database).get_secret_value()
     found = indicators(database, by.value, window, department=department)
     if file is not None:
-        _write(file, found)
+        _write(outputs.part(file), found)
+        outputs.keep()
     if as_json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1, default=_plain))
     elif file is None:

@@ -23,6 +23,7 @@ from producers.waiting import Fate, await_visible, progress_bar
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.outputs import Outputs
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -92,6 +93,7 @@ def publish(
     started = datetime.now(UTC)
     if wait and no_marker:
         raise UsageError("--wait waits for the marker that --no-marker leaves out: choose one")
+    outputs = ctx.with_resource(Outputs({"--rejects": rejects, "--repairs": repairs}, reads=[file]))
     connect: Callable[[], Connection] = ctx.obj
     connection = None if dry_run else connect().acting(f"department-{department}")
     where = province or (connection.province if connection else "beijing")
@@ -112,12 +114,10 @@ def publish(
     outcome = _outcome(file, department, found)
     outcome.dry_run = dry_run
     if repairs is not None:
-        found.repairs.write(repairs)
-        outcome.repairs_file = str(repairs)
+        found.repairs.write(outputs.part(repairs))
     errors = list(found.errors)
-    if rejects is not None:
-        # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
-        write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+    # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
+    _write_rejects(outputs, rejects, found, errors)
     unfinished: Retryable | None = None
     if connection is not None:
         try:
@@ -134,9 +134,12 @@ def publish(
             )
         except Retryable as error:
             unfinished = error  # what is known of the rows is told all the same
-    if rejects is not None:
-        write_rejects(rejects, found.table, errors, personal=found.columns.personal)
-        outcome.rejects_file = str(rejects)
+    if dry_run or outcome.sent == outcome.statements:
+        _write_rejects(outputs, rejects, found, errors)
+        outputs.keep()
+        outcome.rejects_file, outcome.repairs_file = (str(path) if path else None for path in (rejects, repairs))
+    elif rejects or repairs:
+        outcome.warnings.append("not every row is confirmed, so no file was written: publish the same file again")
     outcome.errors = [asdict(error) for error in sorted(errors, key=lambda error: error.line)]
     if as_json:
         print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
@@ -169,6 +172,11 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
         statements=len(found.outgoing),
         repairs=found.repairs.counted(),
     )
+
+
+def _write_rejects(outputs: Outputs, rejects: Path | None, found: Import, errors: list[RowError]) -> None:
+    if rejects is not None:
+        write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal)
 
 
 def _send(

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from producers.importing.values import CellRefused, as_time
 from producers.receipts import Receipts
 from schemas.errors import UsageError
+from schemas.outputs import Outputs
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -50,6 +51,7 @@ def receipts(
         raise UsageError("--rejects needs --file, the file that was sent, and --file needs --rejects")
     if rejects is not None and follow:
         raise UsageError("--rejects writes what is known now: leave out --follow")
+    outputs = ctx.with_resource(Outputs({"--rejects": rejects}, reads=[file]))
     begin = _time(since, "--since")
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
@@ -58,7 +60,7 @@ def receipts(
         held = (receipt for receipt in reader.held() if begin is None or receipt["issued_at"] >= begin)
         if rejects is not None and file is not None:
             stated = _time(stated_at, "--stated-at")
-            if _write(held, file, rejects, connection.province, department, stated, as_json):
+            if _write(held, file, rejects, outputs, connection.province, department, stated, as_json):
                 raise typer.Exit(1)
             return
         for receipt in held:
@@ -74,6 +76,7 @@ def _write(
     held: Iterator[dict[str, Any]],
     file: Path,
     rejects: Path,
+    outputs: Outputs,
     province: str,
     department: str,
     stated_at: datetime | None,
@@ -99,7 +102,8 @@ def _write(
         refused = refused_in(bar.track(held, task_id=task))
     told, elsewhere = rows_of(found, refused)
     errors = sorted([*found.errors, *told], key=lambda error: error.line)
-    count = write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+    count = write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal)
+    outputs.keep()
     outcome = {
         "file": str(file),
         "rows": found.rows,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,6 +19,7 @@ from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.identity import digest_hex
+from schemas.operators import operator
 from schemas.periods import china_day
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -75,7 +74,7 @@ class Desk:
         self._settings = connection
         self._catalogue = load()
         self._terms = terms_of(self._catalogue)
-        self._by = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._by = operator(connection.kafka)
         self._open = ExitStack()
 
     def __enter__(self) -> Desk:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,6 +87,7 @@ def _resume(
     """Let a stopped department's intake go on, from the record at which it stopped; the limits count anew."""
     from schemas.catalogue import load
     from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
     from schemas.registry import Registry
     from streams.stopping import RESUMED
 
@@ -99,9 +98,8 @@ def _resume(
         stop = _stopped(connection, registry).get(department)
         if stop is None:
             raise UsageError(f"the intake of {department} is not stopped: `xinliu intake status` names those that are")
-        by = f"{getpass.getuser()}@{socket.gethostname()}"
         detail = {"stopped_at": stop.at.isoformat(), "tolerate": tolerate}
-        event = Operation(RESUMED, department, datetime.now(UTC), by, reason, detail)
+        event = Operation(RESUMED, department, datetime.now(UTC), operator(connection.kafka), reason, detail)
         if not dry_run:
             OperationsWriter(connection.kafka, registry).write(event)
     if as_json:

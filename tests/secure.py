@@ -18,7 +18,7 @@ from deploy.stack import Stack
 from schemas.connection import Connection
 from tests import warm
 
-__all__ = ["Secure", "command_lines", "running", "xinliu"]
+__all__ = ["Secure", "command_lines", "installation", "running", "xinliu"]
 
 
 @dataclass
@@ -76,6 +76,20 @@ def xinliu(secure: Secure, *words: str, **environment: str) -> subprocess.Comple
         check=False,
         timeout=120,
     )
+
+
+def installation(secure: Secure, principal: str, folder: Path) -> dict[str, str]:
+    """Return the settings of a process of this principal, as an installation has them; its credentials go to a file there."""
+    known = secure.principals[principal]
+    mine = folder / f"{principal}.properties"
+    mine.write_text("".join(f"{name}={text.get_secret_value()}\n" for name, text in known.kafka.security.items()))
+    return {
+        "XINLIU_PROVINCE": known.province,
+        "XINLIU_KAFKA": known.kafka.servers,
+        "XINLIU_KAFKA_SECURITY": str(mine),
+        "XINLIU_REGISTRY": known.registry,
+        "XINLIU_DATABASE": known.database.get_secret_value(),
+    }
 
 
 def _watch(seen: set[str], done: threading.Event) -> None:

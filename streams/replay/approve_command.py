@@ -36,7 +36,7 @@ def _approve(
     from psycopg.errors import InsufficientPrivilege
 
     from schemas.operations import OperationsWriter
-    from schemas.operators import operator, person
+    from schemas.operators import another, operator, person
     from schemas.registry import Registry
     from schemas.store import connect
     from streams.replay.approving import RUN, operations_of, standing
@@ -61,6 +61,11 @@ def _approve(
     if person(by) == person(known.planned.by):
         raise UsageError(
             f"{known.planned.by} has planned {chosen[0]}: another operator must approve it, and you are {by}"
+        )
+    if not another(by, known.planned.by):
+        raise UsageError(
+            f"{known.planned.by} has planned {chosen[0]} and you are {by}, which may be one person: one is a principal of"
+            " Kafka, the other a user of a machine; plan and approve with the principals of two people (XINLIU_OPERATORS)"
         )
     detail = known.to_detail()
     if not dry_run:

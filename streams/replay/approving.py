@@ -15,7 +15,7 @@ from typing import Any
 from schemas.connection import Connection
 from schemas.errors import UsageError
 from schemas.operations import Operation, OperationsReader
-from schemas.operators import person
+from schemas.operators import another
 from schemas.registry import Registry
 from streams.replay.ledger import Replay
 
@@ -111,7 +111,7 @@ def refusal(known: Standing | None, replay: Replay, *, promote: bool, hours: flo
         one for one in known.approvals
         if one.detail.get("plan") == known.plan
         and (one.detail.get("covers"), one.detail.get("result")) == ((PROMOTE, result) if promote else (RUN, None))
-        and person(one.by) != person(known.planned.by)
+        and another(one.by, known.planned.by)
     ]  # fmt: skip
     if not covering:
         what = "what came of it" if promote else "it"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -40,8 +38,11 @@ def _owner(ctx: typer.Context) -> Connection:
     return connect().acting("admin")  # tables are made, changed and dropped by their owner
 
 
-def _by() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+def _by(ctx: typer.Context) -> str:
+    from schemas.operators import operator
+
+    connect: Callable[[], Connection] = ctx.obj
+    return operator(connect().kafka)  # the person's principal, not the owner's
 
 
 def _generations(ctx: typer.Context, as_json: Json = False) -> None:
@@ -103,7 +104,7 @@ def _promote(
     from streams.replay.promoting import Promoting
 
     _begin(crash_at)
-    with Promoting(_owner(ctx), by=_by()) as promoting, _bar() as told:
+    with Promoting(_owner(ctx), by=_by(ctx)) as promoting, _bar() as told:
         done = promoting.promote(name, reason, told)
     _tell(done, as_json)
 
@@ -113,7 +114,7 @@ def _rollback(ctx: typer.Context, reason: Reason, as_json: Json = False, crash_a
     from streams.replay.promoting import Promoting
 
     _begin(crash_at)
-    with Promoting(_owner(ctx), by=_by()) as promoting, _bar() as told:
+    with Promoting(_owner(ctx), by=_by(ctx)) as promoting, _bar() as told:
         done = promoting.rollback(reason, told)
     _tell(done, as_json)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -36,15 +34,15 @@ _UNITS = {"events": "events", "records": "records", "offsets": "offsets of the l
 def ledger(connect: Callable[[], Connection]) -> Iterator[Ledger]:
     """Open the ledger, whose steps are the person's who runs this process."""
     from schemas.operations import OperationsWriter
+    from schemas.operators import operator
     from schemas.registry import Registry
     from schemas.store import connect as open_store
     from streams.replay.ledger import Ledger
 
     connection = connect()
     database = connection.acting("admin").database.get_secret_value()
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
     with Registry(connection.registry) as registry, open_store(database, autocommit=True) as store:
-        yield Ledger(store, OperationsWriter(connection.kafka, registry), by=by)
+        yield Ledger(store, OperationsWriter(connection.kafka, registry), by=operator(connection.kafka))
 
 
 def _plan(

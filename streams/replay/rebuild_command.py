@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -59,6 +57,7 @@ def _rebuild(
         # Importing what it needs keeps a processor busy for two seconds: that is felt, too.
         os.nice(19)
     from schemas.operations import OperationsWriter
+    from schemas.operators import operator
     from schemas.registry import Registry
     from schemas.store import connect as open_store
     from streams.crashing import arm
@@ -73,14 +72,13 @@ def _rebuild(
     if crash_at:
         arm(crash_at)
     get: Callable[[], Connection] = ctx.obj
+    by = operator(get().kafka)  # the person's principal, not the owner's
     connection = get().acting("admin")
     with (
         Registry(connection.registry) as registry,
         open_store(connection.database.get_secret_value(), autocommit=True) as store,
     ):
-        ledger = Ledger(
-            store, OperationsWriter(connection.kafka, registry), by=f"{getpass.getuser()}@{socket.gethostname()}"
-        )
+        ledger = Ledger(store, OperationsWriter(connection.kafka, registry), by=by)
         chosen = ledger.get(replay).replay if replay else ledger.plan(REBUILD, Scope(), reason, {})
         require_approved(connection, ledger.get(chosen), step="rebuild")
         with _Shown(as_json) as shown:

@@ -30,7 +30,7 @@ from schemas.store import connect
 from schemas.uscc import generate
 from tests.attempts import Attempt, differences
 from tests.exposition import is_ready
-from tests.secure import Secure, command_lines, running, xinliu
+from tests.secure import Secure, command_lines, installation, running, xinliu
 from tests.statements import penalty
 from tests.wire import FORBIDDEN, GROUP_OPERATIONS, TOPIC_OPERATIONS, Wire, connected
 
@@ -139,16 +139,7 @@ def test_a_password_is_issued_to_an_installation_and_exchanged(secure: Secure, t
         except KafkaException:
             return False
 
-    known = secure.principals["admin"]
-    mine = tmp_path / "admin.properties"
-    mine.write_text("".join(f"{name}={text.get_secret_value()}\n" for name, text in known.kafka.security.items()))
-    environment = {
-        "XINLIU_PROVINCE": "beijing",
-        "XINLIU_KAFKA": known.kafka.servers,
-        "XINLIU_KAFKA_SECURITY": str(mine),
-        "XINLIU_REGISTRY": known.registry,
-        "XINLIU_DATABASE": known.database.get_secret_value(),
-    }
+    environment = installation(secure, "admin", tmp_path)
     first, second = tmp_path / "first.properties", tmp_path / "second.properties"
     for file in (first, second):
         done = xinliu(secure, "access", "issue", "department-water", str(file), **environment)

@@ -287,11 +287,15 @@ def test_wait_tells_what_became_of_every_line(source: Source, tmp_path: Path) ->
 @using("cyberspace")
 def test_wait_that_runs_out_of_time_still_tells_what_is_known(source: Source, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [source.row(1), source.row(2, CF_SY="")])
-    done = source.command(str(path), "--wait", "--timeout", "1")
+    rejects = tmp_path / "r.csv"
+    rejects.write_text("earlier", encoding="utf-8")
+    done = source.command(str(path), "--wait", "--timeout", "1", "--rejects", str(rejects))
     assert getattr(done.exception, "exit_code", None) == 3
     assert "--timeout" in str(done.exception)
     said = json.loads(done.stdout)
     assert (said["sent"], said["visible"], [error["line"] for error in said["errors"]]) == (1, None, [3])
+    assert said["rejects_file"] == str(rejects), "every row is confirmed"
+    assert len(rejects.read_text(encoding="utf-8-sig").splitlines()) == 2
 
 
 @using("veterans")

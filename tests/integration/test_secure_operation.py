@@ -19,7 +19,7 @@ from schemas.uscc import generate
 from tests.exposition import is_ready, judged
 from tests.offline import assert_view_is_the_fold, view_caught_up
 from tests.outboxes import database
-from tests.secure import Secure, running, xinliu
+from tests.secure import Secure, installation, running, xinliu
 from tests.statements import framed, penalty, put
 
 
@@ -36,9 +36,9 @@ def test_the_workers_are_ready_with_the_rights_they_have(secure: Secure) -> None
         assert wait_until(lambda url=address: is_ready(url), seconds=60), judged(address, "ready")
 
 
-def penalties(secure: Secure) -> list[Any]:
+def penalties(secure: Secure, entity: int = 900_001) -> list[Any]:
     """Return what readers are shown."""
-    shown = xinliu(secure, "show", generate(900_001), "--json")
+    shown = xinliu(secure, "show", generate(entity), "--json")
     assert shown.returncode == 0, shown.stderr
     return list(json.loads(shown.stdout)["penalties"])
 
@@ -115,3 +115,39 @@ def test_an_operator_decides_about_refused_records_and_intake_carries_it_out(sec
     done = xinliu(secure, "quarantine", "discard", lost, "--reason", "published again", "--wait", "--json")
     assert (done.returncode, json.loads(done.stdout)["outcomes"]) == (0, {"DISCARDED": 1}), done.stderr
     assert wait_until(lambda: entries()[lost] == "DISCARDED", seconds=30, every=1.0)
+
+
+def test_whoever_has_a_principal_of_his_own_approves_no_plan_of_his_own(secure: Secure, tmp_path: Path) -> None:
+    owner, shared = (installation(secure, name, tmp_path) for name in ("admin", "operator"))
+    two = {"XINLIU_OPERATORS": "zhang,li"}
+    assert xinliu(secure, "access", "apply", **owner, **two).returncode == 0
+    people = {}
+    for name in ("zhang", "li"):
+        file = tmp_path / f"{name}.properties"
+        issued = xinliu(secure, "access", "issue", f"operator-{name}", str(file), **owner, **two)
+        assert issued.returncode == 0, issued.stderr
+        people[name] = {**owner, "XINLIU_KAFKA_SECURITY": str(file)}  # plans and corrections take the owner's database
+    (said,) = framed(secure.connection, [penalty("两人1号", entity=900_003)])
+    put(secure.principals["department-tax"], "records.tax", [said])
+    assert wait_until(lambda: len(penalties(secure, 900_003)) == 1, seconds=60, every=1.0)
+
+    def done(who: dict[str, str], *words: str, expect: int) -> str:
+        ran = xinliu(secure, "replay", *words, **who)
+        assert ran.returncode == expect, (words, ran.stdout, ran.stderr)
+        return ran.stdout if expect == 0 else ran.stderr
+
+    zhang, li, why = people["zhang"], people["li"], ("--reason", "复核")
+    made = done(zhang, "plan", "--entity", generate(900_003), *why, "--save", "--json", expect=0)
+    plan = json.loads(made)["replay"]
+    assert "nobody has approved it" in done(zhang, "correct", plan, "--yes", expect=2)
+    assert "another operator must approve it" in done(zhang, "approve", plan, *why, expect=2)
+    for user in ("wang", "operator-li"):  # by the shared principal a person may call himself as he likes
+        pretended = {**shared, "LOGNAME": user}
+        assert "which may be one person" in done(pretended, "approve", plan, *why, expect=2)
+    done(li, "approve", plan, *why, expect=0)
+    done(zhang, "correct", plan, "--yes", expect=0)
+    steps = json.loads(done(zhang, "show", plan, "--json", expect=0))["steps"]
+    assert [(step["kind"].removeprefix("REPLAY_"), step["by"].partition("@")[0]) for step in steps] == [
+        ("PLANNED", "operator-zhang"), ("APPROVED", "operator-li"), ("RUNNING", "operator-zhang"), ("DONE", "operator-zhang"),
+    ]  # fmt: skip
+    assert xinliu(secure, "access", "apply", **owner).returncode == 0, "the stack's own principals are left"

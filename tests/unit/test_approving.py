@@ -10,7 +10,7 @@ import pytest
 
 from schemas.cluster import Cluster
 from schemas.operations import Operation
-from schemas.operators import operator, person
+from schemas.operators import another, operator, person
 from streams.replay.approving import refusal, standing
 from streams.replay.ledger import Replay
 
@@ -70,6 +70,21 @@ def test_nobody_approves_his_own_plan_from_whatever_machine() -> None:
     assert why([PLANNED, approved([PLANNED], "li@desk", 0.5)]) is None
 
 
+@pytest.mark.parametrize(
+    ("planner", "approver", "may"),
+    [
+        ("operator-zhang@desk", "operator-li@desk", True),
+        ("operator-zhang@desk", "operator-zhang@other", False),
+        ("root@desk", "operator-zhang@desk", False),
+        ("operator-zhang@desk", "root@desk", False),
+    ],
+)
+def test_a_principal_and_a_user_of_a_machine_may_be_one_person(planner: str, approver: str, may: bool) -> None:
+    planned = said("PLANNED", planner, **PLAN)
+    assert (why([planned, approved([planned], approver, 0.5)]) is None) == may
+    assert another(approver, planner) == may
+
+
 def test_an_approval_is_of_one_plan_and_one_replay() -> None:
     other = said("PLANNED", "zhang@desk", **{**PLAN, "plan": {"events": 4}})
     assert "nobody" in str(why([PLANNED, approved([other], "li@desk", 0.5)]))
@@ -111,9 +126,12 @@ def test_to_promote_takes_an_approval_of_what_came_of_it() -> None:
     assert "nobody" in str(why(again, promote=True, hours=3)), "it was built anew since"
 
 
-def test_a_principal_of_ones_own_is_who_one_is() -> None:
+def test_a_principal_of_ones_own_is_who_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     security: Any = {"sasl.username": "operator-zhang", "security.protocol": "SASL_SSL"}
     own = operator(Cluster(servers="h:1", security=security))
     assert person(own) == "operator-zhang"
     shared = operator(Cluster(servers="h:1", security={**security, "sasl.username": "operator"}))
     assert person(shared) == person(operator(Cluster.of("h:1")))
+    monkeypatch.setenv("LOGNAME", "operator-zhang")
+    pretended = operator(Cluster(servers="h:1", security={**security, "sasl.username": "operator"}))
+    assert not another(own, pretended), "no broker has asked that user for a password"
