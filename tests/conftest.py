@@ -17,7 +17,26 @@ if TYPE_CHECKING:
     from schemas.connection import Connection
 
 
-_LONGEST_FIRST = ("tests/chaos/test_four_provinces.py",)
+_LONGEST_FIRST = (
+    "tests/chaos/test_servers.py",
+    "tests/integration/test_links.py",
+    "tests/chaos/test_link_trouble.py",
+    "tests/integration/test_promote_crashes.py",
+    "tests/chaos/test_four_provinces.py",
+    "tests/integration/test_operations_runbook.py",
+    "tests/integration/test_provinces.py",
+    "tests/integration/test_access.py",
+    "tests/integration/test_secure_operation.py",
+    "tests/integration/test_two_provinces.py",
+    "tests/chaos/test_workers.py",
+    "tests/chaos/test_past.py",
+    "tests/chaos/test_crashes.py",
+    "tests/chaos/test_kill.py",
+    "tests/integration/test_quarantine.py",
+    "tests/integration/test_rebuild_kills.py",
+    "tests/integration/test_metrics.py",
+    "tests/integration/test_cases.py",
+)
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
 
 _TOGETHER = {

@@ -17,6 +17,7 @@ from deploy.settings import settings
 from deploy.stack import Stack
 from schemas.connection import Connection
 from tests import warm
+from tests.servers import starting
 
 __all__ = ["Secure", "command_lines", "installation", "running", "xinliu"]
 
@@ -53,7 +54,8 @@ def running() -> Iterator[Secure]:
     watcher.start()
     try:
         try:
-            connection = stack.up(secure=True, base_port=ANY_PORTS)
+            with starting():
+                connection = stack.up(secure=True, base_port=ANY_PORTS)
         finally:
             done.set()
             watcher.join()

@@ -33,7 +33,7 @@ from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
 from schemas.store import migrate
 from tests.chaos.proxy import Proxy
 from tests.said import PROVINCES, Held, Key, load, should_be_shared
-from tests.servers import local_stack
+from tests.servers import local_stack, starting
 from tests.statements import Statement, framed, put
 from tests.workers import Worker
 
@@ -214,7 +214,8 @@ def four(folder: Path, *, clocks_apart: bool = True) -> Iterator[Four]:
         started = Provinces(PROVINCES, prefix=local_stack().name)
         started.reset()
         afterwards.callback(started.reset)
-        connections = started.up(workers=False)
+        with starting():
+            connections = started.up(workers=False)
         provinces = {name: Province(name, started.stacks[name], connections[name], folder) for name in PROVINCES}
         networks: dict[tuple[str, str], Proxy] = {}
         for origin in PROVINCES:

@@ -132,7 +132,8 @@ def stack(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         known.reset()
     keys = tmp_path_factory.mktemp("keys")
     try:
-        known.up(province="beijing", base_port=ANY_PORTS, workers=False)
+        with servers.starting():
+            known.up(province="beijing", base_port=ANY_PORTS, workers=False)
         key = make_key("beijing", keys, keys / "ring")
         known.share(Exchange(signing_key=key, keyring=keys / "ring"))
         known.up()

@@ -24,6 +24,7 @@ from schemas.signing import Keyring, Signer
 from tests import warm
 from tests.attempts import differences
 from tests.exposition import judged, scrape
+from tests.servers import starting
 from tests.wire import TOPIC_OPERATIONS, connected
 
 NAMES = ("beijing", "tianjin")
@@ -37,7 +38,8 @@ def two(backend: str) -> Iterator[Provinces]:
         pytest.skip("stacks that share a machine are local processes")
     provinces = Provinces(NAMES, f"two-{os.getpid()}")
     try:
-        provinces.up(secure=True)
+        with starting():
+            provinces.up(secure=True)
         yield provinces
     finally:
         provinces.reset()

@@ -18,7 +18,7 @@ from schemas.store import connect
 from schemas.uscc import generate
 from tests import warm
 from tests.generations import rebuilt, serving
-from tests.servers import local_stack
+from tests.servers import local_stack, starting
 from tests.statements import Statement, framed, penalty, put, registration, state
 from tests.workers import environment
 
@@ -75,7 +75,9 @@ def desks(backend: str) -> Iterator[dict[str, Desk]]:
     provinces = Provinces(("beijing", "hebei"), prefix=f"{local_stack().name}-two")
     provinces.reset()
     try:
-        yield {name: Desk(connection) for name, connection in provinces.up().items()}
+        with starting():
+            connections = provinces.up()
+        yield {name: Desk(connection) for name, connection in connections.items()}
     finally:
         provinces.reset()
 
