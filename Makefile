@@ -40,7 +40,7 @@ test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -n $(LANES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(LANES) --dist loadscope --no-loadscope-reorder
 endif
 
 chaos: $(READY)

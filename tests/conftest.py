@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
-from tests import servers
+from streams.crashing import POINTS
+from tests import servers, warm
 from tests.workers import SHORT
 
 if TYPE_CHECKING:
@@ -54,17 +56,54 @@ settings.register_profile("xinliu", deadline=None)
 settings.load_profile("xinliu")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules that take long first, and mark what one lane takes as a whole."""
+    """Put the modules that take long first."""
     order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
-    def module(item: pytest.Item) -> str:
-        return item.nodeid.partition("::")[0]
 
-    items.sort(key=lambda item: order.get(module(item), len(order)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_TOGETHER.get(module(item), module(item))))
+class _Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a lane a module, or several that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return _TOGETHER.get(module, module)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Lanes:
+    """Share the tests out among the lanes."""
+    return _Lanes(config, log)
+
+
+class _CrashPoints:
+    """Tells at the end of a run at which crash points its processes have killed themselves."""
+
+    @staticmethod
+    def pytest_sessionfinish(session: pytest.Session) -> None:
+        """Hand on what this lane has seen."""
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["crashed"] = sorted(warm.CRASHED)
+
+    @staticmethod
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(node: Any) -> None:
+        """Take what a lane has seen."""
+        warm.CRASHED.update(getattr(node, "workeroutput", {}).get("crashed", ()))
+
+    @staticmethod
+    def pytest_terminal_summary(terminalreporter: Any) -> None:
+        """Print it."""
+        if warm.CRASHED:
+            missed = sorted(POINTS.keys() - warm.CRASHED)
+            terminalreporter.write_line(
+                f"crash points at which a process killed itself: {len(warm.CRASHED)} of {len(POINTS)}"
+                + (f"; not: {', '.join(missed)}" if missed else "")
+            )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count crash points."""
+    config.pluginmanager.register(_CrashPoints())
 
 
 @pytest.fixture(scope="session")

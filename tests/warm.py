@@ -31,7 +31,10 @@ from socket import AF_UNIX, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpa
 from subprocess import CompletedProcess, TimeoutExpired
 from typing import Any, NoReturn
 
-__all__ = ["Popen", "run"]
+__all__ = ["CRASHED", "Popen", "run"]
+
+CRASHED: set[str] = set()
+"""Crash points (streams/crashing.py) at which a process of these tests has killed itself."""
 
 _ROOMS = ("schemas", "producers", "streams", "consumers", "deploy")
 _COLD = (".env",)
@@ -56,12 +59,16 @@ class Popen(subprocess.Popen[Any]):
     """A process that was forked from the warm one; all else is as with `subprocess`."""
 
     _answers: socket
+    _armed = ""
+    """The crash point that it was told of, unless somebody else kills it."""
 
     def _execute_child(self, args: Sequence[str], *rest: Any) -> None:  # type: ignore[override]
         _, _, _, _, cwd, env, _, _, _, *pipes = rest
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = pipes[:6]
         python, option, *words = args
         assert (python, option) == (sys.executable, "-m"), f"no command line of a module: {args}"
+        if "--crash-at" in words:
+            self._armed = words[words.index("--crash-at") + 1].partition(":")[0]
         request = {"words": words, "folder": os.fspath(cwd or Path.cwd()), "environment": dict(env or os.environ)}
         self._answers, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         streams = [end if end != -1 else own for end, own in ((p2cread, 0), (c2pwrite, 1), (errwrite, 2))]
@@ -81,6 +88,17 @@ class Popen(subprocess.Popen[Any]):
             raise RuntimeError("the process that the tests' commands are forked from has ended")
         self._answers.close()
         return self.pid, int(told)
+
+    def _handle_exitstatus(self, sts: int, *_: Any) -> None:
+        super()._handle_exitstatus(sts)  # type: ignore[misc]
+        if self._armed and self.returncode == -signal.SIGKILL:
+            CRASHED.add(self._armed)
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+        self.poll()
+        self._armed = ""
+        super().send_signal(sig)
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:
         if self.returncode is None and self._waitpid_lock.acquire(blocking=False):  # else another thread waits for it
