@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import TypeVar
 
 from schemas.catalogue.rows import (
@@ -95,11 +96,11 @@ class Catalogue:
 
     def departments(self, province: str) -> tuple[Department, ...]:
         """Return the departments of a province."""
-        return tuple(self._department(row) for row in self.department_rows if row.province == province)
+        return tuple(self._departments.get(province, {}).values())
 
     def department(self, province: str, key: str) -> Department:
         """Return one department. Raises UsageError, naming those there are, where there is none of that key."""
-        return _found({department.key: department for department in self.departments(province)}, key, "department")
+        return _found(self._departments.get(province, {}), key, "department")
 
     def limits(self, province: str) -> tuple[HeartbeatRow, ...]:
         """Return how often the departments of a province must be heard: its own rows before those of all provinces."""
@@ -131,17 +132,22 @@ class Catalogue:
                 until[key] = max(until.get(key, date.min), row.effective_to or date.max)
         return until
 
-    def _department(self, row: DepartmentRow) -> Department:
-        return Department(
-            row.key,
-            row.name_zh,
-            row.province,
-            row.partitions,
-            row.domains,
-            row.lists,
-            row.registers == "yes",
-            self.authorities.get((row.province, row.key), ()),
-        )
+    @cached_property
+    def _departments(self) -> Mapping[str, Mapping[str, Department]]:
+        """By province and key: every statement that is made or examined asks for one."""
+        found: dict[str, dict[str, Department]] = {}
+        for row in self.department_rows:
+            found.setdefault(row.province, {})[row.key] = Department(
+                row.key,
+                row.name_zh,
+                row.province,
+                row.partitions,
+                row.domains,
+                row.lists,
+                row.registers == "yes",
+                self.authorities.get((row.province, row.key), ()),
+            )
+        return found
 
 
 def _found(known: Mapping[str, T], key: str, what: str) -> T:

@@ -6,12 +6,14 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from deploy.processes import wait_until
+from schemas.codec import encode, frame
 from schemas.connection import Connection
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, view_caught_up
-from tests.statements import framed, penalty, put
+from tests.statements import penalty, put, registered
 from tests.workers import Worker, workers
 
 __all__ = ["TOPIC", "Load", "says", "settle", "under_load"]
@@ -29,27 +31,27 @@ class Load:
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self.published = 0
-        entity = 2_000_000 + int(self._run, 16) % 100_000 * 50  # entities of its own
-        # Encoded before anything is broken: the registry may be away while the load goes on.
-        self._bursts = [
-            framed(
-                connection,
-                [penalty(f"断{self._run}-{burst}-{n}", entity=entity + n % 50, key="finance") for n in range(_A_BURST)],
-            )
-            for burst in range(500)
-        ]
+        self._entity = 2_000_000 + int(self._run, 16) % 100_000 * 50  # entities of its own
+        # Asked for before anything is broken: the registry may be away while the load goes on.
+        self._schema = registered(connection.registry, "xinliu.Statement")
         self._thread = threading.Thread(target=self._publish)
         self._thread.start()
 
     def _publish(self) -> None:
         try:
-            for burst in self._bursts:
-                put(self._connection, TOPIC, burst)  # waits for a broker that is away
-                self.published += len(burst)
+            for burst in count():
+                put(self._connection, TOPIC, self._burst(burst))  # waits for a broker that is away
+                self.published += _A_BURST
                 if self._stop.wait(0.2):
                     return
         except BaseException as error:  # noqa: BLE001  # told in the test's own thread
             self._failure = error
+
+    def _burst(self, burst: int) -> list[bytes]:
+        said = [
+            penalty(f"断{self._run}-{burst}-{n}", entity=self._entity + n % 50, key="finance") for n in range(_A_BURST)
+        ]
+        return [frame(self._schema, encode("xinliu.Statement", statement)) for statement in said]
 
     def at_least(self, more: int) -> None:
         """Wait until that many more statements have been published."""
