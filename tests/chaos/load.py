@@ -12,11 +12,12 @@ from pathlib import Path
 from deploy.processes import wait_until
 from schemas.codec import encode, frame
 from schemas.connection import Connection
+from schemas.store import connect
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, view_caught_up
 from tests.statements import penalty, put, registered
 from tests.workers import Worker, workers
 
-__all__ = ["TOPIC", "Load", "says", "settle", "under_load"]
+__all__ = ["TOPIC", "Load", "flows", "says", "settle", "under_load"]
 
 TOPIC = "records.finance"
 _A_BURST = 60
@@ -71,6 +72,17 @@ def says(worker: Worker, text: str, seconds: float = 40.0) -> None:
     assert wait_until(lambda: text in worker.log, seconds=seconds), worker.log[-3000:]
 
 
+def flows(connection: Connection, since: dict[int, int]) -> None:
+    """Wait until the view folds what comes: whatever is done to servers or workers before is done to none that work."""
+
+    def folds() -> bool:
+        with connect(connection.database.get_secret_value(), generation=1) as store:
+            rows = store.execute("SELECT next_offset FROM position WHERE topic = 'accepted'").fetchall()
+        return sum(int(str(row[0])) for row in rows) > sum(since.values())
+
+    assert wait_until(folds, seconds=60)
+
+
 def settle(connection: Connection, since: dict[int, int], running: tuple[Worker, ...], published: int) -> None:
     """Wait until everything is folded and committed, and hold the view against the log."""
 
@@ -97,7 +109,7 @@ def under_load(stack: Connection, folder: Path, seen: Connection | None = None) 
     with workers(seen or stack, folder, "intake", "view") as running:
         load = Load(stack)
         try:
-            load.at_least(_A_BURST)
+            flows(stack, since)
             yield running
             load.at_least(_A_BURST)
         finally:

@@ -12,7 +12,7 @@ import pytest
 from deploy.processes import wait_until
 from schemas.connection import Connection
 from schemas.store import connect
-from tests.chaos.load import Load, settle
+from tests.chaos.load import Load, flows, settle
 from tests.offline import ends_of
 from tests.workers import SHORT, Worker
 
@@ -71,7 +71,7 @@ def changing(stack: Connection, folder: Path, change: Callable[[Crew, Load], Non
     try:
         load = Load(stack)
         try:
-            load.at_least(60)
+            flows(stack, since)
             change(crew, load)
             load.at_least(60)
         finally:
