@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests import servers
+from tests.examples import CI, LONG
 
 if TYPE_CHECKING:
     from deploy.stack import Stack
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 OWN = "own"
 """The part of the tests' local servers that modules have for themselves."""
 
-# How long one example takes says nothing where other programs share the machine.
-settings.register_profile("xinliu", deadline=None)
-settings.load_profile("xinliu")
+# From Hypothesis' own defaults, also if the variable CI is set: each run draws anew and keeps what failed in .hypothesis.
+# There is no deadline: the machine is shared, so the time of one example says nothing.
+for name, number in {"ci": CI, "long": LONG}.items():
+    settings.register_profile(name, settings.get_profile("default"), max_examples=number, deadline=None)
+settings.load_profile(os.environ.get("XINLIU_HYPOTHESIS", "ci"))
 
 
 @pytest.fixture(scope="session")

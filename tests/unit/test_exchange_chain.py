@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
@@ -22,6 +22,7 @@ from streams.exchange.receiving import ReceivingStage
 from streams.exchange.recording import ReceivingRecorder
 from streams.instruments import Instruments
 from streams.runs import Run
+from tests.examples import examples
 from tests.exchanges import MADE_AT, Sent, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder
 
@@ -245,7 +246,7 @@ def test_a_note_is_read_as_it_was_written(anchor: Anchor | None) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_any_redelivery_and_any_restart_accept_the_same(ring: tuple[Path, Signer], data: st.DataObject) -> None:
     """Links repeat blocks from any earlier offset; intake stops anywhere, its commit where it was or behind."""
     origin = Sharing("tianjin", ring[1])

@@ -7,13 +7,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from producers.outbox.relay import RelaySettings
 from producers.outbox.store import Waiting
 from schemas.codec import encode
 from schemas.errors import Retryable
+from tests.examples import examples
 from tests.outboxes import Crash, MemoryTopic, database, fresh, statement_of
 from tests.statements import penalty
 
@@ -89,7 +90,7 @@ class Run:
 
 
 @given(STEPS)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(200, suppress_health_check=[HealthCheck.too_slow])
 def test_exactly_what_was_committed_is_told_and_every_marker_tells_the_truth(steps: list[tuple[str, Any]]) -> None:
     run = Run()
     try:

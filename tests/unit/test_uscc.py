@@ -7,12 +7,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.cn import uscc as stdnum_uscc
 
 from schemas.uscc import DIVISIONS, FINDINGS, RESIDENT_CHECKS, check, generate, is_resident_id, mask
 from schemas.uscc_columns import check_column
+from tests.examples import examples
 
 _FILE = Path(__file__).parents[1] / "data" / "uscc_vectors.csv"
 VECTORS = list(csv.DictReader(_FILE.read_text(encoding="utf-8").splitlines()))
@@ -54,7 +55,7 @@ TEXTS = st.text(alphabet=ALPHABET + "IOSVZx北 ", min_size=15, max_size=20) | st
 
 
 @given(st.lists(TEXTS | numbers_of_persons() | codes_with_a_slip(), min_size=1, max_size=20), st.data())
-@settings(max_examples=500)
+@examples(500)
 def test_columns_say_what_single_codes_say(codes: list[str], data: st.DataObject) -> None:
     exceptions = data.draw(st.lists(st.sampled_from(codes), max_size=3))
     found = check_column(pl.Series(codes), exceptions=exceptions)
