@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import servers
 from tests.examples import CI, LONG
@@ -21,10 +21,26 @@ OWN = "own"
 """The part of the tests' local servers that modules have for themselves."""
 
 # From Hypothesis' own defaults, also if the variable CI is set: each run draws anew and keeps what failed in .hypothesis.
-# There is no deadline: the machine is shared, so the time of one example says nothing.
+# What an example takes, or its making, says nothing: the machine is shared.
 for name, number in {"ci": CI, "long": LONG}.items():
-    settings.register_profile(name, settings.get_profile("default"), max_examples=number, deadline=None)
+    settings.register_profile(
+        name,
+        settings.get_profile("default"),
+        max_examples=number,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile(os.environ.get("XINLIU_HYPOTHESIS", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "servers: takes real servers; given to whatever asks for their fixtures")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not {"stack", "_second_servers"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 __all__ = ["CI", "LONG", "examples"]
 
@@ -17,7 +17,12 @@ CI, LONG = 25, 100
 _FEWEST = 20
 
 
-def examples(number: int, **others: Any) -> settings:
-    """Return settings of so many examples in `long`, and of a share in `ci`: a quarter, but 20 unless `number` is less."""
-    share = number * settings().max_examples // LONG
-    return settings(max_examples=max(share, min(number, _FEWEST)), **others)
+def examples(number: int, *suppressed: HealthCheck, **others: Any) -> settings:
+    """Return settings of so many examples in `long`, and of a share in `ci`: a quarter, but 20 unless `number` is less.
+
+    The health checks that the profile suppresses are suppressed beside these.
+    """
+    profile = settings()
+    share = number * profile.max_examples // LONG
+    checks = (*profile.suppress_health_check, *suppressed)
+    return settings(max_examples=max(share, min(number, _FEWEST)), suppress_health_check=checks, **others)

@@ -14,7 +14,7 @@ from tests.fuzz.properties import PROPERTIES
 
 
 @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in PROPERTIES.items()])
-@examples(250, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@examples(250, HealthCheck.data_too_large)
 @given(data=st.data())
 def test_nothing_but_an_answer_comes_of_any_bytes(check: Callable[[Choices], None], data: st.DataObject) -> None:
     check(Drawn(data))

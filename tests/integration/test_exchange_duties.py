@@ -189,7 +189,7 @@ events = st.lists(
 )
 
 
-@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 @given(events)
 def test_whatever_comes_first_it_is_done_exactly_when_said_to_be(store: Store, found: list[Event]) -> None:
     store.execute("TRUNCATE xinliu.exchange_duty, xinliu.peer_status")

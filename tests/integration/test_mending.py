@@ -124,11 +124,7 @@ COLUMNS = (
 
 
 @given(data=st.data())
-@examples(
-    40,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40, HealthCheck.function_scoped_fixture, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_any_damage_is_undone(stack: Connection, store: Store, data: st.DataObject) -> None:
     emptied(store)
     log = MemoryLog()

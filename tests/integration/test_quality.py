@@ -93,7 +93,7 @@ def arrivals(draw: st.DrawFn) -> Arrival:
 
 
 @given(data=st.data())
-@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, HealthCheck.function_scoped_fixture)
 def test_any_order_any_duplication_any_cut_counts_the_same(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(arrivals(), min_size=1, max_size=14))
     again = [

@@ -117,7 +117,7 @@ def play(store: Store, settling: Settling, events: Sequence[Event], settled: Seq
 
 
 @given(data=st.data())
-@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 def test_any_order_gives_the_state_that_the_rule_gives(store: tuple[Store, Settling], data: st.DataObject) -> None:
     tables, settling = store
     chosen = [ENTRY, *data.draw(st.lists(st.sampled_from([*OUTCOMES, *RECORDS]), max_size=6))]

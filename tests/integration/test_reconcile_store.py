@@ -134,7 +134,7 @@ def kind_of(stated: Rank | None, held: Rank | None) -> str | None:
     return "OLDER_HERE" if stated[0] > held[0] else "NEWER_HERE" if stated[0] < held[0] else "CONTENT"
 
 
-@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 @given(same=st.dictionaries(IDS, RANKS, max_size=120), there=st.dictionaries(IDS, RANKS, max_size=5), data=st.data())
 def test_exactly_what_differs_is_named(
     store: Store, reconciler: Reconciler, same: dict[str, Rank], there: dict[str, Rank], data: st.DataObject

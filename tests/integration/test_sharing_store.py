@@ -114,7 +114,7 @@ def statements(draw: st.DrawFn) -> Statement:
 
 
 @given(data=st.data())
-@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, HealthCheck.function_scoped_fixture)
 def test_any_order_shares_the_same_and_gives_others_the_same(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(statements(), min_size=1, max_size=14))
     again = said + data.draw(st.lists(st.sampled_from(said), max_size=5))

@@ -176,7 +176,7 @@ def test_a_token_brings_back_both_axes(undone: Store, what: dict[str, Any]) -> N
 
 
 @given(st.data())
-@examples(15, suppress_health_check=list(HealthCheck))
+@examples(15, *HealthCheck)
 def test_what_sql_readers_are_told_is_what_show_tells(undone: Store, data: st.DataObject) -> None:
     near = st.dates(date(2021, 1, 1), date(2026, 11, 1))
     entity = data.draw(st.integers(1_000, 999_999))

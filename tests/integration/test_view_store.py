@@ -50,7 +50,7 @@ def statements(draw: st.DrawFn) -> Statement:
 
 
 @given(data=st.data())
-@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, HealthCheck.function_scoped_fixture)
 def test_any_order_any_duplication_any_cut_gives_the_same_tables(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(statements(), min_size=1, max_size=14))
     again = said + data.draw(st.lists(st.sampled_from(said), max_size=8))

@@ -13,7 +13,6 @@ from schemas.cases import KINDS, OUTCOMES, PROCEDURES, STATES, Case, CaseEvent, 
 from schemas.contracts import source
 from schemas.errors import Rejected
 from tests.cases import CASE, OPENED_AT, event, life
-from tests.examples import examples
 
 PROVINCES = ("beijing", "hebei", "shanxi")
 
@@ -44,7 +43,6 @@ def told(case: Case | None) -> object:
     return None if case is None else (case, case.events, case.void, case.state)
 
 
-@examples(100)
 @given(sets(), st.randoms(use_true_random=False))
 def test_order_and_duplication_do_not_matter(events: list[CaseEvent], random: object) -> None:
     once = fold(events)
@@ -53,7 +51,6 @@ def test_order_and_duplication_do_not_matter(events: list[CaseEvent], random: ob
     assert told(fold(again)) == told(once)
 
 
-@examples(100)
 @given(sets())
 def test_every_event_counts_or_is_void_and_states_are_known(events: list[CaseEvent]) -> None:
     case = fold(events)
@@ -74,7 +71,6 @@ def test_every_event_counts_or_is_void_and_states_are_known(events: list[CaseEve
         assert case.ended.answer == case.answer.event_id
 
 
-@examples(100)
 @given(sets(), sets())
 def test_what_a_third_province_says_changes_nothing(events: list[CaseEvent], others: list[CaseEvent]) -> None:
     case, noise = fold(events), [replace(one, province="shanxi") for one in others if one.record_province == "beijing"]

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.fold import KEY, RANK, mark_newest, newest, summary
-from tests.examples import examples
 
 Row = dict[str, Any]
 
@@ -116,7 +115,6 @@ def test_summary_is_the_naive_count(rows: list[Row]) -> None:
     assert summary(newest(_frame(rows))).to_dicts() == expected
 
 
-@examples(100)
 @given(ROWS, st.data())
 def test_any_order_any_duplicates_any_cuts_give_the_same_bytes(rows: list[Row], data: st.DataObject) -> None:
     once = newest(_frame(rows))

@@ -188,7 +188,7 @@ def test_discarding_needs_no_value() -> None:
     assert house.told == [("dissolved/0/7", "DISCARDED", ["DISCARDED"])]
 
 
-@examples(60, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@examples(60, HealthCheck.data_too_large)
 @given(data=st.data())
 def test_by_the_same_rules_nothing_that_is_redriven_gets_through_or_becomes_a_new_entry(data: st.DataObject) -> None:
     choose = Drawn(data)
