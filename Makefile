@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help venv demo demo-four test chaos chaos-four bench lint format fuzz lock promtool clean
+.PHONY: help venv demo demo-four test test-quick test-without-servers chaos chaos-four bench lint format fuzz lock promtool clean
 
 help:
 	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
 	@echo "make demo-four   four provinces that share their records, on this machine"
 	@echo "make test   set up and run all tests (unit, contract, integration, chaos)"
+	@echo "make test-quick   for every save: lint, types, and the unit and contract tests that need no servers"
 	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
 	@echo "make chaos-four  strike four provinces that exchange records, SEEDS=5 times"
 	@echo "make bench  measure it against bare loops, Faust and Quix Streams on the same events; QUICK=1 takes 3 minutes"
@@ -42,6 +43,13 @@ ifdef ARGS
 else
 	$(BIN)/python -m pytest -n $(LANES) --dist loadscope --no-loadscope-reorder
 endif
+
+# Lint beside the tests: mypy has much to do only where its cache is cold.
+test-quick: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint test-without-servers
+
+test-without-servers: $(READY)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not servers" tests/unit tests/contract
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.crashes --seeds $(or $(SEEDS),20)

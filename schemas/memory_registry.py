@@ -27,6 +27,12 @@ class MemoryRegistry(Registry):
         self._held: dict[int, WriterSchema] = {}
         self._foreign: dict[int, str] = {}
 
+    def copy(self) -> MemoryRegistry:
+        """Return a registry of its own that holds the same."""
+        made = MemoryRegistry()
+        made._held, made._foreign = self._held.copy(), self._foreign.copy()
+        return made
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -50,11 +56,11 @@ class MemoryRegistry(Registry):
         Raises UsageError where it would break a version of the same name; unchecked, it is taken as a registry without
         rules would, which is how a foreign writer's schema gets there.
         """
-        parsed = fastavro.parse_schema(copy.deepcopy(schema))
-        name = parsed["name"]
         for known in self._held.values():
             if known.schema == schema:
                 return known.id
+        parsed = fastavro.parse_schema(copy.deepcopy(schema))
+        name = parsed["name"]
         found = check(schema, self.versions(name)) if checked else []
         if found:
             raise UsageError(f"{name} is not compatible with its registered versions: {found[0].message}")

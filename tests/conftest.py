@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from streams.crashing import POINTS
 from tests import servers, warm
+from tests.examples import CI, LONG
 from tests.workers import SHORT
 
 if TYPE_CHECKING:
@@ -51,15 +52,26 @@ _TOGETHER = {
 os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
 os.environ["XINLIU_WORKER_IDLE_IN_TRANSACTION"] = str(SHORT.idle_in_transaction)
 
-# How long one example takes says nothing where other programs share the machine.
-settings.register_profile("xinliu", deadline=None)
-settings.load_profile("xinliu")
+# From Hypothesis' own defaults, also if the variable CI is set: each run draws anew and keeps what failed in .hypothesis.
+# What an example takes, or its making, says nothing: the machine is shared.
+for name, number in {"ci": CI, "long": LONG}.items():
+    settings.register_profile(
+        name,
+        settings.get_profile("default"),
+        max_examples=number,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile(os.environ.get("XINLIU_HYPOTHESIS", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules that take long first."""
+    """Put the modules that take long first, and mark what takes real servers."""
     order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+    for item in items:
+        if not {"_servers", "own_stack"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
 
 
 class _Lanes(LoadScopeScheduling):  # type: ignore[misc]
@@ -102,7 +114,8 @@ class _CrashPoints:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Count crash points."""
+    """Know the mark of what takes real servers, and count crash points."""
+    config.addinivalue_line("markers", "servers: takes real servers; given to whatever asks for their fixtures")
     config.pluginmanager.register(_CrashPoints())
 
 

@@ -89,7 +89,8 @@ class Database:
         self.table_name = table_name
         self.outbox = Outbox(department, table_name=table_name, **outbox)
         self.store = Store(self._relays, department, table_name=table_name)
-        self.rows = Tables(MetaData(), table_name).rows
+        self._tables = Tables(MetaData(), table_name)
+        self.rows = self._tables.rows
 
     def add(self, *statements: dict[str, Any]) -> None:
         """Add and commit."""
@@ -103,6 +104,12 @@ class Database:
     def relay(self, topic: Sender, settings: RelaySettings = TIMELESS, *, seconds: float = 0.0, **now: Any) -> Relay:
         """A relay that takes over at once, whoever was at work."""
         return Relay(self.store, topic, self.lease(seconds), settings, **now)
+
+    def empty(self) -> None:
+        """Delete all rows and the lease: as new, but what its engine has compiled need not be compiled again."""
+        with self.engine.begin() as connection:
+            for table in (self._tables.rows, self._tables.relay):
+                connection.execute(table.delete())
 
     def close(self) -> None:
         """Let go of the connections."""

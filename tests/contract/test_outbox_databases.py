@@ -33,8 +33,9 @@ NO_MYSQL = "no MySQL or MariaDB here: set XINLIU_TEST_MYSQL=mysql://user:passwor
 mysql = pytest.param(
     "mysql", marks=pytest.mark.skipif(not MYSQL or importlib.util.find_spec("pymysql") is None, reason=NO_MYSQL)
 )
-EVERY = pytest.mark.parametrize("tax", ["sqlite", "postgresql", mysql], indirect=True)
-CONCURRENT = pytest.mark.parametrize("tax", ["postgresql", mysql], indirect=True)
+postgresql = pytest.param("postgresql", marks=pytest.mark.servers)
+EVERY = pytest.mark.parametrize("tax", ["sqlite", postgresql, mysql], indirect=True)
+CONCURRENT = pytest.mark.parametrize("tax", [postgresql, mysql], indirect=True)
 """Databases that take two writers at once; SQLite takes one, so that ids become visible in their order there."""
 
 

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -78,26 +80,38 @@ def _json(rows: list[dict[str, Any]]) -> bytes:
     return b"\n".join(json.dumps(row, ensure_ascii=True).encode() for row in rows)
 
 
-def workbook(sheet: str, strings: str = "", *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Return a workbook of one sheet with this XML within its sheetData, and these shared strings."""
+def workbook(sheet: str | Iterable[str], strings: str = "", *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a workbook of one sheet with this XML, or these pieces of it, within its sheetData, and these shared strings."""
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006/relationships"
-    parts = {
-        "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',
-        "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{office}/officeDocument"'
-        ' Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
-        '<sheet name="s" sheetId="1" r:id="r1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}"><Relationship Id="r1"'
-        f' Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        "xl/sharedStrings.xml": f'<sst xmlns="{main}">{strings}</sst>',
-        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData></worksheet>',
+    pieces = [sheet] if isinstance(sheet, str) else sheet
+    parts: dict[str, Iterable[str]] = {
+        "[Content_Types].xml": ['<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'],
+        "_rels/.rels": [
+            f'<Relationships xmlns="{package}"><Relationship Id="r1" Type="{office}/officeDocument"'
+            ' Target="xl/workbook.xml"/></Relationships>'
+        ],
+        "xl/workbook.xml": [
+            f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="s" sheetId="1" r:id="r1"/></sheets></workbook>'
+        ],
+        "xl/_rels/workbook.xml.rels": [
+            f'<Relationships xmlns="{package}"><Relationship Id="r1"'
+            f' Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>'
+        ],
+        "xl/sharedStrings.xml": [f'<sst xmlns="{main}">{strings}</sst>'],
+        "xl/worksheets/sheet1.xml": chain(
+            [f'<worksheet xmlns="{main}"><sheetData>'], pieces, ["</sheetData></worksheet>"]
+        ),
     }
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
-        for name, text in parts.items():
-            archive.writestr(zipfile.ZipInfo(name), text.encode("utf-8", "replace"), compression)
+        for name, texts in parts.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = compression
+            with archive.open(info, "w") as part:
+                for text in texts:
+                    part.write(text.encode("utf-8", "replace"))
     return out.getvalue()
 
 

@@ -91,22 +91,24 @@ def _good_physical() -> tuple[dict[str, Any], ...]:
     return tuple(_physical(value) for value in _good())
 
 
+@cache
+def _ours() -> tuple[MemoryRegistry, dict[int, Any]]:
+    """Return a registry of what we register, and by id the schemas to write with: Statement, Marker, a wider Statement."""
+    registry = MemoryRegistry()
+    statement, marker, _ = (registry.register(name) for name in (STATEMENT, "xinliu.Marker", "xinliu.Receipt"))
+    wider = source(STATEMENT)
+    wider["fields"].insert(0, {"name": "channel", "type": "string", "default": "FILE"})
+    return registry, {statement: source(STATEMENT), marker: source("xinliu.Marker"), registry.add(wider): wider}
+
+
 class Writers:
     """The schemas of a registry and how to write with each: ours, a wider one of ours, and what others registered."""
 
     def __init__(self, choose: Choices) -> None:
-        self.registry = MemoryRegistry()
+        registry, schemas = _ours()
+        self.registry, self._schemas = registry.copy(), schemas.copy()
+        self.statement, self.marker, _ = schemas
         self.foreign: dict[int, str] = {}
-        self.statement = self.registry.register(STATEMENT)
-        self.marker = self.registry.register("xinliu.Marker")
-        self.registry.register("xinliu.Receipt")
-        wider = source(STATEMENT)
-        wider["fields"].insert(0, {"name": "channel", "type": "string", "default": "FILE"})
-        self._schemas: dict[int, Any] = {
-            self.statement: source(STATEMENT),
-            self.marker: source("xinliu.Marker"),
-            self.registry.add(wider): wider,
-        }
         for _ in range(choose.integer(0, 2)):
             schema = foreign_schema(choose)
             schema_id = self.registry.add_text(json.dumps(schema))
@@ -133,6 +135,7 @@ class _Written:
 
     def __init__(self, choose: Choices, one_in: int) -> None:
         self._choose, self._one_in = choose, one_in
+        self._until_hostile = self._stretch()
         self._names: dict[str, Any] = {}
         self._steps = 0
         self.out = bytearray()
@@ -161,8 +164,20 @@ class _Written:
         else:
             self._plain(kind, schema, value)
 
+    def _hostile(self) -> bool:
+        """Tell whether it is time for something hostile: once in so many times."""
+        self._until_hostile -= 1
+        if self._until_hostile:
+            return False
+        self._until_hostile = self._stretch()
+        return True
+
+    def _stretch(self) -> int:
+        # One choice for many values: most are as they should be. The simplest, 0, has no end.
+        return self._choose.integer(0, 2 * self._one_in - 1)
+
     def _union(self, schema: list[Any], value: Any, depth: int) -> None:
-        if self._choose.rarely(self._one_in):
+        if self._hostile():
             self.out += varint(self._choose.pick((-1, -2, 2, 3, 2**31, 0, 1)), self._choose.integer(0, 2))
             return
         if value is None and "null" in schema and (depth > 6 or not self._choose.rarely(6)):
@@ -187,7 +202,7 @@ class _Written:
         self.out += varint(0)
 
     def _plain(self, kind: Any, schema: Any, value: Any) -> None:
-        hostile = value is None or self._choose.rarely(self._one_in)
+        hostile = value is None or self._hostile()
         if kind in ("int", "long", "enum"):
             if hostile or not isinstance(value, int):
                 value = self._choose.pick((*_NUMBERS, *_LARGE))

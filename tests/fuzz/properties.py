@@ -16,7 +16,7 @@ from aiokafka.structs import ConsumerRecord
 from producers.importing.importing import Import, import_file
 from producers.importing.rejects import write_rejects
 from schemas.catalogue import Department, load
-from schemas.codec import decode, encode, unframe
+from schemas.codec import decode, encode, frame, unframe
 from schemas.columns import Batch, decode_batch, digests
 from schemas.contracts import parsed
 from schemas.errors import Rejected, UsageError
@@ -37,6 +37,7 @@ __all__ = ["PROPERTIES", "Recorder", "check_columns", "check_import", "check_int
 STATEMENT, MARKER = "xinliu.Statement", "xinliu.Marker"
 _BEYOND = {"DATE_RANGE", "DECIMAL_OVERFLOW"}
 """Whole for fastavro, but no column can hold them."""
+_OURS = MemoryRegistry()
 
 
 @cache
@@ -71,10 +72,8 @@ def _every_row_is_answered(found: Import) -> None:
     assert all(repair.line not in refused for repair in found.repairs)
     json.dumps(found.repairs.counted(), ensure_ascii=False).encode()
     if found.outgoing:
-        registry = MemoryRegistry()
-        schema_id = registry.register(STATEMENT).to_bytes(4, "big")
-        values = [b"\0" + schema_id + statement.body for statement in found.outgoing]
-        assert decode_batch(registry, values, expected={STATEMENT}).undecodable == ()
+        values = [frame(_OURS.register(STATEMENT), statement.body) for statement in found.outgoing]
+        assert decode_batch(_OURS, values, expected={STATEMENT}).undecodable == ()
 
 
 def _flat(row: int, value: dict[str, Any]) -> dict[str, Any]:

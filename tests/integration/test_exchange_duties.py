@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import typer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from rich.cells import cell_len
@@ -32,6 +32,7 @@ from streams.exchange.duties import BODILESS, Duty, duties, owe
 from streams.exchange.entries import Entry
 from streams.exchange.signed_log import Closed
 from streams.positions import load_catalogue
+from tests.examples import examples
 from tests.exchange_status import OUR_TOPIC, Store, applied, exchanging, limit, publish
 
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -188,7 +189,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 @given(events)
 def test_whatever_comes_first_it_is_done_exactly_when_said_to_be(store: Store, found: list[Event]) -> None:
     store.execute("TRUNCATE xinliu.exchange_duty, xinliu.peer_status")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
 
@@ -14,6 +14,7 @@ from schemas.connection import Connection
 from schemas.uscc import generate
 from streams.exchange.auditing import Auditor
 from tests.damage import MemoryLog, emptied, fold, standing
+from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import Store, opened
 
@@ -123,12 +124,7 @@ COLUMNS = (
 
 
 @given(data=st.data())
-@settings(
-    max_examples=40,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40, HealthCheck.function_scoped_fixture, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_any_damage_is_undone(stack: Connection, store: Store, data: st.DataObject) -> None:
     emptied(store)
     log = MemoryLog()

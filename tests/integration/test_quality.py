@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.connection import Connection
@@ -19,6 +19,7 @@ from schemas.store import connect, sql
 from streams.projection import Projection
 from streams.quality import LONGEST_LAG
 from streams.staging import staged
+from tests.examples import examples
 from tests.integration.test_view_store import TABLES, decoded, statements
 from tests.offline import assert_figures_are_of_the_set
 from tests.statements import Statement, listing, penalty, state
@@ -92,7 +93,7 @@ def arrivals(draw: st.DrawFn) -> Arrival:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, HealthCheck.function_scoped_fixture)
 def test_any_order_any_duplication_any_cut_counts_the_same(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(arrivals(), min_size=1, max_size=14))
     again = [

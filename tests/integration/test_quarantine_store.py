@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from aiokafka.structs import ConsumerRecord
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.connection import Connection
@@ -20,6 +20,7 @@ from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, OVERRIDE, REDRIVE, 
 from streams.refusals import project_refusal
 from streams.settling import Settling
 from streams.staging import staged
+from tests.examples import examples
 from tests.integration.test_view_store import decoded
 from tests.statements import FIRST_VERSION, Statement, penalty
 
@@ -116,7 +117,7 @@ def play(store: Store, settling: Settling, events: Sequence[Event], settled: Seq
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 def test_any_order_gives_the_state_that_the_rule_gives(store: tuple[Store, Settling], data: st.DataObject) -> None:
     tables, settling = store
     chosen = [ENTRY, *data.draw(st.lists(st.sampled_from([*OUTCOMES, *RECORDS]), max_size=6))]

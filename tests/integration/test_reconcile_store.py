@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.connection import Connection
@@ -20,6 +20,7 @@ from schemas.store import connect, sql
 from streams.headers import Origin
 from streams.manifests import Stated, keep
 from streams.reconciling import Reconciler
+from tests.examples import examples
 
 GENERATION = 998
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -133,7 +134,7 @@ def kind_of(stated: Rank | None, held: Rank | None) -> str | None:
     return "OLDER_HERE" if stated[0] > held[0] else "NEWER_HERE" if stated[0] < held[0] else "CONTENT"
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, HealthCheck.function_scoped_fixture)
 @given(same=st.dictionaries(IDS, RANKS, max_size=120), there=st.dictionaries(IDS, RANKS, max_size=5), data=st.data())
 def test_exactly_what_differs_is_named(
     store: Store, reconciler: Reconciler, same: dict[str, Rank], there: dict[str, Rank], data: st.DataObject

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
@@ -22,6 +22,7 @@ from streams.exchange.repushing import Chosen, repush
 from streams.exchange.sharing import Sharing
 from streams.exchange.sweeping import Sweep
 from streams.positions import load_catalogue
+from tests.examples import examples
 from tests.sharing import NOW, Far, by_digest, digests, emptied, entries, fold_and_share, partition_of, shared
 from tests.statements import Statement, penalty, registration, state
 from tests.viewstore import Store
@@ -113,7 +114,7 @@ def statements(draw: st.DrawFn) -> Statement:
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, HealthCheck.function_scoped_fixture)
 def test_any_order_shares_the_same_and_gives_others_the_same(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(statements(), min_size=1, max_size=14))
     again = said + data.draw(st.lists(st.sampled_from(said), max_size=5))

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg.rows import dict_row, tuple_row
 
@@ -27,6 +27,7 @@ from schemas.uscc import generate
 from streams.projection import Projection
 from streams.staging import staged
 from streams.time_tables import load_time
+from tests.examples import examples
 from tests.statements import Statement, listing, penalty, state
 
 NAME = "xinliu.Statement"
@@ -175,7 +176,7 @@ def test_a_token_brings_back_both_axes(undone: Store, what: dict[str, Any]) -> N
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(15, *HealthCheck)
 def test_what_sql_readers_are_told_is_what_show_tells(undone: Store, data: st.DataObject) -> None:
     near = st.dates(date(2021, 1, 1), date(2026, 11, 1))
     entity = data.draw(st.integers(1_000, 999_999))

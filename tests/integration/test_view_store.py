@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.connection import Connection
 from streams.fold import newest, summary
 from streams.projection import Projection
 from streams.staging import staged
+from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import TABLES, Store, decoded, folded, opened
 
@@ -49,7 +50,7 @@ def statements(draw: st.DrawFn) -> Statement:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, HealthCheck.function_scoped_fixture)
 def test_any_order_any_duplication_any_cut_gives_the_same_tables(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(statements(), min_size=1, max_size=14))
     again = said + data.draw(st.lists(st.sampled_from(said), max_size=8))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.cases import KINDS, OUTCOMES, PROCEDURES, STATES, Case, CaseEvent, fold, fold_all, leader, new_case_id
@@ -43,7 +43,6 @@ def told(case: Case | None) -> object:
     return None if case is None else (case, case.events, case.void, case.state)
 
 
-@settings(max_examples=100, deadline=None)
 @given(sets(), st.randoms(use_true_random=False))
 def test_order_and_duplication_do_not_matter(events: list[CaseEvent], random: object) -> None:
     once = fold(events)
@@ -52,7 +51,6 @@ def test_order_and_duplication_do_not_matter(events: list[CaseEvent], random: ob
     assert told(fold(again)) == told(once)
 
 
-@settings(max_examples=100, deadline=None)
 @given(sets())
 def test_every_event_counts_or_is_void_and_states_are_known(events: list[CaseEvent]) -> None:
     case = fold(events)
@@ -73,7 +71,6 @@ def test_every_event_counts_or_is_void_and_states_are_known(events: list[CaseEve
         assert case.ended.answer == case.answer.event_id
 
 
-@settings(max_examples=100, deadline=None)
 @given(sets(), sets())
 def test_what_a_third_province_says_changes_nothing(events: list[CaseEvent], others: list[CaseEvent]) -> None:
     case, noise = fold(events), [replace(one, province="shanxi") for one in others if one.record_province == "beijing"]

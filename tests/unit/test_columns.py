@@ -11,7 +11,7 @@ from typing import Any
 import fastavro
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import decode, encode, frame, unframe
@@ -21,6 +21,7 @@ from schemas.flat import FLAT, STATEMENT_SHAPE, physical
 from schemas.identity import digest
 from schemas.memory_registry import MemoryRegistry
 from schemas.registry import WriterSchema
+from tests.examples import examples
 
 STATEMENT = "xinliu.Statement"
 
@@ -116,7 +117,7 @@ def _with_length(length: int) -> bytes:
     return _varint(length) + GOOD[1:]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(STATEMENTS, max_size=6))
 def test_columns_are_what_fastavro_reads_row_by_row(values: list[dict[str, Any]]) -> None:
     bodies = [encode(STATEMENT, value) for value in values]
@@ -127,7 +128,7 @@ def test_columns_are_what_fastavro_reads_row_by_row(values: list[dict[str, Any]]
     assert decoded.frame.to_dicts() == expected
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.data())
 def test_corruption_harms_no_neighbour(data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 80))
@@ -253,7 +254,7 @@ def test_a_mixed_batch_is_taken_apart() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.binary(max_size=40) | st.sampled_from((GOOD, GOOD[:-9], GOOD[9:])), max_size=70), st.data())
 def test_any_batch_of_any_bytes_is_answered_row_by_row(bodies: list[bytes], data: st.DataObject) -> None:
     registry, ids = _registry()
@@ -278,7 +279,7 @@ def test_a_value_of_two_megabytes_is_read_and_one_of_them_cut_is_named() -> None
     assert decoded.frame["penalty_facts"][1] == long
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_swapped_ends_of_two_neighbours_stay_theirs(data: st.DataObject) -> None:
     count = data.draw(st.integers(4, 60))
@@ -295,7 +296,7 @@ def test_swapped_ends_of_two_neighbours_stay_theirs(data: st.DataObject) -> None
     assert {u.row for u in decoded.undecodable} <= {first, first + 1}
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.lists(st.tuples(st.integers(0, 39), st.integers(0, len(GOOD) * 8 - 1)), min_size=1, max_size=5))
 def test_flipped_bits_are_read_as_fastavro_reads_them_or_named(flips: list[tuple[int, int]]) -> None:
     bodies = [bytearray(GOOD) for _ in range(40)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
@@ -17,6 +17,7 @@ from schemas.exchange import EPOCH, KNOWN, MEND, ORIGIN, SCHEMA
 from schemas.memory_registry import MemoryRegistry
 from schemas.signing import Keyring, Signer
 from streams.exchange.receiving import ReceivingStage
+from tests.examples import examples
 from tests.exchanges import MADE_AT, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder
 
@@ -38,7 +39,7 @@ def stage(ring: tuple[Path, Signer], out: Recorder) -> ReceivingStage:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_any_bytes_of_a_link(ring: tuple[Path, Signer], data: st.DataObject) -> None:
     origin = Sharing("tianjin", ring[1])
     for number in range(3):
@@ -82,7 +83,7 @@ def _spoiled(record: Any, data: st.DataObject) -> Any:
 
 
 @given(body=st.binary(max_size=60), name=st.sampled_from(sorted(CONTRACTS)), known=st.booleans())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_any_bytes_under_a_provinces_own_signature(
     ring: tuple[Path, Signer], body: bytes, name: str, known: bool
 ) -> None:

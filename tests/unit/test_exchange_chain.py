@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
@@ -22,6 +22,7 @@ from streams.exchange.receiving import ReceivingStage
 from streams.exchange.recording import ReceivingRecorder
 from streams.instruments import Instruments
 from streams.runs import Run
+from tests.examples import examples
 from tests.exchanges import MADE_AT, Sent, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder
 
@@ -245,25 +246,26 @@ def test_a_note_is_read_as_it_was_written(anchor: Anchor | None) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_any_redelivery_and_any_restart_accept_the_same(ring: tuple[Path, Signer], data: st.DataObject) -> None:
     """Links repeat blocks from any earlier offset; intake stops anywhere, its commit where it was or behind."""
     origin = Sharing("tianjin", ring[1])
+    # Whoever always takes the simplest choice comes to the end, here and below: Hypothesis often does.
     log = [sent for run in runs(origin, data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=5))) for sent in run]
     delivered: list[Sent] = []
     reached = 0
     while reached < len(log):
         begin = data.draw(st.integers(0, reached))
-        end = data.draw(st.integers(begin + 1, len(log)))
+        end = len(log) - data.draw(st.integers(0, len(log) - begin - 1))
         delivered += log[begin:end]
         reached = max(reached, end)
     reader = Reader(ring[0])
     reader.written = delivered
     while reader.next < len(delivered):
-        reader.read(data.draw(st.integers(1, 4)))
+        reader.read(data.draw(st.integers(1, 7)))
         if data.draw(st.booleans()):
             reader.commit()
-        if data.draw(st.integers(0, 4)) == 0 and reader.next < len(delivered):
+        if data.draw(st.integers(0, 4)) == 4 and reader.next < len(delivered):
             reader.start()
     assert set(reader.told.outcomes) <= {"followed", "repeated"}
     straight = Reader(ring[0])

@@ -8,7 +8,7 @@ from operator import xor
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.fold import KEY, RANK, mark_newest, newest, summary
@@ -87,14 +87,12 @@ def _naive(rows: list[Row]) -> dict[tuple[str, ...], Row]:
     return held
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_newest_is_the_naive_maximum(rows: list[Row]) -> None:
     expected = _frame([row for _, row in sorted(_naive(rows).items())])
     assert _bytes(newest(_frame(rows))) == _bytes(expected)
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_summary_is_the_naive_count(rows: list[Row]) -> None:
     records = _naive(rows).values()
@@ -117,7 +115,6 @@ def test_summary_is_the_naive_count(rows: list[Row]) -> None:
     assert summary(newest(_frame(rows))).to_dicts() == expected
 
 
-@settings(max_examples=100, deadline=None)
 @given(ROWS, st.data())
 def test_any_order_any_duplicates_any_cuts_give_the_same_bytes(rows: list[Row], data: st.DataObject) -> None:
     once = newest(_frame(rows))
@@ -131,7 +128,6 @@ def test_any_order_any_duplicates_any_cuts_give_the_same_bytes(rows: list[Row], 
     assert _bytes(summary(held)) == _bytes(summary(once))
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_one_row_of_each_record_is_marked_and_the_order_kept(rows: list[Row]) -> None:
     marked = mark_newest(_frame(rows * 2))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import subprocess
+import sys
+from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
 
 from producers.importing import reading
+from producers.importing import workbook as workbook_reader
 from producers.importing.reading import read_table
 from producers.importing.rejects import write_rejects
 from producers.importing.values import CellRefused, as_time, read_money
@@ -16,31 +22,63 @@ from schemas.errors import UsageError
 from tests.fuzz.files import workbook
 from tests.unit.importing import PENALTY, bodies, penalty, read, told, write
 
+GOOD = '<row><c t="inlineStr"><is><t>甲</t></is></c></row><row><c><v>1</v></c></row>'
 CORNERS = '<row r="1"><c r="A1" t="inlineStr"><is><t>x</t></is></c><c r="XFD1048576"><v>1</v></c></row>'
 BOMB = "<si><t>" + "x" * 1_000_000 + "</t></si>"
 
 
-@pytest.mark.parametrize(
-    ("sheet", "strings"),
-    [
-        pytest.param(CORNERS, "", id="two cells at opposite corners"),
-        pytest.param("<row>" + '<c t="s"><v>0</v></c>' * 16_000 + "</row>", BOMB, id="one long string in every cell"),
-        pytest.param('<row r="1"><c r="A99999999999"><v>1</v></c></row>', "", id="a row beyond every number"),
-    ],
-)
-def test_a_small_workbook_of_terabytes_is_refused_and_nothing_else_happens(
-    tmp_path: Path, sheet: str, strings: str
-) -> None:
-    path = tmp_path / "bomb.xlsx"
+def small(path: Path, sheet: str, strings: str = "") -> Path:
     path.write_bytes(workbook(sheet, strings))
     assert path.stat().st_size < 10_000
+    return path
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        pytest.param(CORNERS, id="two cells at opposite corners"),
+        pytest.param('<row r="1"><c r="A99999999999"><v>1</v></c></row>', id="a row beyond every number"),
+    ],
+)
+def test_a_small_workbook_of_terabytes_is_refused_and_nothing_else_happens(tmp_path: Path, sheet: str) -> None:
     with pytest.raises(UsageError, match=r"bomb\.xlsx"):
-        read_table(path)
+        read_table(small(tmp_path / "bomb.xlsx", sheet))
+
+
+@pytest.mark.timeout(60)
+def test_the_reader_of_workbooks_has_four_gigabytes_and_a_minute(tmp_path: Path) -> None:
+    """Asked of the process, for a workbook would have to fill them; what happens then, the next test says with less."""
+    pipe = tmp_path / "a.xlsx"
+    os.mkfifo(pipe)
+    with subprocess.Popen(
+        [sys.executable, "-I", workbook_reader.__file__, str(pipe)], stdout=subprocess.DEVNULL
+    ) as reader:
+        # Returns once the reader opens what it is to read: its limits are set by then.
+        with pipe.open("wb"):
+            limits = {kind: resource.prlimit(reader.pid, kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU)}
+        reader.kill()
+    assert limits == {resource.RLIMIT_AS: (4 << 30, 4 << 30), resource.RLIMIT_CPU: (60, 60)}
+
+
+def test_one_long_string_in_every_cell_ends_the_reader_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16 GB of text in 3 kB. With a quarter of a gigabyte instead of four: to fill those takes ten seconds of the machine."""
+    script = Path(workbook_reader.__file__).read_text(encoding="utf-8")
+    less = tmp_path / "workbook.py"
+    less.write_text(script.replace("\n_MEMORY = 4 << 30\n", "\n_MEMORY = 1 << 28\n"), encoding="utf-8")
+    assert less.read_text(encoding="utf-8") != script
+    monkeypatch.setattr(workbook_reader, "__file__", str(less))
+    assert read_table(small(tmp_path / "good.xlsx", GOOD)).rows == ((2, (1,)),)
+    every_cell = "<row>" + '<c t="s"><v>0</v></c>' * 16_000 + "</row>"
+    with pytest.raises(UsageError, match=r"bomb\.xlsx cannot be read: .* more memory"):
+        read_table(small(tmp_path / "bomb.xlsx", every_cell, BOMB))
 
 
 def test_a_workbook_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "zip.xlsx"
-    path.write_bytes(workbook('<row r="1"><c t="inlineStr"><is><t>' + "x" * 300_000_000 + "</t></is></c></row>"))
+    text = ("x" * 1_000_000 for _ in range(300))
+    path.write_bytes(workbook(chain(['<row r="1"><c t="inlineStr"><is><t>'], text, ["</t></is></c></row>"])))
     with pytest.raises(UsageError, match="columns are missing"):
         read(path)
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import xlsxwriter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from producers.importing.importing import Import
 from producers.importing.values import REPAIRS
 from schemas.errors import UsageError
+from tests.examples import examples
 from tests.unit.importing import LISTING, PENALTY, bodies, listing, penalty, read, told, write
 from xinliu import _mount, app
 
@@ -132,7 +133,7 @@ def garbled(draw: st.DrawFn) -> tuple[list[Row], list[Row], Counter[tuple[str, s
     return rows, spoiled, expected
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(garbled(), st.sampled_from([".csv", ".jsonl"]))
 def test_any_garbled_file_says_what_the_clean_one_says(
     made: tuple[list[Row], list[Row], Counter[tuple[str, str]]], suffix: str

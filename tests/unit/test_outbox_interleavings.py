@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.outbox.relay import RelaySettings
 from producers.outbox.store import Waiting
 from schemas.codec import encode
 from schemas.errors import Retryable
-from tests.outboxes import Crash, MemoryTopic, database, fresh, statement_of
+from tests.examples import examples
+from tests.outboxes import Crash, Database, MemoryTopic, database, fresh, statement_of
 from tests.statements import penalty
 
 RECORDS = 4
@@ -35,11 +39,26 @@ STEPS = st.lists(
 SETTINGS = RelaySettings(batch=3, mark_every=0.000_001, report_every=1e9, keep=None)
 
 
+@pytest.fixture(scope="module")
+def tax() -> Iterator[Database]:
+    made = database("sqlite://")
+    yield made
+    made.close()
+
+
+@cache
+def said(record: int, version: int) -> tuple[dict[str, Any], bytes]:
+    """Return a version of a record, and its bytes."""
+    statement = penalty(f"税{record}号", version=version, entity=record)
+    return statement, encode("xinliu.Statement", statement)
+
+
 class Run:
     """A department, the topic, and relays of which some crash, fail or sleep; in memory."""
 
-    def __init__(self) -> None:
-        self.tax = database("sqlite://")
+    def __init__(self, tax: Database) -> None:
+        self.tax = tax
+        self.tax.empty()
         self.topic = MemoryTopic()
         self.relay = self.tax.relay(self.topic, SETTINGS)
         self.versions: Counter[int] = Counter()
@@ -74,38 +93,37 @@ class Run:
                 self.relay.round()
 
     def _transaction(self, records: list[int], *, commit: bool) -> None:
-        versions, said = self.versions.copy(), []
+        versions, added = self.versions.copy(), []
         for record in records:
             versions[record] += 1
-            said.append(penalty(f"税{record}号", version=versions[record], entity=record))
+            added.append(said(record, versions[record]))
         with self.tax.engine.connect() as connection:
-            self.tax.outbox.add_many(connection, said)
+            self.tax.outbox.add_many(connection, [statement for statement, _ in added])
             if not commit:
                 connection.rollback()
                 return
             connection.commit()
         self.versions = versions
-        self.committed += [(fresh(), encode("xinliu.Statement", one)) for one in said]
+        self.committed += [(fresh(), body) for _, body in added]
 
 
 @given(STEPS)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_exactly_what_was_committed_is_told_and_every_marker_tells_the_truth(steps: list[tuple[str, Any]]) -> None:
-    run = Run()
-    try:
-        for step, what in steps:
-            run.step(step, what)
-        run.relay.drain()
-        assert set(run.topic.bodies) == {body for _, body in run.committed}, "nothing else, and nothing less"
-        first = {body: place for place, body in reversed([*enumerate(run.topic.told)]) if isinstance(body, bytes)}
-        _assert_in_order(sorted(first, key=lambda body: first[body]), run.versions)
-        for place, marker in enumerate(run.topic.told):
-            if isinstance(marker, datetime):
-                late = [body for at, body in run.committed if at <= marker and first[body] > place]
-                assert late == [], "what was committed by then stands before the marker"
-        assert run.topic.markers, "a drained outbox is vouched for"
-    finally:
-        run.tax.close()
+@examples(200)
+def test_exactly_what_was_committed_is_told_and_every_marker_tells_the_truth(
+    tax: Database, steps: list[tuple[str, Any]]
+) -> None:
+    run = Run(tax)
+    for step, what in steps:
+        run.step(step, what)
+    run.relay.drain()
+    assert set(run.topic.bodies) == {body for _, body in run.committed}, "nothing else, and nothing less"
+    first = {body: place for place, body in reversed([*enumerate(run.topic.told)]) if isinstance(body, bytes)}
+    _assert_in_order(sorted(first, key=lambda body: first[body]), run.versions)
+    for place, marker in enumerate(run.topic.told):
+        if isinstance(marker, datetime):
+            late = [body for at, body in run.committed if at <= marker and first[body] > place]
+            assert late == [], "what was committed by then stands before the marker"
+    assert run.topic.markers, "a drained outbox is vouched for"
 
 
 def _assert_in_order(bodies: list[bytes], versions: Counter[int]) -> None:
@@ -114,7 +132,5 @@ def _assert_in_order(bodies: list[bytes], versions: Counter[int]) -> None:
         statement = statement_of(body)
         told[statement["record_id"]].append(statement["version"])
     assert all(order == sorted(order) for order in told.values()), "told first in the order of their commits"
-    newest = {
-        penalty(f"税{record}号", version=version, entity=record)["version"] for record, version in versions.items()
-    }
+    newest = {said(record, version)[0]["version"] for record, version in versions.items()}
     assert {order[-1] for order in told.values()} == newest

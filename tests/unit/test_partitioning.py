@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from aiokafka.partitioner import DefaultPartitioner, murmur2
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.partitioning import partitions_of
@@ -33,7 +33,6 @@ def test_the_hashes_of_kafkas_own_tests(key: str, hashed: int) -> None:
     assert partitions_of(pl.Series([key]), count).tolist() == [(hashed & 0x7FFFFFFF) % count]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=40) | st.integers(0, 10**9).map(generate), max_size=30), st.integers(1, 300))
 def test_every_key_is_where_aiokafka_puts_it(keys: list[str], count: int) -> None:
     expected = [(murmur2(key.encode()) & 0x7FFFFFFF) % count for key in keys]

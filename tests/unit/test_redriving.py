@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.codec import encode, frame
@@ -21,6 +21,7 @@ from streams.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, Origin
 from streams.quarantine import DISCARD, DONE, OVERRIDE, REDRIVE, Entry
 from streams.redriving import Decisions, Redriver
 from streams.stored import Place
+from tests.examples import examples
 from tests.fuzz.choices import Consumed, Drawn
 from tests.fuzz.hostile import Writers, marker, message
 from tests.fuzz.properties import Recorder, records_of, stage_of
@@ -187,7 +188,7 @@ def test_discarding_needs_no_value() -> None:
     assert house.told == [("dissolved/0/7", "DISCARDED", ["DISCARDED"])]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@examples(60, HealthCheck.data_too_large)
 @given(data=st.data())
 def test_by_the_same_rules_nothing_that_is_redriven_gets_through_or_becomes_a_new_entry(data: st.DataObject) -> None:
     choose = Drawn(data)

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
@@ -169,7 +169,6 @@ NAMES = st.text(alphabet="甲乙公司有限 AB　（）", min_size=1, max_size=
 DAYS = st.dates(EARLIEST, TODAY)
 
 
-@settings(deadline=None)
 @given(names=st.lists(NAMES, max_size=5), days=st.lists(DAYS, min_size=5, max_size=5, unique=True))
 def test_former_names_are_read_as_they_were_written(names: list[str], days: list[date]) -> None:
     former = tuple(FormerName(*pair) for pair in zip(names, sorted(days), strict=False))
@@ -189,7 +188,6 @@ LOOSE = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(deadline=None)
 @given(LOOSE | st.text(max_size=30))
 @example("甲|2020-05-31\n")
 @example("甲|0000-05-31")

@@ -14,7 +14,7 @@ import pytest
 from producers.importing.importing import import_file
 from producers.statements import encoded, nested
 from schemas.catalogue import load
-from schemas.codec import encode
+from schemas.codec import encode, frame
 from schemas.flat import FLAT
 from schemas.memory_registry import MemoryRegistry
 from schemas.rules import RULES, validate, validate_origin
@@ -26,6 +26,7 @@ from tests.unit.test_rules import BROKEN
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 23)
 TAX = load().department("beijing", DEPARTMENT)
+REGISTRY = MemoryRegistry()
 BY_CODE = {rule.code: rule for rule in RULES}
 
 NOT_IN_A_FILE = {
@@ -45,12 +46,9 @@ def by_rules(said: dict[str, Any]) -> pl.DataFrame:
 
 
 def by_intake(said: dict[str, Any]) -> tuple[set[str], bool]:
-    registry, recorder = MemoryRegistry(), Recorder()
-    schema_id = registry.register("xinliu.Statement").to_bytes(4, "big")
-    stage = stage_of(registry, recorder, now=lambda: NOW)
-    examined = stage.prepare(
-        [records_of(TAX.records_topic, [b"\0" + schema_id + encode("xinliu.Statement", nested(said))])]
-    )
+    stage = stage_of(REGISTRY, Recorder(), now=lambda: NOW)
+    message = frame(REGISTRY.register("xinliu.Statement"), encode("xinliu.Statement", nested(said)))
+    examined = stage.prepare([records_of(TAX.records_topic, [message])])
     verdict = examined.verdicts.get(0)
     return ({finding["code"] for finding in verdict.findings}, verdict.refused) if verdict else (set(), False)
 

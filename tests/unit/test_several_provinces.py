@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from schemas.cluster import Cluster
 from schemas.connection import Connection, Exchange, Peer
 from schemas.errors import UsageError
 from schemas.signing import Signer, make_key
-from tests import warm
+from tests.commands import Ran, run
 
 FOUR = ("beijing", "tianjin", "hebei", "shanxi")
 
@@ -65,19 +66,19 @@ def test_a_list_that_cannot_be_meant_is_refused_in_one_line(text: str, told: str
     ],
 )
 def test_the_command_says_so_in_one_line_and_starts_nothing(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("XINLIU_")}
-    done = warm.run(
-        [sys.executable, "-m", "xinliu", *words],
-        env={**kept, "XINLIU_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run(*words, env={"XINLIU_HOME": str(tmp_path)})
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path / "stacks").exists()
+
+
+def test_the_process_ends_as_the_command_does(tmp_path: Path) -> None:
+    words, env = ("up", "--provinces", "beijing,peking"), {"XINLIU_HOME": str(tmp_path)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XINLIU_")}
+    process = [sys.executable, "-m", "xinliu", *words]
+    done = subprocess.run(process, env=kept | env, capture_output=True, text=True, check=False, timeout=60)
+    assert Ran(done.returncode, done.stdout, done.stderr) == run(*words, env=env)
 
 
 def test_stacks_are_named_by_their_province_and_behind_a_prefix(tmp_path: Path) -> None:

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.commands import Ran, run
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does."""
-    return subprocess.run(
-        [sys.executable, "-m", "xinliu", "catalogue", "workdays", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+
+def workdays(*words: str) -> Ran:
+    return run("catalogue", "workdays", *words)
 
 
 def test_a_term_with_what_it_skips_and_why() -> None:
-    done = run("2026-09-30", "--deadline", "report-penalty", "--json")
+    done = workdays("2026-09-30", "--deadline", "report-penalty", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["working_days"], told["ends"], told["illustrative"]) == (7, "2026-10-15", "yes")
     assert told["skipped"][0] == {"day": "2026-10-01", "why": "国庆节"}
     assert told["skipped"][-1] == {"day": "2026-10-11", "why": "周日"}
     assert told["deadline"]["source"].startswith("发改办财金〔2018〕424号")
-    assert "2026-10-15 (周四): 2026-09-30 之后第 7 个工作日" in run("2026-09-30", "7").stdout
+    assert "2026-10-15 (周四): 2026-09-30 之后第 7 个工作日" in workdays("2026-09-30", "7").stdout
 
 
 @pytest.mark.parametrize(
@@ -45,7 +38,7 @@ def test_a_term_with_what_it_skips_and_why() -> None:
     ],
 )
 def test_a_mistake_is_told_in_a_line(words: tuple[str, ...], reason: str) -> None:
-    done = run(*words)
+    done = workdays(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
