@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help venv demo demo-four test test-quick test-without-servers chaos chaos-four bench lint format fuzz lock promtool clean
+.PHONY: help venv demo demo-four test test-quick test-without-servers test-long chaos chaos-four bench lint format fuzz lock promtool clean
 
 help:
 	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
 	@echo "make demo-four   four provinces that share their records, on this machine"
 	@echo "make test   set up and run all tests (unit, contract, integration, chaos)"
 	@echo "make test-quick   for every save: lint, types, and the unit and contract tests that need no servers"
+	@echo "make test-long  for nights: all examples of every property, then chaos, chaos-four and fuzz"
 	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
 	@echo "make chaos-four  strike four provinces that exchange records, SEEDS=5 times"
 	@echo "make bench  measure it against bare loops, Faust and Quix Streams on the same events; QUICK=1 takes 3 minutes"
@@ -87,6 +88,11 @@ $(FUZZ)/ready: requirements.txt requirements-fuzz.txt
 	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-fuzz.txt
 	@touch $@
+
+# What takes hours: all examples of every property, more crashes, more strikes, the fuzzers.
+test-long: $(READY)
+	XINLIU_HYPOTHESIS=long $(BIN)/python -m pytest -n $(LANES) --dist loadscope --no-loadscope-reorder --timeout 3600
+	@$(MAKE) --no-print-directory chaos chaos-four fuzz
 
 fuzz: $(FUZZ)/ready
 	@for target in $(TARGETS); do $(FUZZ)/bin/python -m tests.fuzz.run $$target --minutes $(MINUTES) || exit 1; done
