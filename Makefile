@@ -37,7 +37,7 @@ demo-four: $(READY)
 	@$(BIN)/xinliu demo-four $(ARGS)
 
 # Lanes share the machine, each with servers of its own; a module is taken by one lane (tests/conftest.py says in which order).
-LANES ?= 3
+LANES ?= 2
 test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 _LONGEST_FIRST = (
+    "tests/chaos/test_four_provinces.py",
     "tests/chaos/test_servers.py",
     "tests/integration/test_links.py",
     "tests/chaos/test_link_trouble.py",
     "tests/integration/test_promote_crashes.py",
-    "tests/chaos/test_four_provinces.py",
     "tests/integration/test_operations_runbook.py",
     "tests/integration/test_provinces.py",
     "tests/integration/test_access.py",
