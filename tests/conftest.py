@@ -21,32 +21,19 @@ if TYPE_CHECKING:
 
 
 _LONGEST_FIRST = (
-    "tests/chaos/test_four_provinces.py",
-    "tests/chaos/test_servers.py",
     "tests/integration/test_links.py",
-    "tests/chaos/test_link_trouble.py",
     "tests/integration/test_promote_crashes.py",
     "tests/integration/test_operations_runbook.py",
     "tests/integration/test_provinces.py",
     "tests/integration/test_access.py",
     "tests/integration/test_secure_operation.py",
     "tests/integration/test_two_provinces.py",
-    "tests/chaos/test_workers.py",
-    "tests/chaos/test_past.py",
-    "tests/chaos/test_crashes.py",
-    "tests/chaos/test_kill.py",
     "tests/integration/test_quarantine.py",
     "tests/integration/test_rebuild_kills.py",
     "tests/integration/test_metrics.py",
     "tests/integration/test_cases.py",
 )
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
-
-_TOGETHER = {
-    "tests/integration/test_links.py": "far",
-    "tests/chaos/test_link_trouble.py": "far",
-}
-"""Modules that one lane takes, one after the other, since they share what takes long to start; any other is taken alone."""
 
 # For the workers that a local stack starts; those of tests/workers.py are given an environment of their own.
 os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
@@ -75,11 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a lane a module, or several that belong together."""
+    """Gives a lane whole modules."""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return _TOGETHER.get(module, module)
+        return nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Lanes:
