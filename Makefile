@@ -39,7 +39,7 @@ demo-four: $(READY)
 # Lanes share the machine, each with servers of its own; a module is taken by one lane (tests/conftest.py says in which order).
 # Chaos comes last and alone: it kills servers and counts seconds.
 LANES ?= 2
-IN_LANES := -n $(LANES) --dist loadscope --no-loadscope-reorder
+IN_LANES := -n $(LANES) --dist loadfile --no-loadscope-reorder
 test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 from streams.crashing import POINTS
 from tests import servers, warm
@@ -59,18 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not {"_servers", "own_stack"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
-
-
-class _Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a lane whole modules."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Lanes:
-    """Share the tests out among the lanes."""
-    return _Lanes(config, log)
 
 
 class _CrashPoints:
