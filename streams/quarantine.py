@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import UsageError
 from schemas.operations import Operation
+from schemas.refusal import PARTITION
 from streams.headers import Origin
 
 __all__ = [
@@ -49,10 +50,10 @@ OPEN = "OPEN"
 STATES = (OPEN, "SUPERSEDED", "DISCARDED", "REDRIVEN", "OVERRIDDEN")
 """States of an entry, from what is known least to most: one that has a later state never goes back to an earlier one."""
 
-_NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9})/(?P<offset>\d{1,18})")
+_NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9}|-1)/(?P<offset>\d{1,18})")
 
 
-_Partition = Annotated[int, Field(ge=0, lt=1 << 31)]
+_Partition = Annotated[int, Field(ge=PARTITION, lt=1 << 31)]
 _Offset = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 

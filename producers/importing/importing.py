@@ -14,11 +14,13 @@ from producers.importing.cells import shown
 from producers.importing.headers import Columns, resolve
 from producers.importing.parsing import Parsed, RowError, parse
 from producers.importing.reading import Table, read_table
+from producers.importing.refusals import refusals_of
 from producers.importing.repairs import Repairs
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.identity import digest
+from schemas.refusal import Refusal
 from schemas.rules import validate_publication
 from schemas.rules.quality import separated
 
@@ -52,6 +54,8 @@ class Import:
     """Rows of which everything is said by rows before them."""
     repairs: Repairs = field(default_factory=Repairs)
     """What was mended in the rows that are not refused."""
+    refusals: tuple[tuple[int, Refusal], ...] = ()
+    """By line: what readers must be told of the refused rows before anybody vouches for this file."""
 
     @property
     def rows(self) -> int:
@@ -104,6 +108,7 @@ def import_file(
         tuple(remark for remark in remarks if remark.line not in refused),
         duplicates,
         parsed.repairs.without(refused),
+        refusals_of(table, columns, parsed, errors, department, catalogue, now),
     )
 
 
