@@ -23,6 +23,7 @@ from producers.waiting import Fate, await_visible, progress_bar
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.refusal import entry_name
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -50,6 +51,12 @@ class Outcome(Fate):
     repairs: list[dict[str, Any]] = field(default_factory=list)
     """By column and code of the repair: how many cells were mended, and the first of them."""
     repairs_file: str | None = None
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    """What readers are told of the refused rows: line, entry, entity (null: it cannot be read) and domain."""
+    pending_entities: int = 0
+    """Entities of which readers see 待核."""
+    holding_rows: int = 0
+    """Rows that may be about anybody: data as of stands still while any of them is open."""
 
 
 def publish(
@@ -117,7 +124,7 @@ def publish(
     errors = list(found.errors)
     if rejects is not None:
         # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
-        write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+        write_rejects(rejects, found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids)
     unfinished: Retryable | None = None
     if connection is not None:
         try:
@@ -135,7 +142,7 @@ def publish(
         except Retryable as error:
             unfinished = error  # what is known of the rows is told all the same
     if rejects is not None:
-        write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+        write_rejects(rejects, found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids)
         outcome.rejects_file = str(rejects)
     outcome.errors = [asdict(error) for error in sorted(errors, key=lambda error: error.line)]
     if as_json:
@@ -168,6 +175,17 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
         warnings=warnings,
         statements=len(found.outgoing),
         repairs=found.repairs.counted(),
+        refusals=[
+            {
+                "line": line,
+                "entry": entry_name(department, refusal.refusal_id),
+                "uscc": refusal.uscc,
+                "domain": refusal.domain,
+            }
+            for line, refusal in found.refusals
+        ],
+        pending_entities=len({refusal.uscc for _, refusal in found.refusals if refusal.uscc}),
+        holding_rows=len({line for line, refusal in found.refusals if refusal.uscc is None}),
     )
 
 
@@ -187,10 +205,16 @@ def _send(
     try:
         with Publisher(config, track=wait) as publisher, progress_bar(console) as bar:
             publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
+            # First of all: whatever ends this run, nobody can vouch for what was not said without its being known.
+            for _, refusal in found.refusals:
+                publisher.refuse(refusal)
+            publisher.flush()
             for statement in bar.track(found.outgoing, description="publishing"):
                 publisher.publish_encoded(statement.uscc, statement.body)
             publisher.flush()
             outcome.sent = publisher.published
+            for mended in found.mended:
+                publisher.mended(*mended)
             if no_marker:
                 return
             markers = publisher.mark(as_of)

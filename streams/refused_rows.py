@@ -93,7 +93,8 @@ class RefusedRow:
         """Return what the header FINDINGS says of it; `received_at` is the broker's time in milliseconds."""
         held_from = None
         if self.outcome == REFUSED and self.uscc is None and self.known_since is not None:
-            held_from = min(received_at, round(self.known_since.timestamp() * 1000))
+            # Before the row was known: of that moment it would be missing already.
+            held_from = min(received_at, round(self.known_since.timestamp() * 1000)) - 1
         return {
             "received_at": received_at,
             "held_from": held_from,
