@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +9,10 @@ from typing import Any
 
 from schemas.refusal import Refusal, entities, finding, refusal_id
 
-__all__ = ["refusal_of"]
+__all__ = ["LONGEST_DOMAIN", "refusal_of"]
+
+LONGEST_DOMAIN = 64
+"""Characters of a domain's key."""
 
 _RECORD_ID = re.compile(r"[0-9a-f]{32}")
 _LARGEST_VERSION = (1 << 63) - 1
@@ -32,13 +34,17 @@ def refusal_of(statement: object, error: BaseException, department: str) -> Refu
     since = None
     if isinstance(stated_at, datetime) and stated_at.tzinfo is not None:
         since = min(stated_at.astimezone(UTC), datetime.now(UTC))
-    content = json.dumps(said, default=str, sort_keys=True, ensure_ascii=False) if said else repr(type(statement))
+    content = sorted(repr(item) for item in said.items()) or [type(statement).__name__]
     return Refusal(
-        refusal_id=refusal_id(("statement", content)),
-        domain=domain if own and isinstance(domain, str) else None,
+        refusal_id=refusal_id(("statement", *content)),
+        domain=domain if own and isinstance(domain, str) and _fits(domain) else None,
         uscc=codes[0] if alone and len(codes) == 1 else None,
         record_id=record_id if known and isinstance(record_id, str) else None,
         version=version if known else None,
         known_since=since,
         findings=(finding("NOT_PUBLISHED", None, f"{type(error).__name__}: {error}"),),
     )
+
+
+def _fits(text: str) -> bool:
+    return len(text) <= LONGEST_DOMAIN and text.isascii() and text.isprintable()

@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import Engine, MetaData, select
 
 from producers.outbox.database import answering, database_url, open_engine
-from producers.outbox.table import State, Tables
+from producers.outbox.table import REFUSAL, State, Tables
 from producers.told import COLUMNS
 from schemas.columns import decode_statements, digests
 from schemas.errors import UsageError
@@ -63,7 +63,11 @@ def from_outbox(url: str, department: str, writers: Mapping[str, WriterSchema]) 
 
 def _portions(engine: Engine, department: str) -> Iterator[tuple[str, list[Any]]]:
     c, last = _ROWS.c, -1
-    ours = select(c.id, c.writer_schema, c.body).where(c.department == department, c.state == State.SENT).order_by(c.id)
+    ours = (
+        select(c.id, c.writer_schema, c.body)
+        .where(c.department == department, c.state == State.SENT, c.version != REFUSAL)
+        .order_by(c.id)
+    )
     while True:
         # Each portion is a read of its own: no transaction of hours in the department's database.
         with engine.connect() as connection:

@@ -118,4 +118,5 @@ def entities(cell: object, exceptions: Collection[str] = ()) -> tuple[tuple[str,
 
 
 def _kept(text: str) -> str:
-    return cover_persons("".join(one if one.isprintable() else "�" for one in text[:_LONGEST]))
+    # Covered before it is cut: half a number is a person's, too.
+    return "".join(one if one.isprintable() else "�" for one in cover_persons(text)[:_LONGEST])

@@ -119,4 +119,4 @@ class RefusedRow:
 
 
 def _clean(text: str, longest: int = 300) -> str:
-    return cover_persons(shown(text, longest))
+    return shown(cover_persons(text), longest)
