@@ -99,7 +99,7 @@ def _write(
         refused = refused_in(bar.track(held, task_id=task))
     told, elsewhere = rows_of(found, refused)
     errors = sorted([*found.errors, *told], key=lambda error: error.line)
-    count = write_rejects(rejects, found.table, errors, personal=found.columns.personal)
+    count = write_rejects(rejects, found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids)
     outcome = {
         "file": str(file),
         "rows": found.rows,

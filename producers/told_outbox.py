@@ -15,6 +15,7 @@ from producers.told import COLUMNS
 from schemas.columns import decode_statements, digests
 from schemas.errors import UsageError
 from schemas.manifest import newest
+from schemas.refusal import Refusal
 from schemas.registry import WriterSchema
 
 __all__ = ["ToldFromOutbox", "from_outbox"]
@@ -28,6 +29,8 @@ class ToldFromOutbox:
 
     refused = 0
     """A statement that the rules refuse does not get into an outbox."""
+    refusals: Sequence[Refusal] = ()
+    """Its relay tells of what was refused."""
 
     def __init__(self, engine: Engine, records: pl.DataFrame, ids: array[int]) -> None:
         self.records = records

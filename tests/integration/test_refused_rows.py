@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from deploy.processes import wait_until
+from producers.commands import mount
 from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.store import connect
@@ -32,7 +35,13 @@ def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def xinliu(connection: Connection, *words: str, expect: int = 0) -> Any:
-    """Run a command with --json and return what it said."""
+    """Run a command with --json and return what it said: a department's in this process, which is ten times as quick."""
+    if words[0] in ("publish", "mark", "refused"):
+        app = typer.Typer()
+        mount(app)
+        done = CliRunner().invoke(app, [*words, "--json"], obj=lambda: connection)
+        assert done.exit_code == expect, (done.output[-2000:], done.exception)
+        return json.loads(done.stdout)
     ran = subprocess.run(
         [sys.executable, "-m", "xinliu", *words, "--json"],
         env=environment(connection),
@@ -96,16 +105,11 @@ def test_a_refused_row_is_pending_until_it_is_mended(running: Connection, tmp_pa
 
 def xinliu_list(connection: Connection) -> list[Any]:
     """Return what the department's receipts leave refused, whatever the exit code."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "xinliu", "refused", "list", "--department", KEY, "--json"],
-        env=environment(connection),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert ran.returncode in (0, 1), ran.stderr
-    found: list[Any] = json.loads(ran.stdout)
+    app = typer.Typer()
+    mount(app)
+    done = CliRunner().invoke(app, ["refused", "list", "--department", KEY, "--json"], obj=lambda: connection)
+    assert done.exit_code in (0, 1), done.exception
+    found: list[Any] = json.loads(done.stdout)
     return found
 
 
