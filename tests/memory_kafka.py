@@ -14,7 +14,7 @@ from producers import Publisher, PublisherConfig
 from schemas.codec import decode, unframe
 from schemas.memory_registry import MemoryRegistry
 
-__all__ = ["Killed", "MemoryKafka", "publishing"]
+__all__ = ["PARTITIONS", "Killed", "MemoryKafka", "publishing"]
 
 PARTITIONS = 2
 

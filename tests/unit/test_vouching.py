@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +36,7 @@ from schemas.refusal import LOG, PARTITION, entities
 from schemas.uscc import generate
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
 from tests.fuzz.properties import Recorder, records_of, stage_of
-from tests.memory_kafka import Killed, MemoryKafka, publishing
+from tests.memory_kafka import PARTITIONS, Killed, MemoryKafka, publishing
 from tests.statements import penalty as statement
 from tests.unit.importing import TAX, listing, penalty, read, write
 
@@ -70,14 +70,17 @@ def seen(kafka: MemoryKafka) -> Seen:
     """Let intake read everything, and project what it writes."""
     recorder, told = Recorder(), Seen()
     stage = stage_of(kafka.registry, recorder, now=lambda: datetime.now(UTC))
-    run = records_of(TOPIC, [value for _, value in kafka.values])
     now = round(datetime.now(UTC).timestamp() * 1000)
-    for record in run.records:
-        record.timestamp = now
-    if run.records:
-        stage([run])
-        stage.tick()
-        told.vouched = recorder.vectors[-1]["inputs"][0]["as_of"]
+    for partition in range(PARTITIONS):
+        run = records_of(TOPIC, [value for at, value in kafka.values if at == partition])
+        for record in run.records:
+            record.timestamp, record.partition = now, partition
+        if run.records:
+            stage([replace(run, partition=partition)])
+    stage.tick()
+    marks = [known["as_of"] for known in recorder.vectors[-1]["inputs"]] if recorder.vectors else []
+    if len(marks) == PARTITIONS and None not in marks:
+        told.vouched = min(marks)
     for _, _, value, _ in recorder.accepted:
         schema_id, body = unframe(value)
         told.accepted.add(decode(kafka.registry.writer(schema_id).parsed, body)["subject"]["uscc"])
