@@ -69,7 +69,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "up",
     ),
     "schemas": ("catalogue", "rules", "schemas"),
-    "producers": ("change", "heartbeat", "mark", "outbox", "publish", "receipts", "reconcile", "sample"),
+    "producers": ("change", "heartbeat", "mark", "outbox", "publish", "receipts", "reconcile", "refused", "sample"),
     "streams": ("audit", "cases", "exchange", "intake", "positions", "quarantine", "replay", "worker"),
     "consumers": ("exchange", "quality", "reconcile", "show", "worker"),
 }  # fmt: skip

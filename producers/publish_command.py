@@ -24,6 +24,7 @@ from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
+from schemas.refusal import entry_name
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -51,6 +52,12 @@ class Outcome(Fate):
     repairs: list[dict[str, Any]] = field(default_factory=list)
     """By column and code of the repair: how many cells were mended, and the first of them."""
     repairs_file: str | None = None
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    """What readers are told of the refused rows: line, entry, entity (null: it cannot be read) and domain."""
+    pending_entities: int = 0
+    """Entities of which readers see 待核."""
+    holding_rows: int = 0
+    """Rows that may be about anybody: data as of stands still while any of them is open."""
 
 
 def publish(
@@ -171,12 +178,23 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
         warnings=warnings,
         statements=len(found.outgoing),
         repairs=found.repairs.counted(),
+        refusals=[
+            {
+                "line": line,
+                "entry": entry_name(department, refusal.refusal_id),
+                "uscc": refusal.uscc,
+                "domain": refusal.domain,
+            }
+            for line, refusal in found.refusals
+        ],
+        pending_entities=len({refusal.uscc for _, refusal in found.refusals if refusal.uscc}),
+        holding_rows=len({line for line, refusal in found.refusals if refusal.uscc is None}),
     )
 
 
 def _write_rejects(outputs: Outputs, rejects: Path | None, found: Import, errors: list[RowError]) -> None:
     if rejects is not None:
-        write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal)
+        write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids)
 
 
 def _send(
@@ -195,10 +213,16 @@ def _send(
     try:
         with Publisher(config, track=wait) as publisher, progress_bar(console) as bar:
             publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
+            # First of all: whatever ends this run, nobody can vouch for what was not said without its being known.
+            for _, refusal in found.refusals:
+                publisher.refuse(refusal)
+            publisher.flush()
             for statement in bar.track(found.outgoing, description="publishing"):
                 publisher.publish_encoded(statement.uscc, statement.body)
             publisher.flush()
             outcome.sent = publisher.published
+            for mended in found.mended:
+                publisher.mended(*mended)
             if no_marker:
                 return
             markers = publisher.mark(as_of)

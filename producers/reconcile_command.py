@@ -152,6 +152,9 @@ def _told(
 
 def _state(connection: Connection | None, told: Told, wanted: Sequence[Scope], outcome: Outcome) -> None:
     made_at = datetime.now(UTC)
+    if connection is not None:
+        with Publisher(PublisherConfig(connection.kafka, connection.registry, outcome.department)) as publisher:
+            _tell_refused(publisher, told)
     for scope in wanted:
         records = told.records.filter(domain=scope.domain, kind=scope.kind)
         made = summary(records, outcome.department, scope, made_at=made_at)
@@ -168,6 +171,13 @@ def _state(connection: Connection | None, told: Told, wanted: Sequence[Scope], o
                 publisher.manifest(made)
 
 
+def _tell_refused(publisher: Publisher, told: Told) -> None:
+    # Before the manifest: what it leaves out because it was refused is not absent.
+    for refusal in told.refusals:
+        publisher.refuse(refusal)
+    publisher.flush()
+
+
 def _compare(
     connection: Connection,
     told: Told,
@@ -179,6 +189,7 @@ def _compare(
     receipts = Receipts(connection.kafka, connection.registry, outcome.department)
     try:
         with Publisher(PublisherConfig(connection.kafka, connection.registry, outcome.department)) as publisher:
+            _tell_refused(publisher, told)
             found = [reconcile(publisher, receipts, told, scope, seconds=seconds) for scope in wanted]
             if not send_again:
                 return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +32,8 @@ def print_summary(outcome: dict[str, Any]) -> None:
     if outcome["remarks"]:
         _print_findings(console, outcome["remarks"], "accepted, with a remark")
     console.print(_figures(outcome), highlight=False)
+    for line in _readers_see(outcome):
+        console.print(escape(line), highlight=False)
     if outcome["rejects_file"]:
         console.print(f"refused rows with their reasons: {escape(outcome['rejects_file'])}", highlight=False)
     if outcome["repairs_file"]:
@@ -54,6 +57,23 @@ def _figures(outcome: dict[str, Any]) -> str:
     if outcome["visible"]:
         parts.append(f"[green]everything visible[/green] after {outcome['waited_seconds']:.2f} s")
     return ", ".join(parts)
+
+
+def _readers_see(outcome: dict[str, Any]) -> Iterator[str]:
+    """Yield what readers are told of the refused rows, and how that ends."""
+    if not outcome["refusals"]:
+        return
+    seen = []
+    if outcome["pending_entities"]:
+        seen.append(f"待核 for {outcome['pending_entities']} entities")
+    if outcome["holding_rows"]:
+        held = outcome["holding_rows"]
+        seen.append(f"数据截至 held back by {held} rows that may be about anybody")
+    yield f"readers {'would see' if outcome['dry_run'] else 'see'}: {', '.join(seen)}"
+    yield (
+        "  until the rows are mended and published (--rejects FILE writes them; mended, publish that file), or decided to stay"
+        f" out: xinliu refused list --department {outcome['department']}"
+    )
 
 
 def _print_repairs(console: Console, repairs: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from schemas.catalogue import Catalogue, Department
 from schemas.columns import decode_statements, digests
 from schemas.contracts import source
 from schemas.manifest import LINES, newest
+from schemas.refusal import Refusal
 from schemas.registry import writer_schema
 
 __all__ = ["COLUMNS", "Told", "ToldInFiles", "from_files"]
@@ -39,6 +40,11 @@ class Told(Protocol):
         """How many rows the rules refuse: they cannot have been told."""
         ...
 
+    @property
+    def refusals(self) -> Sequence[Refusal]:
+        """What readers must be told of those rows."""
+        ...
+
     def statement(self, place: int) -> bytes:
         """Return the Avro body of the statement at that place."""
         ...
@@ -57,6 +63,7 @@ class ToldInFiles:
     lines: Sequence[str]
     refused: int
     """Rows that the rules refuse, and that can therefore not have been told."""
+    refusals: Sequence[Refusal] = ()
 
     def statement(self, place: int) -> bytes:
         """Return the Avro body of the row at that place."""
@@ -81,13 +88,14 @@ def from_files(
     """
     bodies: list[bytes] = []
     lines: list[str] = []
-    refused = 0
+    refused, refusals = 0, dict[int, Refusal]()
     for path in paths:
         found = import_file(path, department, catalogue, stated_at=stated_at, progress=progress)
         refused += len(found.refused_lines)
+        refusals |= {refusal.refusal_id: refusal for _, refusal in found.refusals}
         bodies.extend(statement.body for statement in found.outgoing)
         lines.extend(f"{path.name}:{statement.line}" for statement in found.outgoing)
-    return ToldInFiles(newest(_decoded(bodies)), bodies, lines, refused)
+    return ToldInFiles(newest(_decoded(bodies)), bodies, lines, refused, list(refusals.values()))
 
 
 def _decoded(bodies: Sequence[bytes]) -> pl.DataFrame:

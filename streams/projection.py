@@ -330,7 +330,7 @@ class Projection:
 
     def quarantine(self, entry: Mapping[str, Any]) -> bool:
         """Project one quarantine entry; false where it is there already."""
-        values = {**entry, "findings": Jsonb(entry["findings"])}
+        values = {"held_from": None, **entry, "findings": Jsonb(entry["findings"])}
         return self._connection.execute(sql("view/quarantine"), values).rowcount == 1
 
     def quarantine_outcome(self, outcome: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +14,13 @@ from producers.importing.cells import shown
 from producers.importing.headers import Columns, resolve
 from producers.importing.parsing import Parsed, RowError, parse
 from producers.importing.reading import Table, read_table
+from producers.importing.refusals import mended_ids, refusals_of
 from producers.importing.repairs import Repairs
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.identity import digest
+from schemas.refusal import Refusal
 from schemas.rules import validate_publication
 from schemas.rules.quality import separated
 
@@ -52,11 +54,31 @@ class Import:
     """Rows of which everything is said by rows before them."""
     repairs: Repairs = field(default_factory=Repairs)
     """What was mended in the rows that are not refused."""
+    refusals: tuple[tuple[int, Refusal], ...] = ()
+    """By line: what readers must be told of the refused rows before anybody vouches for this file."""
+    mends: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """By line: ids of the earlier refusals that its row came of, in a file of rejects."""
 
     @property
     def rows(self) -> int:
         """How many rows the file has."""
         return len(self.table.rows) + len(self.table.faults)
+
+    @property
+    def refusal_ids(self) -> dict[int, tuple[int, ...]]:
+        """The refusals, by line, that a mended row closes: its own, and those it came of."""
+        own: defaultdict[int, list[int]] = defaultdict(list)
+        for line, refusal in self.refusals:
+            own[line].append(refusal.refusal_id)
+        return {line: tuple(dict.fromkeys((*ids, *self.mends.get(line, ())))) for line, ids in own.items()}
+
+    @property
+    def mended(self) -> Iterator[tuple[int, str, int]]:
+        """Earlier refusals whose row may be published now: id, and record and version that it was mended to."""
+        first = {statement.line: statement for statement in reversed(self.outgoing)}
+        for line, ids in self.mends.items():
+            if statement := first.get(line):
+                yield from ((id, statement.record_id, statement.version) for id in ids)
 
     @property
     def refused_lines(self) -> frozenset[int]:
@@ -104,6 +126,8 @@ def import_file(
         tuple(remark for remark in remarks if remark.line not in refused),
         duplicates,
         parsed.repairs.without(refused),
+        refusals_of(table, columns, parsed, errors, department, catalogue, now),
+        mended_ids(table),
     )
 
 

@@ -208,6 +208,8 @@ CREATE TABLE quarantine (
     state       text NOT NULL DEFAULT 'OPEN',  -- or SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN
     quarantine_partition integer NOT NULL,
     quarantine_offset    bigint NOT NULL,
+    -- Of a row that its department refused itself, where no entity can be read: since when the department may have known of it.
+    held_from   timestamptz,
     PRIMARY KEY (topic, topic_id, partition, "offset")
 );
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
@@ -518,7 +520,7 @@ LEFT JOIN LATERAL (
     SELECT count(as_of) AS told, min(as_of) AS as_of FROM watermark w WHERE w.topic = s.topic
 ) w ON true
 LEFT JOIN LATERAL (
-    SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
+    SELECT min(COALESCE(held_from, received_at)) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
     FROM quarantine q WHERE q.department = s.department AND q.topic = s.topic AND q.state = 'OPEN'
 ) q ON true;
 
