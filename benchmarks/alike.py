@@ -118,7 +118,7 @@ SHAPES: dict[str, Callable[[int], Statement]] = {
     "10 versions of each record": _versions(10),
     "10³ versions of each record": _versions(1_000),
     "one record": _versions(10**9),
-    "one record, said again": lambda number: _versions(10**9)(number % 50_000),
+    "one record, each said twice": lambda number: _versions(10**9)(number // 2),
 }
 """By name: the statement of that number, below the count asked for."""
 
