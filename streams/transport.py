@@ -86,8 +86,13 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
 
     async def shared_out(self) -> set[TP] | None:
         """Return the partitions of all members of the group, as its coordinator knows them; None while they are shared out."""
-        coordinator = self._ensure_consumer()._coordinator
-        answer = await coordinator._send_req(DescribeGroupsRequest([coordinator.group_id]))
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator
+        if coordinator.coordinator_id is None:
+            return None
+        # Not on the coordinator's own connection, where the answer would come behind that to a join that waits for others.
+        request = DescribeGroupsRequest([coordinator.group_id])
+        answer = await consumer._client.send(coordinator.coordinator_id, request)
         _, _, state, _, _, members = answer.groups[0][:6]
         if state != "Stable":
             return None
