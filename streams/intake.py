@@ -38,6 +38,7 @@ from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
+from streams.progress import latest
 from streams.recorders import IntakeRecorder
 from streams.refused_rows import RefusedRow, faults_of, read_refused_row
 from streams.runs import Record, Run
@@ -382,5 +383,7 @@ class IntakeStage:
             received = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             # No source can vouch for a time that had not come when its marker was received.
             known = self._inputs[record.topic, record.partition]
-            known.as_of, known.marked_at = min(as_of, received), received
+            # A marker that comes again, or late, takes back nothing that another one has vouched for.
+            known.as_of = latest(known.as_of, min(as_of, received))
+            known.marked_at = latest(known.marked_at, received)
         self._news = True

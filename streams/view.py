@@ -47,6 +47,10 @@ log = structlog.get_logger()
 
 Place = tuple[str, int]
 
+_LIMITS = {"lock_timeout": "10s", "statement_timeout": "120s"}
+"""How long a statement of a batch waits for another session, and how long it takes at most: the batch is then tried again, with a
+line in the log that says why, instead of standing in silence. A statement of 20,000 rows takes a second or two."""
+
 _EXCHANGE = exchange_topic("").encode()
 """How the header ORIGIN of a statement begins that came by another province's exchange."""
 
@@ -212,6 +216,8 @@ class ViewStage:
     def _connected(self) -> tuple[psycopg.Connection[tuple[Any, ...]], Projection]:
         if self._connection is None or self._projection is None:
             self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            for setting, most in _LIMITS.items():
+                self._connection.execute(f"SET {setting} = '{most}'")
             if self._silent:
                 self._connection.execute(sql("replay/silent"))
             self._projection = Projection(self._connection, idle=self._idle)

@@ -45,9 +45,10 @@ from streams.settling import Settling
 from streams.stopping import Stopping
 from streams.stored import StoredMessages
 from streams.threads import Thread, run_beside, start_thread
+from streams.unread import Reading, Unread
 from streams.view import ViewStage
 from streams.waiting import pauses
-from streams.watch import IntakeLag, StoreWatch, Watch
+from streams.watch import EVERY, IntakeLag, StoreWatch, Watch
 
 __all__ = ["INTAKE_SERVERS", "VIEW_SERVERS", "intake_worker", "view_worker"]
 
@@ -137,6 +138,8 @@ def intake_worker(
         _follow_beside(app, operations, stopping, collector, decisions)
         lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: _standing(app))
         _watch_beside(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
+        read = _places(facts, [*departments, *exchanges])
+        _read_beside(app, Unread(read, logs.readable, shown.instruments, shown.probe), stopping.holds)
         return app
 
     return build
@@ -230,6 +233,7 @@ def view_worker(
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
         _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
+        _read_beside(app, Unread(_places(facts, PROJECTED), logs.readable, shown.instruments, shown.probe))
         return app
 
     return build
@@ -351,6 +355,26 @@ def _watch_beside(app: StreamApp, probe: Probe, watch: Watch) -> None:
             probe.ended("events")
             watch.stop()
             await asyncio.to_thread(thread.join, 2.0)
+
+
+def _read_beside(app: StreamApp, unread: Unread, holds: Callable[[str], bool] = lambda _topic: False) -> None:
+    """Watch that every partition is read, and rejoin the group where one is nobody's. `holds` names topics that are paused."""
+
+    @app.task
+    async def read_beside() -> None:
+        while not app.should_stop:
+            shared = await app.consumer.shared_out()
+            standing = _standing(app)
+            in_hand = {(tp.topic, tp.partition) for tp in app.consumer.in_hand()}
+            paused = {place for place in standing if holds(place[0])}
+            known = None if shared is None else {(tp.topic, tp.partition) for tp in shared}
+            try:
+                # In a thread: it may ask Kafka how far the logs reach.
+                if await asyncio.to_thread(unread.look, Reading(known, standing, in_hand | paused)):
+                    await app.consumer.rejoin()
+            except Retryable as error:
+                log.info("worker.unread_unknown", why=str(error))
+            await app.sleep(EVERY)
 
 
 def _places(facts: Mapping[str, TopicFacts], topics: Iterable[str]) -> list[tuple[str, int]]:
