@@ -86,7 +86,8 @@ def import_file(
     errors: list[RowError] = [RowError(fault.line, "", fault.shown, fault.code, fault.reason) for fault in table.faults]
     errors += parsed.errors
     words = Words(catalogue, department)
-    judged = {(error.line, error.column) for error in parsed.errors}
+    unread = {(error.line, error.column) for error in parsed.errors}
+    judged: set[tuple[int, str]] = set()
     remarks: list[RowError] = list(parsed.remarks)
     unpaired = {error.line for error in parsed.errors if error.code == "PARTIES_UNPAIRED"}
     for row, code, severity, name, value, text in found.rows():
@@ -94,9 +95,11 @@ def import_file(
         if line in unpaired and name in ("uscc", "subject_name"):
             continue  # several codes in one cell are no code: that has been told
         column = columns.headers.get(name, name)
-        if severity == "refuse" and (code == "REQUIRED" or code.startswith("USCC_")):
+        if (line, column) in unread:
+            continue  # it follows from what is wrong with the cell already
+        if code == "REQUIRED" or code.startswith("USCC_"):
             if (line, column) in judged:
-                continue  # it follows from what is wrong with the cell already
+                continue
             judged.add((line, column))
         met = parsed.frame["penalty_categories"][row] if code == "CATEGORY" else value
         shown, message = words.explained(code, met or "", text)

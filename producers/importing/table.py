@@ -19,16 +19,18 @@ _REASONS = {
 }
 """Code of a cell that cannot be read → why, and the way out."""
 
-_ACROSS = "#合并! "
+_UNREAD = "#未读! "
+"""Marks what would be read as a text when it came back by way of a file of rejects."""
+
 _ERROR_TEXT = re.compile(
     r"#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|BUSY!|UNKNOWN!|GETTING_DATA|PYTHON!"
-    r"|EXTERNAL!|TIMEOUT!|ERROR!|N/A N/A)|#{3,}|ERR:\d{3}|#合并!.*",
+    r"|EXTERNAL!|TIMEOUT!|ERROR!|N/A N/A)|#{3,}|ERR:\d{3}|#未读!.*",
     re.DOTALL,
 )
 """What spreadsheets show in place of a value; a row of # is a column too narrow for its value, saved as text."""
 
-_FORMULA_TEXT = re.compile(r"\{?=\s*[+-]?@?(?:_XLFN\.|_XLWS\.)*[A-Z][A-Z0-9._]*\s*\(.*\)\s*\}?", re.DOTALL)
-"""A formula in place of its value: `=IF(…)`. What Excel writes to keep a text a text, `="0045"`, calls no function."""
+_FORMULA_TEXT = re.compile(r'\{?=(?!\s*"[^"]*"\s*$).*[^\s=].*', re.DOTALL)
+"""A formula in place of its value: `=IF(…)`. What Excel writes to keep a text a text, `="0045"`, is none."""
 
 _LONGEST_FORMULA = 8_192
 
@@ -41,7 +43,7 @@ class Unread(str):
 
     def __new__(cls, code: str, text: str) -> Unread:
         """Return the cell of this code: CELL_ERROR, FORMULA_WITHOUT_VALUE or MERGED_ACROSS."""
-        self = super().__new__(cls, f"{_ACROSS}{text}" if code == MERGED else text)
+        self = super().__new__(cls, text if unreadable(text) else f"{_UNREAD}{text}")
         self.code = code
         return self
 

@@ -30,7 +30,10 @@ KINDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 TEXTS = (
     "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", " #N/A ", "＃Ｎ／Ａ", "#n/a", "########", "Err:502",
     "=VLOOKUP(A2,名录!A:B,2,0)", '=IF(1=1,"已撤销","有效")', "=DATE(2026,1,5)", '=DISPIMG("ID_1",1)', "=_xlfn.XLOOKUP(A1;B:B;C:C)",
-    "{=SUM(A1:A2)}", "=-ABS(1)", "＝IF(A1,1,2)", "=@SUM(A1)",
+    "{=SUM(A1:A2)}", "=-ABS(1)", "＝IF(A1,1,2)",
+    "=A1",
+    "=名录!B2",
+    "=2000/10000", "=@SUM(A1)",
 )  # fmt: skip
 CELLS: Mapping[str, str] = {
     "error": '<c r="{at}" t="e"><v>#N/A</v></c>',
@@ -50,7 +53,8 @@ CELLS: Mapping[str, str] = {
 
 def _columns(kind: str) -> list[str]:
     """One header for each field that this kind of file can have."""
-    rows = csv.DictReader(Path(headers_module.__file__).with_name("headers.csv").open(encoding="utf-8", newline=""))
+    known = Path(headers_module.__file__).with_name("headers.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(known.splitlines())
     base = KINDS[kind][1]
     fields = {headers_module.field_of(kind, header): header for header in base}
     for row in rows:
