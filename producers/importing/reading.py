@@ -247,7 +247,7 @@ class _Sheet:
             _fits(self._path, 1, len(headers))
             self.headers, self.kind, self.header_line = headers, kind, told[0]
         else:
-            self.above.append(tuple(told))  # type: ignore[arg-type]
+            self.above.append(tuple(told))
             if len(self.above) > _HEADER_WITHIN:
                 self.end()
 
