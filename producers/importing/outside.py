@@ -92,7 +92,7 @@ class _Outsiders:
             return False
         if any(field_of(self._kind, self._headers[place]) != field for place, field in fields.items()):
             raise UsageError(
-                f"第 {line} 行是另一个表头, 各列与第一个表头不同; 请将两个表分成两个文件发布, 最后一个之前加 --no-marker"
+                f"第 {line} 行是另一个表头, 各列与第一个表头不同; 请将两个表分成两个文件发布, 除最后一个外都加 --no-marker"
             )
         return True
 

@@ -6,20 +6,18 @@ import codecs
 import csv
 import io
 import json
-import pickle
 import re
-import subprocess
-import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from producers.importing import workbook
-from producers.importing.headers import KIND_NAMES, fitting, known_headers, knows_any
+from producers.importing.headers import KIND_NAMES, known_headers, knows_any
 from producers.importing.kinds import WORKBOOKS, better_encoding, check_kind
-from producers.importing.table import Cell, Fault, Line, Table, Unread, some
+from producers.importing.sheets import Book, Sheet, read_sheets
+from producers.importing.table import Cell, Fault, Line, Table
 from schemas.errors import UsageError
 
 __all__ = ["Cell", "Fault", "Table", "read_table"]
@@ -181,132 +179,27 @@ def _fits(path: Path, rows: int, columns: int) -> None:
 
 
 def _workbook(path: Path, wanted: Sequence[str]) -> Table:
-    messages = _told(path, wanted)
-    try:
-        from_1904, kinds = next(messages)
-        _named(path, wanted, kinds)
-        found: list[_Sheet] = []
-        for told in messages:
-            if isinstance(told, tuple):
-                place, hidden = told
-                found.append(_Sheet(path, kinds[place][0], hidden))
-            else:
-                found[-1].take(told)
-    finally:
-        messages.close()
-    for sheet in found:
-        sheet.end()
-    return replace(_joined(path, wanted, kinds, found), from_1904=from_1904)
-
-
-def _named(path: Path, wanted: Sequence[str], kinds: Sequence[tuple[str, bool, bool]]) -> None:
-    absent = [name for name in wanted if name not in [sheet for sheet, worksheet, _ in kinds if worksheet]]
-    if absent:
-        raise UsageError(f"{path}: 没有工作表 {'、'.join(absent)}; 有: {'、'.join(sheet for sheet, _, _ in kinds)}")
-    if not wanted and not any(worksheet and visible for _, worksheet, visible in kinds):
-        raise UsageError(
-            f"{path}: 没有可见的工作表; 隐藏的有: {'、'.join(sheet for sheet, _, _ in kinds)}; 如要读取, 用 --sheet 指明"
-        )
-
-
-class _Sheet:
-    """A sheet that is being read: the rows above its header, its header, and the table below."""
-
-    def __init__(self, path: Path, name: str, hidden_columns: Sequence[int]) -> None:
-        self.name, self._path, self._hidden_columns = name, path, hidden_columns
-        self.above: list[tuple[int, Sequence[Any]]] = []
-        self.headers: tuple[str, ...] = ()
-        self.kind: str | None = None
-        self.header_line = 0
-        self.lines: list[tuple[int, Sequence[Any]]] = []
-        self.hidden: list[int] = []
-        self.merged: list[tuple[int, int]] = []
-
-    def take(self, rows: Sequence[Any]) -> None:
-        """Add rows as they are read."""
-        for told in rows:
-            if not self.headers:
-                self._look(told)
-                continue
-            self.lines.append(self._special(*told) if len(told) > 2 else told)
-            if len(self.lines) % 1_000 == 0:
-                _fits(self._path, len(self.lines), len(self.headers))
-
-    def end(self) -> None:
-        """If no row was a header, take the first one for it: what is missing will be named."""
-        if not self.headers and self.above:
-            first, *others = self.above
-            self.above = []
-            self.headers = _headers(first[1])
-            self.lines = [told if len(told) == 2 else self._special(*told) for told in others]
-
-    def _look(self, told: Sequence[Any]) -> None:
-        headers = _headers(told[1])
-        kind = fitting(headers)
-        if kind:
-            _fits(self._path, 1, len(headers))
-            self.headers, self.kind, self.header_line = headers, kind, told[0]
-        else:
-            self.above.append(tuple(told))
-            if len(self.above) > _HEADER_WITHIN:
-                self.end()
-
-    def _special(
-        self, line: int, cells: Sequence[Any], marks: dict[int, tuple[str, str]], merged: Sequence[int], hidden: bool
-    ) -> tuple[int, Sequence[Any]]:
-        kept = list(cells)
-        for column, mark in marks.items():
-            if column < len(kept):
-                kept[column] = Unread(*mark)
-            elif column < len(self.headers) and mark[0] != "MERGED_ACROSS":
-                kept += [None] * (column + 1 - len(kept))
-                kept[column] = Unread(*mark)
-        del kept[max(len(self.headers), len(cells)) :]
-        self.merged += [(line, column) for column in merged if column < len(self.headers)]
-        if hidden:
-            self.hidden.append(line)
-        return line, kept
-
-    def remarks(self) -> Iterator[str]:
-        """Yield what a person must be told of how it was read."""
-        title = [str(cell).strip() for _, cells, *_ in self.above for cell in cells if cell not in ("", None)]
-        if self.above:
-            shown = "、".join(title)[:60]
-            yield f"工作表 {self.name}: 表头在第 {self.header_line} 行, 其上各行未读: {shown}"
-        if self.hidden:
-            yield f"工作表 {self.name}: {len(self.hidden)} 行是隐藏的 (或被筛选掉的), 也已读取: 第 {some(self.hidden)}行"
-        columns = [self.headers[column] for column in self._hidden_columns if column < len(self.headers)]
-        if any(columns):
-            yield f"工作表 {self.name}: {len(columns)} 列是隐藏的, 也已读取: {'、'.join(columns[:12])}"
+    book = read_sheets(path, wanted, partial(_fits, path))
+    return replace(_joined(path, wanted, book), from_1904=book.from_1904)
 
 
 _CODE = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
 """A 统一社会信用代码: no header."""
 
-_HEADER_WITHIN = 20
-"""Filled rows among which the header is looked for."""
 
-
-def _headers(cells: Sequence[Any]) -> tuple[str, ...]:
-    names = ["" if cell is None else str(cell).strip() for cell in cells]
-    while names and not names[-1]:
-        names.pop()
-    return tuple(names)
-
-
-def _joined(
-    path: Path, wanted: Sequence[str], kinds: Sequence[tuple[str, bool, bool]], found: Sequence[_Sheet]
-) -> Table:
+def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
     """Join the sheets that have a header, and say which are not read and why."""
-    read = [sheet for sheet in found if sheet.kind] or [sheet for sheet in found if sheet.headers][:1]
+    read = [sheet for sheet in book.sheets if sheet.kind] or [sheet for sheet in book.sheets if sheet.headers][:1]
     if not read:
-        raise UsageError(f"{path}: 工作表 {'、'.join(sheet.name for sheet in found)} 是空的")
+        raise UsageError(f"{path}: 工作表 {'、'.join(sheet.name for sheet in book.sheets)} 是空的")
     if len({sheet.kind for sheet in read}) > 1:
         names = "、".join(f"{sheet.name} ({KIND_NAMES[sheet.kind or '']})" for sheet in read)
-        raise UsageError(f"{path}: 各工作表不是同一种记录: {names}; 请用 --sheet 逐个发布, 最后一个之前加 --no-marker")
-    reading = {sheet.name: sheet for sheet in found}
+        raise UsageError(
+            f"{path}: 各工作表不是同一种记录: {names}; 请用 --sheet 逐个发布, 除最后一个外都加 --no-marker"
+        )
+    reading = {sheet.name: sheet for sheet in book.sheets}
     passed = []
-    for name, worksheet, visible in kinds:
+    for name, worksheet, visible in book.kinds:
         sheet = reading.get(name)
         if sheet in read:
             continue
@@ -346,7 +239,7 @@ def _joined(
     return Table("XLSX", "", headers, tuple(rows), tuple(faults), remarks=tuple(remarks), merged=tuple(merged))
 
 
-def _distinct(path: Path, sheet: _Sheet) -> None:
+def _distinct(path: Path, sheet: Sheet) -> None:
     twice = [header for header in sheet.headers if header and sheet.headers.count(header) > 1]
     if twice:
         raise UsageError(f"{path}: 工作表 {sheet.name} 有两列同名: {twice[0]}; 请保留一列")
@@ -358,27 +251,6 @@ def _placed(cells: Sequence[Cell], places: Sequence[int], width: int) -> tuple[C
         if cell not in ("", None):
             placed[place] = cell
     return tuple(placed)
-
-
-def _told(path: Path, wanted: Sequence[str]) -> Generator[Any, None, None]:
-    """Yield what another process reads of a workbook: see producers/importing/workbook.py."""
-    with subprocess.Popen(
-        [sys.executable, "-I", workbook.__file__, str(path), *wanted], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as reader:
-        assert reader.stdout is not None
-        try:
-            while (told := pickle.load(reader.stdout)) is not None:
-                if isinstance(told, str):
-                    raise UsageError(
-                        f"{path}: 工作簿已损坏, 不能读取 ({told}); 请用 Excel 或 WPS 打开, 另存为新工作簿后再发布"
-                    )
-                yield told
-        except (EOFError, pickle.UnpicklingError):
-            raise UsageError(
-                f"{path}: 工作簿已损坏, 或需要超出限度的内存或时间; 请用 Excel 打开, 将各行复制到新工作簿, 再发布新工作簿"
-            ) from None
-        finally:
-            reader.kill()
 
 
 def _json_lines(path: Path, text: str, encoding: str) -> Table:
