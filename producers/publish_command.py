@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from producers.importing.importing import Import, import_file
-from producers.importing.parsing import RowError
+from producers.importing.parsing import RowError, located
 from producers.importing.rejects import write_rejects
 from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
@@ -62,7 +62,9 @@ class Outcome(Fate):
 
 def publish(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV, XLSX or JSON Lines; headers are CF_ codes or Chinese names.")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV, XLSX, XLSM or JSON Lines; headers are CF_ codes or Chinese names.")
+    ],
     department: Annotated[str, typer.Option(help="Key of the department: `xinliu catalogue show departments`.")],
     province: Annotated[
         str | None, typer.Option(help="Province of the department; that of the servers by default.")
@@ -90,6 +92,12 @@ def publish(
     no_marker: Annotated[
         bool, typer.Option("--no-marker", help="Do not vouch for completeness: more files of this source follow.")
     ] = False,
+    sheet: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Read only this sheet of a workbook (again for more); by default all visible ones with a header."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Publish a file of penalties, list entries or registrations. The same file twice changes nothing.
@@ -117,6 +125,7 @@ def publish(
             catalogue,
             stated_at=_time(stated_at, "--stated-at"),
             progress=lambda n: bar.update(task, completed=n),
+            sheets=sheet or (),
         )
     outcome = _outcome(file, department, found)
     outcome.dry_run = dry_run
@@ -147,7 +156,7 @@ def publish(
         outcome.rejects_file, outcome.repairs_file = (str(path) if path else None for path in (rejects, repairs))
     elif rejects or repairs:
         outcome.warnings.append("not every row is confirmed, so no file was written: publish the same file again")
-    outcome.errors = [asdict(error) for error in sorted(errors, key=lambda error: error.line)]
+    outcome.errors = [located(error) for error in sorted(errors, key=lambda error: error.line)]
     if as_json:
         print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
     else:
@@ -162,7 +171,7 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
     warnings = []
     if found.columns.personal:
         warnings.append(f"not read, on purpose (identity documents): {', '.join(found.columns.personal)}")
-    unknown = [header for header in found.columns.unknown if header != "退回原因"]
+    unknown = [header for header in found.columns.unknown if header not in ("", "退回原因")]
     if unknown:
         warnings.append(f"columns not known and not read: {', '.join(unknown)}")
     return Outcome(
@@ -174,8 +183,8 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
         rows=found.rows,
         refused=len(found.refused_lines),
         duplicates_in_file=found.duplicates,
-        remarks=[asdict(remark) for remark in found.remarks],
-        warnings=warnings,
+        remarks=[located(remark) for remark in found.remarks],
+        warnings=[*found.table.remarks, *warnings],
         statements=len(found.outgoing),
         repairs=found.repairs.counted(),
         refusals=[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,6 +82,7 @@ def _write(
     as_json: bool,
 ) -> int:
     from producers.importing.importing import import_file
+    from producers.importing.parsing import located
     from producers.importing.rejects import write_rejects
     from producers.refused import refused_in, rows_of
     from schemas.catalogue import load
@@ -111,7 +111,7 @@ def _write(
         "refused_by_intake": len({error.line for error in told}),
         "refused_of_other_files": elsewhere,
         "rejects_file": str(rejects),
-        "errors": [asdict(error) for error in errors],
+        "errors": [located(error) for error in errors],
     }
     if as_json:
         print(json.dumps(outcome, ensure_ascii=False))

@@ -94,9 +94,13 @@ def _print_repairs(console: Console, repairs: list[dict[str, Any]]) -> None:
         console.print(f"… and {len(repairs) - _SHOWN} more (--repairs FILE or --json has them all)", highlight=False)
 
 
+def _where(finding: dict[str, Any]) -> str:
+    return f"{finding['sheet']}!{finding['line']}" if finding.get("sheet") else str(finding["line"])
+
+
 def _print_findings(console: Console, findings: list[dict[str, Any]], title: str) -> None:
     table = Table(
-        title=f"{title}: {len({f['line'] for f in findings})} rows",
+        title=f"{title}: {len({_where(one) for one in findings})} rows",
         title_justify="left",
         show_edge=False,
         pad_edge=False,
@@ -105,7 +109,7 @@ def _print_findings(console: Console, findings: list[dict[str, Any]], title: str
         table.add_column(name, justify="right" if name == "line" else "left", overflow="fold")
     for finding in findings[:_SHOWN]:
         reason = f"{finding['reason']} [dim]{finding['code']}[/dim]"
-        table.add_row(str(finding["line"]), escape(finding["column"]), escape(finding["value"]), reason)
+        table.add_row(escape(_where(finding)), escape(finding["column"]), escape(finding["value"]), reason)
     console.print(table)
     if len(findings) > _SHOWN:
         console.print(f"… and {len(findings) - _SHOWN} more (--rejects FILE or --json has them all)", highlight=False)

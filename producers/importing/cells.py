@@ -16,6 +16,7 @@ from producers.importing import values
 from producers.importing.headers import MOVES, Columns
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, visible
+from producers.importing.table import unreadable
 from producers.importing.workbook import LONGEST_CELL
 from schemas.flat import FLAT
 from schemas.uscc import cover_persons, mask, names_person
@@ -75,6 +76,8 @@ class Reader:
         key = (type(cell), cell)
         known = self._known.get(key)
         if known is None:
+            if refused := unreadable(cell):
+                raise values.CellRefused(*refused)
             if len(self._known) > 50_000:
                 self._known.clear()
             value, repairs = self._read(cell)

@@ -13,7 +13,18 @@ from pathlib import Path
 from schemas.errors import UsageError
 from schemas.flat import FLAT
 
-__all__ = ["ENVELOPE_FIELDS", "KIND_NAMES", "MOVES", "Columns", "resolve"]
+__all__ = [
+    "ENVELOPE_FIELDS",
+    "KIND_NAMES",
+    "MOVES",
+    "Columns",
+    "field_of",
+    "fitting",
+    "known_headers",
+    "knows_any",
+    "mandatory_of",
+    "resolve",
+]
 
 _NEVER_READ = "-"
 """Marks identity-document numbers: there is no field for them, on purpose."""
@@ -108,20 +119,53 @@ def resolve(headers: Sequence[str]) -> Columns:
         elif field == _NEVER_READ:
             personal.append(header)
         elif field in fields:
-            raise UsageError(f"the columns {fields[field]!r} and {header!r} mean the same; keep one of them")
+            raise UsageError(f"{fields[field]!r} 与 {header!r} 两列含义相同; 请保留一列")
         else:
             fields[field] = header
     converted = [header for header in unknown if _in_another_unit(kind, header)]
     if converted:
         raise UsageError(
-            f"amounts are in 万元, and are never converted: {', '.join(converted)}; convert the column (2000元 is 0.2) and"
-            " name it 罚款金额(万元) or as the form does"
+            f"金额以万元为单位, 不作换算: {', '.join(converted)}; 请将该列换算 (2000元写作 0.2), 列名写作 罚款金额(万元)"
+            " 或与表式相同"
         )
     missing = [field for field in _MANDATORY[kind] if field not in fields and MOVES.get(field) not in fields]
     if missing:
         names = "、".join(_shown(kind, field) for field in missing)
-        raise UsageError(f"columns are missing (read as {KIND_NAMES[kind]}): {names}; found: {', '.join(headers[:12])}")
+        raise UsageError(f"缺少列 (按{KIND_NAMES[kind]}读取): {names}; 文件中有: {', '.join(headers[:12])}")
     return Columns(kind, fields, tuple(personal), tuple(unknown))
+
+
+def fitting(headers: Sequence[str]) -> str | None:
+    """Return the kind of records that a row of headers is for: one of which it has half of the mandatory columns."""
+    for kind, mandatory in _MANDATORY.items():
+        fields = {_field(kind, header) for header in headers if header} - {None}
+        if sum(field in fields or MOVES.get(field) in fields for field in mandatory) * 2 >= len(mandatory):
+            return kind
+    return None
+
+
+def knows_any(headers: Sequence[str]) -> bool:
+    """Tell whether any of the headers is known."""
+    return any(_field(kind, header) is not None for header in headers for kind in _MANDATORY)
+
+
+def field_of(kind: str, header: str) -> str | None:
+    """Return the field that a header means in a file of this kind."""
+    return _field(kind, header)
+
+
+def mandatory_of(kind: str) -> tuple[str, ...]:
+    """Return the fields that every row in force must have."""
+    return _MANDATORY[kind]
+
+
+_BETWEEN_HEADERS = re.compile('[,;\t|，；\r\n":{}]+')
+
+
+def known_headers(text: str) -> int:
+    """Return how many headers that are known stand in a text, in whichever format."""
+    parts = {part.strip() for part in _BETWEEN_HEADERS.split(text)}
+    return sum(any(_field(kind, part) for kind in _MANDATORY) for part in parts if part)
 
 
 def _shown(kind: str, field: str) -> str:

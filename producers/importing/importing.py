@@ -10,19 +10,19 @@ from pathlib import Path
 
 import polars as pl
 
-from producers.importing.cells import shown
-from producers.importing.headers import Columns, resolve
-from producers.importing.parsing import Parsed, RowError, parse
+from producers.importing.headers import Columns, knows_any, resolve
+from producers.importing.outside import without_outsiders
+from producers.importing.parsing import RowError, parse
 from producers.importing.reading import Table, read_table
 from producers.importing.refusals import mended_ids, refusals_of
 from producers.importing.repairs import Repairs
+from producers.importing.words import Words
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.identity import digest
 from schemas.refusal import Refusal
 from schemas.rules import validate_publication
-from schemas.rules.quality import separated
 
 __all__ = ["Import", "Outgoing", "import_file"]
 
@@ -93,26 +93,44 @@ def import_file(
     *,
     stated_at: datetime | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    sheets: Sequence[str] = (),
 ) -> Import:
-    """Read a file and check every row as intake will. Raises UsageError where it cannot be read as a whole."""
-    table = read_table(path)
-    columns = resolve(table.headers)
+    """Read a file and check every row as intake will. `sheets` names those of a workbook that are to be read.
+
+    Raises UsageError if it cannot be read as a whole.
+    """
+    table, columns = _table(path, sheets)
     parsed = parse(table, columns, department, catalogue, stated_at=stated_at, progress=progress)
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
         raise UsageError(f"--stated-at {stated_at.isoformat()} is more than 10 minutes ahead of the clock")
     found = validate_publication(parsed.frame, department, catalogue, now=now).sort("row", maintain_order=True)
-    errors: list[RowError] = [RowError(fault.line, "", "", fault.code, fault.reason) for fault in table.faults]
+    errors: list[RowError] = [RowError(fault.line, "", fault.shown, fault.code, fault.reason) for fault in table.faults]
     errors += parsed.errors
+    words = Words(catalogue, department)
+    unread = {(error.line, error.column) for error in parsed.errors}
+    judged: set[tuple[int, str]] = set()
     remarks: list[RowError] = list(parsed.remarks)
     unpaired = {error.line for error in parsed.errors if error.code == "PARTIES_UNPAIRED"}
     for row, code, severity, name, value, text in found.rows():
         line = parsed.lines[row]
         if line in unpaired and name in ("uscc", "subject_name"):
             continue  # several codes in one cell are no code: that has been told
-        met, message = _unknown(parsed, row, catalogue, text) if code == "CATEGORY" else (value or "", text)
-        told = RowError(line, columns.headers.get(name, name), met, code, message)
+        column = columns.headers.get(name, name)
+        if (line, column) in unread:
+            continue  # it follows from what is wrong with the cell already
+        if code == "REQUIRED" or code.startswith("USCC_"):
+            if (line, column) in judged:
+                continue
+            judged.add((line, column))
+        met = parsed.frame["penalty_categories"][row] if code == "CATEGORY" else value
+        shown, message = words.explained(code, met or "", text)
+        told = RowError(line, column, shown, code, message)
         (errors if severity == "refuse" else remarks).append(told)
+    others = {error.line for error in errors if error.code != "NO_IDENTITY"}
+    errors = [
+        error for error in errors if error.code != "NO_IDENTITY" or error.line not in others
+    ]  # it follows from them
     refused = {error.line for error in errors}
     good = parsed.frame.filter(pl.Series([line not in refused for line in parsed.lines], dtype=pl.Boolean))
     outgoing, duplicates, conflicts = _distinct(list(_outgoing(good, parsed.lines)), columns)
@@ -131,12 +149,17 @@ def import_file(
     )
 
 
-def _unknown(parsed: Parsed, row: int, catalogue: Catalogue, message: str) -> tuple[str, str]:
-    """Name the categories that nobody knows: of six that are joined, one may be wrong."""
-    known = catalogue.codes("penalty_category")
-    said = separated(parsed.frame["penalty_categories"][row])
-    unknown = shown("、".join(part for part in said if part not in known))
-    return unknown, f"{message}: {unknown}"
+def _table(path: Path, sheets: Sequence[str]) -> tuple[Table, Columns]:
+    table = read_table(path, sheets)
+    try:
+        columns = resolve(table.headers)
+        return without_outsiders(table, columns), columns
+    except UsageError as error:
+        unknown = table.format != "XLSX" and table.remarks and not knows_any(table.headers)
+        told = (f"文件中有: {'、'.join(table.headers)[:60]}",) if unknown else ()  # what is missing follows from it
+        raise UsageError(
+            f"{path}: " + "; ".join((*table.remarks, *told) if unknown else (str(error), *table.remarks))
+        ) from None
 
 
 def _outgoing(frame: pl.DataFrame, lines: list[int]) -> Iterator[Outgoing]:

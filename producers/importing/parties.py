@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from producers.importing.reading import Cell
+from producers.importing.table import unreadable
 from producers.importing.values import CellRefused
 
 __all__ = ["Parties", "parted"]
@@ -84,6 +85,8 @@ def parted(cells: tuple[Cell, ...], places: Mapping[str, int]) -> Parties | None
 
 def _parts(cell: Cell, field: str) -> list[str]:
     text = "" if cell is None else str(cell)
+    if unreadable(cell):
+        return [text]
     pattern = _BETWEEN_CODES if field in _CODES else _BETWEEN_NAMES
     if not pattern.search(text):
         return [text] if text.strip() else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from producers.importing.table import Line
 from producers.importing.values import REPAIRS
 from schemas.errors import UsageError
 
@@ -64,12 +65,12 @@ class Repairs:
                     "code": repair.code,
                     "column": repair.column,
                     "count": 0,
-                    "first_line": repair.line,
+                    "first_line": f"{repair.line}" if isinstance(repair.line, Line) else repair.line,
                     "found": repair.found,
                     "made": repair.made,
                 }
             rows[key]["count"] += 1
-        return sorted(rows.values(), key=lambda row: (-row["count"], row["first_line"], row["column"], row["code"]))
+        return sorted(rows.values(), key=lambda row: -row["count"])  # of equal ones, what comes first in the file
 
     def write(self, path: Path) -> int:
         """Write every repair to a CSV file (with BOM, so that Excel opens it); return how many there are.

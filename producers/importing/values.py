@@ -34,6 +34,7 @@ REPAIRS = {
     "CATEGORY_SEPARATOR": "处罚类别改以分号分隔",
     "THOUSANDS": "去除金额的千位分隔符",
     "NUMBER_AS_TEXT": "数字格读作文字",
+    "MERGED_CELL": "合并单元格的值记入所覆盖的各行",
     "PARTIES_SPLIT": "一行多个当事人, 每个当事人一条记录",
 }
 """Code of a repair → what it is."""

@@ -292,7 +292,7 @@ def test_what_would_have_to_be_guessed_is_refused_with_the_reason(
 @pytest.mark.parametrize("name", ["罚款金额", "CF_NR_FK"])
 def test_a_column_in_another_unit_is_refused(name: str, unit: str, tmp_path: Path) -> None:
     row = {header if header != "CF_NR_FK" else name + unit: value for header, value in PENALTY.items()}
-    with pytest.raises(UsageError, match=r"万元.*never converted"):
+    with pytest.raises(UsageError, match=r"万元.*不作换算"):
         read(write(tmp_path / "a.csv", [row]))
 
 
