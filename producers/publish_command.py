@@ -203,7 +203,9 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
 
 def _write_rejects(outputs: Outputs, rejects: Path | None, found: Import, errors: list[RowError]) -> None:
     if rejects is not None:
-        write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids)
+        write_rejects(
+            outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids
+        )
 
 
 def _send(

@@ -102,7 +102,9 @@ def _write(
         refused = refused_in(bar.track(held, task_id=task))
     told, elsewhere = rows_of(found, refused)
     errors = sorted([*found.errors, *told], key=lambda error: error.line)
-    count = write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids)
+    count = write_rejects(
+        outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids
+    )
     outputs.keep()
     outcome = {
         "file": str(file),

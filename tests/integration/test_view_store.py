@@ -118,7 +118,7 @@ def vectors(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, HealthCheck.function_scoped_fixture)
 def test_any_order_any_duplication_any_cut_of_vectors_vouches_for_the_same(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(vectors(), min_size=1, max_size=8))
     shuffled = data.draw(st.permutations([*said, *data.draw(st.lists(st.sampled_from(said), max_size=4))]))
