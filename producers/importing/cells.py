@@ -15,10 +15,11 @@ import polars as pl
 from producers.importing import values
 from producers.importing.headers import MOVES, Columns
 from producers.importing.reading import Cell, Table
-from producers.importing.repairs import Mended, visible
+from producers.importing.repairs import Mended
 from producers.importing.workbook import LONGEST_CELL
 from schemas.flat import FLAT
 from schemas.uscc import cover_persons, mask, names_person
+from schemas.visible import visible
 
 __all__ = ["Mending", "Reader", "as_written", "reader_of", "shown"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from producers.importing.values import REPAIRS
 from schemas.errors import UsageError
 
-__all__ = ["Mended", "Repair", "Repairs", "visible"]
+__all__ = ["Mended", "Repair", "Repairs"]
 
 _HEADERS = ("行", "列", "原值", "读作", "修整", "说明")
 
@@ -89,8 +89,3 @@ class Repairs:
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error}") from error
         return count
-
-
-def visible(text: str) -> str:
-    """Return a text in which nothing is invisible: a zero-width space is shown as ⟨U+200B⟩."""
-    return "".join(one if one.isprintable() else f"⟨U+{ord(one):04X}⟩" for one in text)
