@@ -33,6 +33,9 @@ _MOST_CELLS = 50_000_000
 _LONGEST_LINE = 8 << 20
 """Of JSON. All five keep a file from taking more memory than a desk's machine has; several files are no different."""
 
+_SEPARATOR = re.compile(r'\s*"?sep=([^\r\n"]|\\t)"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+"""The first line of some exports: it tells Excel what stands between the cells."""
+
 _UTF8_TEXT = re.compile(rb"(?:[\xe3-\xe9][\x80-\xbf]{2}){3}")
 """Three Chinese characters in UTF-8; as GBK these bytes are no words."""
 
@@ -102,6 +105,11 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             pass
         try:
+            # Windows writes € as the byte 80, which no GB standard has.
+            return raw.decode("gbk", "xinliu.euro"), "GBK (80 = €)"
+        except UnicodeDecodeError:
+            pass
+        try:
             return raw.decode("gb18030"), "GB18030"
         except UnicodeDecodeError as error:
             # The encoding that reads furthest is the one that was meant.
@@ -111,6 +119,15 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
                 f"{path} line {line}: bytes {raw[worst.start : worst.start + 4].hex()} are no {name} text; files are UTF-8,"
                 " GBK or GB18030: save it again in one of them"
             ) from None
+
+
+def _euro(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError) and error.object[error.start] == 0x80:
+        return "€", error.start + 1
+    raise error
+
+
+codecs.register_error("xinliu.euro", _euro)
 
 
 def _strictly(path: Path, raw: bytes, encoding: str) -> str:
@@ -127,14 +144,20 @@ def _strictly(path: Path, raw: bytes, encoding: str) -> str:
 def _csv(path: Path, text: str, encoding: str) -> Table:
     first = text.lstrip().split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines_of = io.StringIO(text, newline="")
+    named = _SEPARATOR.match(text)
+    if named:
+        lines_of.seek(named.end())
+        delimiter = named[1].replace("\\t", "\t")
+    begin = 1 if named else 0
+    reader = csv.reader(lines_of, delimiter=delimiter, strict=True)
 
     def lines() -> Iterator[tuple[int, Sequence[Any]]]:
-        begins = reader.line_num + 1
+        begins = begin + reader.line_num + 1
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield begins, cells
-            begins = reader.line_num + 1
+            begins = begin + reader.line_num + 1
 
     try:
         headers = tuple(header.strip() for header in next(filter(any, reader), ()))
@@ -142,7 +165,7 @@ def _csv(path: Path, text: str, encoding: str) -> Table:
             raise UsageError(f"{path} holds nothing but {delimiter!r}")
         return _table(path, "TSV" if delimiter == "\t" else "CSV", encoding, headers, lines())
     except csv.Error as error:
-        raise UsageError(f"{path} line {reader.line_num}: {error}; a quotation mark may be missing") from error
+        raise UsageError(f"{path} line {begin + reader.line_num}: {error}; a quotation mark may be missing") from error
 
 
 def _table(
