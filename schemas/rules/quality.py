@@ -60,14 +60,30 @@ QUALITY_RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 _SEPARATOR = re.compile("[;；]")
-_PLACEHOLDERS = (
-    "无", "空", "暂无", "未知", "不详", "待定", "待补充", "不适用", "略", "同上", "同前", "〃", "″", "\"", "……", "…", "...", "/", "//",
-    "\\", "\\N", "-", "--", "---", "—", "——", "*", "**", "***", "****", "*****", "******", "#", "N/A", "n/a", "null", "NULL",
-    "Null", "None", "NONE", "nan", "NaN", "nil", "undefined", "(null)", "(空)", "（空）", "#N/A", "#REF!", "#VALUE!", "#NAME?",
-    "#DIV/0!", "#NUM!", "#NULL!", "见附件", "详见附件", "见附表", "详见附表", "见附页", "见决定书", "详见决定书", "见处罚决定书",
-    "详见处罚决定书", "见行政处罚决定书", "详见行政处罚决定书", "见文书", "详见文书", "见备注", "详见备注", "见正文", "x", "X", "xx", "XX", "xxx", "XXX",
-    "×", "××", "×××", "某某", "&nbsp;", "?", "??", "???", "？", "？？", "？？？",
+_WORDS = (
+    "无", "空", "空白", "暂无", "暂缺", "未知", "不详", "待定", "待补", "待补充", "待核实", "不适用", "略", "从略", "同上", "同前", "同左", "如上", "上同",
+    "某某", "N/A", "n/a", "NA", "null", "NULL", "Null", "None", "NONE", "none", "nan", "NaN", "NAN", "nil", "undefined", "\\N", "&nbsp;",
+    "#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "test", "TEST", "测试",
 )  # fmt: skip
+_ELSEWHERE = (
+    "附件", "附件1", "附件一", "附表", "附页", "附后", "决定书", "处罚决定书", "行政处罚决定书", "裁定书", "判决书", "文书", "原文", "原件", "正文", "备注", "上",
+    "上栏", "上行", "其他", "系统", "公告", "扫描件", "图片",
+)  # fmt: skip
+_MARKS = ("〃", "″", '"', "''", "/", "\\", "|", "#", "…", "×", "－", "一")
+_RUNS = ("*", "…", "-", "—", "_", ".", "。", "?", "？", "x", "X", "×", "/", "0")
+"""A mark that may be repeated any number of times, up to eight."""
+
+_BARE = (
+    *_WORDS,
+    *(f"{see}{where}" for see in ("见", "详见", "参见", "另见", "具体见", "请见") for where in _ELSEWHERE),
+    *_MARKS,
+    *(mark * count for mark in _RUNS for count in range(1, 9)),
+)
+_PLACEHOLDERS = tuple(
+    dict.fromkeys(
+        f"{before}{text}{after}" for text in _BARE for before, after in (("", ""), ("(", ")"), ("（", "）"), ("", "。"))
+    )
+)
 _LONGEST_PLACEHOLDER = max(len(text.encode()) for text in _PLACEHOLDERS)
 MEANT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content",
