@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from producers.importing.importing import Import, import_file
+from producers.columns import Ignored, Mapped, mapping
+from producers.importing.headers import must_stand_here
+from producers.importing.importing import REASON_HEADER, Import, import_file
 from producers.importing.parsing import RowError
 from producers.importing.rejects import write_rejects
 from producers.importing.values import CellRefused, as_time
@@ -23,6 +25,7 @@ from producers.waiting import Fate, await_visible, progress_bar
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.visible import visible
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -82,6 +85,8 @@ def publish(
     no_marker: Annotated[
         bool, typer.Option("--no-marker", help="Do not vouch for completeness: more files of this source follow.")
     ] = False,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
     as_json: Json = False,
 ) -> None:
     """Publish a file of penalties, list entries or registrations. The same file twice changes nothing.
@@ -107,8 +112,11 @@ def publish(
             chosen,
             catalogue,
             stated_at=_time(stated_at, "--stated-at"),
+            mapped=mapping(mapped),
+            ignored=ignored or (),
             progress=lambda n: bar.update(task, completed=n),
         )
+    must_stand_here(found.table.headers, (*mapping(mapped), *(ignored or ())))
     outcome = _outcome(file, department, found)
     outcome.dry_run = dry_run
     if repairs is not None:
@@ -152,9 +160,13 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
     warnings = []
     if found.columns.personal:
         warnings.append(f"not read, on purpose (identity documents): {', '.join(found.columns.personal)}")
-    unknown = [header for header in found.columns.unknown if header != "退回原因"]
-    if unknown:
-        warnings.append(f"columns not known and not read: {', '.join(unknown)}")
+    for headers, why in (
+        (found.columns.unknown, "not known and not read"),
+        (found.columns.ignored, "not read, as --ignore says"),
+    ):
+        names = [visible(header) or "(no header)" for header in headers if header != REASON_HEADER]
+        if names:
+            warnings.append(f"columns {why}: {', '.join(names)}")
     return Outcome(
         file=str(file),
         department=department,

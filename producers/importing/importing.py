@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
-from producers.importing.cells import shown
-from producers.importing.headers import Columns, resolve
+from producers.importing.cells import Mending, shown
+from producers.importing.headers import Columns, must_be_said, resolve, unnamed
 from producers.importing.parsing import Parsed, RowError, parse
 from producers.importing.reading import Table, read_table
-from producers.importing.repairs import Repairs
+from producers.importing.repairs import Mended, Repairs
+from producers.importing.states import state_in, title_speaks
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
@@ -23,6 +25,9 @@ from schemas.rules import validate_publication
 from schemas.rules.quality import separated
 
 __all__ = ["Import", "Outgoing", "import_file"]
+
+REASON_HEADER = "退回原因"
+"""Header of the column that the rejects have besides; publishing reads past it."""
 
 _OTHERS = 5
 """How many of the rows that a row contradicts are named."""
@@ -70,11 +75,17 @@ def import_file(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
+    mapped: Mapping[str, str] = MappingProxyType({}),
+    ignored: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Import:
-    """Read a file and check every row as intake will. Raises UsageError where it cannot be read as a whole."""
+    """Read a file and check every row as intake will. Raises UsageError where it cannot be read as a whole.
+
+    `mapped` says what columns mean (header → a known one), `ignored` names unknown ones that decide nothing.
+    """
     table = read_table(path)
-    columns = resolve(table.headers)
+    columns = resolve(table.headers, mapped=mapped, ignored=ignored)
+    _nothing_decides(table, columns, ignored)
     parsed = parse(table, columns, department, catalogue, stated_at=stated_at, progress=progress)
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
@@ -103,8 +114,35 @@ def import_file(
         tuple(errors),
         tuple(remark for remark in remarks if remark.line not in refused),
         duplicates,
-        parsed.repairs.without(refused),
+        Repairs((*_told_of(table, columns), *parsed.repairs.without(refused).cells)),
     )
+
+
+def _nothing_decides(table: Table, columns: Columns, ignored: Collection[str]) -> None:
+    """Raise UsageError where what stands in a column that is not read, or above the table, speaks of the rows' state."""
+    deciding = []
+    unread = {*columns.unknown} - {REASON_HEADER}
+    for place, header in enumerate(table.headers):
+        name = header or unnamed(place + 1)
+        if header in unread and name not in ignored:
+            found = state_in(name, (cells[place] for _, cells in table.rows))
+            deciding += [found] if found else []
+    if deciding:
+        raise UsageError(must_be_said(deciding))
+    for passed in table.passed:
+        if passed.code == "TITLE_ROW" and f"第{passed.line}行" not in ignored and title_speaks(passed.text):
+            raise UsageError(
+                f"line {passed.line} above the header, {passed.text!r}, may decide what all rows mean: say it in a column"
+                f" 状态 (or 移出日期, 异议标注日期), or that it decides nothing, --ignore 第{passed.line}行"
+            )
+
+
+def _told_of(table: Table, columns: Columns) -> Iterator[Mending]:
+    """Yield how the headers were read, and the rows that are none of the table."""
+    for header, name in columns.read_as:
+        yield table.line, Mended(shown(header), shown(header), name, ("HEADER_READ",))
+    for passed in table.passed:
+        yield passed.line, Mended("", shown(passed.text), "", (passed.code,))
 
 
 def _unknown(parsed: Parsed, row: int, catalogue: Catalogue, message: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from producers.importing.headers import MOVES, Columns
 from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, Repairs
+from producers.importing.states import said_status
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.flat import FLAT
@@ -24,6 +26,14 @@ from schemas.registration import DOMAIN
 __all__ = ["Parsed", "RowError", "parse"]
 
 _BODIES = ("PENALTY", "LISTING", "REGISTRATION")
+_BLANK = ("", None)
+_COUNTED = re.compile(r"\d{1,7}(?:\.0)?")
+_NAMING = (
+    "uscc", "subject_name", "penalty_document_number", "listing_entry_id", "original_record_id", "original_number",
+    "original_uscc", "penalty_facts", "listing_grounds", "penalty_content",
+)  # fmt: skip
+"""Where a row says of whom it is, or what was done: one in which none of it stands says nothing."""
+
 _MOST_PARTIES, _MOST_COPIED = 1 << 20, 1 << 28
 """Parties in rows that name several, and characters that are copied for them."""
 
@@ -84,6 +94,8 @@ def parse(
     for count, (line, cells) in enumerate(table.rows):
         if count % 2_000 == 0:
             progress(count)
+        if row_reader.names_nothing(line, cells):
+            continue
         for statement, found in row_reader.read(line, cells):
             errors.extend(found)
             statement["row"] = len(lines)
@@ -103,19 +115,44 @@ class _Rows:
     ) -> None:
         self._columns, self._department, self._stated_at = columns, department, stated_at
         self._parties = self._copied = 0
+        self._headers = table.headers
+        self._before: tuple[Cell, ...] | None = None
         self.mended: list[Mending] = []
         self.remarks: list[RowError] = []
         self._readers = {name: reader_of(name, columns, table, self.mended) for name in columns.headers}
         self._places = {name: reader.place for name, reader in self._readers.items()}
+        self._naming = [self._places[name] for name in _NAMING if name in self._places]
         domains = {row.name_zh: row.key for row in catalogue.domains()}
         lists = {row.name_zh: key for key, row in catalogue.lists.items()}
         self._words = {
             "domain": domains,
             "listing_list": lists,
-            "status": {name: code for code, name in catalogue.codes("status").items()},
+            "status": said_status(
+                columns.headers.get("status", ""), {name: code for code, name in catalogue.codes("status").items()}
+            ),
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
             "penalty_level": {name: code for code, name in catalogue.codes("level").items()},
         }
+
+    def names_nothing(self, line: int, cells: tuple[Cell, ...]) -> bool:
+        """Tell whether a row says of nobody anything: only its number stands in it, or what stands in every row.
+
+        Forms come with such rows to the end of the sheet. What is said of somebody is compared with the row before.
+        """
+        if any(cells[place] not in _BLANK for place in self._naming):
+            self._before = cells
+            return False
+        filled = [place for place, cell in enumerate(cells) if cell not in _BLANK and str(cell).strip()]
+        read = set(self._places.values())
+        for place in filled:
+            counted = place not in read and _COUNTED.fullmatch(str(cells[place]))
+            repeated = self._before is not None and cells[place] == self._before[place]
+            if not counted and not repeated:
+                return False
+        place = filled[0] if filled else 0
+        made = Mended(self._headers[place], shown(cells[place]), "", ("PREFILLED_ROW",))
+        self.mended.append((line, made))
+        return True
 
     def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:
         """Return the flat statement of each party of a row, with what is wrong with it."""

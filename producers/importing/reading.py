@@ -10,7 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from producers.importing import workbook
+from producers.importing.layout import Layout, Passed
 from schemas.errors import UsageError
 
 __all__ = ["Cell", "Fault", "Table", "read_table"]
@@ -61,6 +62,10 @@ class Table:
     faults: tuple[Fault, ...] = ()
     from_1904: bool = False
     """Whether a plain number that is a day counts from 1904: a setting of some workbooks."""
+    line: int = 1
+    """Where the headers stand."""
+    passed: tuple[Passed, ...] = ()
+    """Rows that are none of the table: titles, further headers."""
 
 
 def read_table(path: Path) -> Table:
@@ -160,22 +165,21 @@ def _csv(path: Path, text: str, encoding: str) -> Table:
             begins = begin + reader.line_num + 1
 
     try:
-        headers = tuple(header.strip() for header in next(filter(any, reader), ()))
-        if not headers:
+        layout = Layout.found_in(lines())
+        if not layout.headers:
             raise UsageError(f"{path} holds nothing but {delimiter!r}")
-        return _table(path, "TSV" if delimiter == "\t" else "CSV", encoding, headers, lines())
+        return _table(path, "TSV" if delimiter == "\t" else "CSV", encoding, layout)
     except csv.Error as error:
         raise UsageError(f"{path} line {begin + reader.line_num}: {error}; a quotation mark may be missing") from error
 
 
-def _table(
-    path: Path, form: str, encoding: str, headers: tuple[str, ...], lines: Iterable[tuple[int, Sequence[Any]]]
-) -> Table:
+def _table(path: Path, form: str, encoding: str, layout: Layout) -> Table:
+    headers = layout.headers
     width = len(headers)
     _fits(path, 1, width)
     rows: list[tuple[int, tuple[Cell, ...]]] = []
     faults: list[Fault] = []
-    for line, cells in lines:
+    for line, cells in layout.rows:
         _fits(path, len(rows) + len(faults) + 1, width)
         fitted = tuple(cells[:width]) + (None,) * (width - len(cells))
         if any(cell not in ("", None) for cell in cells[width:]):
@@ -183,7 +187,8 @@ def _table(
             faults.append(Fault(line, "ROW_TOO_LONG", reason, fitted))
         else:
             rows.append((line, fitted))
-    return Table(form, encoding, headers, tuple(rows), tuple(faults))
+    passed = tuple(layout.passed)
+    return Table(form, encoding, headers, tuple(rows), tuple(faults), line=layout.line, passed=passed)
 
 
 def _fits(path: Path, rows: int, columns: int) -> None:
@@ -201,14 +206,12 @@ def _xlsx(path: Path) -> Table:
     lines = _sheet(path)
     try:
         _, settings = next(lines)
-        _, head = next(lines, (0, ()))
-        names = [str(cell).strip() for cell in head]
-        while names and not names[-1]:
-            names.pop()
-        headers = tuple(names)
-        if not headers:
+        layout = Layout.found_in(lines)
+        while layout.headers and not layout.headers[-1]:
+            layout.headers = layout.headers[:-1]
+        if not layout.headers:
             raise UsageError(f"{path}: the first sheet is empty")
-        return replace(_table(path, "XLSX", "", headers, lines), from_1904=settings[0])
+        return replace(_table(path, "XLSX", "", layout), from_1904=settings[0])
     finally:
         lines.close()
 

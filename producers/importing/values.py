@@ -39,6 +39,10 @@ REPAIRS = {
     "GB18030_2022": "自造字区的字按 GB 18030-2022 读作标准字",
     "NUMBER_AS_TEXT": "数字格读作文字",
     "PARTIES_SPLIT": "一行多个当事人, 每个当事人一条记录",
+    "HEADER_READ": "表头由其他写法读出",
+    "TITLE_ROW": "表头以上的标题行, 不作数据",
+    "HEADER_ROW": "表头的另一行或填写说明, 不作数据",
+    "PREFILLED_ROW": "只有序号或预先填好的格, 不作数据",
 }
 """Code of a repair → what it is."""
 
