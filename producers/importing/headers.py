@@ -82,6 +82,9 @@ _NOTE = re.compile(
 )
 """What forms write beside the name of a column: that it must be filled in, its number, how to write it."""
 
+_LONGEST, _WIDEST = 400, 1_000
+"""Longest header that is looked up, and how many of a row: no file may ask for hours."""
+
 _TWO_NAMES = re.compile(r"(.+?)[(\[【/](.+?)[)\]】]?")
 _CODE = re.compile(r"(?<![A-Z0-9_])[A-Z][A-Z0-9_]+(?![A-Z0-9_])")
 
@@ -129,8 +132,8 @@ def _as_ever(kind: str, header: str) -> str | None:
 @lru_cache(maxsize=4096)
 def _field(kind: str, header: str) -> str | None:
     """Return the field that a header means: as it stands, without a form's notes, or by name and code together."""
-    found = _as_ever(kind, header)
-    if found is None:
+    found = _as_ever(kind, header) if len(header) <= _LONGEST else None
+    if found is None and len(header) <= _LONGEST:
         bare = _bare(_normal(header))
         found = _as_ever(kind, bare) or _by_folded(kind, bare) or _by_code(kind, bare)
     return found
@@ -189,7 +192,9 @@ def resolve(
         elif field == _NEVER_READ:
             personal.append(header)
         elif field in fields:
-            raise UsageError(f"the columns {fields[field]!r} and {header!r} mean the same; keep one of them")
+            raise UsageError(
+                f"the columns {fields[field]!r} and {header!r} mean the same; keep one of them, or --ignore one"
+            )
         else:
             fields[field] = header
             if header in mapped or _as_ever(kind, header) is None:
@@ -215,7 +220,7 @@ def resolve(
 
 def known_in(names: Sequence[str]) -> int:
     """Return how many columns of one kind these names mean: of a row that is no header none, or few."""
-    return max(len({_field(kind, name) for name in names if name} - {None}) for kind in _MANDATORY)
+    return max(len({_field(kind, name) for name in names[:_WIDEST] if name} - {None}) for kind in _MANDATORY)
 
 
 def same_column(names: Sequence[str], one: str, other: str) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 __all__ = ["Deciding", "said_status", "speaks_of_state", "state_in", "title_speaks"]
 
-_LONGEST_VALUE, _LONGEST_TITLE = 12, 60
-"""Longest value, and longest title, in which such a word is looked for: in a sentence it may mean anything."""
+_LONGEST_HEADER, _LONGEST_VALUE, _LONGEST_TITLE = 400, 12, 60
+"""How much of a header is looked at; longest value, and longest title, in which such a word is looked for: in a sentence it may mean anything."""
 
 _BETWEEN = re.compile(r"[\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -40,7 +40,7 @@ def _rows(name: str) -> tuple[Mapping[str, str], ...]:
 
 def speaks_of_state(header: str) -> Deciding | None:
     """Return how the name of a column speaks of state; None where it does not."""
-    plain = unicodedata.normalize("NFKC", header)
+    plain = unicodedata.normalize("NFKC", header[:_LONGEST_HEADER])
     tokens = {token.upper() for token in _BETWEEN.split(_HUMP.sub("_", plain))}
     folded = _BETWEEN.sub("", plain).upper()
     for row in _rows("states.csv"):
