@@ -26,7 +26,7 @@ _BELOW = 3
 _ENOUGH, _LIKELY = 8, 5
 """Known headers in a row that is one beyond doubt, and in one that may be."""
 
-_SHOWN = 60
+_SHOWN, _WIDEST = 60, 1_000
 _EDGES = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\xa0\u3000\u200b\ufeff\x1a\0"
 """What may stand round a header and is none of it."""
 
@@ -153,7 +153,7 @@ def _wide(names: Sequence[str], width: int) -> list[str]:
 
 
 def _names(cells: Sequence[Any]) -> list[str]:
-    names = ["" if cell is None else str(cell).strip(_EDGES) for cell in cells]
+    names = ["" if cell is None else str(cell).strip(_EDGES) for cell in cells[:_WIDEST]]
     while names and not names[-1]:
         names.pop()
     return names

@@ -139,7 +139,7 @@ class _Rows:
 
         Forms come with such rows to the end of the sheet. What is said of somebody is compared with the row before.
         """
-        if any(cells[place] not in _BLANK for place in self._naming):
+        if cells[self._naming[0]] or any(cells[place] not in _BLANK for place in self._naming):
             self._before = cells
             return False
         filled = [place for place, cell in enumerate(cells) if cell not in _BLANK and str(cell).strip()]

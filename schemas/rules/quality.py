@@ -70,21 +70,21 @@ _ELSEWHERE = (
     "上栏", "上行", "其他", "系统", "公告", "扫描件", "图片",
 )  # fmt: skip
 _MARKS = ("〃", "″", '"', "''", "/", "\\", "|", "#", "…", "×", "－", "一")
-_RUNS = ("*", "…", "-", "—", "_", ".", "。", "?", "？", "x", "X", "×", "/", "0")
-"""A mark that may be repeated any number of times, up to eight."""
+_RUNS = ("*", "-", "_", ".", "?", "x", "X", "/", "0", "…", "—", "。", "？", "×", "／")
+"""Marks that may be repeated."""
 
-_BARE = (
-    *_WORDS,
-    *(f"{see}{where}" for see in ("见", "详见", "参见", "另见", "具体见", "请见") for where in _ELSEWHERE),
-    *_MARKS,
-    *(mark * count for mark in _RUNS for count in range(1, 9)),
-)
-_PLACEHOLDERS = tuple(
-    dict.fromkeys(
-        f"{before}{text}{after}" for text in _BARE for before, after in (("", ""), ("(", ")"), ("（", "）"), ("", "。"))
-    )
-)
-_LONGEST_PLACEHOLDER = max(len(text.encode()) for text in _PLACEHOLDERS)
+_BARE = (*_WORDS, *_MARKS, *(mark * count for mark in _RUNS for count in range(1, 9 if mark.isascii() else 5)))
+_REFERRED = tuple(f"{see}{where}" for see in ("见", "详见", "参见", "另见", "具体见", "请见") for where in _ELSEWHERE)
+_REFERRING = "^[(（]?(?:[详参另请]|具体)?见"
+
+
+def _framed(texts: Iterable[str]) -> dict[str, None]:
+    frames = (("", ""), ("(", ")"), ("（", "）"), ("", "。"))
+    return dict.fromkeys(f"{before}{text}{after}" for text in texts for before, after in frames)
+
+
+_PLACEHOLDERS = pl.Series([*_framed(_BARE), *_framed(_REFERRED)]).implode()
+_LONGEST_BARE = max(len(text.encode()) for text in _framed(_BARE))
 MEANT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content",
     "penalty_authority_name", "penalty_source_unit", "listing_entry_id", "listing_grounds", "listing_basis",
@@ -104,8 +104,9 @@ def separated(categories: str) -> list[str]:
 
 
 def short(name: str) -> pl.Expr:
-    """Tell of a field whether any text in it is so short that it may be a placeholder."""
-    return (pl.col(name).str.len_bytes() <= _LONGEST_PLACEHOLDER).any()
+    """Tell of a field whether any text in it is so short, or begins so, that it may be a placeholder."""
+    text = pl.col(name).str
+    return ((text.len_bytes() <= _LONGEST_BARE) | text.contains(_REFERRING)).any()
 
 
 def broken_quality(
