@@ -27,6 +27,8 @@ _ENOUGH, _LIKELY = 8, 5
 """Known headers in a row that is one beyond doubt, and in one that may be."""
 
 _SHOWN, _WIDEST = 60, 1_000
+"""Characters that are told of a row; columns in which two rows are looked at as one header."""
+
 _EDGES = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\xa0\u3000\u200b\ufeff\x1a\0"
 """What may stand round a header and is none of it."""
 
@@ -136,10 +138,10 @@ def _best(rows: Sequence[Line]) -> tuple[int, list[str]]:
     best, place, names = known_in(alone[0]), 0, alone[0]
     for number, row in enumerate(alone):
         candidates = [(number, row)]
-        if number:
+        if number and len(row) <= _WIDEST:
             upper = alone[number - 1]
-            width = max(len(upper), len(row))
-            both = zip(_wide(upper, width), _wide(row, width), strict=True)
+            width = min(max(len(upper), len(row)), _WIDEST)
+            both = zip(_wide(upper, width)[:width], _wide(row, width), strict=True)
             candidates.append((number, [low or high for high, low in both]))
         for where, one in candidates:
             known = known_in(one)
@@ -153,14 +155,14 @@ def _wide(names: Sequence[str], width: int) -> list[str]:
 
 
 def _names(cells: Sequence[Any]) -> list[str]:
-    names = ["" if cell is None else str(cell).strip(_EDGES) for cell in cells[:_WIDEST]]
+    names = ["" if cell is None else str(cell).strip(_EDGES) for cell in cells]
     while names and not names[-1]:
         names.pop()
     return names
 
 
 def _texts(cells: Sequence[Any]) -> list[str]:
-    return list(dict.fromkeys(name for name in _names(cells) if name))
+    return list(dict.fromkeys(name for name in _names(cells[:_WIDEST]) if name))
 
 
 def _is_header(names: Sequence[str]) -> bool:

@@ -207,8 +207,8 @@ def _xlsx(path: Path) -> Table:
     try:
         _, settings = next(lines)
         layout = Layout.found_in(lines)
-        while layout.headers and not layout.headers[-1]:
-            layout.headers = layout.headers[:-1]
+        named = (place for place in range(len(layout.headers), 0, -1) if layout.headers[place - 1])
+        layout.headers = layout.headers[: next(named, 0)]
         if not layout.headers:
             raise UsageError(f"{path}: the first sheet is empty")
         return replace(_table(path, "XLSX", "", layout), from_1904=settings[0])
