@@ -106,22 +106,32 @@ def _servers(backend: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def stack(_servers: Connection) -> Connection:
+def _had_alone() -> set[str]:
+    """The modules that had the servers for themselves since they were emptied."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def stack(_servers: Connection, _had_alone: set[str], backend: str) -> Connection:
     """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers.
 
-    What other modules left there is there still.
+    What other modules left there that take `stack` is there still; what one left that had the servers for itself is not.
     """
+    if _had_alone and backend == "local":
+        servers.emptied(servers.local_stack())
+        _had_alone.clear()
     return _servers
 
 
 @pytest.fixture(scope="module")
-def own_stack(backend: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
+def own_stack(backend: str, request: pytest.FixtureRequest, _had_alone: set[str]) -> Iterator[Connection]:
     """As `stack`, and as good as new: for modules that count what a department or an entity has, or break the servers."""
     if backend == "containers":
         with servers.containers() as connection:
             yield connection
     else:
         request.getfixturevalue("_servers")
+        _had_alone.add(request.node.nodeid)
         yield servers.emptied(servers.local_stack())
 
 
@@ -138,7 +148,7 @@ def own_local_stack(own_stack: Connection, backend: str) -> Stack:
     return _processes(backend)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_stack(stack: Connection, backend: str) -> Stack:
     """The local processes behind `stack`, for tests that kill one and start it again."""
     return _processes(backend)
