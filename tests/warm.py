@@ -43,14 +43,30 @@ _COLD = (".env",)
 """Ends of modules' names that are not for importing: Alembic runs them."""
 _LAZY = (
     "alembic.command",
+    "anyio.streams.tls",
+    "anyio.to_thread",
     "confluent_kafka.schema_registry",
+    "encodings.utf_8_sig",
+    "faust.app.router",
+    "faust.assignor.leader_assignor",
+    "faust.assignor.partition_assignor",
+    "faust.fixups.django",
+    "faust.tables.sets",
+    "faust.topics",
+    "faust.worker",
+    "h11",
+    "httpcore2",
+    "mode.debug",
+    "numpy.ma",
     "psycopg_pool",
     "pyarrow",
     "rich.progress",
     "stdnum",
+    "truststore",
+    "typer._adapters",
     "xlsxwriter",
 )
-"""Libraries that the project imports only where it uses them."""
+"""Libraries that the project, or what it uses, imports only where they are needed."""
 _ROOT = Path(__file__).parent.parent
 _one_at_a_time = threading.Lock()
 _LONGEST = 200_000
