@@ -160,7 +160,7 @@ def measure(store: Store, frame: pl.DataFrame, batch: int) -> Cost:
 
 def _cpu(store: Store) -> float:
     session = psutil.Process(store.info.backend_pid).cpu_times()
-    return process_time() + session.user + session.system
+    return float(process_time() + session.user + session.system)
 
 
 def _measured(store: Store, shapes: Sequence[str], count: int, batch: int, rounds: int) -> dict[str, Cost]:
