@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
 from streams.crashing import POINTS
 from tests import servers, warm
@@ -21,32 +20,19 @@ if TYPE_CHECKING:
 
 
 _LONGEST_FIRST = (
-    "tests/chaos/test_servers.py",
     "tests/integration/test_links.py",
-    "tests/chaos/test_link_trouble.py",
     "tests/integration/test_promote_crashes.py",
-    "tests/chaos/test_four_provinces.py",
     "tests/integration/test_operations_runbook.py",
     "tests/integration/test_provinces.py",
     "tests/integration/test_access.py",
     "tests/integration/test_secure_operation.py",
     "tests/integration/test_two_provinces.py",
-    "tests/chaos/test_workers.py",
-    "tests/chaos/test_past.py",
-    "tests/chaos/test_crashes.py",
-    "tests/chaos/test_kill.py",
     "tests/integration/test_quarantine.py",
     "tests/integration/test_rebuild_kills.py",
     "tests/integration/test_metrics.py",
     "tests/integration/test_cases.py",
 )
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
-
-_TOGETHER = {
-    "tests/integration/test_links.py": "far",
-    "tests/chaos/test_link_trouble.py": "far",
-}
-"""Modules that one lane takes, one after the other, since they share what takes long to start; any other is taken alone."""
 
 # For the workers that a local stack starts; those of tests/workers.py are given an environment of their own.
 os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
@@ -72,19 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not {"_servers", "own_stack"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
-
-
-class _Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a lane a module, or several that belong together."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return _TOGETHER.get(module, module)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Lanes:
-    """Share the tests out among the lanes."""
-    return _Lanes(config, log)
 
 
 class _CrashPoints:
@@ -133,22 +106,32 @@ def _servers(backend: str) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def stack(_servers: Connection) -> Connection:
+def _had_alone() -> set[str]:
+    """The modules that had the servers for themselves since they were emptied."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def stack(_servers: Connection, _had_alone: set[str], backend: str) -> Connection:
     """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers.
 
-    What other modules left there is there still.
+    What other modules left there that take `stack` is there still; what one left that had the servers for itself is not.
     """
+    if _had_alone and backend == "local":
+        servers.emptied(servers.local_stack())
+        _had_alone.clear()
     return _servers
 
 
 @pytest.fixture(scope="module")
-def own_stack(backend: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
+def own_stack(backend: str, request: pytest.FixtureRequest, _had_alone: set[str]) -> Iterator[Connection]:
     """As `stack`, and as good as new: for modules that count what a department or an entity has, or break the servers."""
     if backend == "containers":
         with servers.containers() as connection:
             yield connection
     else:
         request.getfixturevalue("_servers")
+        _had_alone.add(request.node.nodeid)
         yield servers.emptied(servers.local_stack())
 
 
@@ -165,7 +148,7 @@ def own_local_stack(own_stack: Connection, backend: str) -> Stack:
     return _processes(backend)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_stack(stack: Connection, backend: str) -> Stack:
     """The local processes behind `stack`, for tests that kill one and start it again."""
     return _processes(backend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,9 @@ def test_runs_are_applied_whole_also_when_intake_dies_between_a_run_and_its_chec
     origin.say(withdrawn(said[1]), epoch=14)
     origin.checkpoint()
     running.deliver(origin.log[begin - 1 :])
+    for point in ("exchange.forwarding", "exchange.forwarded"):
+        dying = running.intake("--crash-at", point)
+        assert dying.wait(60) == -signal.SIGKILL, dying.log[-3000:]
     intake = running.intake()
     running.until(
         [("tianjin", "IN_FORCE", 8), ("tianjin", "REVOKED", 1), ("tianjin", "WITHDRAWN", 1)], HELD, codes(said)

@@ -269,7 +269,7 @@ def test_the_workers_of_a_local_stack_show_themselves_where_status_says(
     local_stack.up()
     try:
         addresses = {s.name: s.address for s in local_stack.status() if s.name.startswith("worker-")}
-        assert list(addresses) == ["worker-intake", "worker-view"]
+        assert list(addresses) == [f"worker-{name}" for name in local_stack.layout.workers]
         for found in addresses.values():
             assert found is not None
             url = found.removesuffix("/metrics")

@@ -27,7 +27,7 @@ REBUILDING = [point for point in POINTS if point.startswith("rebuild.")]
 def command(connection: Connection, planned: str, *words: str) -> subprocess.Popen[bytes]:
     """Start the rebuild as an operator does."""
     return warm.Popen(
-        [sys.executable, "-m", "xinliu", "replay", "rebuild", planned, "--batch", "20", "--full-speed", *words],
+        [sys.executable, "-m", "xinliu", "replay", "rebuild", planned, "--batch", "20", *words],
         env=environment(connection), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ def test_killed_at_any_moment_with_two_processes_it_goes_on(own_stack: Connectio
         ledger(own_stack, store) as (steps, planned),
     ):
         for _ in range(6):
-            running = command(own_stack, planned, "--processes", "2")
+            running = command(own_stack, planned, "--processes", "2", "--full-speed")
             try:
                 _, told = running.communicate(timeout=chance.uniform(2.0, 12.0))
             except subprocess.TimeoutExpired:
@@ -103,7 +103,7 @@ def test_killed_at_any_moment_with_two_processes_it_goes_on(own_stack: Connectio
         def ends() -> bool:
             if steps.get(planned).state == "DONE":
                 return True
-            last = command(own_stack, planned, "--processes", "2")
+            last = command(own_stack, planned, "--processes", "2", "--full-speed")
             _, told = last.communicate(timeout=300)
             assert last.returncode in (0, 2), told.decode()[-2000:]
             return last.returncode == 0
