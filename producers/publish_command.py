@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from producers.columns import Ignored, Mapped, mapping
 from producers.importing.importing import Import, import_file
 from producers.importing.parsing import RowError, located
+from producers.importing.refusals import REASON_HEADER
 from producers.importing.rejects import write_rejects
 from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
@@ -25,6 +27,7 @@ from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
 from schemas.refusal import entry_name
+from schemas.visible import visible
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -98,6 +101,8 @@ def publish(
             help="Read only this sheet of a workbook (again for more); by default all visible ones with a header."
         ),
     ] = None,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
     as_json: Json = False,
 ) -> None:
     """Publish a file of penalties, list entries or registrations. The same file twice changes nothing.
@@ -124,6 +129,8 @@ def publish(
             chosen,
             catalogue,
             stated_at=_time(stated_at, "--stated-at"),
+            mapped=mapping(mapped),
+            ignored=ignored or (),
             progress=lambda n: bar.update(task, completed=n),
             sheets=sheet or (),
         )
@@ -171,9 +178,13 @@ def _outcome(file: Path, department: str, found: Import) -> Outcome:
     warnings = []
     if found.columns.personal:
         warnings.append(f"not read, on purpose (identity documents): {', '.join(found.columns.personal)}")
-    unknown = [header for header in found.columns.unknown if header not in ("", "退回原因")]
-    if unknown:
-        warnings.append(f"columns not known and not read: {', '.join(unknown)}")
+    for headers, why in (
+        (found.columns.unknown, "not known and not read"),
+        (found.columns.ignored, "not read, as --ignore says"),
+    ):
+        names = [visible(header) or "(no header)" for header in headers if header != REASON_HEADER]
+        if names:
+            warnings.append(f"columns {why}: {', '.join(names)}")
     return Outcome(
         file=str(file),
         department=department,

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from producers.columns import Ignored, Mapped, mapping
 from producers.importing.values import CellRefused, as_time
 from producers.receipts import Receipts
 from schemas.errors import UsageError
@@ -39,6 +40,8 @@ def receipts(
     stated_at: Annotated[
         str | None, typer.Option(help="The --stated-at that the file was published with, if any.")
     ] = None,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show a department's receipts: watermarks, what was refused, older or flagged, and what became of it later.
@@ -59,7 +62,8 @@ def receipts(
         held = (receipt for receipt in reader.held() if begin is None or receipt["issued_at"] >= begin)
         if rejects is not None and file is not None:
             stated = _time(stated_at, "--stated-at")
-            if _write(held, file, rejects, outputs, connection.province, department, stated, as_json):
+            columns = mapping(mapped), ignored or []
+            if _write(held, file, rejects, outputs, connection.province, department, stated, columns, as_json):
                 raise typer.Exit(1)
             return
         for receipt in held:
@@ -79,6 +83,7 @@ def _write(
     province: str,
     department: str,
     stated_at: datetime | None,
+    columns: tuple[dict[str, str], list[str]],
     as_json: bool,
 ) -> int:
     from producers.importing.importing import import_file
@@ -96,6 +101,8 @@ def _write(
             catalogue.department(province, department),
             catalogue,
             stated_at=stated_at,
+            mapped=columns[0],
+            ignored=columns[1],
             progress=lambda n: bar.update(reading, completed=n),
         )
         task = bar.add_task("reading receipts", total=None)

@@ -15,12 +15,13 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from producers.columns import Ignored, Mapped, mapping
 from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.reconciling import Difference, Reconciled, reconcile, resend, scopes
 from producers.told import Told, from_files
-from schemas.catalogue import Catalogue, Department, load
+from schemas.catalogue import Department, load
 from schemas.contracts import source
 from schemas.errors import UsageError
 from schemas.identity import digest_hex
@@ -91,6 +92,8 @@ def manifest(
         bool, typer.Option("--resend", help="State it, publish again just what differs, and compare again.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer, at most.", min=1)] = 120.0,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
     as_json: Json = False,
 ) -> None:
     """Sum up what was told, by month: count and digest. With --wait the platform compares and names what differs.
@@ -108,7 +111,18 @@ def manifest(
     catalogue = load()
     chosen = catalogue.department(where, department)
     with _spinner("reading", as_json):
-        told = _told(sources, chosen, catalogue, connection, _time(stated_at))
+        told: Told
+        if any("://" in one for one in sources):
+            told = _told_by_outbox(sources, chosen, connection)
+        else:
+            told = from_files(
+                [Path(one) for one in sources],
+                chosen,
+                catalogue,
+                stated_at=_time(stated_at),
+                mapped=mapping(mapped),
+                ignored=ignored or (),
+            )
     shown = ["outbox" if "://" in one else one for one in sources]  # an address may hold a password
     outcome = Outcome(department, shown, told.records.height, told.refused)
     wanted = scopes(told.records, chosen, first=months[0], last=months[1], whole=whole)
@@ -129,15 +143,7 @@ def manifest(
         raise typer.Exit(1)
 
 
-def _told(
-    sources: Sequence[str],
-    department: Department,
-    catalogue: Catalogue,
-    connection: Connection | None,
-    stated_at: datetime | None,
-) -> Told:
-    if not any("://" in one for one in sources):
-        return from_files([Path(one) for one in sources], department, catalogue, stated_at=stated_at)
+def _told_by_outbox(sources: Sequence[str], department: Department, connection: Connection | None) -> Told:
     if len(sources) > 1:
         raise UsageError("one outbox, or files: not both")
     schemas = [source("xinliu.Statement")]

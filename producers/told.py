@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import polars as pl
@@ -80,6 +81,8 @@ def from_files(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
+    mapped: Mapping[str, str] = MappingProxyType({}),
+    ignored: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> ToldInFiles:
     """Read files as `xinliu publish` does: the same row gives the same bytes, and so the same digest.
@@ -90,7 +93,9 @@ def from_files(
     lines: list[str] = []
     refused, refusals = 0, dict[int, Refusal]()
     for path in paths:
-        found = import_file(path, department, catalogue, stated_at=stated_at, progress=progress)
+        found = import_file(
+            path, department, catalogue, stated_at=stated_at, mapped=mapped, ignored=ignored, progress=progress
+        )
         refused += len(found.refused_lines)
         refusals |= {refusal.refusal_id: refusal for _, refusal in found.refusals}
         bodies.extend(statement.body for statement in found.outgoing)

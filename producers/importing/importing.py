@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
-from producers.importing.headers import Columns, knows_any, resolve
+from producers.importing.cells import Mending, shown
+from producers.importing.headers import Columns, knows_any, must_be_said, must_stand_here, resolve, unnamed
 from producers.importing.outside import without_outsiders
 from producers.importing.parsing import RowError, parse
 from producers.importing.reading import Table, read_table
-from producers.importing.refusals import mended_ids, refusals_of
-from producers.importing.repairs import Repairs
+from producers.importing.refusals import REASON_HEADER, mended_ids, refusals_of
+from producers.importing.repairs import Mended, Repairs
+from producers.importing.states import state_in, title_speaks
 from producers.importing.words import Words
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
@@ -92,14 +95,17 @@ def import_file(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
+    mapped: Mapping[str, str] = MappingProxyType({}),
+    ignored: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
     sheets: Sequence[str] = (),
 ) -> Import:
     """Read a file and check every row as intake will. `sheets` names those of a workbook that are to be read.
 
-    Raises UsageError if it cannot be read as a whole.
+    `mapped` says what columns mean (header → a known one), `ignored` names unknown ones that decide nothing. Raises
+    UsageError if it cannot be read as a whole.
     """
-    table, columns = _table(path, sheets)
+    table, columns = _table(path, sheets, mapped, ignored)
     parsed = parse(table, columns, department, catalogue, stated_at=stated_at, progress=progress)
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
@@ -143,23 +149,55 @@ def import_file(
         tuple(errors),
         tuple(remark for remark in remarks if remark.line not in refused),
         duplicates,
-        parsed.repairs.without(refused),
+        Repairs((*_told_of(table, columns), *parsed.repairs.without(refused).cells)),
         refusals_of(table, columns, parsed, errors, department, catalogue, now),
         mended_ids(table),
     )
 
 
-def _table(path: Path, sheets: Sequence[str]) -> tuple[Table, Columns]:
+def _table(
+    path: Path, sheets: Sequence[str], mapped: Mapping[str, str], ignored: Collection[str]
+) -> tuple[Table, Columns]:
     table = read_table(path, sheets)
     try:
-        columns = resolve(table.headers)
-        return without_outsiders(table, columns), columns
+        must_stand_here(table.headers, (*mapped, *ignored))
+        columns = resolve(table.headers, mapped=mapped, ignored=ignored)
+        table = without_outsiders(table, columns)
+        _nothing_decides(table, columns, ignored)
+        return table, columns
     except UsageError as error:
         unknown = table.format != "XLSX" and table.remarks and not knows_any(table.headers)
         told = (f"文件中有: {'、'.join(table.headers)[:60]}",) if unknown else ()  # what is missing follows from it
         raise UsageError(
             f"{path}: " + "; ".join((*table.remarks, *told) if unknown else (str(error), *table.remarks))
         ) from None
+
+
+def _nothing_decides(table: Table, columns: Columns, ignored: Collection[str]) -> None:
+    """Raise UsageError where what stands in a column that is not read, or above the table, speaks of the rows' state."""
+    deciding = []
+    unread = {*columns.unknown} - {REASON_HEADER}
+    for place, header in enumerate(table.headers):
+        name = header or unnamed(place + 1)
+        if header in unread and name not in ignored:
+            found = state_in(name, (cells[place] for _, cells in table.rows))
+            deciding += [found] if found else []
+    if deciding:
+        raise UsageError(must_be_said(deciding))
+    for passed in table.passed:
+        if passed.code == "TITLE_ROW" and f"第{passed.line}行" not in ignored and title_speaks(passed.text):
+            raise UsageError(
+                f"表头以上第 {passed.line} 行 {passed.text!r} 可能决定所有各行的含义; 请在列中说明 (状态、移出日期或异议标注日期),"
+                f" 或说明它不决定什么 --ignore 第{passed.line}行"
+            )
+
+
+def _told_of(table: Table, columns: Columns) -> Iterator[Mending]:
+    """Yield how the headers were read, and the rows that are none of the table."""
+    for header, name in columns.read_as:
+        yield table.line, Mended(shown(header), shown(header), name, ("HEADER_READ",))
+    for passed in table.passed:
+        yield passed.line, Mended("", shown(passed.text), "", (passed.code,))
 
 
 def _outgoing(frame: pl.DataFrame, lines: list[int]) -> Iterator[Outgoing]:

@@ -15,6 +15,7 @@ from producers.importing.headers import MOVES, Columns
 from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, Repairs
+from producers.importing.states import said_status
 from producers.importing.table import Line
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
@@ -121,7 +122,9 @@ class _Rows:
         self._words = {
             "domain": domains,
             "listing_list": lists,
-            "status": {name: code for code, name in catalogue.codes("status").items()},
+            "status": said_status(
+                columns.headers.get("status", ""), {name: code for code, name in catalogue.codes("status").items()}
+            ),
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
             "penalty_level": {name: code for code, name in catalogue.codes("level").items()},
         }

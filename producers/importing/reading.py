@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -16,8 +16,9 @@ from typing import Any
 
 from producers.importing.headers import KIND_NAMES, known_headers, knows_any
 from producers.importing.kinds import WORKBOOKS, better_encoding, check_kind
+from producers.importing.layout import Layout
 from producers.importing.sheets import Book, Sheet, read_sheets
-from producers.importing.table import Cell, Fault, Line, Table
+from producers.importing.table import Cell, Fault, Line, Passed, Table
 from schemas.errors import UsageError
 
 __all__ = ["Cell", "Fault", "Table", "read_table"]
@@ -30,6 +31,9 @@ _MOST_COLUMNS = 1_000
 _MOST_CELLS = 50_000_000
 _LONGEST_LINE = 8 << 20
 """Of JSON. All five keep a file from taking more memory than a desk's machine has; several files are no different."""
+
+_SEPARATOR = re.compile(r'\s*"?sep=([^\r\n"]|\\t)"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+"""The first line of some exports: it tells Excel what stands between the cells."""
 
 _UTF8_TEXT = re.compile(rb"(?:[\xe3-\xe9][\x80-\xbf]{2}){3}")
 """Three Chinese characters in UTF-8; as GBK these bytes are no words."""
@@ -80,11 +84,25 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             pass
         try:
+            # Windows writes € as the byte 80, which no GB standard has.
+            return raw.decode("gbk", "xinliu.euro"), "GBK (80 = €)"
+        except UnicodeDecodeError:
+            pass
+        try:
             return raw.decode("gb18030"), "GB18030"
         except UnicodeDecodeError as error:
             # The encoding that reads furthest is the one that was meant.
             worst, name = (error, "GB18030") if error.start > not_utf8.start else (not_utf8, "UTF-8")
             raise _undecodable(path, raw, worst.start, name) from None
+
+
+def _euro(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError) and error.object[error.start] == 0x80:
+        return "€", error.start + 1
+    raise error
+
+
+codecs.register_error("xinliu.euro", _euro)
 
 
 def _strictly(path: Path, raw: bytes, encoding: str) -> str:
@@ -107,49 +125,50 @@ def _undecodable(path: Path, raw: bytes, start: int, assumed: str) -> UsageError
 def _csv(path: Path, text: str, encoding: str) -> Table:
     first = text.lstrip().split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines_of = io.StringIO(text, newline="")
+    named = _SEPARATOR.match(text)
+    if named:
+        lines_of.seek(named.end())
+        delimiter = named[1].replace("\\t", "\t")
+    begin = 1 if named else 0
+    reader = csv.reader(lines_of, delimiter=delimiter, strict=True)
 
-    begins = 1
+    begins = begin + 1
 
     def lines() -> Iterator[tuple[int, Sequence[Any]]]:
         nonlocal begins
-        begins = reader.line_num + 1
+        begins = begin + reader.line_num + 1
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield begins, cells
-            begins = reader.line_num + 1
+            begins = begin + reader.line_num + 1
 
     try:
-        headers = tuple(header.strip() for header in next(filter(any, reader), ()))
-        if not headers:
+        layout = Layout.found_in(str(path), lines())
+        if not layout.headers:
             raise UsageError(f"{path}: 只有分隔符 {delimiter!r}, 没有内容")
-        table = _table(path, "TSV" if delimiter == "\t" else "CSV", encoding, headers, lines(), delimiter)
+        table = _table(path, "TSV" if delimiter == "\t" else "CSV", encoding, layout, delimiter)
     except csv.Error as error:
         if "quote" not in str(error) and "expected after" not in str(error) and "unexpected end" not in str(error):
             raise UsageError(f"{path} 第 {begins} 行: 不能读取: {error}") from error
-        later = f" (读到第 {reader.line_num} 行才发现)" if reader.line_num > begins else ""
+        last = begin + reader.line_num
+        later = f" (读到第 {last} 行才发现)" if last > begins else ""
         raise UsageError(
             f"{path} 第 {begins} 行: 此行有引号打开后没有正确闭合{later}; 文字中的引号须写两个, 或改为中文引号"
         ) from error
-    if len(headers) == 1:
+    if len(table.headers) == 1:
         hint = "表头只有一列; 列间的分隔符须为半角逗号、制表符或半角分号"
         return replace(table, remarks=(hint,))
     return table
 
 
-def _table(
-    path: Path,
-    form: str,
-    encoding: str,
-    headers: tuple[str, ...],
-    lines: Iterable[tuple[int, Sequence[Any]]],
-    delimiter: str = "",
-) -> Table:
+def _table(path: Path, form: str, encoding: str, layout: Layout, delimiter: str = "") -> Table:
+    headers = layout.headers
     width = len(headers)
     _fits(path, 1, width)
     rows: list[tuple[int, tuple[Cell, ...]]] = []
     faults: list[Fault] = []
-    for line, cells in lines:
+    for line, cells in layout.rows:
         _fits(path, len(rows) + len(faults) + 1, width)
         fitted = tuple(cells[:width]) + (None,) * (width - len(cells))
         if any(cell not in ("", None) for cell in cells[width:]):
@@ -160,7 +179,8 @@ def _table(
             faults.append(Fault(line, "QUOTE_OPEN", reason, fitted))
         else:
             rows.append((line, fitted))
-    return Table(form, encoding, headers, tuple(rows), tuple(faults))
+    passed = tuple(layout.passed)
+    return Table(form, encoding, headers, tuple(rows), tuple(faults), line=layout.line, passed=passed)
 
 
 def _rows_within(cells: Sequence[str], delimiter: str, width: int) -> int:
@@ -221,22 +241,27 @@ def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
     rows: list[tuple[int, tuple[Cell, ...]]] = []
     faults: list[Fault] = []
     merged: list[tuple[int, int]] = []
+    titles: list[Passed] = []
     for place, sheet in enumerate(read):
         remarks.extend(sheet.remarks())
-        table = _table(path, "XLSX", "", sheet.headers, sheet.lines)
+        table = _table(path, "XLSX", "", sheet.layout)
         if len(read) == 1:
             return replace(table, remarks=tuple(remarks), merged=tuple(sheet.merged))
         _distinct(path, sheet)
         places = [headers.index(header) for header in sheet.headers]
-        lines = {line: Line(place, sheet.name, line) for line, _ in sheet.lines}
-        rows += ((lines[line], _placed(cells, places, len(headers))) for line, cells in table.rows)
+        at = partial(Line, place, sheet.name)
+        rows += ((at(line), _placed(cells, places, len(headers))) for line, cells in table.rows)
         faults += (
-            replace(fault, line=lines[fault.line], cells=_placed(fault.cells, places, len(headers)))
+            replace(fault, line=at(fault.line), cells=_placed(fault.cells, places, len(headers)))
             for fault in table.faults
         )
-        merged += ((lines[line], places[column]) for line, column in sheet.merged)
+        merged += ((at(line), places[column]) for line, column in sheet.merged)
+        titles += (replace(row, line=at(row.line)) for row in table.passed)
         _fits(path, len(rows) + len(faults), len(headers))
-    return Table("XLSX", "", headers, tuple(rows), tuple(faults), remarks=tuple(remarks), merged=tuple(merged))
+    return Table(
+        "XLSX", "", headers, tuple(rows), tuple(faults), remarks=tuple(remarks), merged=tuple(merged),
+        line=Line(0, read[0].name, read[0].layout.line), passed=tuple(titles),
+    )  # fmt: skip
 
 
 def _distinct(path: Path, sheet: Sheet) -> None:

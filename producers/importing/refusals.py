@@ -19,7 +19,7 @@ from schemas.periods import china_day
 from schemas.refusal import Refusal, entities, finding, refusal_id
 from schemas.registration import DOMAIN
 
-__all__ = ["MOST_REFUSALS", "REFUSAL_NUMBER", "mended_ids", "refusals_of"]
+__all__ = ["MOST_REFUSALS", "REASON_HEADER", "REFUSAL_NUMBER", "mended_ids", "refusals_of"]
 
 MOST_REFUSALS = 10_000
 """Refused rows of one file that readers are told of one by one; what is beyond holds back the source's data as of as a whole."""
@@ -28,7 +28,8 @@ REFUSAL_NUMBER = "退回号"
 """What stands before the ids of a row's refusals in its 退回原因, so that the mended row closes them."""
 
 _NUMBERED = re.compile(f"〔{REFUSAL_NUMBER}((?: [0-9]{{1,18}})+)〕")
-_REASONS = "退回原因"
+REASON_HEADER = "退回原因"
+"""Header of the column that the rejects have besides; publishing reads past it."""
 
 _MOST_FINDINGS = 20
 _NAMING = ("original_record_id", "original_uscc")
@@ -75,9 +76,9 @@ def refusals_of(
 
 def mended_ids(table: Table) -> dict[int, tuple[int, ...]]:
     """Return, by line, the refusals that the rows of a rejects file came of, as its column 退回原因 names them."""
-    if _REASONS not in table.headers:
+    if REASON_HEADER not in table.headers:
         return {}
-    place = table.headers.index(_REASONS)
+    place = table.headers.index(REASON_HEADER)
     rows = [*table.rows, *((fault.line, fault.cells) for fault in table.faults)]
     said = ((line, str(cells[place])) for line, cells in rows if place < len(cells) and cells[place])
     numbers = {line: [int(one) for found in _NUMBERED.findall(text) for one in found.split()] for line, text in said}

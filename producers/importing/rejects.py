@@ -15,6 +15,7 @@ import xlsxwriter
 from xlsxwriter.exceptions import XlsxFileError
 
 from producers.importing.cells import as_written
+from producers.importing.importing import REASON_HEADER
 from producers.importing.parsing import RowError
 from producers.importing.reading import Cell, Table
 from producers.importing.refusals import REFUSAL_NUMBER
@@ -23,9 +24,6 @@ from schemas.errors import UsageError
 from schemas.uscc import cover_persons, mask, names_person
 
 __all__ = ["REASON_HEADER", "write_rejects"]
-
-REASON_HEADER = "退回原因"
-"""Header of the column that is added; publishing reads past it."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """What no cell of a workbook can hold."""

@@ -12,7 +12,7 @@ from producers.importing.table import Line
 from producers.importing.values import REPAIRS
 from schemas.errors import UsageError
 
-__all__ = ["Mended", "Repair", "Repairs", "visible"]
+__all__ = ["Mended", "Repair", "Repairs"]
 
 _HEADERS = ("行", "列", "原值", "读作", "修整", "说明")
 
@@ -90,8 +90,3 @@ class Repairs:
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error}") from error
         return count
-
-
-def visible(text: str) -> str:
-    """Return a text in which nothing is invisible: a zero-width space is shown as ⟨U+200B⟩."""
-    return "".join(one if one.isprintable() else f"⟨U+{ord(one):04X}⟩" for one in text)

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from producers.importing import workbook
 from producers.importing.headers import fitting
+from producers.importing.layout import Layout
 from producers.importing.table import Unread, some
 from schemas.errors import UsageError
 
 __all__ = ["Book", "Sheet", "read_sheets"]
 
-_HEADER_WITHIN = 20
-"""Filled rows among which the header is looked for."""
+_WIDEST = 1_000
+"""Columns of which a cell that cannot be read is kept: no table has more."""
 
 
 class Book(NamedTuple):
@@ -49,7 +50,7 @@ def read_sheets(path: Path, wanted: Sequence[str], fits: Callable[[int, int], No
     finally:
         messages.close()
     for sheet in found:
-        sheet.end()
+        sheet.end(path)
     return Book(from_1904, kinds, found)
 
 
@@ -64,46 +65,43 @@ def _named(path: Path, wanted: Sequence[str], kinds: Sequence[tuple[str, bool, b
 
 
 class Sheet:
-    """A sheet that is being read: the rows above its header, its header, and the table below."""
+    """A sheet that is being read: its rows, and where among them its table stands."""
 
     def __init__(self, name: str, hidden_columns: Sequence[int], fits: Callable[[int, int], None]) -> None:
         self.name, self._hidden_columns, self._fits = name, hidden_columns, fits
-        self.above: list[tuple[int, Sequence[Any]]] = []
-        self.headers: tuple[str, ...] = ()
+        self._rows: list[tuple[int, Sequence[Any]]] = []
+        self._cells = 0
+        self._lengths: dict[int, int] = {}
+        self._hidden: list[int] = []
+        self._merged: list[tuple[int, int]] = []
+        self.layout = Layout((), 1, iter(()))
         self.kind: str | None = None
-        self.header_line = 0
-        self.lines: list[tuple[int, Sequence[Any]]] = []
-        self.hidden: list[int] = []
-        self.merged: list[tuple[int, int]] = []
+        """What records it has a header for; None where it has none."""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return self.layout.headers
+
+    @property
+    def merged(self) -> list[tuple[int, int]]:
+        """Line, and place among the headers, of cells whose value is that of the merged cell they belong to."""
+        return [(line, column) for line, column in self._merged if column < len(self.headers)]
 
     def take(self, rows: Sequence[Any]) -> None:
         """Add rows as they are read."""
         for told in rows:
-            if not self.headers:
-                self._look(told)
-                continue
-            self.lines.append(self._special(*told) if len(told) > 2 else told)
-            if len(self.lines) % 1_000 == 0:
-                self._fits(len(self.lines), len(self.headers))
+            self._rows.append(self._special(*told) if len(told) > 2 else told)
+            self._cells += len(told[1])
+            if len(self._rows) % 1_000 == 0:
+                self._fits(len(self._rows), self._cells // len(self._rows))
 
-    def end(self) -> None:
-        """If no row was a header, take the first one for it: what is missing will be named."""
-        if not self.headers and self.above:
-            first, *others = self.above
-            self.above = []
-            self.headers = _headers(first[1])
-            self.lines = [told if len(told) == 2 else self._special(*told) for told in others]
-
-    def _look(self, told: Sequence[Any]) -> None:
-        headers = _headers(told[1])
-        kind = fitting(headers)
-        if kind:
-            self._fits(1, len(headers))
-            self.headers, self.kind, self.header_line = headers, kind, told[0]
-        else:
-            self.above.append(tuple(told))
-            if len(self.above) > _HEADER_WITHIN:
-                self.end()
+    def end(self, path: Path) -> None:
+        """Find the table. Raises UsageError where it has two headers, or rows above its header."""
+        self.layout = Layout.found_in(f"{path}: 工作表 {self.name}", iter(self._rows))
+        self.layout.headers = _named_columns(self.layout.headers)
+        self.kind = fitting(self.layout.headers)
+        self.layout.rows = map(self._cut, self.layout.rows)
 
     def _special(
         self, line: int, cells: Sequence[Any], marks: dict[int, tuple[str, str]], merged: Sequence[int], hidden: bool
@@ -112,33 +110,35 @@ class Sheet:
         for column, mark in marks.items():
             if column < len(kept):
                 kept[column] = Unread(*mark)
-            elif column < len(self.headers) and mark[0] != "MERGED_ACROSS":
+            elif column < _WIDEST and mark[0] != "MERGED_ACROSS":
                 kept += [None] * (column + 1 - len(kept))
                 kept[column] = Unread(*mark)
-        del kept[max(len(self.headers), len(cells)) :]
-        self.merged += [(line, column) for column in merged if column < len(self.headers)]
+        if len(kept) > len(cells):
+            self._lengths[line] = len(cells)
+        self._merged += [(line, column) for column in merged]
         if hidden:
-            self.hidden.append(line)
+            self._hidden.append(line)
         return line, kept
+
+    def _cut(self, told: tuple[int, Sequence[Any]]) -> tuple[int, Sequence[Any]]:
+        # Of the cells that hold no value those under a header count; the others are none of the row's.
+        line, cells = told
+        length = self._lengths.get(line)
+        return told if length is None else (line, cells[: max(len(self.headers), length)])
 
     def remarks(self) -> Iterator[str]:
         """Yield what a person must be told of how it was read."""
-        title = [str(cell).strip() for _, cells, *_ in self.above for cell in cells if cell not in ("", None)]
-        if self.above:
-            shown = "、".join(title)[:60]
-            yield f"工作表 {self.name}: 表头在第 {self.header_line} 行, 其上各行未读: {shown}"
-        if self.hidden:
-            yield f"工作表 {self.name}: {len(self.hidden)} 行是隐藏的 (或被筛选掉的), 也已读取: 第 {some(self.hidden)}行"
+        hidden = [line for line in self._hidden if line > self.layout.line]
+        if hidden:
+            yield f"工作表 {self.name}: {len(hidden)} 行是隐藏的 (或被筛选掉的), 也已读取: 第 {some(hidden)}行"
         columns = [self.headers[column] for column in self._hidden_columns if column < len(self.headers)]
         if any(columns):
             yield f"工作表 {self.name}: {len(columns)} 列是隐藏的, 也已读取: {'、'.join(columns[:12])}"
 
 
-def _headers(cells: Sequence[Any]) -> tuple[str, ...]:
-    names = ["" if cell is None else str(cell).strip() for cell in cells]
-    while names and not names[-1]:
-        names.pop()
-    return tuple(names)
+def _named_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names without those at the end that are none."""
+    return tuple(names[: next((place for place in range(len(names), 0, -1) if names[place - 1]), 0)])
 
 
 def _told(path: Path, wanted: Sequence[str]) -> Generator[Any, None, None]:

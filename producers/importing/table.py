@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-__all__ = ["Cell", "Fault", "Line", "Table", "Unread", "some", "unreadable"]
+__all__ = ["Cell", "Fault", "Line", "Passed", "Table", "Unread", "some", "unreadable"]
 
 ERROR, FORMULA, MERGED = "CELL_ERROR", "FORMULA_WITHOUT_VALUE", "MERGED_ACROSS"
 _REASONS = {
@@ -111,6 +111,15 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """A row above the table, or of its header, and why it is none of its rows (a code of REPAIRS)."""
+
+    line: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A file's content. `rows` holds line number (from 1, as an editor or Excel counts) and cells, as many as headers."""
 
@@ -125,3 +134,7 @@ class Table:
     """What a person must be told of the file as a whole: sheets and rows that are not read, or are read although hidden."""
     merged: tuple[tuple[int, int], ...] = ()
     """Line, and place among the headers, of cells whose value is that of the merged cell they belong to."""
+    line: int = 1
+    """Where the headers stand."""
+    passed: tuple[Passed, ...] = ()
+    """Titles above the table, and further rows of its header."""

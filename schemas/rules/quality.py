@@ -60,10 +60,31 @@ QUALITY_RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 _SEPARATOR = re.compile("[;；]")
-_PLACEHOLDERS = (
-    "无", "空", "暂无", "未知", "不详", "/", "-", "--", "—", "——", "N/A", "n/a", "null", "NULL", "None", "NaN",
+_WORDS = (
+    "无", "空", "空白", "暂无", "暂缺", "未知", "不详", "待定", "待补", "待补充", "待核实", "不适用", "略", "从略", "同上", "同前", "同左", "如上", "上同",
+    "某某", "N/A", "n/a", "NA", "null", "NULL", "Null", "None", "NONE", "none", "nan", "NaN", "NAN", "nil", "undefined", "\\N", "&nbsp;",
+    "#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "test", "TEST", "测试",
 )  # fmt: skip
-_LONGEST_PLACEHOLDER = max(len(text.encode()) for text in _PLACEHOLDERS)
+_ELSEWHERE = (
+    "附件", "附件1", "附件一", "附表", "附页", "附后", "决定书", "处罚决定书", "行政处罚决定书", "裁定书", "判决书", "文书", "原文", "原件", "正文", "备注", "上",
+    "上栏", "上行", "其他", "系统", "公告", "扫描件", "图片",
+)  # fmt: skip
+_MARKS = ("〃", "″", '"', "''", "/", "\\", "|", "#", "…", "×", "－", "一")
+_RUNS = ("*", "-", "_", ".", "?", "x", "X", "/", "0", "…", "—", "。", "？", "×", "／")
+"""Marks that may be repeated."""
+
+_BARE = (*_WORDS, *_MARKS, *(mark * count for mark in _RUNS for count in range(1, 9 if mark.isascii() else 5)))
+_REFERRED = tuple(f"{see}{where}" for see in ("见", "详见", "参见", "另见", "具体见", "请见") for where in _ELSEWHERE)
+_REFERRING = "^[(（]?(?:[详参另请]|具体)?见"
+
+
+def _framed(texts: Iterable[str]) -> dict[str, None]:
+    frames = (("", ""), ("(", ")"), ("（", "）"), ("", "。"))
+    return dict.fromkeys(f"{before}{text}{after}" for text in texts for before, after in frames)
+
+
+_PLACEHOLDERS = pl.Series([*_framed(_BARE), *_framed(_REFERRED)]).implode()
+_LONGEST_BARE = max(len(text.encode()) for text in _framed(_BARE))
 MEANT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content",
     "penalty_authority_name", "penalty_source_unit", "listing_entry_id", "listing_grounds", "listing_basis",
@@ -83,8 +104,9 @@ def separated(categories: str) -> list[str]:
 
 
 def short(name: str) -> pl.Expr:
-    """Tell of a field whether any text in it is so short that it may be a placeholder."""
-    return (pl.col(name).str.len_bytes() <= _LONGEST_PLACEHOLDER).any()
+    """Tell of a field whether any text in it is so short, or begins so, that it may be a placeholder."""
+    text = pl.col(name).str
+    return ((text.len_bytes() <= _LONGEST_BARE) | text.contains(_REFERRING)).any()
 
 
 def broken_quality(

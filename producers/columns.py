@@ -1,0 +1,38 @@
+"""Options that say what a file's columns mean: --map and --ignore, of every command that reads a department's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from schemas.errors import UsageError
+
+__all__ = ["Ignored", "Mapped", "mapping"]
+
+Mapped = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map", metavar="HEADER=KNOWN", help="What a column means: 当前状态=状态. May be given several times."
+    ),
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="HEADER",
+        help="A column that is not known and decides nothing, although it speaks of state. May be given several times.",
+    ),
+]
+
+
+def mapping(said: Iterable[str] | None) -> dict[str, str]:
+    """Return header → known header of what --map says. Raises UsageError where it is not HEADER=KNOWN."""
+    pairs = {}
+    for text in said or ():
+        header, equals, known = text.rpartition("=")
+        if not equals or not header or not known.strip():
+            raise UsageError(f"--map {text}: write --map HEADER=KNOWN, such as --map 当前状态=状态")
+        pairs[header] = known.strip()
+    return pairs
