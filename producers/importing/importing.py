@@ -29,6 +29,12 @@ from schemas.rules import validate_publication
 
 __all__ = ["Import", "Outgoing", "import_file"]
 
+_MADE_OF = {"version": "updated_at", "stated_at": "updated_at"}
+"""Fields that no column may say, and the one that they are made of."""
+
+_FIRST_ONLY = ("REQUIRED", "VERSION_AHEAD", "AUTHORITY_DOMAIN", "WRONG_AUTHORITY")
+"""Of these, and of those on a code, the first that a cell breaks is told: the others follow from it."""
+
 _OTHERS = 5
 """How many of the rows that a row contradicts are named."""
 
@@ -122,10 +128,10 @@ def import_file(
         line = parsed.lines[row]
         if line in unpaired and name in ("uscc", "subject_name"):
             continue  # several codes in one cell are no code: that has been told
-        column = columns.headers.get(name, name)
+        column = columns.headers.get(name) or columns.headers.get(_MADE_OF.get(name, ""), name)
         if (line, column) in unread:
             continue  # it follows from what is wrong with the cell already
-        if code == "REQUIRED" or code.startswith("USCC_"):
+        if code in _FIRST_ONLY or code.startswith("USCC_"):
             if (line, column) in judged:
                 continue
             judged.add((line, column))

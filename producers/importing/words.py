@@ -21,6 +21,9 @@ _TABLES = {
     "CATEGORY": "penalty_category",
 }
 
+_NO_CODE_HAS = "IOSVZ"
+"""Letters that GB 32100-2015 leaves out, since they look like figures."""
+
 _BY_CODE = ("CATEGORY", "LEVEL")
 """Tables whose short words are what the form has."""
 
@@ -39,6 +42,9 @@ class Words:
 
     def explained(self, code: str, met: str, message: str) -> tuple[str, str]:
         """Return what was met and why it is refused: with the words that are allowed, and the nearest of them."""
+        if code == "USCC_ALPHABET":
+            letters = "、".join(f"第 {place} 位 {one}" for place, one in enumerate(met, 1) if one in _NO_CODE_HAS)
+            return met, f"{message}{letters and f': {letters}'} (没有字母 I、O、S、V、Z; 是数字 1、0、5、2 吗)"
         allowed = self._allowed.get(code)
         if not allowed or not met:
             return met, message

@@ -137,7 +137,7 @@ def test_a_name_and_a_code_that_contradict_each_other_are_no_column() -> None:
     ],
 )
 def test_a_note_never_hides_another_unit(unit: str) -> None:
-    with pytest.raises(UsageError, match="never converted"):
+    with pytest.raises(UsageError, match="不作换算"):
         resolve([name if name != "罚款金额(万元)" else unit for name in CHINESE])
 
 
@@ -206,12 +206,12 @@ def test_groups_over_names_are_one_header(clean: list[bytes], tmp_path: Path) ->
 
 def test_two_headers_that_contradict_each_other_stop_the_file(tmp_path: Path) -> None:
     turned = [CHINESE[2], CHINESE[1], CHINESE[0], *CHINESE[3:]]
-    with pytest.raises(UsageError, match="are both headers"):
+    with pytest.raises(UsageError, match="都是表头"):
         reading(grid(tmp_path / "a.csv", [CODES, turned, VALUES]))
 
 
 def test_rows_above_the_header_that_are_data_stop_the_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="line 1 looks like a row of data"):
+    with pytest.raises(UsageError, match="第 1 行像是一条记录"):
         reading(grid(tmp_path / "a.csv", [VALUES, CODES, VALUES]))
 
 
@@ -219,8 +219,8 @@ def test_the_header_again_is_told_and_another_one_stops_the_file(clean: list[byt
     other = [*VALUES[:4], "京税罚〔2025〕2号", *VALUES[5:]]
     found = reading(grid(tmp_path / "a.csv", [CODES, VALUES, [f"\ufeff{CODES[0]}", *CODES[1:]], other]))
     assert (told(found), len(found.outgoing)) == ([], 2)
-    assert [(repair.line, repair.code) for repair in found.repairs] == [(3, "HEADER_ROW")]
-    with pytest.raises(UsageError, match="line 3 is another header"):
+    assert found.table.remarks == ("1 行又是表头, 未读: 第 3 行",)
+    with pytest.raises(UsageError, match="第 3 行是另一个表头"):
         reading(grid(tmp_path / "b.csv", [CODES, VALUES, [CODES[0], *reversed(CODES[1:])], VALUES]))
 
 
@@ -231,7 +231,7 @@ def test_rows_that_are_only_filled_in_beforehand_are_told_and_no_data(suffix: st
     rows = [headers, ["1", *VALUES], ["2", *blank.values()], ["3", *[""] * len(CODES)]]
     found = reading(grid(tmp_path / f"a{suffix}", rows))
     assert (told(found), len(found.outgoing)) == ([], 1)
-    assert [(repair.line, repair.code) for repair in found.repairs] == [(3, "PREFILLED_ROW"), (4, "PREFILLED_ROW")]
+    assert found.table.remarks == ("1 行只有序号或预先填好的格, 未读: 第 3 行", "1 行只有未读的列 (序号) 有内容, 未读: 第 4 行")
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,9 @@ def test_a_title_that_speaks_of_state_stops_the_file(title: str, clean: list[byt
 
 
 def test_a_known_column_that_decides_cannot_be_ignored(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="it is known"):
+    with pytest.raises(UsageError, match="不能略去"):
         reading(write(tmp_path / "a.csv", [penalty(状态="已撤销")]), ignored=["状态"])
-    with pytest.raises(UsageError, match="is no column that is known"):
+    with pytest.raises(UsageError, match="没有叫"):
         reading(write(tmp_path / "b.csv", [penalty(当前状态="撤销")]), mapped={"当前状态": "状况"})
 
 

@@ -66,8 +66,9 @@ def test_all_visible_sheets_with_the_header_are_read_as_one(tmp_path: Path) -> N
     }
     said = " ".join(found.table.remarks)
     assert all(
-        text in said for text in ("封面 (没有表头)", "空 (空白)", "旧 (隐藏)", "3 个工作表: 1月、2月、3月", "二月")
+        text in said for text in ("封面 (没有表头)", "空 (空白)", "旧 (隐藏)", "3 个工作表: 1月、2月、3月")
     )
+    assert [(str(row.line), row.text) for row in found.table.passed] == [("2月!1", "二月")]
 
 
 def test_sheets_are_chosen_by_name(tmp_path: Path) -> None:
