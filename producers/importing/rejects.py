@@ -15,10 +15,9 @@ import xlsxwriter
 from xlsxwriter.exceptions import XlsxFileError
 
 from producers.importing.cells import as_written
-from producers.importing.importing import REASON_HEADER
 from producers.importing.parsing import RowError
 from producers.importing.reading import Cell, Table
-from producers.importing.refusals import REFUSAL_NUMBER
+from producers.importing.refusals import REASON_HEADER, REFUSAL_NUMBER
 from producers.importing.workbook import LONGEST_CELL
 from schemas.errors import UsageError
 from schemas.uscc import cover_persons, mask, names_person

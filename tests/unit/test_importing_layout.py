@@ -231,7 +231,10 @@ def test_rows_that_are_only_filled_in_beforehand_are_told_and_no_data(suffix: st
     rows = [headers, ["1", *VALUES], ["2", *blank.values()], ["3", *[""] * len(CODES)]]
     found = reading(grid(tmp_path / f"a{suffix}", rows))
     assert (told(found), len(found.outgoing)) == ([], 1)
-    assert found.table.remarks == ("1 行只有序号或预先填好的格, 未读: 第 3 行", "1 行只有未读的列 (序号) 有内容, 未读: 第 4 行")
+    assert found.table.remarks == (
+        "1 行只有序号或预先填好的格, 未读: 第 3 行",
+        "1 行只有未读的列 (序号) 有内容, 未读: 第 4 行",
+    )
 
 
 @pytest.mark.parametrize(

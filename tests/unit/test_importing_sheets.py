@@ -65,9 +65,7 @@ def test_all_visible_sheets_with_the_header_are_read_as_one(tmp_path: Path) -> N
         "reason": "必填项为空",
     }
     said = " ".join(found.table.remarks)
-    assert all(
-        text in said for text in ("封面 (没有表头)", "空 (空白)", "旧 (隐藏)", "3 个工作表: 1月、2月、3月")
-    )
+    assert all(text in said for text in ("封面 (没有表头)", "空 (空白)", "旧 (隐藏)", "3 个工作表: 1月、2月、3月"))
     assert [(str(row.line), row.text) for row in found.table.passed] == [("2月!1", "二月")]
 
 
