@@ -32,7 +32,7 @@ __all__ = ["Import", "Outgoing", "import_file"]
 _MADE_OF = {"version": "updated_at", "stated_at": "updated_at"}
 """Fields that no column may say, and the one that they are made of."""
 
-_FIRST_ONLY = ("REQUIRED", "VERSION_AHEAD", "AUTHORITY_DOMAIN", "WRONG_AUTHORITY")
+_FIRST_ONLY = ("REQUIRED", "VERSION_AHEAD")
 """Of these, and of those on a code, the first that a cell breaks is told: the others follow from it."""
 
 _OTHERS = 5

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from benchmarks.alike import SHAPES, statements
@@ -16,6 +16,7 @@ from schemas.connection import Connection
 from streams import projection
 from streams.projection import Projection
 from streams.staging import staged
+from tests.examples import examples
 from tests.statements import Statement, listing, penalty, state
 from tests.viewstore import TABLES, Store, decoded, opened
 
@@ -74,7 +75,7 @@ def expected(said: Statement, others: list[Statement]) -> str | None:
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, HealthCheck.function_scoped_fixture)
 def test_possible_duplicates_are_those_of_the_definition(store: Store, data: st.DataObject) -> None:
     said = data.draw(st.lists(alike(), min_size=1, max_size=14))
     ids = data.draw(st.permutations(range(1, len(said) + 1)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import xlsxwriter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -18,6 +18,7 @@ from producers.importing.headers import _known, resolve
 from producers.importing.importing import Import, import_file
 from schemas.catalogue import load
 from schemas.errors import UsageError
+from tests.examples import examples
 from tests.unit.importing import LISTING, PENALTY, TAX, bodies, listing, penalty, read, told, write
 from xinliu import _mount, app
 
@@ -141,7 +142,7 @@ def test_a_note_never_hides_another_unit(unit: str) -> None:
         resolve([name if name != "罚款金额(万元)" else unit for name in CHINESE])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(sorted(_known())), st.lists(st.sampled_from(WRITTEN), max_size=3))
 def test_no_way_of_writing_makes_another_column_of_a_header(
     known: tuple[str, str], ways: list[Callable[[str], str]]

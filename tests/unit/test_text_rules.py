@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
@@ -14,6 +14,7 @@ from schemas.flat import FLAT
 from schemas.rules import validate
 from schemas.rules.examples import good
 from schemas.visible import visible
+from tests.examples import examples
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 NAMES = ("subject_name", "penalty_authority_name", "penalty_document_number", "penalty_legal_representative")
@@ -92,7 +93,7 @@ def test_what_says_something_is_no_placeholder() -> None:
     assert told([("penalty_facts", text) for text in texts]) == [set()] * len(texts)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.text(st.sampled_from("北京ａ甲·（）「」—〔〕𬭩𰻝龴é\u3000A&-，。"), min_size=3, max_size=12).filter(
         lambda text: text.strip("—-· \u3000。")

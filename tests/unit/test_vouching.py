@@ -17,28 +17,27 @@ from typing import Any
 
 import pytest
 import typer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import producers.publisher
 from producers import NotDelivered, NotVouched, StatementRejected
 from producers.commands import mount
-from producers.importing.importing import import_file
 from producers.importing.refusals import MOST_REFUSALS
 from producers.importing.rejects import write_rejects
-from schemas.catalogue import load
 from schemas.cluster import Cluster
-from schemas.codec import decode, encode, frame, unframe
+from schemas.codec import decode, unframe
 from schemas.errors import UsageError
 from schemas.memory_registry import MemoryRegistry
-from schemas.refusal import LOG, PARTITION, entities
+from schemas.refusal import entities
 from schemas.uscc import generate
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
+from tests.examples import examples
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.memory_kafka import PARTITIONS, Killed, MemoryKafka, publishing
 from tests.statements import penalty as statement
-from tests.unit.importing import TAX, listing, penalty, read, write
+from tests.unit.importing import penalty, read, write
 
 TOPIC = "records.tax"
 HEADERS = list(penalty())
@@ -127,7 +126,7 @@ SPOILING = st.dictionaries(st.sampled_from([*HEADERS, ""]), st.sampled_from(SPOI
     kill_after=st.one_of(st.none(), st.integers(0, 12)),
     mark_later=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_entity_that_a_file_names_is_ever_none(
     spoilt: Sequence[dict[str, str] | None], kill_after: int | None, mark_later: bool
 ) -> None:
@@ -141,10 +140,8 @@ def test_no_entity_that_a_file_names_is_ever_none(
     kafka.kill_after = kill_after
     with TemporaryDirectory() as folder:
         path = Path(folder, "a.csv")
-        lines = [HEADERS, *rows]
-        path.write_text(
-            "".join(",".join(f'"{cell}"' for cell in line) + "\n" for line in lines), encoding="utf-8", newline=""
-        )
+        text = "".join(",".join(f'"{cell}"' for cell in line) + "\n" for line in [HEADERS, *rows])
+        path.write_text(text, encoding="utf-8", newline="")
         done = command(kafka, path)
     if done.exit_code not in (0, 1):  # refused as a whole, or killed
         assert seen(kafka).vouched is None, "vouched for a file that was not published"
@@ -320,86 +317,3 @@ def test_a_publisher_that_lost_a_record_does_not_vouch_ever() -> None:
         with pytest.raises(NotVouched, match="not delivered"):
             publisher.mark(datetime.now(UTC))
     assert kafka.values == []
-
-
-def told_of(change: dict[str, Any]) -> list[tuple[Origin, dict[str, Any], dict[str, Any] | None]]:
-    """Return what intake writes to `quarantine` of one RefusedRow: place, what is known, the decision."""
-    registry, recorder = MemoryRegistry(), Recorder()
-    value = {
-        "department": "tax", "refusal_id": 12, "outcome": "REFUSED", "at": datetime.now(UTC), "known_since": None,
-        "domain": "tax", "uscc": "91110000101623741K", "record_id": "0" * 32, "version": 5, "by": None, "reason": None,
-        "findings": [{"code": "DATE_FORM", "field": "处罚决定日期", "message": "不是日期"}],
-    }  # fmt: skip
-    message = frame(registry.register("xinliu.RefusedRow"), encode("xinliu.RefusedRow", value | change))
-    stage_of(registry, recorder)([records_of(TOPIC, [message])])
-    assert recorder.accepted == []
-    return [
-        (
-            Origin.from_bytes(header(headers, ORIGIN) or b""),
-            findings_of(header(headers, FINDINGS)),
-            findings_of(header(headers, DECISION)),
-        )
-        for _, headers in recorder.quarantined
-    ]
-
-
-def test_a_refused_row_stands_in_a_place_of_its_own() -> None:
-    ((origin, known, decision),) = told_of({})
-    assert origin == Origin(TOPIC, LOG, PARTITION, 12)
-    assert (known["uscc"], known["domain"], known["record_id"], known["version"]) == (
-        "91110000101623741K", "tax", "0" * 32, 5,
-    )  # fmt: skip
-    assert decision is None
-
-
-@pytest.mark.parametrize(
-    ("change", "outcome"),
-    [
-        ({"outcome": "DISCARDED", "reason": "重复录入", "by": "zhang@desk"}, "DISCARDED"),
-        ({"outcome": "MENDED"}, "ACCEPTED"),
-    ],
-)
-def test_what_became_of_a_refused_row_is_an_outcome_of_its_entry(change: dict[str, Any], outcome: str) -> None:
-    ((origin, known, decision),) = told_of(change)
-    assert origin == Origin(TOPIC, LOG, PARTITION, 12)
-    assert decision is not None
-    assert (decision["outcome"], known["record_id"]) == (outcome, "0" * 32)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"outcome": "FORGET"}, {"outcome": "DISCARDED", "reason": " "}, {"outcome": "MENDED", "record_id": None},
-        {"outcome": "MENDED", "version": None}, {"refusal_id": -1}, {"refusal_id": 1 << 60}, {"department": "water"},
-    ],
-)  # fmt: skip
-def test_what_a_department_cannot_say_of_a_refused_row_holds_it_back(change: dict[str, Any]) -> None:
-    ((origin, known, decision),) = told_of(change)
-    assert (origin.topic_id, origin.partition) == ("id", 0), "an entry as of any message that makes no sense"
-    assert (known["uscc"], decision) == (None, None)
-
-
-@pytest.mark.parametrize(
-    "change", [{"uscc": "110101199003074514"}, {"uscc": "91110000101623741X"}, {"uscc": ""}, {"uscc": "\x00" * 18}]
-)
-def test_a_code_that_is_nobodys_for_certain_holds_the_source_back(change: dict[str, Any]) -> None:
-    since = datetime(2025, 9, 1, tzinfo=UTC)
-    ((_, known, _),) = told_of({**change, "known_since": since})
-    assert known["uscc"] is None
-    assert known["held_from"] == since.timestamp() * 1000 - 1, "before the row was known"
-
-
-def test_texts_of_a_refused_row_can_be_kept_and_shown() -> None:
-    findings = [{"code": "X" * 900, "field": "\x00列", "message": "110101199003074514 \x00\x1b[31m " * 100}] * 30
-    ((_, known, _),) = told_of({"findings": findings, "domain": "\x00", "record_id": "不是"})
-    text = json.dumps(known)
-    assert len(known["findings"]) == 20
-    assert "\\u0000" not in text
-    assert "19900307" not in text
-    assert (known["domain"], known["record_id"]) == (None, None)
-
-
-def test_a_list_entry_is_told_of_in_its_domain(tmp_path: Path) -> None:
-    found = import_file(write(tmp_path / "a.csv", [listing(列入日期="bad")]), TAX, load())
-    ((_, refusal),) = found.refusals
-    assert (refusal.domain, refusal.uscc) == ("tax", "91110000101623741K")
