@@ -11,7 +11,6 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -19,16 +18,16 @@ from rich.table import Table
 
 from consumers.quality import Indicators, indicators
 from schemas.catalogue import load
+from schemas.clock import CHINA
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
 
 __all__ = ["quality"]
-
-CHINA = ZoneInfo("Asia/Shanghai")
 
 _TITLES = ("部门", "期间", "归集", "入库", "退回", "合规率", "迟报率", "更正", "冲突", "可见 p50/p99")
 
@@ -42,7 +41,10 @@ class By(StrEnum):
 
 def quality(
     ctx: typer.Context,
-    department: Annotated[str | None, typer.Option(help="Key of one department; all of them by default.")] = None,
+    department: Annotated[
+        str | None,
+        typer.Option(help="Key or name of one department; all of them by default.", callback=department_typed),
+    ] = None,
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of receipt; that of this month.")
     ] = None,

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import psycopg
 import typer
@@ -15,15 +14,17 @@ from psycopg.rows import dict_row
 from rich.console import Console
 from rich.table import Table
 
+from schemas.clock import time_text
 from schemas.errors import Retryable
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
 
 __all__ = ["status"]
 
-CHINA = ZoneInfo("Asia/Shanghai")
 _STATES = {
     "EQUAL": "[green]一致[/]",
     "DIFFERS": "[red]不一致[/]",
@@ -42,7 +43,7 @@ ORDER BY department, domain, kind, opened_at, record_id LIMIT %(limit)s
 
 def status(
     ctx: typer.Context,
-    department: Annotated[str | None, typer.Option(help="One department alone.")] = None,
+    department: Annotated[str | None, typer.Option(help="One department alone.", callback=department_typed)] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Differences that were mended, too.")] = False,
     limit: Annotated[int, typer.Option(help="Differences that are listed, at most.", min=0)] = 100,
     as_json: Json = False,
@@ -74,7 +75,7 @@ def status(
 def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -> None:
     console = Console()
     if not manifests:
-        console.print("no department has stated a manifest yet: `xinliu reconcile manifest` does")
+        console.print(hint("no department has stated a manifest yet: `xinliu reconcile manifest` does"))
         return
     titles = (
         "部门",
@@ -103,13 +104,13 @@ def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -
             row["domain"],
             row["kind"],
             f"{row['first_period'] or '最早'}…{row['last_period'] or '今'}",
-            _local(row["made_at"]),
+            time_text(row["made_at"]),
             str(row["stated"]),
             "—" if row["held"] is None else str(row["held"]),
             _STATES.get(row["state"], row["state"]),
             *(str(row[kind] or "") for kind in _KINDS),
-            _local(row["open_since"]),
-            _local(row["last_closed"]),
+            time_text(row["open_since"]),
+            time_text(row["last_closed"]),
         )
     console.print(table)
     for row in manifests:
@@ -118,20 +119,16 @@ def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -
         if row["wanted"]:
             console.print(
                 f"{row['department']} {row['domain']} {row['kind']}: {row['wanted']} buckets differ and their records are not"
-                " named yet; `xinliu reconcile manifest --wait` names them",
+                + hint(" named yet; `xinliu reconcile manifest --wait` names them"),
                 highlight=False,
             )
     for row in differences:
-        until = f", 闭合于 {_local(row['closed_at'])}" if row["closed_at"] else ""
+        until = f", 闭合于 {time_text(row['closed_at'])}" if row["closed_at"] else ""
         console.print(
             f"{row['difference_zh']}  {row['department']}  {row['record_id'].hex}  部门 {row['stated_version'] or '—'}"
-            f"  平台 {row['held_version'] or '—'}  自 {_local(row['opened_at'])}{until}  {'; '.join(row['reasons'])}",
+            f"  平台 {row['held_version'] or '—'}  自 {time_text(row['opened_at'])}{until}  {'; '.join(row['reasons'])}",
             highlight=False,
         )
-
-
-def _local(time: datetime | None) -> str:
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M") if time else ""
 
 
 def _text(value: object) -> str:

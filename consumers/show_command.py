@@ -17,10 +17,12 @@ from consumers.cases import OpenCase, open_cases
 from consumers.heading import heading
 from consumers.mutual import MutualView, ServedElsewhere, read_mutual
 from consumers.mutual_printing import print_mutual
-from consumers.printing import CHINA, STYLE, asked, local, print_cases, print_listing, print_penalty, text_of
+from consumers.printing import STYLE, asked, print_cases, print_listing, print_penalty, text_of
 from consumers.reading import CreditView, read
 from consumers.token import Moment
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
+from schemas.typed_text import code_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -46,10 +48,10 @@ class Edition(StrEnum):
 
 def show(
     ctx: typer.Context,
-    uscc: Annotated[str, typer.Argument(help="统一社会信用代码 of the entity.")],
+    uscc: Annotated[str, typer.Argument(help="统一社会信用代码 of the entity.", callback=code_typed)],
     as_of: Annotated[
         str | None,
-        typer.Option("--as-of", help="What was known then: 2026-11-23T10:00 (China time unless it has a zone)."),
+        typer.Option("--as-of", help=f"What was known then: {TIME_HELP}"),
     ] = None,
     on: Annotated[
         datetime | None,
@@ -97,7 +99,6 @@ def show(
         "on": _day("--on", on),
         "moment": moment,
     }
-    code = uscc.strip().upper()
     if edition is Edition.mutual or (edition is None and moment is not None and moment.mutual is not None):
         if as_of:
             raise UsageError(
@@ -106,9 +107,9 @@ def show(
             )
         if sources:
             raise UsageError("--sources lists this province's own departments: leave it out, or use --edition own")
-        _show_mutual(database, code, days, as_json=as_json)
+        _show_mutual(database, uscc, days, as_json=as_json)
         return
-    view = read(database, code, as_of=_time(as_of) if as_of else None, **days)
+    view = read(database, uscc, as_of=read_time(as_of, "--as-of"), **days)
     then = (view.moment.known_until or view.moment.read_at) if as_of or token else None
     cases = open_cases(database, [row["record_id"] for row in (*view.penalties, *view.listings)], until=then)
     if as_json:
@@ -143,14 +144,6 @@ def _day(option: str, value: datetime | None) -> date | None:
     if not 1900 <= value.year <= 2999:
         raise UsageError(f"{option} {value.date()} is no day of a record: 1900 to 2999")
     return value.date()
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23T10:00:00+08:00") from None
-    return time if time.tzinfo else time.replace(tzinfo=CHINA)
 
 
 def _plain(view: CreditView | MutualView) -> dict[str, Any]:
@@ -196,13 +189,13 @@ def _domains(console: Console, view: CreditView) -> None:
             str(line.penalties or ""),
             str(line.listings or ""),
             str(line.pending or ""),
-            local(line.data_as_of),
+            time_text(line.data_as_of),
         )
     if table.row_count:
         console.print(table)
     for state, names in quiet.items():
         oldest = [line.data_as_of for line in view.domains if line.state == state and line.data_as_of]
-        until = f"(数据截至最早 {local(min(oldest))})" if state == "无" and oldest else ""
+        until = f"(数据截至最早 {time_text(min(oldest))})" if state == "无" and oldest else ""
         console.print(f"[{STYLE[state]}]{state}[/]  {len(names)} 个领域{until}: {'、'.join(names)}", highlight=False)
 
 
@@ -216,7 +209,7 @@ def _sources(console: Console, view: CreditView, *, every: bool) -> None:
         for one in view.domain_sources:
             if one.domain in names:
                 state = f"[{_SOURCE_STYLE[one.state]}]{one.state}[/]"
-                table.add_row(names[one.domain], one.name_zh, local(one.data_as_of), state, local(one.since))
+                table.add_row(names[one.domain], one.name_zh, time_text(one.data_as_of), state, time_text(one.since))
         console.print(table)
         return
     named = {one.department: one for one in view.domain_sources if one.state != "正常"}
@@ -224,7 +217,7 @@ def _sources(console: Console, view: CreditView, *, every: bool) -> None:
         heard = [one for one in named.values() if one.state == state and one.since is not None]
         for one in sorted(heard, key=lambda source: source.since or view.moment.read_at):
             console.print(
-                f"[{_SOURCE_STYLE[state]}]{state}[/]  {one.name_zh}: 自 {local(one.since)}, 数据截至 {local(one.data_as_of)}",
+                f"[{_SOURCE_STYLE[state]}]{state}[/]  {one.name_zh}: 自 {time_text(one.since)}, 数据截至 {time_text(one.data_as_of)}",
                 highlight=False,
             )
     never = sum(one.since is None for one in named.values())

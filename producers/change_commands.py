@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,14 +18,16 @@ from producers.choosing import Named, chosen
 from producers.errors import StatementRejected
 from producers.examining import check
 from producers.importing.parsing import RowError
-from producers.importing.values import CellRefused, as_time, read_date
+from producers.importing.values import CellRefused, read_date
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.statements import to_json
 from producers.waiting import Fate, await_visible
 from schemas.catalogue import Department, load
+from schemas.clock import TIME_HELP, read_time
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -37,7 +39,13 @@ change = typer.Typer(
     help="Change one record: 更正, 修复, 撤销, 移出, 恢复列入, 异议标注, 维持. What each does to whom: docs/lifecycle.md.",
 )
 
-_Department = Annotated[str, typer.Option(help="Key of the department: `xinliu catalogue show departments`.")]
+_Department = Annotated[
+    str,
+    typer.Option(
+        help="Key of the department, or its name in Chinese: `xinliu catalogue show departments`.",
+        callback=department_typed,
+    ),
+]
 _From = Annotated[
     Path | None,
     typer.Option(
@@ -52,17 +60,19 @@ _Content = Annotated[
 ]
 _Number = Annotated[str | None, typer.Option(help="文号 of the penalty; chooses the row of --from, too.")]
 _Entry = Annotated[str | None, typer.Option(help="条目编号 of the list entry; chooses the row of --from, too.")]
-_Uscc = Annotated[str | None, typer.Option(help="统一社会信用代码 of the entity.")]
+_Uscc = Annotated[str | None, typer.Option(help="统一社会信用代码 of the entity.", callback=code_typed)]
 _Name = Annotated[str | None, typer.Option(help="Name of the entity.")]
 _List = Annotated[str | None, typer.Option("--list", help="Key of the list, where the department keeps several.")]
 _Domain = Annotated[str | None, typer.Option(help="Key of the domain, where the department has several.")]
-_Authority = Annotated[str | None, typer.Option(help="USCC of the authority, where the department has several.")]
+_Authority = Annotated[
+    str | None, typer.Option(help="USCC of the authority, where the department has several.", callback=code_typed)
+]
 _Record = Annotated[
     str | None, typer.Option("--record-id", help="The record's id: needed where number or entity were once corrected.")
 ]
 _Kind = Annotated[str | None, typer.Option(help="penalty or listing, where only --record-id says which record.")]
 _Version = Annotated[int | None, typer.Option(help="The new version; by default the time in milliseconds.")]
-_StatedAt = Annotated[str | None, typer.Option(help="When this became true; now by default.")]
+_StatedAt = Annotated[str | None, typer.Option(help=f"When this became true; now by default. {TIME_HELP}")]
 _Province = Annotated[str | None, typer.Option(help="Province of the department; that of the servers by default.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, send nothing; needs no servers.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Return when it is visible in the view or refused.")]
@@ -108,7 +118,9 @@ def correct(
     was_number: Annotated[
         str | None, typer.Option(help="文号 or 条目编号 as first published, if that was wrong.")
     ] = None,
-    was_uscc: Annotated[str | None, typer.Option(help="The entity as first published, if that was wrong.")] = None,
+    was_uscc: Annotated[
+        str | None, typer.Option(help="The entity as first published, if that was wrong.", callback=code_typed)
+    ] = None,
     version: _Version = None,
     stated_at: _StatedAt = None,
     province: _Province = None,
@@ -127,7 +139,7 @@ def correct(
             first = changes.named(
                 source,
                 kind=right["kind"],
-                uscc=(was_uscc or right["subject"]["uscc"]).strip().upper(),
+                uscc=was_uscc or right["subject"]["uscc"],
                 name=right["subject"]["name"],
                 number=was_number or body.get("document_number") or body.get("entry_id"),
                 list_key=body.get("list"),
@@ -286,7 +298,7 @@ def _run(
     source = catalogue.department(where, way.department)
     held = chosen(source, catalogue, said, file)
     try:
-        made = make(held, source, version=way.version, stated_at=_moment(way.stated_at))
+        made = make(held, source, version=way.version, stated_at=read_time(way.stated_at, "--stated-at"))
         errors, remarks = check(made, source, catalogue)
     except StatementRejected as error:
         raise UsageError(str(error)) from error
@@ -361,10 +373,3 @@ def _day(text: str, option: str) -> date:
     if day is None:
         raise UsageError(f"{option} {text!r} is no date: write 2026-11-23")
     return day
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return as_time(text)
-    except CellRefused:
-        raise UsageError(f"--stated-at {text!r} is no time: write 2026-11-23T10:00 (China time)") from None

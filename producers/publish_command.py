@@ -27,6 +27,7 @@ from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
 from schemas.refusal import entry_name
+from schemas.typed_text import department_typed
 from schemas.visible import visible
 
 if TYPE_CHECKING:
@@ -68,7 +69,13 @@ def publish(
     file: Annotated[
         Path, typer.Argument(help="CSV, XLSX, XLSM or JSON Lines; headers are CF_ codes or Chinese names.")
     ],
-    department: Annotated[str, typer.Option(help="Key of the department: `xinliu catalogue show departments`.")],
+    department: Annotated[
+        str,
+        typer.Option(
+            help="Key of the department, or its name in Chinese: `xinliu catalogue show departments`.",
+            callback=department_typed,
+        ),
+    ],
     province: Annotated[
         str | None, typer.Option(help="Province of the department; that of the servers by default.")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from producers.columns import Ignored, Mapped, mapping
-from producers.importing.values import CellRefused, as_time
 from producers.receipts import Receipts
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
 from schemas.outputs import Outputs
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -26,11 +27,13 @@ __all__ = ["receipts"]
 
 def receipts(
     ctx: typer.Context,
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     since: Annotated[
         str | None,
-        typer.Option(help="Only receipts issued since then: 2026-11-23T10:00, China time unless it has a zone."),
+        typer.Option(help=f"Only receipts issued since then: {TIME_HELP}"),
     ] = None,
     rejects: Annotated[
         Path | None,
@@ -54,14 +57,14 @@ def receipts(
     if rejects is not None and follow:
         raise UsageError("--rejects writes what is known now: leave out --follow")
     outputs = ctx.with_resource(Outputs({"--rejects": rejects}, reads=[file]))
-    begin = _time(since, "--since")
+    begin = read_time(since, "--since")
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
     reader = Receipts(connection.kafka, connection.registry, department, from_beginning=True)
     try:
         held = (receipt for receipt in reader.held() if begin is None or receipt["issued_at"] >= begin)
         if rejects is not None and file is not None:
-            stated = _time(stated_at, "--stated-at")
+            stated = read_time(stated_at, "--stated-at")
             columns = mapping(mapped), ignored or []
             if _write(held, file, rejects, outputs, connection.province, department, stated, columns, as_json):
                 raise typer.Exit(1)
@@ -134,23 +137,13 @@ def _write(
     return count
 
 
-def _time(text: str | None, option: str) -> datetime | None:
-    try:
-        time = as_time(text)
-    except CellRefused:
-        raise UsageError(
-            f"{option} {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
-        ) from None
-    return time.astimezone(UTC) if time else None
-
-
 def _print(receipt: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(receipt, ensure_ascii=False, default=_text), flush=True)
         return
-    issued = receipt["issued_at"].astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    issued = time_text(receipt["issued_at"])
     for mark in receipt["watermark"]:
-        as_of = mark["as_of"].astimezone().strftime("%Y-%m-%d %H:%M") if mark["as_of"] else "—"
+        as_of = time_text(mark["as_of"])
         print(f"{issued}  visible up to {mark['partition']}/{mark['next_offset']}  数据截至 {as_of}", flush=True)
     for exception in receipt["exceptions"]:
         why = "; ".join(f"{finding['message']} [{finding['code']}]" for finding in exception["findings"])

@@ -16,18 +16,20 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from producers.columns import Ignored, Mapped, mapping
-from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.reconciling import Difference, Reconciled, reconcile, resend, scopes
 from producers.told import Told, from_files
 from schemas.catalogue import Department, load
+from schemas.clock import read_time
 from schemas.contracts import source
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.identity import digest_hex
 from schemas.manifest import PERIOD, Scope, summary, total
 from schemas.options import Json
 from schemas.registry import Registry, writer_schema
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -70,7 +72,9 @@ def manifest(
             help="All files of what is compared, as `xinliu publish` takes them; or the address of the outbox's database.",
         ),
     ],
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     province: Annotated[
         str | None, typer.Option(help="Province of the department; that of the servers by default.")
     ] = None,
@@ -119,7 +123,7 @@ def manifest(
                 [Path(one) for one in sources],
                 chosen,
                 catalogue,
-                stated_at=_time(stated_at),
+                stated_at=read_time(stated_at, "--stated-at"),
                 mapped=mapping(mapped),
                 ignored=ignored or (),
             )
@@ -222,15 +226,6 @@ def _months(first: str | None, last: str | None, whole: bool) -> tuple[str | Non
     return first, last
 
 
-def _time(text: str | None) -> datetime | None:
-    try:
-        return as_time(text)
-    except CellRefused:
-        raise UsageError(
-            f"--stated-at {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
-        ) from None
-
-
 def _spinner(what: str, quiet: bool) -> Progress:
     console = Console(stderr=True)
     bar = Progress(
@@ -249,7 +244,7 @@ def _print(outcome: Outcome) -> None:
     if outcome.refused_rows:
         console.print(
             f"[red]{outcome.refused_rows} rows are refused by the rules[/red] and not compared:"
-            " `xinliu publish --dry-run` says why"
+            + hint(" `xinliu publish --dry-run` says why")
         )
     for made in outcome.manifests:
         months = f"{made['first_period'] or '最早'} 至 {made['last_period'] or '今'}"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
 from schemas.refusal import MOST, PARTITION, entry_name
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from producers.refused import Refused
@@ -20,7 +22,9 @@ __all__ = ["refused"]
 
 refused = typer.Typer(no_args_is_help=True, help="Rows and records of a department that are refused and still are.")
 
-_DEPARTMENT = Annotated[str, typer.Option(help="Key of the department.")]
+_DEPARTMENT = Annotated[
+    str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+]
 
 
 @refused.command("list")
@@ -41,7 +45,9 @@ def _list(ctx: typer.Context, department: _DEPARTMENT, as_json: Json = False) ->
             )
             print(f"{plain['entry']}  {'not sent' if plain['never_sent'] else 'sent'}  {why}")
         print(
-            f"{len(found)} refused; mend and publish them, or `xinliu refused discard ENTRY --reason …` what was not sent"
+            hint(
+                f"{len(found)} refused; mend and publish them, or `xinliu refused discard ENTRY --reason …` what was not sent"
+            )
         )
     if found:
         raise typer.Exit(1)

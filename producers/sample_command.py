@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -20,6 +19,7 @@ from rich.table import Table
 from producers.sample.publishing import WaveOutcome, publish_wave
 from producers.sample.writing import write_sample
 from schemas.catalogue import load
+from schemas.clock import CHINA
 from schemas.options import Json
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sample(
     With --publish: publish one wave as its departments would, and hold what happened against the manifest.
     """
     if publish is None:
-        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+        today = datetime.now(CHINA).date()
         manifest = write_sample(folder, load(), province=province, today=today, records=records, seed=seed)
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         print(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from producers.importing.headers import KIND_NAMES
 from producers.importing.values import REPAIRS
+from schemas.hints import hint
 
 __all__ = ["print_summary"]
 
@@ -33,7 +34,7 @@ def print_summary(outcome: dict[str, Any]) -> None:
         _print_findings(console, outcome["remarks"], "accepted, with a remark")
     console.print(_figures(outcome), highlight=False)
     for line in _readers_see(outcome):
-        console.print(escape(line), highlight=False)
+        console.print(escape(hint(line)), highlight=False)
     if outcome["rejects_file"]:
         console.print(f"refused rows with their reasons: {escape(outcome['rejects_file'])}", highlight=False)
     if outcome["repairs_file"]:

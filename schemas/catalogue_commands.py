@@ -14,6 +14,7 @@ from rich.table import Table
 
 from schemas.catalogue import Catalogue, load
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
 from schemas.periods import china_day
 from schemas.workdays import Workdays
@@ -181,7 +182,7 @@ def workdays(
     for one in skipped:
         print(f"  {one.day}  {one.why}  不计")
     if assumed:
-        print("  所用数据含假定内容 (illustrative): xinliu catalogue show holidays --json", file=sys.stderr)
+        print(hint("  所用数据含假定内容 (illustrative): xinliu catalogue show holidays --json"), file=sys.stderr)
 
 
 def mount(app: typer.Typer) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.typed_text import code_typed, department_typed, entry_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -25,36 +26,24 @@ __all__ = ["mount"]
 
 quarantine = typer.Typer(help="What was refused, and deciding what becomes of it.", no_args_is_help=True)
 
-CHINA = ZoneInfo("Asia/Shanghai")
-
-Department = Annotated[str | None, typer.Option(help="Key of a department.")]
+Department = Annotated[
+    str | None, typer.Option(help="Key of a department, or its name in Chinese.", callback=department_typed)
+]
 Code = Annotated[str | None, typer.Option(help="Reason code: `xinliu rules` lists them.")]
 Domain = Annotated[str | None, typer.Option(help="Key of a domain.")]
-Since = Annotated[
-    str | None, typer.Option(help="Received since then: 2026-11-23T10:00 (China time unless it has a zone).")
+Since = Annotated[str | None, typer.Option(help=f"Received since then: {TIME_HELP}")]
+Entries = Annotated[
+    list[str], typer.Argument(help="department/partition/offset, as `list` names them.", callback=entry_typed)
 ]
-Entries = Annotated[list[str], typer.Argument(help="department/partition/offset, as `list` names them.")]
-SomeEntries = Annotated[list[str] | None, typer.Argument(help="department/partition/offset, as `list` names them.")]
+SomeEntries = Annotated[
+    list[str] | None, typer.Argument(help="department/partition/offset, as `list` names them.", callback=entry_typed)
+]
 Reason = Annotated[str, typer.Option(help="Why; kept with the event, and told to the department.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be decided, and change nothing.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return once intake has carried it out, and say what came of it.")]
 Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits at most.", min=1)]
 
 _STYLE = {"OPEN": "yellow", "OVERRIDDEN": "green", "REDRIVEN": "green", "SUPERSEDED": "green", "DISCARDED": "dim"}
-
-
-def _time(text: str | None, option: str = "--since") -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
-    return time if time.tzinfo else time.replace(tzinfo=CHINA)
-
-
-def _local(time: datetime) -> str:
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _choice(
@@ -73,7 +62,13 @@ def _choice(
     if chosen is not None and chosen not in STATES:
         raise UsageError(f"--state {state}: one of {', '.join(STATES)}")
     return Choice(
-        department, code.upper() if code else None, domain, entity, chosen, _time(since), _time(until, "--until")
+        department,
+        code.upper() if code else None,
+        domain,
+        entity,
+        chosen,
+        read_time(since, "--since"),
+        read_time(until, "--until"),
     )
 
 
@@ -83,7 +78,7 @@ def _list(
     department: Department = None,
     code: Code = None,
     domain: Domain = None,
-    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.")] = None,
+    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.", callback=code_typed)] = None,
     state: Annotated[
         str, typer.Option(help="OPEN, SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN, or ALL of them.")
     ] = "OPEN",
@@ -142,7 +137,7 @@ def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal]
         reasons = ", ".join(dict.fromkeys(finding["code"] for finding in one.findings))
         table.add_row(
             one.name,
-            _local(one.received_at),
+            time_text(one.received_at),
             f"[{_STYLE[one.state]}]{one.state}[/]",
             escape(one.domain or "—"),
             escape(one.uscc or "—"),
@@ -156,7 +151,9 @@ def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal]
 @quarantine.command("show")
 def _show(
     ctx: typer.Context,
-    entry: Annotated[str, typer.Argument(help="department/partition/offset, as `list` names it.")],
+    entry: Annotated[
+        str, typer.Argument(help="department/partition/offset, as `list` names it.", callback=entry_typed)
+    ],
     as_json: Json = False,
 ) -> None:
     """All that is known of an entry: where it is from, what is wrong, what it holds, what was decided."""
@@ -176,7 +173,9 @@ def _show(
         return
     console = Console(highlight=False)
     origin = one.entry.origin
-    console.print(f"[bold]{one.name}[/bold]  [{_STYLE[one.state]}]{one.state}[/]  received {_local(one.received_at)}")
+    console.print(
+        f"[bold]{one.name}[/bold]  [{_STYLE[one.state]}]{one.state}[/]  received {time_text(one.received_at)}"
+    )
     console.print(f"  from {origin.topic}/{origin.partition}@{origin.offset} (topic id {origin.topic_id})")
     console.print(
         escape(
@@ -193,7 +192,7 @@ def _show(
         why = ", ".join(finding["code"] for finding in outcome["findings"])
         console.print(
             escape(
-                f"  {_local(outcome['decided_at'])}  {outcome['kind']} by {outcome['decided_by']}: {outcome['reason']}"
+                f"  {time_text(outcome['decided_at'])}  {outcome['kind']} by {outcome['decided_by']}: {outcome['reason']}"
                 f" → {outcome['outcome']} {why}"
             )
         )
@@ -228,7 +227,7 @@ def _told(decided: Decided, as_json: bool) -> int:
     if decided.outcomes is not None:
         print(f"  {'by the rules and catalogue here: ' if decided.dry_run else ''}{_counts(decided.outcomes)}")
     elif decided.events:
-        print("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has")
+        print(hint("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has"))
     return decided.exit_code
 
 
@@ -373,7 +372,7 @@ def _decisions(
     for row, one in zip(plain, shown, strict=True):
         came = "waits for intake" if row["outcomes"] is None else escape(row["error"] or _counts(row["outcomes"]))
         table.add_row(
-            _local(one.at), one.kind, one.by, one.department or "", str(row["entries"]), came, escape(one.reason)
+            time_text(one.at), one.kind, one.by, one.department or "", str(row["entries"]), came, escape(one.reason)
         )
     console = Console()
     console.print(table if shown else "no decisions")

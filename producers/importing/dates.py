@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from producers.importing.reading import Cell
 from producers.importing.texts import CellRefused, Reading, also, seen, unspaced, written
+from schemas.clock import CHINA
 
 __all__ = ["as_time", "read_date", "read_time"]
 
-_CHINA = ZoneInfo("Asia/Shanghai")
 _NO_TIME = "不是时间; 写作 2025-09-01 08:30:00"
 _NO_DATE = "不是日期; 写作 2025-09-01、2025/9/1、20250901 或 2025年9月1日"
 _STANDARD = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -98,7 +97,7 @@ def _day_of(timed: re.Match[str], repairs: tuple[str, ...], from_1904: bool) -> 
     except ValueError:
         raise CellRefused("DATE_FORM", _NO_DATE) from None
     if moment.utcoffset() not in (None, timedelta(hours=8)):
-        day = _zoned(moment).astimezone(_CHINA).date()
+        day = _zoned(moment).astimezone(CHINA).date()
         raise CellRefused("DATE_FORM", f"所写不是中国时间的日期; 此刻在中国是 {day}, 请写明是哪一天")
     code = "DATE_FORM_READ" if moment.time() == time() else "TIME_DROPPED"
     return Reading(of_day.value, tuple(dict.fromkeys((*repairs, *of_day.repairs, code))))
@@ -183,7 +182,7 @@ def _stamped(text: str) -> str:
     if not _STAMP.fullmatch(text):
         return ""
     seconds, unit = (int(text) / 1000, "毫秒") if len(text) == 13 else (int(text), "秒")
-    return f"; 是{unit}时间戳 {datetime.fromtimestamp(seconds, _CHINA):%Y-%m-%d %H:%M:%S} 吗"
+    return f"; 是{unit}时间戳 {datetime.fromtimestamp(seconds, CHINA):%Y-%m-%d %H:%M:%S} 吗"
 
 
 def _readings(parts: tuple[str, ...]) -> set[str]:
@@ -201,7 +200,7 @@ def _readings(parts: tuple[str, ...]) -> set[str]:
 
 
 def _zoned(moment: datetime) -> datetime:
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=_CHINA)
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=CHINA)
     try:
         zoned.astimezone(UTC)
     except OverflowError:  # the first hours of the year 1, or the last of 9999, are no time elsewhere

@@ -22,6 +22,7 @@ from producers.importing.states import state_in, title_speaks
 from producers.importing.words import Words
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
+from schemas.clock import time_text
 from schemas.errors import UsageError
 from schemas.identity import digest
 from schemas.refusal import Refusal
@@ -115,7 +116,7 @@ def import_file(
     parsed = parse(table, columns, department, catalogue, stated_at=stated_at, progress=progress)
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
-        raise UsageError(f"--stated-at {stated_at.isoformat()} is more than 10 minutes ahead of the clock")
+        raise UsageError(f"--stated-at {time_text(stated_at)} is more than 10 minutes ahead of the clock")
     found = validate_publication(parsed.frame, department, catalogue, now=now).sort("row", maintain_order=True)
     errors: list[RowError] = [RowError(fault.line, "", fault.shown, fault.code, fault.reason) for fault in table.faults]
     errors += parsed.errors

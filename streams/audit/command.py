@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from schemas.errors import UsageError
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.options import Json
 
 if TYPE_CHECKING:
@@ -25,21 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
-CHINA = ZoneInfo("Asia/Shanghai")
-
 audit = typer.Typer(
     help="审计: what was done, by whom, when and why; and whether that is still what was said.", no_args_is_help=True
 )
-
-
-def _since(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--since {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
-    return time if time.tzinfo else time.replace(tzinfo=CHINA)
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -53,9 +40,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
 @audit.command("list")
 def _list(
     ctx: typer.Context,
-    since: Annotated[
-        str | None, typer.Option(help="From then on: 2026-11-23T10:00 (China time unless it has a zone).")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help=f"From then on: {TIME_HELP}")] = None,
     kind: Annotated[str | None, typer.Option(help="Kind of event: QUARANTINE_REDRIVE, REPLAY_PROMOTED…")] = None,
     by: Annotated[str | None, typer.Option(help="Who: a name, or name@host.")] = None,
     replay: Annotated[str | None, typer.Option(help="Steps of this replay.")] = None,
@@ -69,7 +54,7 @@ def _list(
     connect: Callable[[], Connection] = ctx.obj
     found = entries(
         connect().database.get_secret_value(),
-        since=_since(since),
+        since=read_time(since, "--since"),
         kind=kind.upper() if kind else None,
         by=by,
         replay=replay,
@@ -86,7 +71,7 @@ def _list(
     table = Table("no.", "when", "who", "what", "about", "why", show_edge=False, pad_edge=False)
     for one in shown:
         event = one.event
-        when = datetime.fromisoformat(event.at).astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+        when = time_text(datetime.fromisoformat(event.at))
         table.add_row(
             str(one.sequence), when, escape(event.by), event.kind, escape(_about(event.department, json.loads(event.detail))),
             escape(event.reason),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.groups import REPLAY, group
+from schemas.hints import hint
 from schemas.options import Json, log_to_stderr
 from streams.replay.diff_command import SHOWN, Format
 
@@ -203,8 +204,10 @@ def _repush(
         print(f"{records} records would be told {scope.province} again; --yes does it")
     else:
         print(
-            f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when {scope.province}"
-            " holds them; the other provinces receive them too, and drop what they hold already"
+            hint(
+                f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when"
+                f" {scope.province} holds them; the other provinces receive them too, and drop what they hold already"
+            )
         )
 
 

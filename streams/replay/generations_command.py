@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from schemas.clock import time_text
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
 from schemas.options import Json, log_to_stderr
@@ -59,7 +61,13 @@ def _generations(ctx: typer.Context, as_json: Json = False) -> None:
         behind = "-" if one["behind"] is None else f"{one['behind']:,}"
         state = f"[{style}]{one['state']}[/]"
         table.add_row(
-            str(one["generation"]), state, records, size, behind, one["created_at"][:19], one["replay"] or "-"
+            str(one["generation"]),
+            state,
+            records,
+            size,
+            behind,
+            time_text(datetime.fromisoformat(one["created_at"])),
+            one["replay"] or "-",
         )
     Console().print(table)
 

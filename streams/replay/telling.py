@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.hints import hint
 from streams.replay.differing import Change, Compared, Turn
 
 __all__ = ["tell"]
@@ -139,4 +140,4 @@ def _changes(console: Console, changes: list[Change], total: int) -> None:
     console.print(table)
     if total > len(changes):
         console.print(f"… {total - len(changes):,} more: --limit, or --format json, csv, page")
-    console.print("the events behind one: xinliu replay diff … --explain RECORD", style="dim")
+    console.print(hint("the events behind one: xinliu replay diff … --explain RECORD"), style="dim")
