@@ -1,4 +1,4 @@
-"""Options that say what a file's columns mean: --map and --ignore, of every command that reads a department's file."""
+"""Options that say how a department's file is read: --map, --ignore and --sheet, of every command that reads one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from producers.importing.importing import FileOptions
 from schemas.errors import UsageError
 
-__all__ = ["Ignored", "Mapped", "mapping"]
+__all__ = ["Ignored", "Mapped", "Sheets", "file_options", "mapping"]
 
 Mapped = Annotated[
     list[str] | None,
@@ -25,6 +26,18 @@ Ignored = Annotated[
         help="A column that is not known and decides nothing, although it speaks of state. May be given several times.",
     ),
 ]
+Sheets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sheet",
+        help="Read only this sheet of a workbook (again for more); by default all visible ones with a header.",
+    ),
+]
+
+
+def file_options(mapped: list[str] | None, ignored: list[str] | None, sheets: list[str] | None) -> FileOptions:
+    """Return what the three options say. Raises UsageError as `mapping` does."""
+    return FileOptions(mapping(mapped), tuple(ignored or ()), tuple(sheets or ()))
 
 
 def mapping(said: Iterable[str] | None) -> dict[str, str]:

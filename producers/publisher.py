@@ -31,6 +31,9 @@ __all__ = ["Publisher", "PublisherConfig"]
 _ASK = 15.0
 """Seconds that a broker may take to answer a question."""
 
+_PATIENCE = 5.0
+"""Seconds that somebody who has pressed Ctrl-C waits at most for the confirmation of what is on its way."""
+
 _STATEMENT, _MARKER, _MANIFEST = "xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
@@ -87,11 +90,9 @@ class Publisher(ChangePublisher):
         self.config = config
         self._registry = Registry(config.registry)
         self._schema_id = self._registry.register(_STATEMENT)
-        self._failed = 0
+        self._published = self._confirmed = self._failed = self._lost = 0
         self._first_failure: KafkaError | None = None
         self._cluster = Cluster.of(config.kafka)
-        self._published = 0
-        self._lost = 0
         self._unsaid: dict[int, Refusal] = {}
         self._track = track
         self._partitions, self._offsets, self._received = array("i"), array("q"), array("q")
@@ -116,6 +117,11 @@ class Publisher(ChangePublisher):
     def published(self) -> int:
         """How many statements were handed to `publish`."""
         return self._published
+
+    @property
+    def confirmed(self) -> int:
+        """How many of them the broker has confirmed so far."""
+        return self._confirmed
 
     @property
     def offsets(self) -> tuple[array[int], array[int]]:
@@ -321,13 +327,21 @@ class Publisher(ChangePublisher):
 
         Raises NotDelivered where it did not, UsageError where this department may not write there.
         """
-        left = self._producer.flush(self.config.timeout + 5)
+        left = self._confirm(self.config.timeout + 5)
         failed, self._failed = self._failed, 0
         first, self._first_failure = self._first_failure, None
         if first is not None and self._cluster.forbids(first):
             raise self._cluster.failure(first)
         if failed or left:
             raise NotDelivered(failed + left, first.str() if first else "no answer in time")
+
+    def _confirm(self, seconds: float) -> int:
+        """Wait until the broker has confirmed everything, for so many seconds at most; return how many records are left."""
+        deadline = monotonic() + seconds
+        left = self._producer.flush(1.0)
+        while left and monotonic() < deadline:  # second by second: the library does not look for Ctrl-C while it waits
+            left = self._producer.flush(1.0)
+        return left
 
     def close(self) -> None:
         """Let go at once: what has not been confirmed may or may not arrive, and nobody is told."""
@@ -347,7 +361,7 @@ class Publisher(ChangePublisher):
             if kind is None:
                 self.flush()
             else:
-                self._producer.flush(self.config.timeout)
+                self._confirm(_PATIENCE if kind is KeyboardInterrupt else self.config.timeout)
         finally:
             self._registry.close()
 
@@ -372,6 +386,7 @@ class Publisher(ChangePublisher):
             self.flush()
 
     def _delivered(self, place: int, error: KafkaError | None, message: Message) -> None:
+        self._confirmed += error is None
         if error is not None:
             self._lost += 1
             self._note_failure(error)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from producers.columns import Ignored, Mapped, mapping
+from producers.columns import Ignored, Mapped, Sheets, file_options
 from producers.receipts import Receipts
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
@@ -20,6 +20,7 @@ from schemas.outputs import Outputs
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
+    from producers.importing.importing import FileOptions
     from schemas.connection import Connection
 
 __all__ = ["receipts"]
@@ -45,6 +46,7 @@ def receipts(
     ] = None,
     mapped: Mapped = None,
     ignored: Ignored = None,
+    sheets: Sheets = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show a department's receipts: watermarks, what was refused, older or flagged, and what became of it later.
@@ -65,8 +67,8 @@ def receipts(
         held = (receipt for receipt in reader.held() if begin is None or receipt["issued_at"] >= begin)
         if rejects is not None and file is not None:
             stated = read_time(stated_at, "--stated-at")
-            columns = mapping(mapped), ignored or []
-            if _write(held, file, rejects, outputs, connection.province, department, stated, columns, as_json):
+            options = file_options(mapped, ignored, sheets)
+            if _write(held, file, rejects, outputs, connection.province, department, stated, options, as_json):
                 raise typer.Exit(1)
             return
         for receipt in held:
@@ -86,7 +88,7 @@ def _write(
     province: str,
     department: str,
     stated_at: datetime | None,
-    columns: tuple[dict[str, str], list[str]],
+    options: FileOptions,
     as_json: bool,
 ) -> int:
     from producers.importing.importing import import_file
@@ -104,8 +106,7 @@ def _write(
             catalogue.department(province, department),
             catalogue,
             stated_at=stated_at,
-            mapped=columns[0],
-            ignored=columns[1],
+            options=options,
             progress=lambda n: bar.update(reading, completed=n),
         )
         task = bar.add_task("reading receipts", total=None)

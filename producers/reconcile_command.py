@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,11 +14,13 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from producers.columns import Ignored, Mapped, mapping
+from producers.columns import Ignored, Mapped, Sheets, file_options
+from producers.files import named_files
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.reconciling import Difference, Reconciled, reconcile, resend, scopes
 from producers.told import Told, from_files
+from producers.waiting import interruptible
 from schemas.catalogue import Department, load
 from schemas.clock import read_time
 from schemas.contracts import source
@@ -98,6 +99,7 @@ def manifest(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer, at most.", min=1)] = 120.0,
     mapped: Mapped = None,
     ignored: Ignored = None,
+    sheets: Sheets = None,
     as_json: Json = False,
 ) -> None:
     """Sum up what was told, by month: count and digest. With --wait the platform compares and names what differs.
@@ -120,12 +122,11 @@ def manifest(
             told = _told_by_outbox(sources, chosen, connection)
         else:
             told = from_files(
-                [Path(one) for one in sources],
+                named_files(sources),
                 chosen,
                 catalogue,
                 stated_at=read_time(stated_at, "--stated-at"),
-                mapped=mapping(mapped),
-                ignored=ignored or (),
+                options=file_options(mapped, ignored, sheets),
             )
     shown = ["outbox" if "://" in one else one for one in sources]  # an address may hold a password
     outcome = Outcome(department, shown, told.records.height, told.refused)
@@ -138,13 +139,16 @@ def manifest(
     if connection is None or not (wait or send_again):
         _state(connection, told, wanted, outcome)
     else:
-        with _spinner("comparing", as_json):
+        with _spinner("comparing", as_json), interruptible(lambda: _UNFINISHED):
             found = _compare(connection, told, wanted, outcome, send_again, timeout)
         outcome.manifests = [asdict(one) for one in found]
         differs |= any(one.state != "EQUAL" for one in found)
     print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2)) if as_json else _print(outcome)
     if differs:
         raise typer.Exit(1)
+
+
+_UNFINISHED = "the comparison is not finished, and what it has sent vouches for nothing; give the same command again"
 
 
 def _told_by_outbox(sources: Sequence[str], department: Department, connection: Connection | None) -> Told:

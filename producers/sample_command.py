@@ -18,6 +18,7 @@ from rich.table import Table
 
 from producers.sample.publishing import WaveOutcome, publish_wave
 from producers.sample.writing import write_sample
+from producers.waiting import interruptible
 from schemas.catalogue import load
 from schemas.clock import CHINA
 from schemas.options import Json
@@ -53,14 +54,26 @@ def sample(
         return
     connect: Callable[[], Connection] = ctx.obj
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    vouched = [0, 0]
+
+    def advance(done: int, total: int) -> None:
+        vouched[:] = done, total
+        bar.update(task, completed=done, total=total)
+
+    def so_far() -> str:
+        return (
+            f"the files of {vouched[0]} of {vouched[1]} departments are sent and vouched for, and nothing is vouched for"
+            " of the others; publish the same wave again"
+        )
+
+    with interruptible(so_far), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"publishing wave {publish}, department by department", total=None)
         outcome = publish_wave(
             connect(),
             folder,
             load(),
             publish,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=advance,
         )
     if as_json:
         print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))

@@ -21,9 +21,12 @@ _SHOWN = 20
 def print_summary(outcome: dict[str, Any]) -> None:
     """Print the outcome of a file: figures, the first errors, remarks, warnings."""
     console = Console()
-    kind = KIND_NAMES[outcome["kind"]]
-    form = " ".join(part for part in (outcome["format"], outcome["encoding"]) if part)
-    console.print(f"[bold]{escape(outcome['file'])}[/bold]  {form}, {kind}, {outcome['rows']} rows", highlight=False)
+    for file in outcome["files"]:
+        form = " ".join(part for part in (file["format"], file["encoding"]) if part)
+        console.print(
+            f"[bold]{escape(file['file'])}[/bold]  {form}, {KIND_NAMES[file['kind']]}, {file['rows']} rows",
+            highlight=False,
+        )
     for warning in outcome["warnings"]:
         console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
     if outcome["repairs"]:
@@ -89,14 +92,19 @@ def _print_repairs(console: Console, repairs: list[dict[str, Any]]) -> None:
     for row in repairs[:_SHOWN]:
         what = f"{REPAIRS[row['code']]} [dim]{row['code']}[/dim]"
         cells = (escape(row[name]) for name in ("found", "made"))
-        table.add_row(str(row["count"]), escape(row["column"]), what, str(row["first_line"]), *cells)
+        table.add_row(str(row["count"]), escape(row["column"]), what, _first(row), *cells)
     console.print(table)
     if len(repairs) > _SHOWN:
         console.print(f"… and {len(repairs) - _SHOWN} more (--repairs FILE or --json has them all)", highlight=False)
 
 
+def _first(repair: dict[str, Any]) -> str:
+    return escape(f"{repair['file']}:{repair['first_line']}" if repair.get("file") else str(repair["first_line"]))
+
+
 def _where(finding: dict[str, Any]) -> str:
-    return f"{finding['sheet']}!{finding['line']}" if finding.get("sheet") else str(finding["line"])
+    line = f"{finding['sheet']}!{finding['line']}" if finding.get("sheet") else str(finding["line"])
+    return f"{finding['file']}:{line}" if finding.get("file") else line
 
 
 def _print_findings(console: Console, findings: list[dict[str, Any]], title: str) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 import polars as pl
 
-from producers.importing.importing import import_file
+from producers.importing.importing import FileOptions, import_file
 from schemas.catalogue import Catalogue, Department
 from schemas.columns import decode_statements, digests
 from schemas.contracts import source
@@ -81,8 +80,7 @@ def from_files(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
-    mapped: Mapping[str, str] = MappingProxyType({}),
-    ignored: Collection[str] = (),
+    options: FileOptions | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> ToldInFiles:
     """Read files as `xinliu publish` does: the same row gives the same bytes, and so the same digest.
@@ -93,9 +91,7 @@ def from_files(
     lines: list[str] = []
     refused, refusals = 0, dict[int, Refusal]()
     for path in paths:
-        found = import_file(
-            path, department, catalogue, stated_at=stated_at, mapped=mapped, ignored=ignored, progress=progress
-        )
+        found = import_file(path, department, catalogue, stated_at=stated_at, options=options, progress=progress)
         refused += len(found.refused_lines)
         refusals |= {refusal.refusal_id: refusal for _, refusal in found.refusals}
         bodies.extend(statement.body for statement in found.outgoing)

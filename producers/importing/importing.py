@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 
 import polars as pl
 
@@ -28,7 +27,7 @@ from schemas.identity import digest
 from schemas.refusal import Refusal
 from schemas.rules import validate_publication
 
-__all__ = ["Import", "Outgoing", "import_file"]
+__all__ = ["FileOptions", "Import", "Outgoing", "import_file"]
 
 _MADE_OF = {"version": "updated_at", "stated_at": "updated_at"}
 """Fields that no column may say, and the one that they are made of."""
@@ -38,6 +37,18 @@ _FIRST_ONLY = ("REQUIRED", "VERSION_AHEAD")
 
 _OTHERS = 5
 """How many of the rows that a row contradicts are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How a file is to be read, where it does not say so itself: what --map, --ignore and --sheet say."""
+
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    """What columns mean: header → a known one."""
+    ignored: Collection[str] = ()
+    """Unknown columns that decide nothing."""
+    sheets: Sequence[str] = ()
+    """The sheets of a workbook that are read; all visible ones with a header if none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +113,11 @@ def import_file(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
-    mapped: Mapping[str, str] = MappingProxyType({}),
-    ignored: Collection[str] = (),
+    options: FileOptions | None = None,
     progress: Callable[[int], None] = lambda _: None,
-    sheets: Sequence[str] = (),
 ) -> Import:
-    """Read a file and check every row as intake will. `sheets` names those of a workbook that are to be read.
-
-    `mapped` says what columns mean (header → a known one), `ignored` names unknown ones that decide nothing. Raises
-    UsageError if it cannot be read as a whole.
-    """
-    table, columns = _table(path, sheets, mapped, ignored)
+    """Read a file and check every row as intake will. Raises UsageError if it cannot be read as a whole."""
+    table, columns = _table(path, options or FileOptions())
     parsed = parse(table, columns, department, catalogue, stated_at=stated_at, progress=progress)
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
@@ -162,10 +167,9 @@ def import_file(
     )
 
 
-def _table(
-    path: Path, sheets: Sequence[str], mapped: Mapping[str, str], ignored: Collection[str]
-) -> tuple[Table, Columns]:
-    table = read_table(path, sheets)
+def _table(path: Path, options: FileOptions) -> tuple[Table, Columns]:
+    mapped, ignored = options.mapped, options.ignored
+    table = read_table(path, options.sheets)
     try:
         must_stand_here(table.headers, (*mapped, *ignored))
         columns = resolve(table.headers, mapped=mapped, ignored=ignored)

@@ -16,7 +16,7 @@ from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, Repairs
 from producers.importing.states import said_status
-from producers.importing.table import Line
+from producers.importing.table import FileLine, Line
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.flat import FLAT
@@ -42,9 +42,11 @@ class RowError:
 
 
 def located(error: RowError) -> dict[str, Any]:
-    """Return an error as --json prints it: of a workbook of which several sheets are read, with the sheet."""
-    line = error.line
-    place = {"line": line.row, "sheet": line.sheet} if isinstance(line, Line) else {"line": line}
+    """Return an error as --json prints it: with the sheet and the file where several are read."""
+    line, place = error.line, dict[str, Any]()
+    if isinstance(line, FileLine):
+        place["file"], line = line.file, line.line
+    place |= {"line": line.row, "sheet": line.sheet} if isinstance(line, Line) else {"line": line}
     return place | {"column": error.column, "value": error.value, "code": error.code, "reason": error.reason}
 
 

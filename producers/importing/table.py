@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-__all__ = ["Cell", "Fault", "Line", "Passed", "Table", "Unread", "some", "unreadable"]
+__all__ = ["Cell", "Fault", "FileLine", "Line", "Passed", "Table", "Unread", "some", "unreadable"]
 
 ERROR, FORMULA, MERGED = "CELL_ERROR", "FORMULA_WITHOUT_VALUE", "MERGED_ACROSS"
 _REASONS = {
@@ -91,6 +91,25 @@ class Line(int):
 
     def __reduce__(self) -> tuple[type[Line], tuple[int, str, int]]:
         return Line, (int(self) >> 21, self.sheet, self.row)
+
+
+class FileLine(int):
+    """The line of a row in one of several files that are published together: `line` of `file`, shown as a.csv:3."""
+
+    file: str
+    line: int
+
+    def __new__(cls, place: int, file: str, line: int) -> FileLine:
+        """Return a line that differs from those of the other files; `place` is that of the file among them."""
+        self = super().__new__(cls, (place << 40) + line)  # no workbook has 2¹⁹ sheets
+        self.file, self.line = file, line
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def __format__(self, how: str) -> str:
+        return format(str(self), how)
 
 
 def some(lines: Sequence[int]) -> str:

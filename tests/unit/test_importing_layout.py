@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from producers.importing.headers import _known, resolve
-from producers.importing.importing import Import, import_file
+from producers.importing.importing import FileOptions, Import, import_file
 from schemas.catalogue import load
 from schemas.errors import UsageError
 from tests.examples import examples
@@ -62,7 +62,7 @@ def grid(path: Path, rows: Sequence[Sequence[Any]]) -> Path:
 
 
 def reading(path: Path, *, mapped: Mapping[str, str] | None = None, ignored: Sequence[str] = ()) -> Import:
-    return import_file(path, TAX, load(), mapped=mapped or {}, ignored=ignored)
+    return import_file(path, TAX, load(), options=FileOptions(mapped or {}, ignored))
 
 
 @pytest.fixture

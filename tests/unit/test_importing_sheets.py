@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import xlsxwriter
 
-from producers.importing.importing import Import, import_file
+from producers.importing.importing import FileOptions, Import, import_file
 from producers.importing.parsing import located
 from schemas.catalogue import load
 from schemas.errors import UsageError
@@ -39,7 +39,7 @@ def _book(path: Path, sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) ->
 
 
 def _named(path: Path, *sheets: str) -> Import:
-    return import_file(path, load().department("beijing", "tax"), load(), sheets=sheets)
+    return import_file(path, load().department("beijing", "tax"), load(), options=FileOptions(sheets=sheets))
 
 
 def test_all_visible_sheets_with_the_header_are_read_as_one(tmp_path: Path) -> None:
