@@ -12,6 +12,7 @@ from datetime import date
 import polars as pl
 
 from schemas.rules.model import Context, Rule, elsewhere
+from schemas.rules.yuan import yuan_in
 
 __all__ = ["MEANT", "QUALITY_RULES", "broken_quality", "separated", "short"]
 
@@ -95,7 +96,7 @@ MEANT = (
 _NOTABLE = 10
 """Fines from here on, in 万元, are compared with what the text says: nobody is fined less than 10 yuan."""
 
-_YUAN = r"罚款(?:人民币)?\s*([0-9][0-9,，]*(?:\.[0-9]+)?)\s*元"
+_TEN_THOUSAND = 10_000
 
 
 def separated(categories: str) -> list[str]:
@@ -139,10 +140,20 @@ def _categories(frame: pl.DataFrame, known: Collection[str]) -> dict[tuple[str, 
         ("LICENCE_MISSING", "penalty_licence"): having("暂扣", "吊销") & pl.col("penalty_licence").is_null(),
     }
     if (frame["penalty_fine"].max() or 0) >= _NOTABLE:  # type: ignore[operator]
-        yuan = pl.col("penalty_content").str.extract(_YUAN).str.replace_all("[,，]", "").cast(pl.Float64, strict=False)
-        amount = pl.col("penalty_fine").cast(pl.Float64)
-        marks["FINE_IN_YUAN", "penalty_fine"] = (amount >= _NOTABLE) & (yuan == amount)
+        marks["FINE_IN_YUAN", "penalty_fine"] = pl.lit(_in_yuan(frame))
     return marks
+
+
+def _in_yuan(frame: pl.DataFrame) -> pl.Series:
+    """Tell of each row whether its fine is the number of yuan that its text states, and not that of 万元."""
+    fines = frame["penalty_fine"].to_list()
+    notable = [place for place, fine in enumerate(fines) if fine is not None and fine >= _NOTABLE]
+    said = {text: yuan_in(text) for text in frame["penalty_content"].gather(notable).unique().to_list() if text}
+    marks = [False] * frame.height
+    for place, text in zip(notable, frame["penalty_content"].gather(notable).to_list(), strict=True):
+        stated = said.get(text, frozenset())
+        marks[place] = fines[place] in stated and fines[place] * _TEN_THOUSAND not in stated
+    return pl.Series(marks, dtype=pl.Boolean)
 
 
 def _among(texts: Iterable[str]) -> pl.Expr:
