@@ -21,6 +21,7 @@ from schemas.clock import CHINA, time_text
 from schemas.errors import Retryable, UsageError
 from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -218,9 +219,7 @@ def _cell(cell: dict[str, Any]) -> Text:
 
 def _print_duties(found: Rows, counts: Rows) -> None:
     console = Console()
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("省", "状态", "记录", "时间"):
-        table.add_column(title, no_wrap=True)
+    rows: list[tuple[str | Text, ...]] = []
     for row in found:
         name, style = _DUTIES[row["state"]]
         times = [
@@ -229,14 +228,16 @@ def _print_duties(found: Rows, counts: Rows) -> None:
         ]
         if row["acknowledged_at"]:
             times.append(f"落实 {time_text(row['acknowledged_at'])}")
-        table.add_row(
-            row["province"],
-            Text.assemble((name, style), f"\n{_STATUSES.get(row['status'], row['status'])}"),
-            f"{row['record_id'].hex}\n{row['department']} 版本 {row['version']}",
-            "\n".join(times),
+        rows.append(
+            (
+                row["province"],
+                Text.assemble((name, style), f"\n{_STATUSES.get(row['status'], row['status'])}"),
+                f"{row['record_id'].hex}\n{row['department']} 版本 {row['version']}",
+                "\n".join(times),
+            )
         )
     if found:
-        console.print(table)
+        print_table(console, ("省", "状态", "记录", "时间"), rows, text=("时间",))
     for row in counts:
         console.print(f"{row['province']} {_DUTIES[row['state']][0]} {row['n']:,}", highlight=False)
     if not counts:

@@ -12,12 +12,12 @@ import psycopg
 import typer
 from psycopg.rows import dict_row
 from rich.console import Console
-from rich.table import Table
 
 from schemas.clock import time_text
 from schemas.errors import Retryable
 from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import Wide, print_table
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def status(
     department: Annotated[str | None, typer.Option(help="One department alone.", callback=department_typed)] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Differences that were mended, too.")] = False,
     limit: Annotated[int, typer.Option(help="Differences that are listed, at most.", min=0)] = 100,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Show the last manifest of each department, domain and kind of record, and the differences that are open.
@@ -67,12 +68,12 @@ def status(
         told = {"manifests": manifests, "differences": differences}
         print(json.dumps(told, ensure_ascii=False, indent=2, default=_text))
     else:
-        _print(manifests, differences)
+        _print(manifests, differences, wide=wide)
     if any(row["state"] in ("DIFFERS", "REFUSED") or any(row[kind] for kind in _KINDS) for row in manifests):
         raise typer.Exit(1)
 
 
-def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -> None:
+def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]], *, wide: bool) -> None:
     console = Console()
     if not manifests:
         console.print(hint("no department has stated a manifest yet: `xinliu reconcile manifest` does"))
@@ -95,11 +96,8 @@ def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -
         "自",
         "最近闭合",
     )
-    table = Table(show_edge=False, pad_edge=False)
-    for title in titles:
-        table.add_column(title, justify="right" if title in titles[5:7] + titles[8:14] else "left")
-    for row in manifests:
-        table.add_row(
+    rows = [
+        (
             row["department"],
             row["domain"],
             row["kind"],
@@ -109,10 +107,13 @@ def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -
             "—" if row["held"] is None else str(row["held"]),
             _STATES.get(row["state"], row["state"]),
             *(str(row[kind] or "") for kind in _KINDS),
-            time_text(row["open_since"]),
-            time_text(row["last_closed"]),
+            time_text(row["open_since"], missing=""),
+            time_text(row["last_closed"], missing=""),
         )
-    console.print(table)
+        for row in manifests
+    ]
+    least = ("最近闭合", "自", "清单时间", "月份", "较新", "较旧", "未列", "类别", "未入库")
+    print_table(console, titles, rows, least=least, right=titles[5:7] + titles[8:14], wide=wide)
     for row in manifests:
         if row["message"]:
             console.print(f"{row['department']} {row['domain']}: {row['message']}", highlight=False)

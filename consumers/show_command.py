@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from consumers.cases import OpenCase, open_cases
 from consumers.heading import heading
@@ -22,6 +21,7 @@ from consumers.reading import CreditView, read
 from consumers.token import Moment
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
+from schemas.tables import Wide, print_table
 from schemas.typed_text import code_typed
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def show(
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the window; today.")
     ] = None,
     sources: Annotated[bool, typer.Option("--sources", help="How fresh every department of every domain is.")] = False,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole view as JSON.")] = False,
 ) -> None:
     """Show an entity: 有 / 无 / 待核 / 未归集 for each domain, what is in force, and how fresh each source is.
@@ -116,7 +117,7 @@ def show(
         told = {"edition": "own"} | _plain(view) | {"cases": [asdict(one) for one in cases]}
         print(json.dumps(told, ensure_ascii=False, indent=2, default=text_of))
     else:
-        _print(view, cases, sources=sources)
+        _print(view, cases, sources=sources, wide=wide)
 
 
 def _show_mutual(database: str, uscc: str, days: _Days, *, as_json: bool) -> None:
@@ -156,15 +157,15 @@ def _plain(view: CreditView | MutualView) -> dict[str, Any]:
     }
 
 
-def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool) -> None:
+def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool, wide: bool) -> None:
     console = Console()
     for line in heading(view.uscc, view.registered):
         console.print(line, highlight=False)
     console.print(asked(view), highlight=False)
     if view.erased:
         console.print(f"[yellow]{view.erased} 条当时有效的记录此后被撤销,内容已删除[/yellow]")
-    _domains(console, view)
-    _sources(console, view, every=sources)
+    _domains(console, view, wide=wide)
+    _sources(console, view, every=sources, wide=wide)
     for penalty in view.penalties:
         print_penalty(console, penalty)
         print_cases(console, penalty, cases)
@@ -174,43 +175,43 @@ def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool) -> Non
     console.print(f"\n[dim]token {view.moment.to_token()}[/dim]", soft_wrap=True, highlight=False)
 
 
-def _domains(console: Console, view: CreditView) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("领域", "结果", "处罚", "名单", "待核", "数据截至"):
-        table.add_column(title, justify="right" if title in ("处罚", "名单") else "left")
+def _domains(console: Console, view: CreditView, *, wide: bool) -> None:
+    rows = []
     quiet: dict[str, list[str]] = {}
     for line in view.domains:
         if line.state in ("无", "未归集"):
             quiet.setdefault(line.state, []).append(line.name_zh)
             continue
-        table.add_row(
-            line.display_label,
-            f"[{STYLE[line.state]}]{line.state}[/]",
-            str(line.penalties or ""),
-            str(line.listings or ""),
-            str(line.pending or ""),
-            time_text(line.data_as_of),
+        rows.append(
+            (
+                line.display_label,
+                f"[{STYLE[line.state]}]{line.state}[/]",
+                str(line.penalties or ""),
+                str(line.listings or ""),
+                str(line.pending or ""),
+                time_text(line.data_as_of),
+            )
         )
-    if table.row_count:
-        console.print(table)
+    if rows:
+        titles = ("领域", "结果", "处罚", "名单", "待核", "数据截至")
+        print_table(console, titles, rows, text=("领域",), right=("处罚", "名单"), wide=wide)
     for state, names in quiet.items():
         oldest = [line.data_as_of for line in view.domains if line.state == state and line.data_as_of]
         until = f"(数据截至最早 {time_text(min(oldest))})" if state == "无" and oldest else ""
         console.print(f"[{STYLE[state]}]{state}[/]  {len(names)} 个领域{until}: {'、'.join(names)}", highlight=False)
 
 
-def _sources(console: Console, view: CreditView, *, every: bool) -> None:
+def _sources(console: Console, view: CreditView, *, every: bool, wide: bool) -> None:
     """Say which sources are not in time; each one, where every one is asked for."""
     if every:
         names = {line.domain: line.name_zh for line in view.domains}
-        table = Table(show_edge=False, pad_edge=False)
-        for title in ("领域", "来源部门", "数据截至", "状态", "自"):
-            table.add_column(title)
+        rows = []
         for one in view.domain_sources:
             if one.domain in names:
                 state = f"[{_SOURCE_STYLE[one.state]}]{one.state}[/]"
-                table.add_row(names[one.domain], one.name_zh, time_text(one.data_as_of), state, time_text(one.since))
-        console.print(table)
+                rows.append((names[one.domain], one.name_zh, time_text(one.data_as_of), state, time_text(one.since)))
+        titles = ("领域", "来源部门", "数据截至", "状态", "自")
+        print_table(console, titles, rows, least=("自",), text=("领域", "来源部门"), wide=wide)
         return
     named = {one.department: one for one in view.domain_sources if one.state != "正常"}
     for state in ("迟", "中断"):

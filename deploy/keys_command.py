@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
 from schemas.hints import hint
 from schemas.options import Json
 from schemas.signing import Keyring, Signer, make_key, retire, switch
+from schemas.tables import Wide, print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection, Exchange
@@ -125,7 +125,7 @@ def retire_key(
 
 
 @keys_app.command("list")
-def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
+def list_keys(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """Show the keys in the keyring: of all provinces, and which of ours signs."""
     keys = _keys(ctx)
     signs, now = keys.signs, datetime.now(UTC)
@@ -147,15 +147,15 @@ def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("province", "key", "algorithm", "state", "believed until"):
-        table.add_column(title, overflow="fold")
-    for row in found:
-        table.add_row(
+    rows = [
+        (
             *(row[name] or "" for name in ("province", "key_id", "algorithm", "state")),
             time_text(datetime.fromisoformat(row["believed_until"])) if row["believed_until"] else "",
         )
-    Console().print(table)
+        for row in found
+    ]
+    titles = ("province", "key", "algorithm", "state", "believed until")
+    print_table(Console(), titles, rows, least=("algorithm",), wide=wide)
 
 
 def _keys(ctx: typer.Context) -> _Keys:

@@ -31,6 +31,7 @@ from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
 from schemas.refusal import entry_name
+from schemas.tables import Wide
 from schemas.typed_text import department_typed
 from schemas.visible import visible
 
@@ -139,6 +140,7 @@ def publish(
     sheets: Sheets = None,
     mapped: Mapped = None,
     ignored: Ignored = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Publish files of penalties, list entries or registrations. The same file twice changes nothing.
@@ -189,7 +191,7 @@ def publish(
     if as_json:
         print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
     else:
-        print_summary(asdict(outcome))
+        print_summary(asdict(outcome), wide=wide)
     if unfinished is not None:
         raise unfinished
     if errors:

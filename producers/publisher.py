@@ -338,7 +338,7 @@ class Publisher(ChangePublisher):
     def _confirm(self, seconds: float) -> int:
         """Wait until the broker has confirmed everything, for so many seconds at most; return how many records are left."""
         deadline = monotonic() + seconds
-        left = self._producer.flush(1.0)
+        left: int = self._producer.flush(1.0)
         while left and monotonic() < deadline:  # second by second: the library does not look for Ctrl-C while it waits
             left = self._producer.flush(1.0)
         return left

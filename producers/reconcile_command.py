@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
 from producers.columns import Ignored, Mapped, Sheets, file_options
 from producers.files import named_files
@@ -30,6 +29,7 @@ from schemas.identity import digest_hex
 from schemas.manifest import PERIOD, Scope, summary, total
 from schemas.options import Json
 from schemas.registry import Registry, writer_schema
+from schemas.tables import Wide, print_table
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def manifest(
     mapped: Mapped = None,
     ignored: Ignored = None,
     sheets: Sheets = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Sum up what was told, by month: count and digest. With --wait the platform compares and names what differs.
@@ -143,7 +144,7 @@ def manifest(
             found = _compare(connection, told, wanted, outcome, send_again, timeout)
         outcome.manifests = [asdict(one) for one in found]
         differs |= any(one.state != "EQUAL" for one in found)
-    print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2)) if as_json else _print(outcome)
+    print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2)) if as_json else _print(outcome, wide)
     if differs:
         raise typer.Exit(1)
 
@@ -243,7 +244,7 @@ def _spinner(what: str, quiet: bool) -> Progress:
     return bar
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: Outcome, wide: bool) -> None:
     console = Console()
     if outcome.refused_rows:
         console.print(
@@ -253,20 +254,18 @@ def _print(outcome: Outcome) -> None:
     for made in outcome.manifests:
         months = f"{made['first_period'] or '最早'} 至 {made['last_period'] or '今'}"
         console.print(f"[bold]{made['domain']}[/bold] {made['kind']}  {months}", highlight=False)
-        _print_compared(console, made) if "state" in made else _print_sums(console, made)
+        _print_compared(console, made, wide) if "state" in made else _print_sums(console, made)
     if outcome.resent:
         console.print(f"{outcome.resent} published again, [green]{len(outcome.mended)} differences mended[/green]")
 
 
 def _print_sums(console: Console, made: dict[str, Any]) -> None:
-    table = Table("月份", "条数", "摘要", show_edge=False, pad_edge=False)
-    for row in made["periods"]:
-        table.add_row(row["period"], str(row["count"]), row["digest"])
-    table.add_row("合计", str(made["stated"]), made["digest"])
-    console.print(table)
+    rows = [(row["period"], str(row["count"]), row["digest"]) for row in made["periods"]]
+    rows.append(("合计", str(made["stated"]), made["digest"]))
+    print_table(console, ("月份", "条数", "摘要"), rows)
 
 
-def _print_compared(console: Console, made: dict[str, Any]) -> None:
+def _print_compared(console: Console, made: dict[str, Any], wide: bool) -> None:
     if made["state"] == "REFUSED":
         console.print(f"[red]the platform cannot compare it:[/red] {escape(made['message'] or '')}")
         return
@@ -276,17 +275,19 @@ def _print_compared(console: Console, made: dict[str, Any]) -> None:
         console.print(f"[yellow]入库另有 {made['outside']} 条不在上述月份内, 未比对[/yellow]", highlight=False)
     if not made["differences"]:
         return
-    table = Table("差异", "记录", "部门版本", "平台版本", "所在", "原因", show_edge=False, pad_edge=False)
-    for one in made["differences"][:_SHOWN]:
-        table.add_row(
+    rows = [
+        (
             NAMES.get(one["difference"], one["difference"]),
             one["record_id"],
             str(one["stated_version"] or "—"),
             str(one["held_version"] or "—"),
-            one["where"] or "—",
-            "; ".join(one["reasons"]),
+            escape(one["where"] or "—"),
+            escape("; ".join(one["reasons"])),
         )
-    console.print(table)
+        for one in made["differences"][:_SHOWN]
+    ]
+    titles = ("差异", "记录", "部门版本", "平台版本", "所在", "原因")
+    print_table(console, titles, rows, least=("部门版本", "平台版本", "原因"), text=("所在", "原因"), wide=wide)
     if len(made["differences"]) > _SHOWN or made["unnamed"]:
         console.print(f"… and {_count(made) - min(_SHOWN, len(made['differences']))} more (--json names what is named)")
 

@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
 from producers.sample.publishing import WaveOutcome, publish_wave
 from producers.sample.writing import write_sample
@@ -22,6 +21,7 @@ from producers.waiting import interruptible
 from schemas.catalogue import load
 from schemas.clock import CHINA
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -86,16 +86,15 @@ def sample(
 def _print(outcome: WaveOutcome) -> None:
     console = Console()
     if outcome.refusals:
-        table = Table(title="refused, by reason", title_justify="left", show_edge=False, pad_edge=False)
-        for name in ("rows", "reason", "for example"):
-            table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
         counted = Counter(refusal["code"] for refusal in outcome.refusals)
         first = {refusal["code"]: refusal for refusal in reversed(outcome.refusals)}
+        rows = []
         for code, count in counted.most_common():
             what = first[code]
             example = f"{what['file']} line {what['line']}, {what['column']}: {what['value']}"
-            table.add_row(str(count), f"{what['reason']} [dim]{code}[/dim]", escape(example))
-        console.print(table)
+            rows.append((str(count), f"{what['reason']} [dim]{code}[/dim]", escape(example)))
+        titles, text = ("rows", "reason", "for example"), ("reason", "for example")
+        print_table(console, titles, rows, text=text, right=("rows",), title="refused, by reason")
     told = [
         f"{outcome.files} files, {outcome.rows} rows",
         f"[green]{outcome.sent} sent[/green]",

@@ -7,19 +7,19 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from producers.importing.headers import KIND_NAMES
 from producers.importing.values import REPAIRS
 from schemas.hints import hint
+from schemas.tables import print_table
 
 __all__ = ["print_summary"]
 
 _SHOWN = 20
 
 
-def print_summary(outcome: dict[str, Any]) -> None:
-    """Print the outcome of a file: figures, the first errors, remarks, warnings."""
+def print_summary(outcome: dict[str, Any], *, wide: bool = False) -> None:
+    """Print the outcome of a file: figures, the first errors, remarks, warnings; `wide`: tables as wide as they are."""
     console = Console()
     for file in outcome["files"]:
         form = " ".join(part for part in (file["format"], file["encoding"]) if part)
@@ -30,11 +30,11 @@ def print_summary(outcome: dict[str, Any]) -> None:
     for warning in outcome["warnings"]:
         console.print(f"[yellow]{escape(warning)}[/yellow]", highlight=False)
     if outcome["repairs"]:
-        _print_repairs(console, outcome["repairs"])
+        _print_repairs(console, outcome["repairs"], wide)
     if outcome["errors"]:
-        _print_findings(console, outcome["errors"], "refused")
+        _print_findings(console, outcome["errors"], "refused", wide)
     if outcome["remarks"]:
-        _print_findings(console, outcome["remarks"], "accepted, with a remark")
+        _print_findings(console, outcome["remarks"], "accepted, with a remark", wide)
     console.print(_figures(outcome), highlight=False)
     for line in _readers_see(outcome):
         console.print(escape(hint(line)), highlight=False)
@@ -80,20 +80,22 @@ def _readers_see(outcome: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _print_repairs(console: Console, repairs: list[dict[str, Any]]) -> None:
-    table = Table(
-        title=f"mended: {sum(row['count'] for row in repairs)} times",
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-    )
-    for name in ("times", "column", "what", "first, on line", "was", "read as"):
-        table.add_column(name, justify="right" if name in ("times", "first, on line") else "left", overflow="fold")
-    for row in repairs[:_SHOWN]:
-        what = f"{REPAIRS[row['code']]} [dim]{row['code']}[/dim]"
-        cells = (escape(row[name]) for name in ("found", "made"))
-        table.add_row(str(row["count"]), escape(row["column"]), what, _first(row), *cells)
-    console.print(table)
+def _print_repairs(console: Console, repairs: list[dict[str, Any]], wide: bool) -> None:
+    rows = [
+        (
+            str(row["count"]),
+            escape(row["column"]),
+            f"{REPAIRS[row['code']]} [dim]{row['code']}[/dim]",
+            _first(row),
+            escape(row["found"]),
+            escape(row["made"]),
+        )
+        for row in repairs[:_SHOWN]
+    ]
+    titles = ("times", "column", "what", "first, on line", "was", "read as")
+    title = f"mended: {sum(row['count'] for row in repairs)} times"
+    text, numbers = ("column", "what", "was", "read as"), ("times", "first, on line")
+    print_table(console, titles, rows, least=numbers, text=text, right=numbers, wide=wide, title=title)
     if len(repairs) > _SHOWN:
         console.print(f"… and {len(repairs) - _SHOWN} more (--repairs FILE or --json has them all)", highlight=False)
 
@@ -107,18 +109,13 @@ def _where(finding: dict[str, Any]) -> str:
     return f"{finding['file']}:{line}" if finding.get("file") else line
 
 
-def _print_findings(console: Console, findings: list[dict[str, Any]], title: str) -> None:
-    table = Table(
-        title=f"{title}: {len({_where(one) for one in findings})} rows",
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-    )
-    for name in ("line", "column", "value", "reason"):
-        table.add_column(name, justify="right" if name == "line" else "left", overflow="fold")
-    for finding in findings[:_SHOWN]:
-        reason = f"{finding['reason']} [dim]{finding['code']}[/dim]"
-        table.add_row(escape(_where(finding)), escape(finding["column"]), escape(finding["value"]), reason)
-    console.print(table)
+def _print_findings(console: Console, findings: list[dict[str, Any]], title: str, wide: bool) -> None:
+    rows = [
+        (escape(_where(one)), escape(one["column"]), escape(one["value"]), f"{one['reason']} [dim]{one['code']}[/dim]")
+        for one in findings[:_SHOWN]
+    ]
+    titles, text = ("line", "column", "value", "reason"), ("column", "value", "reason")
+    title = f"{title}: {len({_where(one) for one in findings})} rows"
+    print_table(console, titles, rows, text=text, right=("line",), wide=wide, title=title)
     if len(findings) > _SHOWN:
         console.print(f"… and {len(findings) - _SHOWN} more (--rejects FILE or --json has them all)", highlight=False)

@@ -17,7 +17,7 @@ Wide = Annotated[bool, typer.Option("--wide", help="Every column of the table, h
 
 _GAP = 3
 """Between two columns: a blank, a line, a blank."""
-_READABLE = 24
+_READABLE = 16
 """Cells that a column of text, which breaks between words, has at least; fewer are noise."""
 
 
@@ -43,7 +43,8 @@ def print_table(
     needed = {name: max([cell_len(name), *(_width(row[place]) for row in parsed)]) for place, name in enumerate(titles)}
     most = {name: min(width, _READABLE) if name in text else width for name, width in needed.items()}
     shown = list(titles)
-    for name in () if wide else least:
+    # What holds nothing goes first.
+    for name in () if wide else sorted(least, key=lambda name: needed[name] > cell_len(name)):
         if _total(most[one] for one in shown) <= console.width:
             break
         shown.remove(name)

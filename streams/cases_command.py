@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schemas.case_terms import STEPS
 from schemas.cases import KINDS, OUTCOMES, STATES, CaseEvent
 from schemas.clock import time_text
 from schemas.options import Json
 from schemas.periods import china_day
+from schemas.tables import Wide, print_table
 from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def _list(
     entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.", callback=code_typed)] = None,
     record: Annotated[str | None, typer.Option(help="Id of a record.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many are looked at, the newest first.")] = 1_000,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> int:
     """Open cases, what is due first at the top. Exit code 1 where one of them is late."""
@@ -179,7 +180,7 @@ def _list(
     if as_json:
         print(json.dumps({"cases": [_plain(one) for one in found]}, ensure_ascii=False, default=str))
     else:
-        _table(found)
+        _table(found, wide=wide)
     return 1 if any(one.late for one in found) else 0
 
 
@@ -222,26 +223,27 @@ def _plain(one: Seen) -> dict[str, Any]:
     }
 
 
-def _table(found: list[Seen]) -> None:
+def _table(found: list[Seen], *, wide: bool) -> None:
     console = Console()
     if not found:
         console.print("no such cases")
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("case", "state", "procedure", "entity", "record of", "next", "due"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for one in found:
         of, step = one.case.opened, one.next_step
-        table.add_row(
-            one.case.case_id,
-            STATES[one.case.state],
-            one.case.procedure.name_zh,
-            escape(of.uscc),
-            escape(f"{of.record_province} {of.department}"),
-            f"{STEPS[step.step]} ({step.province})" if step else "—",
-            _due(step.due, step.late_by(china_day(datetime.now(UTC)))) if step else "—",
+        rows.append(
+            (
+                one.case.case_id,
+                STATES[one.case.state],
+                one.case.procedure.name_zh,
+                escape(of.uscc),
+                escape(f"{of.record_province} {of.department}"),
+                f"{STEPS[step.step]} ({step.province})" if step else "—",
+                _due(step.due, step.late_by(china_day(datetime.now(UTC)))) if step else "—",
+            )
         )
-    console.print(table)
+    titles = ("case", "state", "procedure", "entity", "record of", "next", "due")
+    print_table(console, titles, rows, least=("record of", "procedure"), text=("next", "due"), wide=wide)
 
 
 def _due(due: date | None, late: bool) -> str:

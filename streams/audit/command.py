@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.options import Json
+from schemas.tables import Wide, print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -46,6 +46,7 @@ def _list(
     replay: Annotated[str | None, typer.Option(help="Steps of this replay.")] = None,
     heads: Annotated[bool, typer.Option("--heads", help="The anchored heads of the audit itself, too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many of the last ones are shown.")] = 50,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """What was done, in the order in which it was written: who, when, what, why, before and after."""
@@ -68,15 +69,19 @@ def _list(
     if not found:
         console.print("nothing of that kind was done")
         return
-    table = Table("no.", "when", "who", "what", "about", "why", show_edge=False, pad_edge=False)
-    for one in shown:
-        event = one.event
-        when = time_text(datetime.fromisoformat(event.at))
-        table.add_row(
-            str(one.sequence), when, escape(event.by), event.kind, escape(_about(event.department, json.loads(event.detail))),
-            escape(event.reason),
-        )  # fmt: skip
-    console.print(table)
+    rows = [
+        (
+            str(one.sequence),
+            time_text(datetime.fromisoformat(one.event.at)),
+            escape(one.event.by),
+            one.event.kind,
+            escape(_about(one.event.department, json.loads(one.event.detail))),
+            escape(one.event.reason),
+        )
+        for one in shown
+    ]
+    titles = ("no.", "when", "who", "what", "about", "why")
+    print_table(console, titles, rows, least=("about", "no.", "who"), text=("about", "why"), wide=wide)
     if len(found) > len(shown):
         console.print(f"… and {len(found) - len(shown)} before them (--limit)")
 

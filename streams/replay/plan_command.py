@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schemas.clock import TIME_HELP, time_text
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
 from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import Wide, print_table
 from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _list(ctx: typer.Context, as_json: Json = False) -> None:
+def _list(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """Every replay that was planned, the newest first, with where it stands."""
     with ledger(ctx.obj) as book:
         replays = book.all()
@@ -183,13 +183,16 @@ def _list(ctx: typer.Context, as_json: Json = False) -> None:
     if not replays:
         print(hint("no replays: `xinliu replay plan … --save` enters one"))
         return
-    table = Table("replay", "kind", "what", "state", "generation", "planned", "by", "reason")
-    for one in replays:
-        table.add_row(
+    rows = [
+        (
             one.replay, one.kind, escape(_scope_of(one)), one.state, str(one.generation or ""), time_text(one.planned_at),
             escape(one.planned_by), escape(one.reason),
-        )  # fmt: skip
-    Console().print(table)
+        )
+        for one in replays
+    ]  # fmt: skip
+    titles = ("replay", "kind", "what", "state", "generation", "planned", "by", "reason")
+    least = ("by", "planned", "generation", "reason")
+    print_table(Console(), titles, rows, least=least, text=("what", "reason"), wide=wide)
 
 
 def _show(

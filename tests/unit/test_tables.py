@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from schemas.catalogue_commands import SUBJECTS
 from schemas.tables import print_table
+from tests.commands import run
 from tests.examples import examples
+from tests.unit.importing import write
+from tests.unit.test_vouching import row
 
 TITLES = ("entry", "received", "state", "domain", "entity", "reasons")
 ROW = (
@@ -73,3 +79,27 @@ def test_nothing_is_cut_off(cells: list[str], width: int, wide: bool) -> None:
     assert wide or max(map(cell_len, lines[: -1 if left_out else None])) <= width
     kept = "".join(cell for title, cell in zip(TITLES, cells, strict=True) if title not in left_out)
     assert told == sorted(kept.replace(" ", "")), "every character that is not left out is there"
+
+
+@pytest.mark.parametrize("words", [("rules",), *(("catalogue", "show", subject) for subject in SUBJECTS)])
+def test_the_commands_fit_a_terminal(words: tuple[str, ...]) -> None:
+    narrow, wide = (run(*words, *more, env={"COLUMNS": "80"}).stdout.splitlines() for more in ((), ("--wide",)))
+    assert max(map(cell_len, narrow)) <= 80 or "left out" in max(narrow, key=cell_len)
+    assert not [
+        line for line in narrow if "…" in line and line not in wide and "left out" not in line and words[0] != "rules"
+    ]
+    assert "left out" not in wide[-1]
+    first = next(line for line in wide if "─" in line or "━" in line)
+    assert all(
+        title in wide[wide.index(first) - 1] for title in narrow[wide.index(first) - 1].replace("┃", " ").split()
+    )
+
+
+def test_what_publish_prints_fits_a_terminal(tmp_path: Path) -> None:
+    rows = [row(number, CF_JDRQ="很多" * 40, 备注="x" * 300) for number in range(3)]
+    done = run(
+        "publish", str(write(tmp_path / "a.csv", rows)), "--department", "税务局", "--dry-run", env={"COLUMNS": "80"}
+    )
+    assert done.returncode == 1
+    assert "DATE_FORM" in done.stdout
+    assert max(map(cell_len, done.stdout.splitlines())) <= 80
