@@ -64,6 +64,7 @@ def committed(connection: Connection, province: str = "beijing") -> list[Logged]
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
                 "auto.offset.reset": "earliest",
             }
         )

@@ -62,7 +62,7 @@ def log_of(kafka: Cluster, topic: str) -> dict[int, list[Message]]:
     consumer = Consumer(
         kafka.client(
             {"group.id": "operator.links", "auto.offset.reset": "error", "isolation.level": "read_committed",
-             "enable.partition.eof": True}
+             "enable.partition.eof": True, "fetch.wait.max.ms": 10}
         )
     )  # fmt: skip
     try:

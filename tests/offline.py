@@ -39,7 +39,7 @@ def log_of(connection: Connection, topic: str, since: dict[int, int] | None = No
             end > first and consumer.position([TopicPartition(topic, p)])[0].offset < end
             for p, (first, end) in ends.items()
         ):
-            found.extend(message for message in consumer.consume(10_000, 1.0) if message.error() is None)
+            found.extend(message for message in consumer.consume(10_000, 0.05) if message.error() is None)
         return found
     finally:
         consumer.close()

@@ -15,10 +15,9 @@ from schemas.identity import digest
 from schemas.partitioning import partitions_of
 from streams.exchange.entries import Entry
 from streams.exchange.sharing import Sharing
-from streams.projection import Projection
 from streams.staging import staged
 from tests.statements import Statement
-from tests.viewstore import TABLES, WRITER, decoded
+from tests.viewstore import TABLES, WRITER, decoded, projection_of
 
 __all__ = ["NOW", "Far", "emptied", "fold_and_share", "partition_of", "shared"]
 
@@ -42,7 +41,7 @@ def emptied(store: Store) -> None:
 
 def fold_and_share(store: Store, sharing: Sharing, batches: Iterable[Sequence[Statement]], *, offset: int = 0) -> int:
     """Fold batches as the view worker does, each in a transaction; return the next offset."""
-    projection = Projection(store)
+    projection = projection_of(store)
     for batch in batches:
         with store.transaction():
             folded = projection.fold(staged(decoded(list(batch), offset))[0])

@@ -144,12 +144,20 @@ def framed(connection: Connection, statements: Sequence[Statement]) -> list[byte
 
 
 def put(
-    connection: Connection, topic: str, values: Sequence[bytes | None], *, partition: int | None = None
+    connection: Connection,
+    topic: str | Sequence[str],
+    values: Sequence[bytes | None],
+    *,
+    partition: int | None = None,
 ) -> list[tuple[int, int]]:
-    """Write raw messages as a department's own client might, and return where each stands: partition, offset."""
+    """Write raw messages as a department's own client might, and return where each stands: partition, offset.
+
+    `topic` is that of all of them, or of each.
+    """
+    topics = [topic] * len(values) if isinstance(topic, str) else topic
     places: list[tuple[int, int]] = [(-1, -1)] * len(values)
     producer = Producer(connection.kafka.client({"acks": "all", "linger.ms": 5, "message.max.bytes": 8 << 20}))
-    for number, value in enumerate(values):
+    for number, (where, value) in enumerate(zip(topics, values, strict=True)):
 
         def delivered(error: object, message: Message, number: int = number) -> None:
             assert error is None, error
@@ -158,7 +166,7 @@ def put(
         rest = {} if partition is None else {"partition": partition}
         while True:
             try:
-                producer.produce(topic, value, key=str(number).encode(), on_delivery=delivered, **rest)
+                producer.produce(where, value, key=str(number).encode(), on_delivery=delivered, **rest)
                 break
             except BufferError:
                 producer.poll(0.1)

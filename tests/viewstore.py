@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import polars as pl
 import psycopg
@@ -20,7 +21,7 @@ from streams.projection import Projection, StoreFinding
 from streams.staging import staged
 from tests.statements import Statement
 
-__all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "take", "tombstones"]
+__all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "projection_of", "take", "tombstones"]
 
 NAME = "xinliu.Statement"
 WRITER = WriterSchema(1, NAME, fingerprint(source(NAME)), source(NAME), parsed(NAME))
@@ -74,11 +75,22 @@ def of_bodies(bodies: list[bytes], first_offset: int) -> pl.DataFrame:
     )
 
 
+_PROJECTIONS: WeakKeyDictionary[Store, Projection] = WeakKeyDictionary()
+"""One of each connection, as workers have it: its plans are made once."""
+
+
+def projection_of(store: Store) -> Projection:
+    """Return the projection of this connection."""
+    if store not in _PROJECTIONS:
+        _PROJECTIONS[store] = Projection(store)
+    return _PROJECTIONS[store]
+
+
 def take(store: Store, batches: list[list[Statement]]) -> list[StoreFinding]:
     """Fold batches into empty tables and return what was found of the last one."""
     with store.transaction():
         store.execute(f"TRUNCATE {', '.join(TABLES)}")
-    projection, offset = Projection(store), 0
+    projection, offset = projection_of(store), 0
     findings: list[StoreFinding] = []
     for batch in batches:
         with store.transaction():

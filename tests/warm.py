@@ -5,6 +5,8 @@
 only the second or two that Python takes for the imports are saved. Where the start of a process is what is tested, the tests
 start it cold.
 
+`warm.in_shell` is for shells: it writes a program that does the same for whoever calls it.
+
 The process to fork from is started by the first use and ends with the tests' own.
 """
 
@@ -25,13 +27,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from socket import AF_UNIX, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpair
+from socket import AF_UNIX, SHUT_RDWR, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpair
 from subprocess import CompletedProcess, TimeoutExpired
 from typing import Any, NoReturn
 
-__all__ = ["CRASHED", "Popen", "run"]
+__all__ = ["CRASHED", "Popen", "in_shell", "run"]
 
 CRASHED: set[str] = set()
 """Crash points (streams/crashing.py) at which a process of these tests has killed itself."""
@@ -41,14 +43,30 @@ _COLD = (".env",)
 """Ends of modules' names that are not for importing: Alembic runs them."""
 _LAZY = (
     "alembic.command",
+    "anyio.streams.tls",
+    "anyio.to_thread",
     "confluent_kafka.schema_registry",
+    "encodings.utf_8_sig",
+    "faust.app.router",
+    "faust.assignor.leader_assignor",
+    "faust.assignor.partition_assignor",
+    "faust.fixups.django",
+    "faust.tables.sets",
+    "faust.topics",
+    "faust.worker",
+    "h11",
+    "httpcore2",
+    "mode.debug",
+    "numpy.ma",
     "psycopg_pool",
     "pyarrow",
     "rich.progress",
     "stdnum",
+    "truststore",
+    "typer._adapters",
     "xlsxwriter",
 )
-"""Libraries that the project imports only where it uses them."""
+"""Libraries that the project, or what it uses, imports only where they are needed."""
 _ROOT = Path(__file__).parent.parent
 _one_at_a_time = threading.Lock()
 _LONGEST = 200_000
@@ -144,6 +162,75 @@ def run(
     return done
 
 
+_CLIENT = """#!{python} -ISE
+import array, json, os, socket, sys
+there = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+there.connect({address!r})
+said = json.dumps([os.getcwd(), dict(os.environ), sys.argv[1:]]).encode()
+socket.send_fds(there, [said], [0, 1, 2])
+code = int(there.recv(100) or 1)
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
+@contextlib.contextmanager
+def in_shell(program: Path, *words: str, folder: Path = _ROOT) -> Iterator[None]:
+    """Have a program that runs `python -m *words …` as the others here, with the folder, environment and streams of its caller.
+
+    `folder` is where modules are imported from. The program is there until the end of the block; whoever kills it kills what
+    it runs.
+    """
+    address = program.with_name(f".{program.name}.socket")
+    listening = socket(AF_UNIX, SOCK_SEQPACKET)
+    listening.bind(os.fspath(address))
+    listening.listen()
+    program.write_text(_CLIENT.format(python=sys.executable, address=os.fspath(address)), encoding="utf-8")
+    program.chmod(0o755)
+    threading.Thread(target=_answer_calls, args=(listening, words, folder), daemon=True).start()
+    try:
+        yield
+    finally:
+        program.unlink()
+        listening.shutdown(SHUT_RDWR)  # wakes the thread, which closes it
+        address.unlink()
+
+
+def _answer_calls(listening: socket, words: Sequence[str], folder: Path) -> None:
+    with listening:
+        while True:
+            try:
+                caller, _ = listening.accept()
+            except OSError:  # shut down
+                return
+            threading.Thread(target=_answer, args=(caller, words, folder), daemon=True).start()
+
+
+def _answer(caller: socket, words: Sequence[str], folder: Path) -> None:
+    with caller:
+        said, streams, _, _ = recv_fds(caller, _LONGEST, 3)
+        here, environment, more = json.loads(said)
+        environment["PYTHONPATH"] = os.fspath(folder)
+        stdin, stdout, stderr = streams
+        try:
+            process = Popen(
+                [sys.executable, "-m", *words, *more],
+                cwd=here,
+                env=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        finally:
+            for stream in streams:
+                os.close(stream)
+        gone, _, _ = select.select([caller, process._answers], [], [])
+        if caller in gone:
+            process.kill()
+        code = process.wait()
+        if caller not in gone:
+            caller.send(str(code).encode())
+
+
 _control: socket | None = None
 
 
@@ -225,7 +312,7 @@ def _become(request: dict[str, Any], streams: Sequence[int]) -> list[str]:
     os.environ.update(request["environment"])
     time.tzset()
     os.chdir(request["folder"])
-    sys.path[0] = request["folder"]
+    sys.path[:1] = [request["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     words: list[str] = request["words"]
     return words
 

@@ -69,7 +69,7 @@ class OperationsLog:
         found: list[Message] = []
         deadline = monotonic() + _TIMEOUT
         while self._next < self.end:
-            read = self.read(1.0)
+            read = self.read(1.0, most=min(500, self.end - self._next))
             found += read
             if read:
                 tell(self._next, self.end)

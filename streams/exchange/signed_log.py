@@ -246,6 +246,8 @@ class SignedLog:
                     "enable.auto.commit": False,
                     "isolation.level": "read_committed",
                     "enable.partition.eof": True,
+                    # Each partition is read to its end, which is told of only when the broker has waited for more.
+                    "fetch.wait.max.ms": 10,
                     "auto.offset.reset": "error",
                 }
             )

@@ -24,7 +24,7 @@ from tests.sharing import digests, shared
 from tests.statements import Statement, framed, penalty, put, registration, state
 from tests.workers import Worker
 
-RECORDS = 2_000
+RECORDS = 1_000
 STATEMENT = "xinliu.Statement"
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -27,7 +26,7 @@ from schemas.connection import Connection, Exchange
 from schemas.signing import make_key
 from schemas.store import connect
 from schemas.uscc import generate
-from tests import servers
+from tests import servers, warm
 from tests.chaos.test_full_disk import on_a_small_file_system
 from tests.offline import assert_view_is_the_fold, ends_of, view_caught_up
 from tests.statements import framed, penalty, put
@@ -38,10 +37,6 @@ pytestmark = pytest.mark.timeout(400)
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations.md"
-_WRAPPER = """#!/bin/sh
-export PYTHONPATH={root}
-exec {python} -m xinliu --stack {stack} "$@"
-"""
 
 
 def situations() -> dict[str, str]:
@@ -63,18 +58,13 @@ class House:
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack, self.folder = stack, folder
-        folder.mkdir()
+        (folder / "bin").mkdir(parents=True)
         self.environment = {name: text for name, text in os.environ.items() if not name.startswith("XINLIU_")}
         self.environment["XINLIU_HOME"] = str(stack.known.home_folder)
         if stack.known.cache is not None:
             self.environment["XINLIU_CACHE"] = str(stack.known.cache)
-        self.script("bin/xinliu", _WRAPPER.format(root=ROOT, python=sys.executable, stack=stack.name))
         self.environment["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
-        caught_up = "from pathlib import Path; from tests.integration.test_operations_runbook import wait"
-        self.script(
-            "wait-until-caught-up",
-            f"cd {ROOT} && PYTHONPATH={ROOT} {sys.executable} -c '{caught_up}; wait(\"{stack.name}\")'\n",
-        )
+        self.script("wait-until-caught-up", f"exec {folder}/bin/wait-until-caught-up\n")
 
     @property
     def connection(self) -> Connection:
@@ -108,20 +98,6 @@ class House:
         assert ran.returncode == 0, f"{ran.stdout[-6000:]}\n{ran.stderr[-3000:]}"
 
 
-def wait(name: str) -> None:
-    """Wait until the view of a stack has all that the log holds, for the page's `wait-until-caught-up`."""
-    connection = Stack(name).connection()
-    assert wait_until(lambda: view_caught_up(connection) and audited(connection), seconds=120, every=0.5)
-
-
-def audited(connection: Connection) -> bool:
-    """Return whether the audit has taken over every event."""
-    with psycopg.connect(connection.database.get_secret_value()) as store:
-        last = store.execute('SELECT "offset" FROM xinliu.audit ORDER BY sequence DESC LIMIT 1').fetchone()
-    end = ends_of(connection, "operations")[0]
-    return (last[0] if last else -1) + 1 == end
-
-
 @pytest.fixture(scope="module")
 def stack(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with its workers, which shares its records."""
@@ -144,10 +120,16 @@ def stack(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 
 @pytest.fixture
-def house(stack: Stack, tmp_path: Path) -> House:
+def house(stack: Stack, tmp_path: Path) -> Iterator[House]:
     """The stack and a folder for one situation; all its workers run."""
     stack.up()
-    return House(stack, tmp_path / "desk")
+    made = House(stack, tmp_path / "desk")
+    programs = made.folder / "bin"
+    with (
+        warm.in_shell(programs / "xinliu", "xinliu", "--stack", stack.name),
+        warm.in_shell(programs / "wait-until-caught-up", "tests.caught_up", stack.name),
+    ):
+        yield made
 
 
 def refused(connection: Connection, *numbers: str, key: str, first: int) -> list[str]:
