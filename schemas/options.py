@@ -41,7 +41,10 @@ def log_to_stderr(as_json: bool) -> None:
     import structlog
 
     logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
     )
     last: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
