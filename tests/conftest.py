@@ -20,16 +20,26 @@ if TYPE_CHECKING:
 
 
 _LONGEST_FIRST = (
-    "tests/integration/test_links.py",
     "tests/integration/test_promote_crashes.py",
-    "tests/integration/test_operations_runbook.py",
+    "tests/chaos/test_servers.py",
     "tests/integration/test_provinces.py",
-    "tests/integration/test_access.py",
+    "tests/integration/test_links.py",
+    "tests/integration/test_operations_runbook.py",
     "tests/integration/test_secure_operation.py",
+    "tests/chaos/test_link_trouble.py",
+    "tests/integration/test_access.py",
+    "tests/chaos/test_past.py",
     "tests/integration/test_two_provinces.py",
+    "tests/integration/test_lifecycle.py",
     "tests/integration/test_quarantine.py",
+    "tests/chaos/test_outbox_relay.py",
     "tests/integration/test_rebuild_kills.py",
     "tests/integration/test_metrics.py",
+    "tests/chaos/test_kill.py",
+    "tests/chaos/test_crashes.py",
+    "tests/chaos/test_exchange_publisher_kills.py",
+    "tests/chaos/test_workers.py",
+    "tests/integration/test_stack.py",
     "tests/integration/test_cases.py",
 )
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
