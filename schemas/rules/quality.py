@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from datetime import date
+from functools import cache
 
 import polars as pl
 
@@ -84,7 +85,12 @@ def _framed(texts: Iterable[str]) -> dict[str, None]:
     return dict.fromkeys(f"{before}{text}{after}" for text in texts for before, after in frames)
 
 
-_PLACEHOLDERS = pl.Series([*_framed(_BARE), *_framed(_REFERRED)]).implode()
+@cache
+def _placeholders() -> pl.Series:
+    # Not at import: polars would start its threads, and a process that is forked afterwards has none.
+    return pl.Series([*_framed(_BARE), *_framed(_REFERRED)]).implode()
+
+
 _LONGEST_BARE = max(len(text.encode()) for text in _framed(_BARE))
 MEANT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content",
@@ -115,7 +121,7 @@ def broken_quality(
 ) -> dict[tuple[str, str], pl.Series]:
     """Return (code of the rule, field) → true where it is broken; `names` are the fields in which some text is short."""
     marks = _categories(frame, known_categories) if frame["penalty_categories"].null_count() < frame.height else {}
-    marks |= {("PLACEHOLDER", name): pl.col(name).str.strip_chars().is_in(_PLACEHOLDERS) for name in names}
+    marks |= {("PLACEHOLDER", name): pl.col(name).str.strip_chars().is_in(_placeholders()) for name in names}
     found = frame.select(mark.fill_null(False).alias("|".join(key)) for key, mark in marks.items())
     hits = found.select(pl.all().any()).row(0) if marks else ()
     return {key: found.to_series(place) for place, key in enumerate(marks) if hits[place]}
