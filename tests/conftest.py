@@ -49,7 +49,7 @@ os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
 os.environ["XINLIU_WORKER_IDLE_IN_TRANSACTION"] = str(SHORT.idle_in_transaction)
 
 # Servers of tests live for minutes: what the second compiler costs them (20 s of CPU for a broker) they never earn.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # From Hypothesis' own defaults, also if the variable CI is set: each run draws anew and keeps what failed in .hypothesis.
 # What an example takes, or its making, says nothing: the machine is shared.
