@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import XinliuError
+from schemas.hints import hint, hints_for
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -39,6 +40,11 @@ def _choose_stack(
     from deploy.settings import settings
     from schemas.catalogue import choose
 
+    given = ctx.get_parameter_source("stack")
+    hints_for(
+        stack if given is not None and given.name == "COMMANDLINE" else None,
+        {one for all in ROOMS.values() for one in all},
+    )
     folder = settings().catalogue
     if folder is not None:
         choose(folder)
@@ -69,7 +75,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "up",
     ),
     "schemas": ("catalogue", "rules", "schemas"),
-    "producers": ("change", "heartbeat", "mark", "outbox", "publish", "receipts", "reconcile", "sample"),
+    "producers": ("change", "heartbeat", "mark", "outbox", "publish", "receipts", "reconcile", "refused", "sample"),
     "streams": ("audit", "cases", "exchange", "intake", "positions", "quarantine", "replay", "worker"),
     "consumers": ("exchange", "quality", "reconcile", "show", "worker"),
 }  # fmt: skip
@@ -116,7 +122,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except XinliuError as error:
-        print(f"xinliu: {error}", file=sys.stderr)
+        print(f"xinliu: {hint(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     sys.exit(outcome if isinstance(outcome, int) else 0)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import psycopg
 import typer
 from psycopg.rows import dict_row
 from rich.console import Console
 
+from schemas.clock import time_text
 from schemas.errors import Retryable
 from schemas.options import Json
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from schemas.connection import Connection
 
 __all__ = ["differences"]
-
-CHINA = ZoneInfo("Asia/Shanghai")
 
 _QUERIES = {
     "unequal": "SELECT * FROM report.exchange_unequal ORDER BY province, domain, partition",
@@ -67,7 +65,7 @@ def _print(found: dict[str, list[dict[str, Any]]]) -> None:
     for row in found["unequal"]:
         console.print(
             f"[red]不一致[/]  {row['province']}  {row['domain']}  分区 {row['partition']}  对方 {row['records']} 条, 本地"
-            f" {row['held_records']} 条  检查点 {_local(row['made_at'])}  已请求重推 {row['tries']} 次",
+            f" {row['held_records']} 条  检查点 {time_text(row['made_at'])}  已请求重推 {row['tries']} 次",
             highlight=False,
         )
     for row in found["exchange"]:
@@ -92,11 +90,7 @@ def _print(found: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _since(opened: datetime, closed: datetime | None) -> str:
-    return f"自 {_local(opened)}" + (f", 已修复于 {_local(closed)}" if closed else " [red]未修复[/]")
-
-
-def _local(time: datetime) -> str:
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+    return f"自 {time_text(opened)}" + (f", 已修复于 {time_text(closed)}" if closed else " [red]未修复[/]")
 
 
 def _text(value: object) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import psycopg
 import typer
@@ -18,15 +17,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from schemas.clock import CHINA, time_text
 from schemas.errors import Retryable, UsageError
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
 
 __all__ = ["duties", "status"]
 
-CHINA = ZoneInfo("Asia/Shanghai")
 _EVERY = 1.0
 _QUERIES = (
     "SELECT * FROM report.exchange_heard ORDER BY NOT own, division",
@@ -130,7 +131,7 @@ def _watch(ctx: typer.Context, console: Console) -> None:
                 shown = _shown(heard, matrix, _wrong(heard, matrix))
             except Retryable as error:
                 shown = Text(
-                    f"{_local(datetime.now(CHINA))}  {error}", style="red"
+                    f"{time_text(datetime.now(UTC))}  {error}", style="red"
                 )  # a matrix of before would look like one of now
             live.update(shown, refresh=True)
             sleep(_EVERY)
@@ -145,15 +146,15 @@ def _wrong(heard: Rows, matrix: Rows) -> list[str]:
         elif row["silent"]:
             lines.append(f"静默: {row['name_zh']}: 已有 {_span(row['silent_seconds'])} 未收到其状态")
         elif row["stalled"]:
-            lines.append(f"静默: {row['name_zh']}: 有状态,但其检查点不再前进 (最近 {_local(row['checkpoint_at'])})")
+            lines.append(f"静默: {row['name_zh']}: 有状态,但其检查点不再前进 (最近 {time_text(row['checkpoint_at'])})")
     names = {row["province"]: row["name_zh"] for row in heard}
     for cell in matrix:
         pair = f"{names[cell['origin']]} → {names[cell['province']]}"
         if cell["differs_too_long"]:
-            lines.append(f"不一致: {pair}: {', '.join(cell['differs'])}, 自 {_local(cell['differs_since'])}")
+            lines.append(f"不一致: {pair}: {', '.join(cell['differs'])}, 自 {time_text(cell['differs_since'])}")
         if cell["overdue"]:
             lines.append(
-                f"逾期: {pair}: {cell['overdue']} 条修复、撤销或撤回未按期落实 (xinliu exchange duties --open)"
+                hint(f"逾期: {pair}: {cell['overdue']} 条修复、撤销或撤回未按期落实 (xinliu exchange duties --open)")
             )
     return lines
 
@@ -163,7 +164,7 @@ def _shown(heard: Rows, matrix: Rows, wrong: Sequence[str]) -> RenderableType:
         return Text("this database belongs to no province yet: start a view worker with the setting `exchange`")
     cells = {(cell["origin"], cell["province"]): cell for cell in matrix}
     table = Table(
-        title="来源(行)的变更,由各省(列)落实到何处",
+        title="来源(行)的变更,由各省(列)落实到何处(时刻为北京时间)",
         title_justify="left",
         show_edge=False,
         pad_edge=False,
@@ -180,7 +181,7 @@ def _shown(heard: Rows, matrix: Rows, wrong: Sequence[str]) -> RenderableType:
     lines: list[RenderableType] = [table]
     lines += [
         Text(
-            f"被拒状态: {row['name_zh']}: 共 {row['refusals']} 条, 最近 {_local(row['refused_at'])}: {row['refusal']}",
+            f"被拒状态: {row['name_zh']}: 共 {row['refusals']} 条, 最近 {time_text(row['refused_at'])}: {row['refusal']}",
             style="yellow",
         )
         for row in heard
@@ -218,25 +219,25 @@ def _cell(cell: dict[str, Any]) -> Text:
 
 def _print_duties(found: Rows, counts: Rows) -> None:
     console = Console()
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("省", "状态", "记录", "时间"):
-        table.add_column(title, no_wrap=True)
+    rows: list[tuple[str | Text, ...]] = []
     for row in found:
         name, style = _DUTIES[row["state"]]
         times = [
-            f"须于 {_local(row['due_at'])} 前" if row["due_at"] else "无日历或期限",
-            f"发布 {_local(row['published_at'])}",
+            f"须于 {time_text(row['due_at'])} 前" if row["due_at"] else "无日历或期限",
+            f"发布 {time_text(row['published_at'])}",
         ]
         if row["acknowledged_at"]:
-            times.append(f"落实 {_local(row['acknowledged_at'])}")
-        table.add_row(
-            row["province"],
-            Text.assemble((name, style), f"\n{_STATUSES.get(row['status'], row['status'])}"),
-            f"{row['record_id'].hex}\n{row['department']} 版本 {row['version']}",
-            "\n".join(times),
+            times.append(f"落实 {time_text(row['acknowledged_at'])}")
+        rows.append(
+            (
+                row["province"],
+                Text.assemble((name, style), f"\n{_STATUSES.get(row['status'], row['status'])}"),
+                f"{row['record_id'].hex}\n{row['department']} 版本 {row['version']}",
+                "\n".join(times),
+            )
         )
     if found:
-        console.print(table)
+        print_table(console, ("省", "状态", "记录", "时间"), rows, text=("时间",))
     for row in counts:
         console.print(f"{row['province']} {_DUTIES[row['state']][0]} {row['n']:,}", highlight=False)
     if not counts:
@@ -248,10 +249,6 @@ def _span(seconds: float) -> str:
         if seconds >= unit:
             return f"{seconds / unit:.1f}{name}"
     return f"{seconds:.1f}秒"
-
-
-def _local(time: datetime | None) -> str:
-    return time.astimezone(CHINA).strftime("%m-%d %H:%M:%S") if time else ""
 
 
 def _clock(time: datetime | None) -> str:

@@ -65,10 +65,11 @@ def links(ctx: typer.Context, as_json: Json = False) -> int:
     Asked are the clusters themselves, so it tells the truth whether or not a link runs.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
 
     from consumers.links.looking import look
     from schemas.errors import UsageError
+    from schemas.tables import print_table
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(PRINCIPAL)
@@ -78,10 +79,8 @@ def links(ctx: typer.Context, as_json: Json = False) -> int:
     if as_json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, default=str))
     else:
-        table = Table("省份", "滞后条数", "滞后时间", "状态")
-        for one in found:
-            table.add_row(one.peer, *_shown(one))
-        Console().print(table)
+        rows = [(one.peer, *map(escape, _shown(one))) for one in found]
+        print_table(Console(), ("省份", "滞后条数", "滞后时间", "状态"), rows, text=("状态",))
         for one in found:
             for told in one.standing:
                 print(f"{one.peer}: {told.kind} {told.topic}/{told.partition}@{told.offset}: {told.why}")

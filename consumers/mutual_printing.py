@@ -12,7 +12,8 @@ from rich.table import Table
 from consumers.cases import OpenCase
 from consumers.heading import heading
 from consumers.mutual import MutualState, MutualView
-from consumers.printing import STYLE, asked, local, print_cases, print_listing, print_penalty
+from consumers.printing import STYLE, asked, print_cases, print_listing, print_penalty
+from schemas.clock import time_text
 
 __all__ = ["print_mutual"]
 
@@ -73,7 +74,9 @@ def _foundations(
     """Yield what each province's part rests on: until when it holds, and why not where it does not."""
     for name, cells in parts:
         times = [cell.data_as_of for cell in cells if cell.data_as_of is not None and cell.why is None]
-        yield f"{name}  数据截至 {local(min(times, default=None))}" + (f"({len(times)} 个领域中最早)" if times else "")
+        yield f"{name}  数据截至 {time_text(min(times, default=None))}" + (
+            f"({len(times)} 个领域中最早)" if times else ""
+        )
         whys = defaultdict[str, list[str]](list)
         for cell in cells:
             if cell.why is not None:

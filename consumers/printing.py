@@ -7,19 +7,19 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.markup import escape
+
+from schemas.clock import time_text
 
 if TYPE_CHECKING:
     from consumers.cases import OpenCase
     from consumers.mutual import MutualView
     from consumers.reading import CreditView
 
-__all__ = ["CHINA", "STYLE", "asked", "local", "print_cases", "print_listing", "print_penalty", "text_of"]
+__all__ = ["STYLE", "asked", "print_cases", "print_listing", "print_penalty", "text_of"]
 
-CHINA = ZoneInfo("Asia/Shanghai")
 STYLE = {"有": "bold red", "待核": "yellow", "未归集": "magenta", "无": "green"}
 """Colour of each of the four words."""
 
@@ -29,11 +29,6 @@ _BASIS = {
     "STATED": "记录所载", "LEVEL_MAXIMUM": "失信程度最长期限", "LEVEL_MINIMUM": "失信程度最短期限", "LIST_PERIOD": "名单规定期限",
     "REMOVED": "已移出", "NO_TERM": "未定期限", "NO_RULE": "该日尚无规则",
 }  # fmt: skip
-
-
-def local(time: datetime | None) -> str:
-    """Return a time as China reads it, to the minute."""
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M") if time else "—"
 
 
 def text_of(value: Any) -> str:
@@ -47,7 +42,7 @@ def text_of(value: Any) -> str:
 
 def asked(view: CreditView | MutualView) -> str:
     """Return in words what the answer is about: the day or the window with its anchors, and until when it was known."""
-    known = f"截至 {local(view.moment.known_until)} 已知的" if view.moment.known_until else "现知"
+    known = f"截至 {time_text(view.moment.known_until)} 已知的" if view.moment.known_until else "现知"
     if view.window is None:
         what = f"{view.on} 当日有效(处罚: 决定日期至处罚有效期; 名单: 列入日期至有效期至或移出日期前一日)"
     else:
@@ -57,7 +52,7 @@ def asked(view: CreditView | MutualView) -> str:
         what = (
             f"涵盖时间范围 {first} 至 {last}({anchors}; 最长 {min(rule['max_months'] for _, rule in rules) // 12} 年)"
         )
-    return f"{what}  {known}情况  读取于 {local(view.moment.read_at)}"
+    return f"{what}  {known}情况  读取于 {time_text(view.moment.read_at)}"
 
 
 def print_penalty(console: Console, row: dict[str, Any], *, whose: str = "") -> None:

@@ -11,24 +11,23 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from consumers.quality import Indicators, indicators
 from schemas.catalogue import load
+from schemas.clock import CHINA
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
+from schemas.tables import Wide, print_table
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
 
 __all__ = ["quality"]
-
-CHINA = ZoneInfo("Asia/Shanghai")
 
 _TITLES = ("部门", "期间", "归集", "入库", "退回", "合规率", "迟报率", "更正", "冲突", "可见 p50/p99")
 
@@ -42,7 +41,10 @@ class By(StrEnum):
 
 def quality(
     ctx: typer.Context,
-    department: Annotated[str | None, typer.Option(help="Key of one department; all of them by default.")] = None,
+    department: Annotated[
+        str | None,
+        typer.Option(help="Key or name of one department; all of them by default.", callback=department_typed),
+    ] = None,
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of receipt; that of this month.")
     ] = None,
@@ -50,6 +52,7 @@ def quality(
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of receipt; today.")
     ] = None,
     by: Annotated[By, typer.Option(help="Length of a period.")] = By.month,
+    wide: Wide = False,
     as_json: Json = False,
     file: Annotated[Path | None, typer.Option("--csv", help="Write the figures to this file, for Excel.")] = None,
 ) -> None:
@@ -68,7 +71,7 @@ def quality(
     if as_json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1, default=_plain))
     elif file is None:
-        _print(found, window, by)
+        _print(found, window, by, wide=wide)
     else:
         print(f"{file}: {len(found)} rows")
 
@@ -102,17 +105,14 @@ def _write(file: Path, found: Sequence[Indicators]) -> None:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
 
 
-def _print(found: Sequence[Indicators], window: tuple[date, date], by: By) -> None:
+def _print(found: Sequence[Indicators], window: tuple[date, date], by: By, *, wide: bool) -> None:
     console = Console()
     console.print(f"{window[0]} 至 {window[1]},按接收日期; 迟报: 第7个工作日之后接收", highlight=False)
     if not found:
         console.print("期间内没有接收任何声明")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for title in _TITLES:
-        table.add_column(title, justify="left" if title in ("部门", "期间") else "right", no_wrap=True)
-    for one in found:
-        table.add_row(
+    rows = [
+        (
             one.department,
             str(one.period_from) if by is By.day else f"{one.period_from:%Y-%m}",
             *(str(n) for n in (one.received, one.accepted, one.refused)),
@@ -122,7 +122,9 @@ def _print(found: Sequence[Indicators], window: tuple[date, date], by: By) -> No
             str(one.conflicts),
             f"{_seconds(one.visible_p50)}/{_seconds(one.visible_p99)} s" if one.accepted else "—",
         )
-    console.print(table)
+        for one in found
+    ]
+    print_table(console, _TITLES, rows, least=("冲突", "更正", "迟报率"), right=_TITLES[2:], wide=wide)
     unknown = sum(one.not_judged for one in found)
     if unknown:
         console.print(f"[yellow]{unknown} 条首报不在工作日历范围内,未计入迟报率[/yellow]")

@@ -7,23 +7,24 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import psycopg
 import typer
 from psycopg.rows import dict_row
 from rich.console import Console
-from rich.table import Table
 
+from schemas.clock import time_text
 from schemas.errors import Retryable
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import Wide, print_table
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
 
 __all__ = ["status"]
 
-CHINA = ZoneInfo("Asia/Shanghai")
 _STATES = {
     "EQUAL": "[green]一致[/]",
     "DIFFERS": "[red]不一致[/]",
@@ -42,9 +43,10 @@ ORDER BY department, domain, kind, opened_at, record_id LIMIT %(limit)s
 
 def status(
     ctx: typer.Context,
-    department: Annotated[str | None, typer.Option(help="One department alone.")] = None,
+    department: Annotated[str | None, typer.Option(help="One department alone.", callback=department_typed)] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Differences that were mended, too.")] = False,
     limit: Annotated[int, typer.Option(help="Differences that are listed, at most.", min=0)] = 100,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Show the last manifest of each department, domain and kind of record, and the differences that are open.
@@ -66,15 +68,15 @@ def status(
         told = {"manifests": manifests, "differences": differences}
         print(json.dumps(told, ensure_ascii=False, indent=2, default=_text))
     else:
-        _print(manifests, differences)
+        _print(manifests, differences, wide=wide)
     if any(row["state"] in ("DIFFERS", "REFUSED") or any(row[kind] for kind in _KINDS) for row in manifests):
         raise typer.Exit(1)
 
 
-def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -> None:
+def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]], *, wide: bool) -> None:
     console = Console()
     if not manifests:
-        console.print("no department has stated a manifest yet: `xinliu reconcile manifest` does")
+        console.print(hint("no department has stated a manifest yet: `xinliu reconcile manifest` does"))
         return
     titles = (
         "部门",
@@ -94,44 +96,40 @@ def _print(manifests: list[dict[str, Any]], differences: list[dict[str, Any]]) -
         "自",
         "最近闭合",
     )
-    table = Table(show_edge=False, pad_edge=False)
-    for title in titles:
-        table.add_column(title, justify="right" if title in titles[5:7] + titles[8:14] else "left")
-    for row in manifests:
-        table.add_row(
+    rows = [
+        (
             row["department"],
             row["domain"],
             row["kind"],
             f"{row['first_period'] or '最早'}…{row['last_period'] or '今'}",
-            _local(row["made_at"]),
+            time_text(row["made_at"]),
             str(row["stated"]),
             "—" if row["held"] is None else str(row["held"]),
             _STATES.get(row["state"], row["state"]),
             *(str(row[kind] or "") for kind in _KINDS),
-            _local(row["open_since"]),
-            _local(row["last_closed"]),
+            time_text(row["open_since"], missing=""),
+            time_text(row["last_closed"], missing=""),
         )
-    console.print(table)
+        for row in manifests
+    ]
+    least = ("最近闭合", "自", "清单时间", "月份", "较新", "较旧", "未列", "类别", "未入库")
+    print_table(console, titles, rows, least=least, right=titles[5:7] + titles[8:14], wide=wide)
     for row in manifests:
         if row["message"]:
             console.print(f"{row['department']} {row['domain']}: {row['message']}", highlight=False)
         if row["wanted"]:
             console.print(
                 f"{row['department']} {row['domain']} {row['kind']}: {row['wanted']} buckets differ and their records are not"
-                " named yet; `xinliu reconcile manifest --wait` names them",
+                + hint(" named yet; `xinliu reconcile manifest --wait` names them"),
                 highlight=False,
             )
     for row in differences:
-        until = f", 闭合于 {_local(row['closed_at'])}" if row["closed_at"] else ""
+        until = f", 闭合于 {time_text(row['closed_at'])}" if row["closed_at"] else ""
         console.print(
             f"{row['difference_zh']}  {row['department']}  {row['record_id'].hex}  部门 {row['stated_version'] or '—'}"
-            f"  平台 {row['held_version'] or '—'}  自 {_local(row['opened_at'])}{until}  {'; '.join(row['reasons'])}",
+            f"  平台 {row['held_version'] or '—'}  自 {time_text(row['opened_at'])}{until}  {'; '.join(row['reasons'])}",
             highlight=False,
         )
-
-
-def _local(time: datetime | None) -> str:
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M") if time else ""
 
 
 def _text(value: object) -> str:

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from consumers.cases import OpenCase, open_cases
 from consumers.heading import heading
 from consumers.mutual import MutualView, ServedElsewhere, read_mutual
 from consumers.mutual_printing import print_mutual
-from consumers.printing import CHINA, STYLE, asked, local, print_cases, print_listing, print_penalty, text_of
+from consumers.printing import STYLE, asked, print_cases, print_listing, print_penalty, text_of
 from consumers.reading import CreditView, read
 from consumers.token import Moment
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
+from schemas.tables import Wide, print_table
+from schemas.typed_text import code_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -46,10 +48,10 @@ class Edition(StrEnum):
 
 def show(
     ctx: typer.Context,
-    uscc: Annotated[str, typer.Argument(help="统一社会信用代码 of the entity.")],
+    uscc: Annotated[str, typer.Argument(help="统一社会信用代码 of the entity.", callback=code_typed)],
     as_of: Annotated[
         str | None,
-        typer.Option("--as-of", help="What was known then: 2026-11-23T10:00 (China time unless it has a zone)."),
+        typer.Option("--as-of", help=f"What was known then: {TIME_HELP}"),
     ] = None,
     on: Annotated[
         datetime | None,
@@ -75,6 +77,7 @@ def show(
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of the window; today.")
     ] = None,
     sources: Annotated[bool, typer.Option("--sources", help="How fresh every department of every domain is.")] = False,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole view as JSON.")] = False,
 ) -> None:
     """Show an entity: 有 / 无 / 待核 / 未归集 for each domain, what is in force, and how fresh each source is.
@@ -97,7 +100,6 @@ def show(
         "on": _day("--on", on),
         "moment": moment,
     }
-    code = uscc.strip().upper()
     if edition is Edition.mutual or (edition is None and moment is not None and moment.mutual is not None):
         if as_of:
             raise UsageError(
@@ -106,16 +108,16 @@ def show(
             )
         if sources:
             raise UsageError("--sources lists this province's own departments: leave it out, or use --edition own")
-        _show_mutual(database, code, days, as_json=as_json)
+        _show_mutual(database, uscc, days, as_json=as_json)
         return
-    view = read(database, code, as_of=_time(as_of) if as_of else None, **days)
+    view = read(database, uscc, as_of=read_time(as_of, "--as-of"), **days)
     then = (view.moment.known_until or view.moment.read_at) if as_of or token else None
     cases = open_cases(database, [row["record_id"] for row in (*view.penalties, *view.listings)], until=then)
     if as_json:
         told = {"edition": "own"} | _plain(view) | {"cases": [asdict(one) for one in cases]}
         print(json.dumps(told, ensure_ascii=False, indent=2, default=text_of))
     else:
-        _print(view, cases, sources=sources)
+        _print(view, cases, sources=sources, wide=wide)
 
 
 def _show_mutual(database: str, uscc: str, days: _Days, *, as_json: bool) -> None:
@@ -145,14 +147,6 @@ def _day(option: str, value: datetime | None) -> date | None:
     return value.date()
 
 
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23T10:00:00+08:00") from None
-    return time if time.tzinfo else time.replace(tzinfo=CHINA)
-
-
 def _plain(view: CreditView | MutualView) -> dict[str, Any]:
     plain = {key: value for key, value in asdict(view).items() if key != "moment"}
     return plain | {
@@ -163,15 +157,15 @@ def _plain(view: CreditView | MutualView) -> dict[str, Any]:
     }
 
 
-def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool) -> None:
+def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool, wide: bool) -> None:
     console = Console()
     for line in heading(view.uscc, view.registered):
         console.print(line, highlight=False)
     console.print(asked(view), highlight=False)
     if view.erased:
         console.print(f"[yellow]{view.erased} 条当时有效的记录此后被撤销,内容已删除[/yellow]")
-    _domains(console, view)
-    _sources(console, view, every=sources)
+    _domains(console, view, wide=wide)
+    _sources(console, view, every=sources, wide=wide)
     for penalty in view.penalties:
         print_penalty(console, penalty)
         print_cases(console, penalty, cases)
@@ -181,50 +175,50 @@ def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool) -> Non
     console.print(f"\n[dim]token {view.moment.to_token()}[/dim]", soft_wrap=True, highlight=False)
 
 
-def _domains(console: Console, view: CreditView) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("领域", "结果", "处罚", "名单", "待核", "数据截至"):
-        table.add_column(title, justify="right" if title in ("处罚", "名单") else "left")
+def _domains(console: Console, view: CreditView, *, wide: bool) -> None:
+    rows = []
     quiet: dict[str, list[str]] = {}
     for line in view.domains:
         if line.state in ("无", "未归集"):
             quiet.setdefault(line.state, []).append(line.name_zh)
             continue
-        table.add_row(
-            line.display_label,
-            f"[{STYLE[line.state]}]{line.state}[/]",
-            str(line.penalties or ""),
-            str(line.listings or ""),
-            str(line.pending or ""),
-            local(line.data_as_of),
+        rows.append(
+            (
+                line.display_label,
+                f"[{STYLE[line.state]}]{line.state}[/]",
+                str(line.penalties or ""),
+                str(line.listings or ""),
+                str(line.pending or ""),
+                time_text(line.data_as_of),
+            )
         )
-    if table.row_count:
-        console.print(table)
+    if rows:
+        titles = ("领域", "结果", "处罚", "名单", "待核", "数据截至")
+        print_table(console, titles, rows, text=("领域",), right=("处罚", "名单"), wide=wide)
     for state, names in quiet.items():
         oldest = [line.data_as_of for line in view.domains if line.state == state and line.data_as_of]
-        until = f"(数据截至最早 {local(min(oldest))})" if state == "无" and oldest else ""
+        until = f"(数据截至最早 {time_text(min(oldest))})" if state == "无" and oldest else ""
         console.print(f"[{STYLE[state]}]{state}[/]  {len(names)} 个领域{until}: {'、'.join(names)}", highlight=False)
 
 
-def _sources(console: Console, view: CreditView, *, every: bool) -> None:
+def _sources(console: Console, view: CreditView, *, every: bool, wide: bool) -> None:
     """Say which sources are not in time; each one, where every one is asked for."""
     if every:
         names = {line.domain: line.name_zh for line in view.domains}
-        table = Table(show_edge=False, pad_edge=False)
-        for title in ("领域", "来源部门", "数据截至", "状态", "自"):
-            table.add_column(title)
+        rows = []
         for one in view.domain_sources:
             if one.domain in names:
                 state = f"[{_SOURCE_STYLE[one.state]}]{one.state}[/]"
-                table.add_row(names[one.domain], one.name_zh, local(one.data_as_of), state, local(one.since))
-        console.print(table)
+                rows.append((names[one.domain], one.name_zh, time_text(one.data_as_of), state, time_text(one.since)))
+        titles = ("领域", "来源部门", "数据截至", "状态", "自")
+        print_table(console, titles, rows, least=("自",), text=("领域", "来源部门"), wide=wide)
         return
     named = {one.department: one for one in view.domain_sources if one.state != "正常"}
     for state in ("迟", "中断"):
         heard = [one for one in named.values() if one.state == state and one.since is not None]
         for one in sorted(heard, key=lambda source: source.since or view.moment.read_at):
             console.print(
-                f"[{_SOURCE_STYLE[state]}]{state}[/]  {one.name_zh}: 自 {local(one.since)}, 数据截至 {local(one.data_as_of)}",
+                f"[{_SOURCE_STYLE[state]}]{state}[/]  {one.name_zh}: 自 {time_text(one.since)}, 数据截至 {time_text(one.data_as_of)}",
                 highlight=False,
             )
     never = sum(one.since is None for one in named.values())

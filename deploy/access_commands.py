@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import psycopg
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from deploy import access, acls
 from deploy.certificates import write_secret
@@ -21,6 +21,7 @@ from schemas import roles
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,9 +161,5 @@ def _tell(changes: list[acls.Change], as_json: bool) -> None:
 
 
 def _print(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    escaped = [tuple(map(escape, row)) for row in rows]
+    print_table(Console(), titles, escaped, text=titles[1:])

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from schemas.errors import UsageError
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from deploy.provinces import Provinces
@@ -226,23 +227,17 @@ def _print_changes(changes: tuple[Change, ...], as_json: bool, nothing: str) -> 
     if not changes:
         print(nothing)
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("action", "topic", "detail"):
-        table.add_column(title, overflow="fold")
-    for change in changes:
-        table.add_row(change.action, change.topic, change.detail)
-    Console().print(table)
+    rows = [(change.action, change.topic, escape(change.detail)) for change in changes]
+    print_table(Console(), ("action", "topic", "detail"), rows, text=("detail",))
 
 
 def _print_status(stack: Stack) -> None:
-    table = Table(title=f"stack {stack.name}", title_justify="left", show_edge=False, pad_edge=False)
-    for title in ("server", "state", "address"):
-        table.add_column(title, no_wrap=True)
+    rows = []
     for server in stack.status():
         state = f"[green]runs[/] (pid {server.pid})" if server.pid else "[red]does not run[/]"
-        table.add_row(server.name, state, server.address or "")
+        rows.append((server.name, state, escape(server.address or "")))
     console = Console()
-    console.print(table)
+    print_table(console, ("server", "state", "address"), rows, text=("address",), title=f"stack {stack.name}")
     console.print(f"[dim]data and logs: {stack.layout.folder}[/dim]", highlight=False, soft_wrap=True)
 
 

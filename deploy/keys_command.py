@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
 from schemas.signing import Keyring, Signer, make_key, retire, switch
+from schemas.tables import Wide, print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection, Exchange
 
 __all__ = ["keys_app"]
-
-CHINA = ZoneInfo("Asia/Shanghai")
 
 keys_app = typer.Typer(
     help="The keys that provinces sign with: a new one signs, and an old one is retired, while everything runs.",
@@ -77,7 +76,9 @@ def new(
         print(f"{key_id} signs from now on instead of {switch(signing, file, keys.keyring)}")
     else:
         print(
-            f"{key_id} waits: copy {public} to the other provinces' keyrings, then `xinliu exchange keys use {key_id}`"
+            hint(
+                f"{key_id} waits: copy {public} to the other provinces' keyrings, then `xinliu exchange keys use {key_id}`"
+            )
         )
 
 
@@ -95,7 +96,7 @@ def use(ctx: typer.Context, key_id: KeyId, dry_run: DryRun = False) -> None:
         print(f"{key_id} would sign instead of {keys.signs}")
         return
     before = switch(signing, waiting, keys.keyring)
-    print(f"{key_id} signs from now on instead of {before}; then `xinliu exchange keys retire {before}`")
+    print(hint(f"{key_id} signs from now on instead of {before}; then `xinliu exchange keys retire {before}`"))
 
 
 @keys_app.command("retire")
@@ -103,8 +104,7 @@ def retire_key(
     ctx: typer.Context,
     key_id: KeyId,
     until: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="Nothing that it signs later is believed; now by default."),
+        str | None, typer.Option(help=f"Nothing that it signs later is believed; now by default. {TIME_HELP}")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -112,20 +112,20 @@ def retire_key(
     keys = _keys(ctx)
     if keys.signs == key_id:
         raise UsageError(f"the key {key_id!r} signs: let another sign first (`xinliu exchange keys new`, `… use`)")
-    moment = until or datetime.now(UTC)
+    moment = read_time(until, "--until") or datetime.now(UTC)
     if key_id not in {key.key_id for key in Keyring(keys.keyring).held() if key.province == keys.province}:
         raise UsageError(f"there is no key {key_id!r} of {keys.province} in {keys.keyring}")
     if not dry_run:
         retire(keys.keyring, keys.province, key_id, moment)
     file = keys.keyring / f"{keys.province}.{key_id}.json"
     print(
-        f"{key_id} {'would be' if dry_run else 'is'} believed until {moment.astimezone(CHINA):%Y-%m-%d %H:%M:%S} China time;"
+        f"{key_id} {'would be' if dry_run else 'is'} believed until {time_text(moment)};"
         f" copy {file} to the other provinces' keyrings"
     )
 
 
 @keys_app.command("list")
-def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
+def list_keys(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """Show the keys in the keyring: of all provinces, and which of ours signs."""
     keys = _keys(ctx)
     signs, now = keys.signs, datetime.now(UTC)
@@ -147,12 +147,15 @@ def list_keys(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("province", "key", "algorithm", "state", "believed until"):
-        table.add_column(title, overflow="fold")
-    for row in found:
-        table.add_row(*(row[name] or "" for name in ("province", "key_id", "algorithm", "state", "believed_until")))
-    Console().print(table)
+    rows = [
+        (
+            *(row[name] or "" for name in ("province", "key_id", "algorithm", "state")),
+            time_text(datetime.fromisoformat(row["believed_until"])) if row["believed_until"] else "",
+        )
+        for row in found
+    ]
+    titles = ("province", "key", "algorithm", "state", "believed until")
+    print_table(Console(), titles, rows, least=("algorithm",), wide=wide)
 
 
 def _keys(ctx: typer.Context) -> _Keys:

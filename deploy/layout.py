@@ -18,7 +18,7 @@ import psutil
 from deploy.processes import wait_until
 from schemas.errors import UsageError
 
-__all__ = ["ANY_PORTS", "LAYOUT_VERSION", "WORKERS", "Layout", "Ports"]
+__all__ = ["ANY_PORTS", "LAYOUT_VERSION", "WORKERS", "Layout", "Ports", "cannot_use"]
 
 LAYOUT_VERSION = "1: kafka 4.3, apicurio 3.3, postgresql 18"
 """Changes with anything that would make an older stack's data unreadable."""
@@ -72,6 +72,11 @@ class Ports:
         return self.base + 5 + _PLACES.index(worker)
 
 
+def cannot_use(folder: Path, error: OSError) -> str:
+    """Return one line that says why a folder of a stack cannot be used, and what to do."""
+    return f"cannot use {folder}: {error.strerror or error}; choose a folder of yours with XINLIU_HOME"
+
+
 @dataclass(frozen=True)
 class Layout:
     """The folder of one stack and what is written there once: ports, passwords, Kafka's cluster id."""
@@ -88,7 +93,10 @@ class Layout:
     @property
     def exists(self) -> bool:
         """Whether the stack was ever started."""
-        return (self.folder / "stack.json").exists()
+        try:
+            return (self.folder / "stack.json").exists()
+        except PermissionError as error:
+            raise UsageError(cannot_use(self.folder, error)) from error
 
     def prepare(self, base_port: int | None = None, *, secure: bool = False, shared: bool = False) -> None:
         """Make the folder on the first start; check on every later one that this version can read it.
@@ -127,8 +135,8 @@ class Layout:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder.parent / "ports.lock").open("w")
-        except PermissionError as error:
-            raise UsageError(f"cannot make {self.folder}: choose a folder of yours with XINLIU_HOME") from error
+        except OSError as error:
+            raise UsageError(cannot_use(self.folder, error)) from error
         # A stack listens on its ports only seconds after it has chosen them: until then they are taken by its file alone.
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -155,6 +155,8 @@ def connection(stack: str | None = None) -> Connection:
         raise UsageError(f"there is no local stack {name!r}: start one with `xinliu up`") from None
     except PermissionError:
         raise UsageError(f"{file} belongs to another user: run this as the user who started the stack") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror or error}; is XINLIU_HOME a folder?") from None
     except (ValueError, TypeError) as error:
         raise UsageError(f"{file} is damaged ({error}): `xinliu up` writes it anew") from None
 

@@ -24,7 +24,7 @@ from deploy.access import link_principal
 from deploy.artifacts import fetch, postgres_artifact
 from deploy.certificates import make_certificates
 from deploy.kafka import Kafka
-from deploy.layout import Layout
+from deploy.layout import Layout, cannot_use
 from deploy.parts import LOCAL, Parts, write_connection, write_exchange
 from deploy.postgres import Postgres
 from deploy.processes import Process
@@ -280,6 +280,8 @@ class Stack:
             return {}
         except PermissionError:
             raise UsageError(f"the stack {self.name!r} belongs to another user: run this as that user") from None
+        except OSError as error:
+            raise UsageError(cannot_use(self.layout.folder, error)) from error
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -305,8 +307,8 @@ class Stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = (folder / "lock").open("w")
-        except PermissionError as error:
-            raise UsageError(f"cannot write to {folder}: choose a folder of yours with XINLIU_HOME") from error
+        except OSError as error:
+            raise UsageError(cannot_use(folder, error)) from error
         with lock:
             started = monotonic()
             try:

@@ -1,10 +1,11 @@
 """A department's side: publishing records and reading what became of them. Imports schemas only."""
 
 from producers.changing import ChangePublisher
-from producers.errors import NotDelivered, NotVisibleYet, StatementRejected
+from producers.errors import NotDelivered, NotVisibleYet, NotVouched, StatementRejected
 from producers.publisher import Publisher, PublisherConfig
 from producers.registrations import Registration
 from schemas.cluster import Cluster
+from schemas.refusal import Refusal
 from schemas.registration import FormerName
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "FormerName",
     "NotDelivered",
     "NotVisibleYet",
+    "NotVouched",
     "Publisher",
     "PublisherConfig",
+    "Refusal",
     "Registration",
     "StatementRejected",
 ]

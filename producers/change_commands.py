@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,17 +16,20 @@ from rich.console import Console
 from producers import changes
 from producers.changes import Statement
 from producers.choosing import Named, chosen
+from producers.columns import Ignored, Mapped, Sheets, file_options
 from producers.errors import StatementRejected
 from producers.examining import check
 from producers.importing.parsing import RowError
-from producers.importing.values import CellRefused, as_time, read_date
+from producers.importing.values import CellRefused, read_date
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.statements import to_json
-from producers.waiting import Fate, await_visible
+from producers.waiting import Fate, await_visible, interruptible
 from schemas.catalogue import Department, load
+from schemas.clock import TIME_HELP, read_time
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -37,7 +41,13 @@ change = typer.Typer(
     help="Change one record: 更正, 修复, 撤销, 移出, 恢复列入, 异议标注, 维持. What each does to whom: docs/lifecycle.md.",
 )
 
-_Department = Annotated[str, typer.Option(help="Key of the department: `xinliu catalogue show departments`.")]
+_Department = Annotated[
+    str,
+    typer.Option(
+        help="Key of the department, or its name in Chinese: `xinliu catalogue show departments`.",
+        callback=department_typed,
+    ),
+]
 _From = Annotated[
     Path | None,
     typer.Option(
@@ -52,17 +62,19 @@ _Content = Annotated[
 ]
 _Number = Annotated[str | None, typer.Option(help="文号 of the penalty; chooses the row of --from, too.")]
 _Entry = Annotated[str | None, typer.Option(help="条目编号 of the list entry; chooses the row of --from, too.")]
-_Uscc = Annotated[str | None, typer.Option(help="统一社会信用代码 of the entity.")]
+_Uscc = Annotated[str | None, typer.Option(help="统一社会信用代码 of the entity.", callback=code_typed)]
 _Name = Annotated[str | None, typer.Option(help="Name of the entity.")]
 _List = Annotated[str | None, typer.Option("--list", help="Key of the list, where the department keeps several.")]
 _Domain = Annotated[str | None, typer.Option(help="Key of the domain, where the department has several.")]
-_Authority = Annotated[str | None, typer.Option(help="USCC of the authority, where the department has several.")]
+_Authority = Annotated[
+    str | None, typer.Option(help="USCC of the authority, where the department has several.", callback=code_typed)
+]
 _Record = Annotated[
     str | None, typer.Option("--record-id", help="The record's id: needed where number or entity were once corrected.")
 ]
 _Kind = Annotated[str | None, typer.Option(help="penalty or listing, where only --record-id says which record.")]
 _Version = Annotated[int | None, typer.Option(help="The new version; by default the time in milliseconds.")]
-_StatedAt = Annotated[str | None, typer.Option(help="When this became true; now by default.")]
+_StatedAt = Annotated[str | None, typer.Option(help=f"When this became true; now by default. {TIME_HELP}")]
 _Province = Annotated[str | None, typer.Option(help="Province of the department; that of the servers by default.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, send nothing; needs no servers.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Return when it is visible in the view or refused.")]
@@ -82,22 +94,41 @@ class ChangeOutcome(Fate):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a change is published."""
+    """What every change is told: whose it is, how its file is read, how it is published. Each field is an option."""
 
-    department: str
-    province: str | None
-    version: int | None
-    stated_at: str | None
-    dry_run: bool
-    wait: bool
-    timeout: float
-    as_json: bool
+    department: _Department
+    mapped: Mapped = None
+    ignored: Ignored = None
+    sheets: Sheets = None
+    version: _Version = None
+    stated_at: _StatedAt = None
+    province: _Province = None
+    dry_run: _DryRun = False
+    wait: _Wait = False
+    timeout: _Timeout = 120.0
+    as_json: Json = False
+
+
+def _changing(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the options of _Way beside its own; it takes them as `way`."""
+    shared = signature(_Way, eval_str=True).parameters
+    own = [one for name, one in signature(command, eval_str=True).parameters.items() if name != "way"]
+
+    def changing(**options: Any) -> None:
+        command(way=_Way(**{name: options.pop(name) for name in shared}), **options)
+
+    options = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*own, *shared.values())]
+    changing.__name__, changing.__doc__ = command.__name__, command.__doc__
+    changing.__annotations__ = {one.name: one.annotation for one in options}
+    changing.__signature__ = Signature(options)  # type: ignore[attr-defined]  # what Typer reads
+    return changing
 
 
 @change.command()
+@_changing
 def correct(
     ctx: typer.Context,
-    department: _Department,
+    way: _Way,
     file: Annotated[
         Path, typer.Option("--from", help="The record as it should be: a statement (.json), or your own file with it.")
     ],
@@ -108,14 +139,9 @@ def correct(
     was_number: Annotated[
         str | None, typer.Option(help="文号 or 条目编号 as first published, if that was wrong.")
     ] = None,
-    was_uscc: Annotated[str | None, typer.Option(help="The entity as first published, if that was wrong.")] = None,
-    version: _Version = None,
-    stated_at: _StatedAt = None,
-    province: _Province = None,
-    dry_run: _DryRun = False,
-    wait: _Wait = False,
-    timeout: _Timeout = 120.0,
-    as_json: Json = False,
+    was_uscc: Annotated[
+        str | None, typer.Option(help="The entity as first published, if that was wrong.", callback=code_typed)
+    ] = None,
 ) -> None:
     """更正: content, money, document number or entity. The record keeps its id; another entity takes it over at once."""
 
@@ -127,7 +153,7 @@ def correct(
             first = changes.named(
                 source,
                 kind=right["kind"],
-                uscc=(was_uscc or right["subject"]["uscc"]).strip().upper(),
+                uscc=was_uscc or right["subject"]["uscc"],
                 name=right["subject"]["name"],
                 number=was_number or body.get("document_number") or body.get("entry_id"),
                 list_key=body.get("list"),
@@ -138,7 +164,6 @@ def correct(
             right = {**right, "record_id": first["record_id"]}
         return changes.corrected(right, subject=right["subject"], **when, **body)
 
-    way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
     _run(ctx, "correct", way, Named(number, entry, uscc, record=record_id), file, corrected)
 
 
@@ -147,7 +172,7 @@ def _bare(name: str, make: Callable[..., Statement], doc: str) -> None:
 
     def command(
         ctx: typer.Context,
-        department: _Department,
+        way: _Way,
         number: _Number = None,
         entry: _Entry = None,
         uscc: _Uscc = None,
@@ -158,19 +183,11 @@ def _bare(name: str, make: Callable[..., Statement], doc: str) -> None:
         record_id: _Record = None,
         kind: _Kind = None,
         file: _From = None,
-        version: _Version = None,
-        stated_at: _StatedAt = None,
-        province: _Province = None,
-        dry_run: _DryRun = False,
-        wait: _Wait = False,
-        timeout: _Timeout = 120.0,
-        as_json: Json = False,
     ) -> None:
         said = Named(number, entry, uscc, subject_name, list_key, domain, authority, record_id, kind)
-        way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
         _run(ctx, name, way, said, file, lambda held, _, **when: make(held, **when))
 
-    change.command(name, help=doc)(command)
+    change.command(name, help=doc)(_changing(command))
 
 
 _bare("repair", changes.repaired, "信用修复: hidden from now on and no longer shared; history keeps it.")
@@ -178,26 +195,19 @@ _bare("revoke", changes.revoked, "撤销: as if it had never been; its content i
 
 
 @change.command()
+@_changing
 def remove(
     ctx: typer.Context,
-    department: _Department,
+    way: _Way,
     file: _Content,
     on: Annotated[str, typer.Option(help="移出日期.")],
     why: Annotated[str, typer.Option(help="移出事由: 期满, 提前移出, 撤销 or 更正.")],
     entry: _Entry = None,
     uscc: _Uscc = None,
     record_id: _Record = None,
-    version: _Version = None,
-    stated_at: _StatedAt = None,
-    province: _Province = None,
-    dry_run: _DryRun = False,
-    wait: _Wait = False,
-    timeout: _Timeout = 120.0,
-    as_json: Json = False,
 ) -> None:
     """移出: a list entry leaves its list."""
     day = _day(on, "--on")
-    way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
     _run(
         ctx, "remove", way, Named(entry=entry, uscc=uscc, record=record_id), file,
         lambda held, _, **when: changes.removed(held, on=day, why=why, **when),
@@ -205,71 +215,50 @@ def remove(
 
 
 @change.command()
+@_changing
 def relist(
     ctx: typer.Context,
-    department: _Department,
+    way: _Way,
     file: _Content,
     entry: _Entry = None,
     uscc: _Uscc = None,
     record_id: _Record = None,
-    version: _Version = None,
-    stated_at: _StatedAt = None,
-    province: _Province = None,
-    dry_run: _DryRun = False,
-    wait: _Wait = False,
-    timeout: _Timeout = 120.0,
-    as_json: Json = False,
 ) -> None:
     """恢复列入: a removal that was obtained by fraud is undone; the same entry is in force again."""
-    way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
     said = Named(entry=entry, uscc=uscc, record=record_id)
     _run(ctx, "relist", way, said, file, lambda held, _, **when: changes.relisted(held, **when))
 
 
 @change.command()
+@_changing
 def dispute(
     ctx: typer.Context,
-    department: _Department,
+    way: _Way,
     file: _Content,
     since: Annotated[str | None, typer.Option(help="异议标注日期; today (China) by default.")] = None,
     number: _Number = None,
     entry: _Entry = None,
     uscc: _Uscc = None,
     record_id: _Record = None,
-    version: _Version = None,
-    stated_at: _StatedAt = None,
-    province: _Province = None,
-    dry_run: _DryRun = False,
-    wait: _Wait = False,
-    timeout: _Timeout = 120.0,
-    as_json: Json = False,
 ) -> None:
     """异议标注: the record bears the mark of an accepted objection."""
     day = None if since is None else _day(since, "--since")
-    way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
     said = Named(number, entry, uscc, record=record_id)
     _run(ctx, "dispute", way, said, file, lambda held, _, **when: changes.disputed(held, since=day, **when))
 
 
 @change.command()
+@_changing
 def uphold(
     ctx: typer.Context,
-    department: _Department,
+    way: _Way,
     file: _Content,
     number: _Number = None,
     entry: _Entry = None,
     uscc: _Uscc = None,
     record_id: _Record = None,
-    version: _Version = None,
-    stated_at: _StatedAt = None,
-    province: _Province = None,
-    dry_run: _DryRun = False,
-    wait: _Wait = False,
-    timeout: _Timeout = 120.0,
-    as_json: Json = False,
 ) -> None:
     """异议核查后维持: the mark is lifted, the record stands. --from states it with its mark (异议标注日期)."""
-    way = _Way(department, province, version, stated_at, dry_run, wait, timeout, as_json)
     said = Named(number, entry, uscc, record=record_id)
     _run(ctx, "uphold", way, said, file, lambda held, _, **when: changes.upheld(held, **when))
 
@@ -284,9 +273,9 @@ def _run(
         raise UsageError(f"these servers are {connection.province}'s, not {where}'s: choose another --stack")
     catalogue = load()
     source = catalogue.department(where, way.department)
-    held = chosen(source, catalogue, said, file)
+    held = chosen(source, catalogue, said, file, file_options(way.mapped, way.ignored, way.sheets))
     try:
-        made = make(held, source, version=way.version, stated_at=_moment(way.stated_at))
+        made = make(held, source, version=way.version, stated_at=read_time(way.stated_at, "--stated-at"))
         errors, remarks = check(made, source, catalogue)
     except StatementRejected as error:
         raise UsageError(str(error)) from error
@@ -302,7 +291,8 @@ def _run(
     unfinished: Retryable | None = None
     if connection is not None and not errors:
         try:
-            _send(connection, way, made, outcome, errors)
+            with interruptible(lambda: _so_far(outcome)):
+                _send(connection, way, made, outcome, errors)
         except Retryable as error:
             unfinished = error  # what is known is told all the same
     outcome.errors = [asdict(error) for error in errors]
@@ -311,6 +301,13 @@ def _run(
         raise unfinished
     if errors:
         raise typer.Exit(1)
+
+
+def _so_far(outcome: ChangeOutcome) -> str:
+    """Say what Ctrl-C leaves behind."""
+    if outcome.sent:
+        return "the change is sent and confirmed; it becomes visible without this command"
+    return "the change is not confirmed and may not have been sent; give the same command again, which changes nothing twice"
 
 
 def _send(
@@ -361,10 +358,3 @@ def _day(text: str, option: str) -> date:
     if day is None:
         raise UsageError(f"{option} {text!r} is no date: write 2026-11-23")
     return day
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return as_time(text)
-    except CellRefused:
-        raise UsageError(f"--stated-at {text!r} is no time: write 2026-11-23T10:00 (China time)") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 from producers.changes import Statement, named
 from producers.errors import StatementRejected
-from producers.importing.importing import import_file
+from producers.importing.importing import FileOptions, import_file
 from producers.statements import from_json
 from schemas.catalogue import Catalogue, Department
 from schemas.codec import decode
@@ -43,10 +43,12 @@ class Named:
     """penalty or listing; needed where only the record's id is given."""
 
 
-def chosen(department: Department, catalogue: Catalogue, said: Named, file: Path | None) -> Statement:
+def chosen(
+    department: Department, catalogue: Catalogue, said: Named, file: Path | None, options: FileOptions | None = None
+) -> Statement:
     """Return the statement in the file, the row of it that is meant, or, without a file, what identifies the record.
 
-    Raises UsageError where that is nothing, or not one record.
+    `options` say how the file is read. Raises UsageError where that is nothing, or not one record.
     """
     if said.number and said.entry:
         raise UsageError("--number names a penalty, --entry a list entry: give one of them")
@@ -55,7 +57,7 @@ def chosen(department: Department, catalogue: Catalogue, said: Named, file: Path
             return _identified(department, said)
         if file.suffix.lower() == ".json":
             return _renamed(_statement(file), said)
-        return _renamed(_row(file, department, catalogue, said), said)
+        return _renamed(_row(file, department, catalogue, said, options), said)
     except StatementRejected as error:
         raise UsageError(str(error)) from error
 
@@ -96,8 +98,10 @@ def _statement(file: Path) -> Statement:
         raise UsageError(f"{file}: {error}") from error
 
 
-def _row(file: Path, department: Department, catalogue: Catalogue, said: Named) -> Statement:
-    found = import_file(file, department, catalogue, stated_at=_LONG_AGO)
+def _row(
+    file: Path, department: Department, catalogue: Catalogue, said: Named, options: FileOptions | None
+) -> Statement:
+    found = import_file(file, department, catalogue, stated_at=_LONG_AGO, options=options)
     statements = [decode(parsed("xinliu.Statement"), outgoing.body) for outgoing in found.outgoing]
     meant = [statement for statement in statements if _fits(statement, said)]
     # Several versions of one record are one record: the newest counts.

@@ -1,4 +1,4 @@
-"""The commands of this room: publish, change, mark, heartbeat, receipts, reconcile manifest, sample, outbox."""
+"""The commands of this room: publish, change, mark, heartbeat, receipts, refused, reconcile manifest, sample, outbox."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ def mount(app: typer.Typer, only: str | None = None) -> None:
         from producers.receipts_command import receipts
 
         app.command()(receipts)
+    if only in (None, "refused"):
+        from producers.refused_command import refused
+
+        app.add_typer(refused, name="refused")
     if only in (None, "sample"):
         from producers.sample_command import sample
 

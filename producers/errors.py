@@ -3,6 +3,8 @@
 XinliuError
 ├── Rejected
 │   └── StatementRejected   a statement cannot be published as it is: nothing was sent
+├── UsageError
+│   └── NotVouched          something that was to be published was not, and nobody was told: no marker is written
 └── Retryable
     ├── NotDelivered        the broker did not confirm some records; publishing the same again harms nothing
     └── NotVisibleYet       --wait ran out of time; the records are on their way all the same
@@ -10,13 +12,17 @@ XinliuError
 
 from __future__ import annotations
 
-from schemas.errors import Rejected, Retryable
+from schemas.errors import Rejected, Retryable, UsageError
 
-__all__ = ["NotDelivered", "NotVisibleYet", "StatementRejected"]
+__all__ = ["NotDelivered", "NotVisibleYet", "NotVouched", "StatementRejected"]
 
 
 class StatementRejected(Rejected):
     """A statement cannot be published as it is; the message says why, and nothing of it was sent."""
+
+
+class NotVouched(UsageError):
+    """No marker is written: something was not published, and readers have not been told of it. Nothing was sent."""
 
 
 class NotDelivered(Retryable):

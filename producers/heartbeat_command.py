@@ -13,6 +13,8 @@ import typer
 from producers.heartbeat import PATIENCE, Beat, Heartbeat
 from producers.publisher import Publisher, PublisherConfig
 from schemas.catalogue import load
+from schemas.clock import time_text
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -22,7 +24,9 @@ __all__ = ["heartbeat"]
 
 def heartbeat(
     ctx: typer.Context,
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     every: Annotated[float, typer.Option(min=1.0, help="Seconds between two beats.")] = 60.0,
     behind: Annotated[
         float, typer.Option(min=0.0, help="Seconds that a change may need to be published: vouch up to so long ago.")
@@ -64,7 +68,10 @@ class _Told:
             plain = {"as_of": beat.as_of.isoformat(), "markers": beat.markers, "failure": beat.failure}
             print(json.dumps(plain, ensure_ascii=False), flush=True)
         elif well is not self._well:
-            at = beat.as_of.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            text = f"vouches for its data, up to {at} and on" if well else f"cannot vouch, and waits: {beat.failure}"
+            text = (
+                f"vouches for its data, up to {time_text(beat.as_of)} and on"
+                if well
+                else f"cannot vouch, and waits: {beat.failure}"
+            )
             print(f"{self._name} {text}", flush=True)
         self._well = well

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producers.importing.values import CellRefused, as_time
 from producers.publisher import Publisher, PublisherConfig
 from schemas.catalogue import load
-from schemas.errors import UsageError
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.options import Json
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -23,9 +23,12 @@ __all__ = ["mark"]
 
 def mark(
     ctx: typer.Context,
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     as_of: Annotated[
-        str | None, typer.Option(help="数据截至: up to when everything has been published; now by default.")
+        str | None,
+        typer.Option(help=f"数据截至: up to when everything has been published; now by default. {TIME_HELP}"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -33,15 +36,10 @@ def mark(
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
     chosen = load().department(connection.province, department)
-    try:
-        time = as_time(as_of) or datetime.now(UTC)
-    except CellRefused:
-        raise UsageError(
-            f"--as-of {as_of!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
-        ) from None
+    time = read_time(as_of, "--as-of") or datetime.now(UTC)
     with Publisher(PublisherConfig(connection.kafka, connection.registry, department)) as publisher:
         places = publisher.mark(time)
     if as_json:
         print(json.dumps({"department": department, "as_of": time.isoformat(), "markers": places}))
     else:
-        print(f"{chosen.name_zh} vouches for its data up to {time.astimezone().strftime('%Y-%m-%d %H:%M')}")
+        print(f"{chosen.name_zh} vouches for its data up to {time_text(time)}")

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from schemas.clock import time_text
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json, LogJson, log_to_stderr
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -36,7 +39,9 @@ Url = Annotated[
         " password that stands here: set the variable instead.",
     ),
 ]
-Department = Annotated[str, typer.Option(help="Key of the department.")]
+Department = Annotated[
+    str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+]
 TableName = Annotated[str, typer.Option("--table", help="Name of the table, with its schema where it has one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of failed rows, as `status` names them.")]
@@ -191,20 +196,22 @@ def _print(told: dict[str, Any]) -> None:
     print(f"{told['department']}: {told['waiting']} rows wait{behind}; last sent {_time(told['last_sent_at'])}")
     print(f"数据截至 {_time(told['data_as_of'])}")
     if told["relay"] is None:
-        print("no relay is at work: start `xinliu outbox relay`")
+        print(hint("no relay is at work: start `xinliu outbox relay`"))
     else:
         print(f"relay {told['relay']}, last seen {_time(told['relay_seen_at'])}")
     for row in told["failed_rows"]:
         print(f"failed: row {row['id']}, record {row['record_id']} version {row['version']}: {row['reason']}")
     if told["failed"]:
         print(
-            f"{told['failed']} rows have failed, and nothing is vouched for until they are settled: add a mended version"
-            " of the record, or `xinliu outbox retry` or `discard`"
+            hint(
+                f"{told['failed']} rows have failed, and nothing is vouched for until they are settled: add a mended version"
+                " of the record, or `xinliu outbox retry` or `discard`"
+            )
         )
 
 
 def _time(text: str | None) -> str:
-    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else "—"
+    return time_text(datetime.fromisoformat(text) if text else None)
 
 
 def _named(table: str) -> dict[str, Any]:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
-from producers.importing.importing import Import, import_file
-from producers.importing.parsing import RowError
+from producers.columns import Ignored, Mapped, Sheets, file_options
+from producers.files import named_files
+from producers.importing.importing import FileOptions, Import, import_file
+from producers.importing.parsing import RowError, located
+from producers.importing.refusals import REASON_HEADER
 from producers.importing.rejects import write_rejects
-from producers.importing.values import CellRefused, as_time
+from producers.importing.table import FileLine
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.summary import print_summary
-from producers.waiting import Fate, await_visible, progress_bar
-from schemas.catalogue import load
+from producers.waiting import Fate, await_visible, interruptible, progress_bar
+from schemas.catalogue import Catalogue, Department, load
+from schemas.clock import TIME_HELP, read_time
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
+from schemas.refusal import entry_name
+from schemas.tables import Wide
+from schemas.typed_text import department_typed
+from schemas.visible import visible
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -33,16 +43,20 @@ __all__ = ["publish"]
 
 @dataclass(kw_only=True)
 class Outcome(Fate):
-    """What became of a file; as --json prints it."""
+    """What became of one file or several; as --json prints it."""
 
     file: str
+    """The file; of several, what they were named by."""
     department: str
     kind: str
+    """Of all files; empty where they differ, as format and encoding are."""
     format: str
     encoding: str
     rows: int
     refused: int
     duplicates_in_file: int
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What each file is: file, kind, format, encoding, rows, refused, duplicates_in_file, statements."""
     data_as_of: str | None = None
     warnings: list[str] = field(default_factory=list)
     rejects_file: str | None = None
@@ -51,12 +65,47 @@ class Outcome(Fate):
     repairs: list[dict[str, Any]] = field(default_factory=list)
     """By column and code of the repair: how many cells were mended, and the first of them."""
     repairs_file: str | None = None
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    """What readers are told of the refused rows: line, entry, entity (null: it cannot be read) and domain."""
+    pending_entities: int = 0
+    """Entities of which readers see 待核."""
+    holding_rows: int = 0
+    """Rows that may be about anybody: data as of stands still while any of them is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One of the files, and how its lines are told: of several files, with the file's name."""
+
+    path: Path
+    found: Import
+    place: int
+    alone: bool
+
+    def line(self, line: int) -> int:
+        return line if self.alone else FileLine(self.place, str(self.path), line)
+
+    def lines(self, errors: Iterable[RowError]) -> list[RowError]:
+        return [replace(error, line=self.line(error.line)) for error in errors]
 
 
 def publish(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV, XLSX or JSON Lines; headers are CF_ codes or Chinese names.")],
-    department: Annotated[str, typer.Option(help="Key of the department: `xinliu catalogue show departments`.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…",
+            help="CSV, XLSX, XLSM or JSON Lines; headers are CF_ codes or Chinese names. Several files, folders and patterns"
+            " ('x*.csv') are one run with one marker at its end.",
+        ),
+    ],
+    department: Annotated[
+        str,
+        typer.Option(
+            help="Key of the department, or its name in Chinese: `xinliu catalogue show departments`.",
+            callback=department_typed,
+        ),
+    ],
     province: Annotated[
         str | None, typer.Option(help="Province of the department; that of the servers by default.")
     ] = None,
@@ -64,36 +113,52 @@ def publish(
         bool, typer.Option("--dry-run", help="Check every row, send nothing; needs no servers.")
     ] = False,
     rejects: Annotated[
-        Path | None, typer.Option(help="Write refused rows here (.csv, .xlsx), in their own columns, with the reasons.")
+        Path | None,
+        typer.Option(help="Write refused rows of one file here (.csv, .xlsx), in their own columns, with the reasons."),
     ] = None,
     repairs: Annotated[
-        Path | None, typer.Option(help="Write every cell that was mended here (.csv): what it was, and what was read.")
+        Path | None,
+        typer.Option(help="Write every cell of one file that was mended here (.csv): what it was, and what was read."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when every row is visible in the view or refused.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that --wait waits at most.", min=1)] = 120.0,
     stated_at: Annotated[
-        str | None, typer.Option(help="When this state was true; needed where rows have no 版本号 or 更新时间.")
+        str | None,
+        typer.Option(help=f"When this state was true; needed where rows have no 版本号 or 更新时间. {TIME_HELP}"),
     ] = None,
     as_of: Annotated[
         str | None,
-        typer.Option(help="数据截至: up to when everything has been published; by default the start of this run."),
+        typer.Option(
+            help=f"数据截至: up to when everything has been published; by default the start of this run. {TIME_HELP}"
+        ),
     ] = None,
     no_marker: Annotated[
         bool, typer.Option("--no-marker", help="Do not vouch for completeness: more files of this source follow.")
     ] = False,
+    sheets: Sheets = None,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Publish a file of penalties, list entries or registrations. The same file twice changes nothing.
+    """Publish files of penalties, list entries or registrations. The same file twice changes nothing.
 
-    Exit codes: 0 all rows accepted, 1 some refused, 2 the command or file cannot be used, 3 servers did not answer or
-    --wait ran out of time.
+    Nothing of any file is sent if one of them cannot be read. Exit codes: 0 all rows accepted, 1 some refused, 2 the
+    command or a file cannot be used, 3 servers did not answer or --wait ran out of time, 130 Ctrl-C.
     """
     started = datetime.now(UTC)
     if wait and no_marker:
         raise UsageError("--wait waits for the marker that --no-marker leaves out: choose one")
-    outputs = ctx.with_resource(Outputs({"--rejects": rejects, "--repairs": repairs}, reads=[file]))
+    paths = named_files(files)
+    if len(paths) > 1 and (rejects or repairs):
+        raise UsageError(
+            f"--rejects and --repairs are about the rows of one file, and these are {len(paths)}: publish that one by itself"
+        )
+    outputs = ctx.with_resource(Outputs({"--rejects": rejects, "--repairs": repairs}, reads=paths))
+    stated, marked = read_time(stated_at, "--stated-at"), read_time(as_of, "--as-of")
+    options = file_options(mapped, ignored, sheets)
     connect: Callable[[], Connection] = ctx.obj
     connection = None if dry_run else connect().acting(f"department-{department}")
     where = province or (connection.province if connection else "beijing")
@@ -102,86 +167,133 @@ def publish(
     catalogue = load()
     chosen = catalogue.department(where, department)
     console = Console(stderr=True)
-    with progress_bar(console) as bar:
-        task = bar.add_task("reading", total=None)
-        found = import_file(
-            file,
-            chosen,
-            catalogue,
-            stated_at=_time(stated_at, "--stated-at"),
-            progress=lambda n: bar.update(task, completed=n),
-        )
-    outcome = _outcome(file, department, found)
+    sources = _read(paths, chosen, catalogue, stated, options, console)
+    outcome = _outcome(", ".join(files), department, sources)
     outcome.dry_run = dry_run
     if repairs is not None:
-        found.repairs.write(outputs.part(repairs))
-    errors = list(found.errors)
+        sources[0].found.repairs.write(outputs.part(repairs))
+    errors = [error for source in sources for error in source.lines(source.found.errors)]
     # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
-    _write_rejects(outputs, rejects, found, errors)
+    _write_rejects(outputs, rejects, sources[0].found, errors)
     unfinished: Retryable | None = None
     if connection is not None:
         try:
-            _send(
-                connection,
-                found,
-                outcome,
-                console,
-                _time(as_of, "--as-of") or started,
-                wait,
-                no_marker,
-                timeout,
-                errors,
-            )
+            _send(connection, sources, outcome, console, marked or started, wait, no_marker, timeout, errors)
         except Retryable as error:
             unfinished = error  # what is known of the rows is told all the same
     if dry_run or outcome.sent == outcome.statements:
-        _write_rejects(outputs, rejects, found, errors)
+        _write_rejects(outputs, rejects, sources[0].found, errors)
         outputs.keep()
         outcome.rejects_file, outcome.repairs_file = (str(path) if path else None for path in (rejects, repairs))
     elif rejects or repairs:
         outcome.warnings.append("not every row is confirmed, so no file was written: publish the same file again")
-    outcome.errors = [asdict(error) for error in sorted(errors, key=lambda error: error.line)]
+    outcome.errors = [located(error) for error in sorted(errors, key=lambda error: error.line)]
     if as_json:
         print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
     else:
-        print_summary(asdict(outcome))
+        print_summary(asdict(outcome), wide=wide)
     if unfinished is not None:
         raise unfinished
     if errors:
         raise typer.Exit(1)
 
 
-def _outcome(file: Path, department: str, found: Import) -> Outcome:
-    warnings = []
-    if found.columns.personal:
-        warnings.append(f"not read, on purpose (identity documents): {', '.join(found.columns.personal)}")
-    unknown = [header for header in found.columns.unknown if header != "退回原因"]
-    if unknown:
-        warnings.append(f"columns not known and not read: {', '.join(unknown)}")
+def _read(
+    paths: Sequence[Path],
+    department: Department,
+    catalogue: Catalogue,
+    stated_at: datetime | None,
+    options: FileOptions,
+    console: Console,
+) -> list[_Source]:
+    sources = []
+    with interruptible(lambda: "nothing was sent"), progress_bar(console) as bar:
+        for place, path in enumerate(paths):
+            progress = partial(_advance, bar, bar.add_task(f"reading {path.name}", total=None))
+            found = import_file(path, department, catalogue, stated_at=stated_at, options=options, progress=progress)
+            sources.append(_Source(path, found, place, alone=len(paths) == 1))
+    return sources
+
+
+def _advance(bar: Progress, task: TaskID, rows: int) -> None:
+    bar.update(task, completed=rows)
+
+
+def _warnings(source: _Source) -> Iterator[str]:
+    columns = source.found.columns
+    yield from source.found.table.remarks
+    if columns.personal:
+        yield f"not read, on purpose (identity documents): {', '.join(columns.personal)}"
+    for headers, why in ((columns.unknown, "not known and not read"), (columns.ignored, "not read, as --ignore says")):
+        names = [visible(header) or "(no header)" for header in headers if header != REASON_HEADER]
+        if names:
+            yield f"columns {why}: {', '.join(names)}"
+
+
+def _outcome(named: str, department: str, sources: Sequence[_Source]) -> Outcome:
+    files = [
+        {
+            "file": str(source.path),
+            "kind": source.found.columns.kind,
+            "format": source.found.table.format,
+            "encoding": source.found.table.encoding,
+            "rows": source.found.rows,
+            "refused": len(source.found.refused_lines),
+            "duplicates_in_file": source.found.duplicates,
+            "statements": len(source.found.outgoing),
+        }
+        for source in sources
+    ]
+    alike: dict[str, Any] = {
+        name: files[0][name] if len({str(file[name]) for file in files}) == 1 else ""
+        for name in ("kind", "format", "encoding")
+    }
+    summed: dict[str, Any] = {
+        name: sum(file[name] for file in files) for name in ("rows", "refused", "duplicates_in_file", "statements")
+    }
+    refusals = [(source, line, refusal) for source in sources for line, refusal in source.found.refusals]
     return Outcome(
-        file=str(file),
+        file=named,
         department=department,
-        kind=found.columns.kind,
-        format=found.table.format,
-        encoding=found.table.encoding,
-        rows=found.rows,
-        refused=len(found.refused_lines),
-        duplicates_in_file=found.duplicates,
-        remarks=[asdict(remark) for remark in found.remarks],
-        warnings=warnings,
-        statements=len(found.outgoing),
-        repairs=found.repairs.counted(),
+        **alike,
+        **summed,
+        files=files,
+        remarks=[located(one) for source in sources for one in source.lines(source.found.remarks)],
+        warnings=[
+            warning if source.alone else f"{source.path}: {warning}"
+            for source in sources
+            for warning in _warnings(source)
+        ],
+        repairs=[
+            repair if source.alone else {"file": str(source.path), **repair}
+            for source in sources
+            for repair in source.found.repairs.counted()
+        ],
+        refusals=[
+            {
+                **({} if source.alone else {"file": str(source.path)}),
+                "line": line,
+                "entry": entry_name(department, refusal.refusal_id),
+                "uscc": refusal.uscc,
+                "domain": refusal.domain,
+            }
+            for source, line, refusal in refusals
+        ],
+        pending_entities=len({refusal.uscc for _, _, refusal in refusals if refusal.uscc}),
+        holding_rows=len({source.line(line) for source, line, refusal in refusals if refusal.uscc is None}),
     )
 
 
 def _write_rejects(outputs: Outputs, rejects: Path | None, found: Import, errors: list[RowError]) -> None:
     if rejects is not None:
-        write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal)
+        write_rejects(
+            outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids
+        )
 
 
 def _send(
     connection: Connection,
-    found: Import,
+    sources: Sequence[_Source],
     outcome: Outcome,
     console: Console,
     as_of: datetime,
@@ -192,36 +304,47 @@ def _send(
 ) -> None:
     config = PublisherConfig(connection.kafka, connection.registry, outcome.department)
     receipts = Receipts(connection.kafka, connection.registry, outcome.department) if wait else None
+    publisher = Publisher(config, track=wait)
+    outgoing = [statement for source in sources for statement in source.found.outgoing]
     try:
-        with Publisher(config, track=wait) as publisher, progress_bar(console) as bar:
-            publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
-            for statement in bar.track(found.outgoing, description="publishing"):
-                publisher.publish_encoded(statement.uscc, statement.body)
-            publisher.flush()
-            outcome.sent = publisher.published
-            if no_marker:
-                return
-            markers = publisher.mark(as_of)
-            outcome.data_as_of = as_of.isoformat()
-        if receipts is not None:
-            await_visible(receipts, markers, _lines(publisher, found), outcome, console, timeout, errors)
+        with interruptible(lambda: _so_far(publisher, outcome)):
+            with publisher, progress_bar(console) as bar:
+                publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
+                # First of all: whatever ends this run, nobody can vouch for what was not said without its being known.
+                for source in sources:
+                    for _, refusal in source.found.refusals:
+                        publisher.refuse(refusal)
+                publisher.flush()
+                for statement in bar.track(outgoing, description="publishing"):
+                    publisher.publish_encoded(statement.uscc, statement.body)
+                publisher.flush()
+                outcome.sent = publisher.published
+                for source in sources:
+                    for mended in source.found.mended:
+                        publisher.mended(*mended)
+                if no_marker:
+                    return
+                markers = publisher.mark(as_of)
+                outcome.data_as_of = as_of.isoformat()
+            if receipts is not None:
+                await_visible(receipts, markers, _lines(publisher, sources), outcome, console, timeout, errors)
     finally:
         if receipts is not None:
             receipts.close()
 
 
-def _lines(publisher: Publisher, found: Import) -> dict[tuple[int, int], int]:
+def _so_far(publisher: Publisher, outcome: Outcome) -> str:
+    """Say what Ctrl-C leaves behind."""
+    if outcome.data_as_of is not None:
+        return f"all {outcome.sent:,} are sent and vouched for; they become visible without this command"
+    what = "the same file" if len(outcome.files) == 1 else "the same files"
+    return (
+        f"{publisher.confirmed:,} of {outcome.statements:,} sent and confirmed, nothing is vouched for;"
+        f" publish {what} again"
+    )
+
+
+def _lines(publisher: Publisher, sources: Sequence[_Source]) -> dict[tuple[int, int], int]:
     partitions, offsets = publisher.offsets
-    return {
-        place: statement.line
-        for place, statement in zip(zip(partitions, offsets, strict=True), found.outgoing, strict=True)
-    }
-
-
-def _time(text: str | None, option: str) -> datetime | None:
-    try:
-        return as_time(text)
-    except CellRefused:
-        raise UsageError(
-            f"{option} {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
-        ) from None
+    lines = (source.line(statement.line) for source in sources for statement in source.found.outgoing)
+    return dict(zip(zip(partitions, offsets, strict=True), lines, strict=True))

@@ -6,7 +6,7 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -15,17 +15,24 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.changing import ChangePublisher
 from producers.checking import checked
-from producers.errors import NotDelivered, StatementRejected
+from producers.errors import NotDelivered, NotVouched, StatementRejected
+from producers.refusing import refusal_of
 from producers.registrations import Registration, registration_statement
 from schemas.cluster import Cluster
-from schemas.codec import encode, frame
+from schemas.codec import decode, encode, frame
+from schemas.contracts import parsed
 from schemas.errors import Retryable, UsageError
+from schemas.refusal import DISCARDED, MENDED, Refusal
+from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import Registry
 
 __all__ = ["Publisher", "PublisherConfig"]
 
 _ASK = 15.0
 """Seconds that a broker may take to answer a question."""
+
+_PATIENCE = 5.0
+"""Seconds that somebody who has pressed Ctrl-C waits at most for the confirmation of what is on its way."""
 
 _STATEMENT, _MARKER, _MANIFEST = "xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"
 
@@ -70,6 +77,10 @@ class Publisher(ChangePublisher):
     ...     publisher.revoke(statement)                         # and every other change: ChangePublisher
     ...     publisher.mark(as_of=datetime.now(UTC))             # 数据截至: all up to now has been published
 
+    A statement that `publish` raised on was not published. It stands in `refused` until the record is published at that
+    version or a later one, `publish_refusals` has told readers of it (待核), or `dismiss` names it; until then `mark` raises
+    NotVouched: nobody vouches in silence for what was not said.
+
     A record that the broker does not confirm raises NotDelivered, at the latest on flush() or on leaving; none is
     dropped in silence. Publishing the same statements again changes nothing, so trying again is always safe.
     With `track`, `offsets` tells where each record went, in the order of publication.
@@ -79,10 +90,10 @@ class Publisher(ChangePublisher):
         self.config = config
         self._registry = Registry(config.registry)
         self._schema_id = self._registry.register(_STATEMENT)
-        self._failed = 0
+        self._published = self._confirmed = self._failed = self._lost = 0
         self._first_failure: KafkaError | None = None
         self._cluster = Cluster.of(config.kafka)
-        self._published = 0
+        self._unsaid: dict[int, Refusal] = {}
         self._track = track
         self._partitions, self._offsets, self._received = array("i"), array("q"), array("q")
         self._producer = Producer(
@@ -108,6 +119,11 @@ class Publisher(ChangePublisher):
         return self._published
 
     @property
+    def confirmed(self) -> int:
+        """How many of them the broker has confirmed so far."""
+        return self._confirmed
+
+    @property
     def offsets(self) -> tuple[array[int], array[int]]:
         """Partition and offset of each record, in the order of publication; complete after flush()."""
         return self._partitions, self._offsets
@@ -123,7 +139,75 @@ class Publisher(ChangePublisher):
         Raises StatementRejected where it is no statement or its subject has no USCC, NotDelivered where earlier records
         were not confirmed, Retryable where the broker takes nothing for `timeout` seconds.
         """
-        self.publish_encoded(*checked(statement, self.config.department))
+        try:
+            uscc, body = checked(statement, self.config.department)
+        except BaseException as error:
+            self._note_refused(statement, error)
+            raise
+        self.publish_encoded(uscc, body)
+        if self._unsaid:
+            self._settle(statement["record_id"], statement["version"])
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """What `publish` raised on, and readers have not been told of: see the class."""
+        return tuple(self._unsaid.values())
+
+    def publish_refusals(self) -> int:
+        """Tell readers of every statement that `publish` raised on: 待核 for its entity and domain, or, where no entity can
+        be read, the source's data as of stands still. Returns how many; raises as `publish` does."""
+        waiting = self.refused
+        for refusal in waiting:
+            self.refuse(refusal)
+        self.flush()
+        for refusal in waiting:
+            self._unsaid.pop(refusal.refusal_id, None)
+        return len(waiting)
+
+    def dismiss(self, refusal: Refusal) -> None:
+        """Decide that nobody need be told of what `publish` raised on. Raises UsageError where it is none of `refused`."""
+        if self._unsaid.pop(refusal.refusal_id, None) is None:
+            raise UsageError(f"{refusal.refusal_id} is no statement that was refused here")
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Publish that a row was refused; before the marker that would vouch for it. Raises as `publish` does."""
+        self._refused_row(refusal.to_record(self.config.department, datetime.now(UTC)), refusal.uscc)
+
+    def mended(self, refusal_id: int, record_id: str, version: int) -> None:
+        """Publish that this statement is what a refused row was mended to: once it is visible the refusal is closed."""
+        told = Refusal(refusal_id, None, None, record_id, version, None, ())
+        self._refused_row({**told.to_record(self.config.department, datetime.now(UTC)), "outcome": MENDED})
+
+    def discard(self, refusal_id: int, *, reason: str, by: str) -> None:
+        """Publish that a refused row stays out, who decided so, and why. Raises UsageError where there is no reason."""
+        if not reason.strip():
+            raise UsageError("a reason must say why the row stays out: it is kept, and readers are told 无 of it")
+        told = Refusal(refusal_id, None, None, None, None, None, ())
+        record = told.to_record(self.config.department, datetime.now(UTC))
+        self._refused_row({**record, "outcome": DISCARDED, "reason": reason.strip(), "by": by})
+
+    def _refused_row(self, record: Mapping[str, Any], uscc: str | None = None) -> None:
+        value = frame(self._registry.register(REFUSED_ROW), encode(REFUSED_ROW, dict(record)))
+        key = uscc or str(record["refusal_id"])
+        self._produce(value, key=key.encode(), on_delivery=lambda error, _: self._told(error))
+
+    def _told(self, error: KafkaError | None) -> None:
+        if error is not None:
+            self._lost += 1
+            self._note_failure(error)
+
+    def _note_refused(self, statement: object, error: BaseException) -> None:
+        refusal = refusal_of(statement, error, self.config.department)
+        self._unsaid[refusal.refusal_id] = refusal
+
+    def _settle(self, record_id: str, version: int) -> None:
+        settled = [
+            id
+            for id, one in self._unsaid.items()
+            if one.record_id == record_id and one.version is not None and one.version <= version
+        ]
+        for id in settled:
+            del self._unsaid[id]
 
     def publish_many(self, statements: Iterable[Mapping[str, Any]]) -> int:
         """Publish statements one after the other; return how many. Raises as `publish` does."""
@@ -166,21 +250,39 @@ class Publisher(ChangePublisher):
             self._received.append(-1)
         try:
             self._produce(value, key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m))
-        except StatementRejected:
-            if self._track:  # it was not published: the places of the others must stay theirs
+        except BaseException as error:
+            if self._track and isinstance(error, StatementRejected):
+                # It was not published: the places of the others must stay theirs.
                 self._partitions.pop()
                 self._offsets.pop()
                 self._received.pop()
+            self._note_refused(decode(parsed(_STATEMENT), body) if schema_id is None else None, error)
             raise
         self._published += 1
 
     def mark(self, as_of: datetime) -> dict[int, int]:
         """Vouch that everything up to `as_of` has been published, and return where the markers stand by partition.
 
-        Flushes first: a marker stands behind every record it vouches for.
+        Flushes first: a marker stands behind every record it vouches for. Raises NotVouched, with no marker written, while
+        something is in `refused`, and once a record was not delivered: then publish the same again with another Publisher.
         """
+        self.flush()
+        self._must_have_said_all()
         marker = {"department": self.config.department, "marker_id": uuid.uuid4().hex, "as_of": as_of}
         return self._behind_all(_MARKER, marker, range(self.partitions()))
+
+    def _must_have_said_all(self) -> None:
+        if self._unsaid:
+            first = next(iter(self._unsaid.values()))
+            raise NotVouched(
+                f"no marker: {len(self._unsaid)} statements were refused and readers were not told, the first of record"
+                f" {first.record_id or 'unknown'} ({first.findings[0]['message']}): publish them mended, or call"
+                " publish_refusals() or dismiss()"
+            )
+        if self._lost:
+            raise NotVouched(
+                f"no marker: {self._lost} records were not delivered by this Publisher; publish the same again with another"
+            )
 
     def manifest(self, manifest: Mapping[str, Any]) -> None:
         """Publish one part of a manifest (schemas.manifest), behind everything published before it.
@@ -225,13 +327,21 @@ class Publisher(ChangePublisher):
 
         Raises NotDelivered where it did not, UsageError where this department may not write there.
         """
-        left = self._producer.flush(self.config.timeout + 5)
+        left = self._confirm(self.config.timeout + 5)
         failed, self._failed = self._failed, 0
         first, self._first_failure = self._first_failure, None
         if first is not None and self._cluster.forbids(first):
             raise self._cluster.failure(first)
         if failed or left:
             raise NotDelivered(failed + left, first.str() if first else "no answer in time")
+
+    def _confirm(self, seconds: float) -> int:
+        """Wait until the broker has confirmed everything, for so many seconds at most; return how many records are left."""
+        deadline = monotonic() + seconds
+        left: int = self._producer.flush(1.0)
+        while left and monotonic() < deadline:  # second by second: the library does not look for Ctrl-C while it waits
+            left = self._producer.flush(1.0)
+        return left
 
     def close(self) -> None:
         """Let go at once: what has not been confirmed may or may not arrive, and nobody is told."""
@@ -251,7 +361,7 @@ class Publisher(ChangePublisher):
             if kind is None:
                 self.flush()
             else:
-                self._producer.flush(self.config.timeout)
+                self._confirm(_PATIENCE if kind is KeyboardInterrupt else self.config.timeout)
         finally:
             self._registry.close()
 
@@ -276,7 +386,9 @@ class Publisher(ChangePublisher):
             self.flush()
 
     def _delivered(self, place: int, error: KafkaError | None, message: Message) -> None:
+        self._confirmed += error is None
         if error is not None:
+            self._lost += 1
             self._note_failure(error)
         elif self._track:
             self._partitions[place] = message.partition() or 0

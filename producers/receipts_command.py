@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +12,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from producers.importing.values import CellRefused, as_time
+from producers.columns import Ignored, Mapped, Sheets, file_options
 from producers.receipts import Receipts
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
 from schemas.outputs import Outputs
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
+    from producers.importing.importing import FileOptions
     from schemas.connection import Connection
 
 __all__ = ["receipts"]
@@ -26,11 +28,13 @@ __all__ = ["receipts"]
 
 def receipts(
     ctx: typer.Context,
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     since: Annotated[
         str | None,
-        typer.Option(help="Only receipts issued since then: 2026-11-23T10:00, China time unless it has a zone."),
+        typer.Option(help=f"Only receipts issued since then: {TIME_HELP}"),
     ] = None,
     rejects: Annotated[
         Path | None,
@@ -40,6 +44,9 @@ def receipts(
     stated_at: Annotated[
         str | None, typer.Option(help="The --stated-at that the file was published with, if any.")
     ] = None,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
+    sheets: Sheets = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show a department's receipts: watermarks, what was refused, older or flagged, and what became of it later.
@@ -52,15 +59,16 @@ def receipts(
     if rejects is not None and follow:
         raise UsageError("--rejects writes what is known now: leave out --follow")
     outputs = ctx.with_resource(Outputs({"--rejects": rejects}, reads=[file]))
-    begin = _time(since, "--since")
+    begin = read_time(since, "--since")
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
     reader = Receipts(connection.kafka, connection.registry, department, from_beginning=True)
     try:
         held = (receipt for receipt in reader.held() if begin is None or receipt["issued_at"] >= begin)
         if rejects is not None and file is not None:
-            stated = _time(stated_at, "--stated-at")
-            if _write(held, file, rejects, outputs, connection.province, department, stated, as_json):
+            stated = read_time(stated_at, "--stated-at")
+            options = file_options(mapped, ignored, sheets)
+            if _write(held, file, rejects, outputs, connection.province, department, stated, options, as_json):
                 raise typer.Exit(1)
             return
         for receipt in held:
@@ -80,9 +88,11 @@ def _write(
     province: str,
     department: str,
     stated_at: datetime | None,
+    options: FileOptions,
     as_json: bool,
 ) -> int:
     from producers.importing.importing import import_file
+    from producers.importing.parsing import located
     from producers.importing.rejects import write_rejects
     from producers.refused import refused_in, rows_of
     from schemas.catalogue import load
@@ -96,13 +106,16 @@ def _write(
             catalogue.department(province, department),
             catalogue,
             stated_at=stated_at,
+            options=options,
             progress=lambda n: bar.update(reading, completed=n),
         )
         task = bar.add_task("reading receipts", total=None)
         refused = refused_in(bar.track(held, task_id=task))
     told, elsewhere = rows_of(found, refused)
     errors = sorted([*found.errors, *told], key=lambda error: error.line)
-    count = write_rejects(outputs.part(rejects), found.table, errors, personal=found.columns.personal)
+    count = write_rejects(
+        outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids
+    )
     outputs.keep()
     outcome = {
         "file": str(file),
@@ -111,7 +124,7 @@ def _write(
         "refused_by_intake": len({error.line for error in told}),
         "refused_of_other_files": elsewhere,
         "rejects_file": str(rejects),
-        "errors": [asdict(error) for error in errors],
+        "errors": [located(error) for error in errors],
     }
     if as_json:
         print(json.dumps(outcome, ensure_ascii=False))
@@ -125,23 +138,13 @@ def _write(
     return count
 
 
-def _time(text: str | None, option: str) -> datetime | None:
-    try:
-        time = as_time(text)
-    except CellRefused:
-        raise UsageError(
-            f"{option} {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
-        ) from None
-    return time.astimezone(UTC) if time else None
-
-
 def _print(receipt: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(receipt, ensure_ascii=False, default=_text), flush=True)
         return
-    issued = receipt["issued_at"].astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    issued = time_text(receipt["issued_at"])
     for mark in receipt["watermark"]:
-        as_of = mark["as_of"].astimezone().strftime("%Y-%m-%d %H:%M") if mark["as_of"] else "—"
+        as_of = time_text(mark["as_of"])
         print(f"{issued}  visible up to {mark['partition']}/{mark['next_offset']}  数据截至 {as_of}", flush=True)
     for exception in receipt["exceptions"]:
         why = "; ".join(f"{finding['message']} [{finding['code']}]" for finding in exception["findings"])

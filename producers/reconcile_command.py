@@ -6,27 +6,31 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
-from producers.importing.values import CellRefused, as_time
+from producers.columns import Ignored, Mapped, Sheets, file_options
+from producers.files import named_files
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.reconciling import Difference, Reconciled, reconcile, resend, scopes
 from producers.told import Told, from_files
-from schemas.catalogue import Catalogue, Department, load
+from producers.waiting import interruptible
+from schemas.catalogue import Department, load
+from schemas.clock import read_time
 from schemas.contracts import source
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.identity import digest_hex
 from schemas.manifest import PERIOD, Scope, summary, total
 from schemas.options import Json
 from schemas.registry import Registry, writer_schema
+from schemas.tables import Wide, print_table
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -69,7 +73,9 @@ def manifest(
             help="All files of what is compared, as `xinliu publish` takes them; or the address of the outbox's database.",
         ),
     ],
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     province: Annotated[
         str | None, typer.Option(help="Province of the department; that of the servers by default.")
     ] = None,
@@ -91,6 +97,10 @@ def manifest(
         bool, typer.Option("--resend", help="State it, publish again just what differs, and compare again.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each answer, at most.", min=1)] = 120.0,
+    mapped: Mapped = None,
+    ignored: Ignored = None,
+    sheets: Sheets = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Sum up what was told, by month: count and digest. With --wait the platform compares and names what differs.
@@ -108,7 +118,17 @@ def manifest(
     catalogue = load()
     chosen = catalogue.department(where, department)
     with _spinner("reading", as_json):
-        told = _told(sources, chosen, catalogue, connection, _time(stated_at))
+        told: Told
+        if any("://" in one for one in sources):
+            told = _told_by_outbox(sources, chosen, connection)
+        else:
+            told = from_files(
+                named_files(sources),
+                chosen,
+                catalogue,
+                stated_at=read_time(stated_at, "--stated-at"),
+                options=file_options(mapped, ignored, sheets),
+            )
     shown = ["outbox" if "://" in one else one for one in sources]  # an address may hold a password
     outcome = Outcome(department, shown, told.records.height, told.refused)
     wanted = scopes(told.records, chosen, first=months[0], last=months[1], whole=whole)
@@ -120,24 +140,19 @@ def manifest(
     if connection is None or not (wait or send_again):
         _state(connection, told, wanted, outcome)
     else:
-        with _spinner("comparing", as_json):
+        with _spinner("comparing", as_json), interruptible(lambda: _UNFINISHED):
             found = _compare(connection, told, wanted, outcome, send_again, timeout)
         outcome.manifests = [asdict(one) for one in found]
         differs |= any(one.state != "EQUAL" for one in found)
-    print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2)) if as_json else _print(outcome)
+    print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2)) if as_json else _print(outcome, wide)
     if differs:
         raise typer.Exit(1)
 
 
-def _told(
-    sources: Sequence[str],
-    department: Department,
-    catalogue: Catalogue,
-    connection: Connection | None,
-    stated_at: datetime | None,
-) -> Told:
-    if not any("://" in one for one in sources):
-        return from_files([Path(one) for one in sources], department, catalogue, stated_at=stated_at)
+_UNFINISHED = "the comparison is not finished, and what it has sent vouches for nothing; give the same command again"
+
+
+def _told_by_outbox(sources: Sequence[str], department: Department, connection: Connection | None) -> Told:
     if len(sources) > 1:
         raise UsageError("one outbox, or files: not both")
     schemas = [source("xinliu.Statement")]
@@ -152,6 +167,9 @@ def _told(
 
 def _state(connection: Connection | None, told: Told, wanted: Sequence[Scope], outcome: Outcome) -> None:
     made_at = datetime.now(UTC)
+    if connection is not None:
+        with Publisher(PublisherConfig(connection.kafka, connection.registry, outcome.department)) as publisher:
+            _tell_refused(publisher, told)
     for scope in wanted:
         records = told.records.filter(domain=scope.domain, kind=scope.kind)
         made = summary(records, outcome.department, scope, made_at=made_at)
@@ -168,6 +186,13 @@ def _state(connection: Connection | None, told: Told, wanted: Sequence[Scope], o
                 publisher.manifest(made)
 
 
+def _tell_refused(publisher: Publisher, told: Told) -> None:
+    # Before the manifest: what it leaves out because it was refused is not absent.
+    for refusal in told.refusals:
+        publisher.refuse(refusal)
+    publisher.flush()
+
+
 def _compare(
     connection: Connection,
     told: Told,
@@ -179,6 +204,7 @@ def _compare(
     receipts = Receipts(connection.kafka, connection.registry, outcome.department)
     try:
         with Publisher(PublisherConfig(connection.kafka, connection.registry, outcome.department)) as publisher:
+            _tell_refused(publisher, told)
             found = [reconcile(publisher, receipts, told, scope, seconds=seconds) for scope in wanted]
             if not send_again:
                 return found
@@ -205,15 +231,6 @@ def _months(first: str | None, last: str | None, whole: bool) -> tuple[str | Non
     return first, last
 
 
-def _time(text: str | None) -> datetime | None:
-    try:
-        return as_time(text)
-    except CellRefused:
-        raise UsageError(
-            f"--stated-at {text!r} is no time: write 2026-11-23T10:00 (China time unless it has a zone)"
-        ) from None
-
-
 def _spinner(what: str, quiet: bool) -> Progress:
     console = Console(stderr=True)
     bar = Progress(
@@ -227,30 +244,28 @@ def _spinner(what: str, quiet: bool) -> Progress:
     return bar
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: Outcome, wide: bool) -> None:
     console = Console()
     if outcome.refused_rows:
         console.print(
             f"[red]{outcome.refused_rows} rows are refused by the rules[/red] and not compared:"
-            " `xinliu publish --dry-run` says why"
+            + hint(" `xinliu publish --dry-run` says why")
         )
     for made in outcome.manifests:
         months = f"{made['first_period'] or '最早'} 至 {made['last_period'] or '今'}"
         console.print(f"[bold]{made['domain']}[/bold] {made['kind']}  {months}", highlight=False)
-        _print_compared(console, made) if "state" in made else _print_sums(console, made)
+        _print_compared(console, made, wide) if "state" in made else _print_sums(console, made)
     if outcome.resent:
         console.print(f"{outcome.resent} published again, [green]{len(outcome.mended)} differences mended[/green]")
 
 
 def _print_sums(console: Console, made: dict[str, Any]) -> None:
-    table = Table("月份", "条数", "摘要", show_edge=False, pad_edge=False)
-    for row in made["periods"]:
-        table.add_row(row["period"], str(row["count"]), row["digest"])
-    table.add_row("合计", str(made["stated"]), made["digest"])
-    console.print(table)
+    rows = [(row["period"], str(row["count"]), row["digest"]) for row in made["periods"]]
+    rows.append(("合计", str(made["stated"]), made["digest"]))
+    print_table(console, ("月份", "条数", "摘要"), rows)
 
 
-def _print_compared(console: Console, made: dict[str, Any]) -> None:
+def _print_compared(console: Console, made: dict[str, Any], wide: bool) -> None:
     if made["state"] == "REFUSED":
         console.print(f"[red]the platform cannot compare it:[/red] {escape(made['message'] or '')}")
         return
@@ -260,17 +275,19 @@ def _print_compared(console: Console, made: dict[str, Any]) -> None:
         console.print(f"[yellow]入库另有 {made['outside']} 条不在上述月份内, 未比对[/yellow]", highlight=False)
     if not made["differences"]:
         return
-    table = Table("差异", "记录", "部门版本", "平台版本", "所在", "原因", show_edge=False, pad_edge=False)
-    for one in made["differences"][:_SHOWN]:
-        table.add_row(
+    rows = [
+        (
             NAMES.get(one["difference"], one["difference"]),
             one["record_id"],
             str(one["stated_version"] or "—"),
             str(one["held_version"] or "—"),
-            one["where"] or "—",
-            "; ".join(one["reasons"]),
+            escape(one["where"] or "—"),
+            escape("; ".join(one["reasons"])),
         )
-    console.print(table)
+        for one in made["differences"][:_SHOWN]
+    ]
+    titles = ("差异", "记录", "部门版本", "平台版本", "所在", "原因")
+    print_table(console, titles, rows, least=("部门版本", "平台版本", "原因"), text=("所在", "原因"), wide=wide)
     if len(made["differences"]) > _SHOWN or made["unnamed"]:
         console.print(f"… and {_count(made) - min(_SHOWN, len(made['differences']))} more (--json names what is named)")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from producers.importing.importing import Import
 from producers.importing.parsing import RowError
+from schemas.refusal import PARTITION
 
 __all__ = ["Refused", "refused_in", "rows_of"]
 
@@ -56,9 +57,12 @@ def rows_of(found: Import, refused: Iterable[Refused]) -> tuple[list[RowError], 
     Rows are known by record id and version; one that stands in the file twice is told at its first line.
     """
     lines = {(row.record_id, row.version): row.line for row in found.outgoing}
+    own = {refusal.refusal_id for _, refusal in found.refusals}
     errors: defaultdict[int, dict[RowError, None]] = defaultdict(dict)
     elsewhere = 0
     for one in refused:
+        if one.partition == PARTITION and one.offset in own:
+            continue  # the file's own errors say more
         line = lines.get((one.record_id or "", one.version or 0))
         if line is None:
             elsewhere += 1

@@ -9,18 +9,19 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
 from producers.sample.publishing import WaveOutcome, publish_wave
 from producers.sample.writing import write_sample
+from producers.waiting import interruptible
 from schemas.catalogue import load
+from schemas.clock import CHINA
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -44,7 +45,7 @@ def sample(
     With --publish: publish one wave as its departments would, and hold what happened against the manifest.
     """
     if publish is None:
-        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+        today = datetime.now(CHINA).date()
         manifest = write_sample(folder, load(), province=province, today=today, records=records, seed=seed)
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         print(
@@ -53,14 +54,26 @@ def sample(
         return
     connect: Callable[[], Connection] = ctx.obj
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    vouched = [0, 0]
+
+    def advance(done: int, total: int) -> None:
+        vouched[:] = done, total
+        bar.update(task, completed=done, total=total)
+
+    def so_far() -> str:
+        return (
+            f"the files of {vouched[0]} of {vouched[1]} departments are sent and vouched for, and nothing is vouched for"
+            " of the others; publish the same wave again"
+        )
+
+    with interruptible(so_far), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"publishing wave {publish}, department by department", total=None)
         outcome = publish_wave(
             connect(),
             folder,
             load(),
             publish,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=advance,
         )
     if as_json:
         print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2))
@@ -73,16 +86,15 @@ def sample(
 def _print(outcome: WaveOutcome) -> None:
     console = Console()
     if outcome.refusals:
-        table = Table(title="refused, by reason", title_justify="left", show_edge=False, pad_edge=False)
-        for name in ("rows", "reason", "for example"):
-            table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
         counted = Counter(refusal["code"] for refusal in outcome.refusals)
         first = {refusal["code"]: refusal for refusal in reversed(outcome.refusals)}
+        rows = []
         for code, count in counted.most_common():
             what = first[code]
             example = f"{what['file']} line {what['line']}, {what['column']}: {what['value']}"
-            table.add_row(str(count), f"{what['reason']} [dim]{code}[/dim]", escape(example))
-        console.print(table)
+            rows.append((str(count), f"{what['reason']} [dim]{code}[/dim]", escape(example)))
+        titles, text = ("rows", "reason", "for example"), ("reason", "for example")
+        print_table(console, titles, rows, text=text, right=("rows",), title="refused, by reason")
     told = [
         f"{outcome.files} files, {outcome.rows} rows",
         f"[green]{outcome.sent} sent[/green]",

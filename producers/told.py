@@ -11,11 +11,12 @@ from typing import Protocol
 
 import polars as pl
 
-from producers.importing.importing import import_file
+from producers.importing.importing import FileOptions, import_file
 from schemas.catalogue import Catalogue, Department
 from schemas.columns import decode_statements, digests
 from schemas.contracts import source
 from schemas.manifest import LINES, newest
+from schemas.refusal import Refusal
 from schemas.registry import writer_schema
 
 __all__ = ["COLUMNS", "Told", "ToldInFiles", "from_files"]
@@ -39,6 +40,11 @@ class Told(Protocol):
         """How many rows the rules refuse: they cannot have been told."""
         ...
 
+    @property
+    def refusals(self) -> Sequence[Refusal]:
+        """What readers must be told of those rows."""
+        ...
+
     def statement(self, place: int) -> bytes:
         """Return the Avro body of the statement at that place."""
         ...
@@ -57,6 +63,7 @@ class ToldInFiles:
     lines: Sequence[str]
     refused: int
     """Rows that the rules refuse, and that can therefore not have been told."""
+    refusals: Sequence[Refusal] = ()
 
     def statement(self, place: int) -> bytes:
         """Return the Avro body of the row at that place."""
@@ -73,6 +80,7 @@ def from_files(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
+    options: FileOptions | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> ToldInFiles:
     """Read files as `xinliu publish` does: the same row gives the same bytes, and so the same digest.
@@ -81,13 +89,14 @@ def from_files(
     """
     bodies: list[bytes] = []
     lines: list[str] = []
-    refused = 0
+    refused, refusals = 0, dict[int, Refusal]()
     for path in paths:
-        found = import_file(path, department, catalogue, stated_at=stated_at, progress=progress)
+        found = import_file(path, department, catalogue, stated_at=stated_at, options=options, progress=progress)
         refused += len(found.refused_lines)
+        refusals |= {refusal.refusal_id: refusal for _, refusal in found.refusals}
         bodies.extend(statement.body for statement in found.outgoing)
         lines.extend(f"{path.name}:{statement.line}" for statement in found.outgoing)
-    return ToldInFiles(newest(_decoded(bodies)), bodies, lines, refused)
+    return ToldInFiles(newest(_decoded(bodies)), bodies, lines, refused, list(refusals.values()))
 
 
 def _decoded(bodies: Sequence[bytes]) -> pl.DataFrame:

@@ -10,11 +10,12 @@ import polars as pl
 from sqlalchemy import Engine, MetaData, select
 
 from producers.outbox.database import answering, database_url, open_engine
-from producers.outbox.table import State, Tables
+from producers.outbox.table import REFUSAL, State, Tables
 from producers.told import COLUMNS
 from schemas.columns import decode_statements, digests
 from schemas.errors import UsageError
 from schemas.manifest import newest
+from schemas.refusal import Refusal
 from schemas.registry import WriterSchema
 
 __all__ = ["ToldFromOutbox", "from_outbox"]
@@ -28,6 +29,8 @@ class ToldFromOutbox:
 
     refused = 0
     """A statement that the rules refuse does not get into an outbox."""
+    refusals: Sequence[Refusal] = ()
+    """Its relay tells of what was refused."""
 
     def __init__(self, engine: Engine, records: pl.DataFrame, ids: array[int]) -> None:
         self.records = records
@@ -63,7 +66,11 @@ def from_outbox(url: str, department: str, writers: Mapping[str, WriterSchema]) 
 
 def _portions(engine: Engine, department: str) -> Iterator[tuple[str, list[Any]]]:
     c, last = _ROWS.c, -1
-    ours = select(c.id, c.writer_schema, c.body).where(c.department == department, c.state == State.SENT).order_by(c.id)
+    ours = (
+        select(c.id, c.writer_schema, c.body)
+        .where(c.department == department, c.state == State.SENT, c.version != REFUSAL)
+        .order_by(c.id)
+    )
     while True:
         # Each portion is a read of its own: no transaction of hours in the department's database.
         with engine.connect() as connection:

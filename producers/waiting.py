@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from producers.importing.parsing import RowError
+from producers.importing.parsing import RowError, located
 from producers.receipts import Receipts
+from schemas.errors import Interrupted
 
-__all__ = ["Fate", "await_visible", "progress_bar"]
+__all__ = ["Fate", "await_visible", "interruptible", "progress_bar"]
 
 
 @dataclass(kw_only=True)
@@ -67,8 +69,21 @@ def _count(exception: dict[str, Any], line: int, fate: Fate, errors: list[RowErr
         return
     fate.older += exception["outcome"] == "OLDER"
     fate.flagged += exception["outcome"] == "FLAGGED"
-    known = {(remark["line"], remark["code"]) for remark in fate.remarks}
-    fate.remarks.extend(asdict(error) for error in told if (error.line, error.code) not in known)
+    known = {_place(remark) for remark in fate.remarks}
+    fate.remarks.extend(remark for remark in map(located, told) if _place(remark) not in known)
+
+
+def _place(remark: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(remark.get(name) for name in ("file", "sheet", "line", "code"))
+
+
+@contextmanager
+def interruptible(says: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C end what is within by Interrupted, with what `says` returns then: what was sent, and what is vouched for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: {says()}") from None
 
 
 def progress_bar(console: Console) -> Progress:

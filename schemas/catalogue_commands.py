@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from schemas.catalogue import Catalogue, load
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
 from schemas.periods import china_day
+from schemas.tables import Wide, print_table
 from schemas.workdays import Workdays
 from schemas.workdays import deadline as find_deadline
 
@@ -83,6 +85,7 @@ def show(
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what is in force on this day.")
     ] = None,
     path: Folder = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Show one part of the catalogue, with the source of every row; what is assumed is marked."""
@@ -92,18 +95,26 @@ def show(
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=1, default=str))
         return
-    table = Table(title=f"{what}: {len(rows)}", title_justify="left", show_edge=False, pad_edge=False)
     # Sources and the long texts of the lists are in --json: a terminal is narrow.
     names = [name for name in rows[0] if name not in _LONG] if rows else []
-    for place, name in enumerate(names):
-        table.add_column(_SHORT.get(name, name), overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        cells = [
-            ", ".join(row[name]) if isinstance(row[name], list | tuple) else "" if row[name] is None else str(row[name])
+    titles = [_SHORT.get(name, name) for name in names]
+    cells = [
+        [
+            escape(
+                ", ".join(row[name])
+                if isinstance(row[name], list | tuple)
+                else ""
+                if row[name] is None
+                else str(row[name])
+            )
             for name in names
         ]
-        table.add_row(*cells, style="dim" if row.get("illustrative") == "yes" else None)
-    Console().print(table)
+        for row in rows
+    ]
+    styles = ["dim" if row.get("illustrative") == "yes" else None for row in rows]
+    # The keys stand first and matter most, the dates last.
+    least, title = titles[:2:-1], f"{what}: {len(rows)}"
+    print_table(Console(), titles, cells, least=least, text=titles[1:], wide=wide, title=title, styles=styles)
 
 
 def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
@@ -181,7 +192,7 @@ def workdays(
     for one in skipped:
         print(f"  {one.day}  {one.why}  不计")
     if assumed:
-        print("  所用数据含假定内容 (illustrative): xinliu catalogue show holidays --json", file=sys.stderr)
+        print(hint("  所用数据含假定内容 (illustrative): xinliu catalogue show holidays --json"), file=sys.stderr)
 
 
 def mount(app: typer.Typer) -> None:

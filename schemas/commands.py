@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from schemas.contracts import CONTRACTS, source
 from schemas.errors import UsageError
 from schemas.evolution import Breakage, check
 from schemas.options import Json
+from schemas.tables import print_table
 
 if TYPE_CHECKING:
     from schemas.registry import Registry
@@ -43,12 +44,11 @@ def _earlier(path: Path) -> Any:
 
 
 def _table(found: list[tuple[str, Breakage]]) -> None:
-    table = Table("contract", "version")
-    table.add_column("field", overflow="fold")
-    table.add_column("reason")
-    for name, broken in found:
-        table.add_row(name, str(broken.version or "-"), broken.path.removeprefix(f"{name}."), broken.message)
-    Console().print(table)
+    rows = [
+        (name, str(broken.version or "-"), escape(broken.path.removeprefix(f"{name}.")), escape(broken.message))
+        for name, broken in found
+    ]
+    print_table(Console(), ("contract", "version", "field", "reason"), rows, text=("field", "reason"))
 
 
 @schemas.command("check")

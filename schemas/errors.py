@@ -3,6 +3,7 @@
 XinliuError
 ├── UsageError       a person can mend it: one line that says what to do; the command exits with 2
 ├── Retryable        a server did not answer: try again with back-off, nothing was lost
+├── Interrupted      a person pressed Ctrl-C: one line says what was done until then; the command exits with 130
 ├── ServingMoved     another generation serves: whoever follows begins anew with that one
 ├── Rejected         a record is refused: it goes to its rejects file or to the quarantine, never away
 └── Fatal            going on could lose or double something: the process stops with a non-zero exit
@@ -15,6 +16,7 @@ from __future__ import annotations
 __all__ = [
     "ContractBroken",
     "Fatal",
+    "Interrupted",
     "PositionLost",
     "Rejected",
     "Retryable",
@@ -47,6 +49,12 @@ class Retryable(XinliuError):
     def __init__(self, message: str, *, server: str = "unknown") -> None:
         super().__init__(message)
         self.server = server
+
+
+class Interrupted(XinliuError):
+    """A person pressed Ctrl-C; the message says what was done until then, and what to do."""
+
+    exit_code = 130
 
 
 class ServingMoved(XinliuError):

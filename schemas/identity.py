@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import unicodedata
+from functools import cache
 
 from schemas.registration import KIND
 
@@ -19,14 +21,36 @@ def normalise_document_number(number: str) -> str:
     """Return a document number (文号) in the form that identifies it.
 
     Full-width letters and digits become half-width, white space goes, letters become capitals, and the bracket
-    variants 〔〕【】[]()（） go, because the same decision is cited with any of them (FACTS, section 2).
+    variants 〔〕【】[]()（）〈〉<> go, because the same decision is cited with any of them (FACTS, section 2). Round a year so do
+    all other brackets: {2025} 「2025」 《2025》 〖2025〗.
 
     >>> normalise_document_number(" 京市监罚【２０２５】 1号") == normalise_document_number("京市监罚〔2025〕1号")
     True
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper()).translate(_BRACKETS)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper())
+    joined = "".join(folded.split())
+    plain = joined.translate(_BRACKETS)
+    if not plain.isalnum():
+        plain = _bare_years(_bare_years(joined).translate(_BRACKETS))
     # Again at the end: what went may have stood between a letter and its accent.
-    return unicodedata.normalize("NFKC", "".join(folded.split()))
+    return unicodedata.normalize("NFKC", plain)
+
+
+def _bare_years(text: str) -> str:
+    while (bare := _bracketed_year().sub(r"\1", text)) != text:
+        text = bare
+    return text
+
+
+@cache
+def _bracketed_year() -> re.Pattern[str]:
+    """A year in brackets of any kind. Elsewhere the others are part of the number: 1号《更正》 is not 1号更正."""
+    marks = [chr(place) for place in (*range(0x100), *range(0x2000, 0x3100), *range(0xFE10, 0xFF70))]
+    opening, closing = (
+        re.escape("〔〕【】[]()（）［］〈〉<>" + "".join(one for one in marks if unicodedata.category(one) in kinds))
+        for kinds in (("Ps", "Pi"), ("Pe", "Pf"))
+    )
+    return re.compile(rf"[{opening}]+((?:19|20)\d\d)[{closing}]+", re.ASCII)
 
 
 def record_id(*, kind: str, province: str, domain: str, authority: str, number: str, uscc: str) -> str:

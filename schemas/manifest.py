@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
+
+from schemas.clock import CHINA
 
 __all__ = [
     "KINDS",
@@ -37,7 +38,6 @@ __all__ = [
     "within",
 ]
 
-CHINA = ZoneInfo("Asia/Shanghai")
 
 LINES = pl.Schema(
     {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Annotated, Any
 
 import typer
+
+from schemas.hints import hint
 
 __all__ = ["Json", "LogJson", "MetricsHost", "MetricsPort", "log_to_stderr"]
 
@@ -28,12 +31,20 @@ MetricsHost = Annotated[
 ]
 
 
+def _with_stack(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let the hints in a line of the log name the stack, as those of the commands do."""
+    return {name: hint(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
 def log_to_stderr(as_json: bool) -> None:
     """Let this process log to stderr."""
     import structlog
 
     logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
     )
     last: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -41,6 +52,6 @@ def log_to_stderr(as_json: bool) -> None:
         else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), last],
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), _with_stack, last],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from schemas.catalogue.rows import Row
 from schemas.catalogue.time_rows import UNSTATED, LevelRow, TimeRows, WindowRow
+from schemas.clock import CHINA
 from schemas.errors import UsageError
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
 
 R = TypeVar("R", bound=Row)
 
-_CHINA = ZoneInfo("Asia/Shanghai")
 _DAY = timedelta(days=1)
 
 
@@ -37,7 +36,7 @@ def china_day(time: datetime) -> date:
     >>> china_day(datetime(2025, 12, 31, 16, 0, tzinfo=UTC))
     datetime.date(2026, 1, 1)
     """
-    return time.astimezone(_CHINA).date()
+    return time.astimezone(CHINA).date()
 
 
 def add_months(day: date, months: int) -> date:

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.rules import RULES, Rule
 from schemas.rules.examples import EXAMPLES
+from schemas.tables import Wide, print_table
 
 __all__ = ["rules"]
 
@@ -23,6 +23,7 @@ def rules(
     severity: Annotated[
         Literal["refuse", "flag"] | None, typer.Option(help="Only rules that refuse a statement, or that flag it.")
     ] = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """List the rules that statements are held against: code, severity, text, source, example."""
@@ -33,13 +34,18 @@ def rules(
     if as_json:
         print(json.dumps([_plain(rule) for rule in chosen], ensure_ascii=False, indent=1))
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for name in ("code", "severity", "text", "source", "example"):
-        table.add_column(name, overflow="fold", no_wrap=name == "code")
-    for rule in chosen:
-        text = f"{escape(rule.text_zh)}\n[dim]{escape(rule.text_en)}[/dim]"
-        table.add_row(rule.code, rule.severity, text, escape(rule.source), escape(rule.example))
-    Console().print(table)
+    rows = [
+        (
+            rule.code,
+            rule.severity,
+            f"{escape(rule.text_zh)}\n[dim]{escape(rule.text_en)}[/dim]",
+            escape(rule.source),
+            escape(rule.example),
+        )
+        for rule in chosen
+    ]
+    titles = ("code", "severity", "text", "source", "example")
+    print_table(Console(), titles, rows, least=("source",), text=("text", "source", "example"), wide=wide)
 
 
 def _rule(code: str) -> Rule:

@@ -32,6 +32,9 @@ READER_FILES = (
 )
 """The files that make the schema `report`, in this order."""
 
+_OPTIONS = "-c timezone=UTC -c client_connection_check_interval=5s"
+"""A query whose client was killed ends within so many seconds, and with it the locks that others wait for."""
+
 _SQL = Path(__file__).parent / "sql"
 
 
@@ -107,7 +110,7 @@ def connect(
     """
     _must_be_set(database)
     try:
-        connection = psycopg.connect(database, autocommit=True, options="-c timezone=UTC", connect_timeout=10)
+        connection = psycopg.connect(database, autocommit=True, options=_OPTIONS, connect_timeout=10)
     except psycopg.OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error}", server="postgres") from error
     chosen = serving_generation(connection) if generation is None else generation

@@ -6,17 +6,18 @@ import json
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schemas.case_terms import STEPS
 from schemas.cases import KINDS, OUTCOMES, STATES, CaseEvent
+from schemas.clock import time_text
 from schemas.options import Json
 from schemas.periods import china_day
+from schemas.tables import Wide, print_table
+from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:
     from streams.casework import Desk, Seen
@@ -27,8 +28,6 @@ cases = typer.Typer(
     help="异议, 更正, 更新, 修复: opened where the entity is registered, answered by whoever made the record.",
     no_args_is_help=True,
 )
-
-CHINA = ZoneInfo("Asia/Shanghai")
 
 _ACKNOWLEDGED = {
     "ACKNOWLEDGED": "[green]已落实[/green]", "OPEN": "待落实, 期限", "OVERDUE": "[bold red]逾期未落实[/bold red], 期限",
@@ -65,7 +64,7 @@ def _open(
     ],
     reason: Reason,
     province: Annotated[str | None, typer.Option(help="Whose record, where several have one of that id.")] = None,
-    department: Annotated[str | None, typer.Option(help="Which department's.")] = None,
+    department: Annotated[str | None, typer.Option(help="Which department's.", callback=department_typed)] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -161,9 +160,10 @@ def _list(
     every: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
     mine: Annotated[bool, typer.Option("--mine", help="Only those whose next step is this province's.")] = False,
     late: Annotated[bool, typer.Option("--late", help="Only those with a step whose term is over.")] = False,
-    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.")] = None,
+    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.", callback=code_typed)] = None,
     record: Annotated[str | None, typer.Option(help="Id of a record.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many are looked at, the newest first.")] = 1_000,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> int:
     """Open cases, what is due first at the top. Exit code 1 where one of them is late."""
@@ -180,7 +180,7 @@ def _list(
     if as_json:
         print(json.dumps({"cases": [_plain(one) for one in found]}, ensure_ascii=False, default=str))
     else:
-        _table(found)
+        _table(found, wide=wide)
     return 1 if any(one.late for one in found) else 0
 
 
@@ -223,26 +223,27 @@ def _plain(one: Seen) -> dict[str, Any]:
     }
 
 
-def _table(found: list[Seen]) -> None:
+def _table(found: list[Seen], *, wide: bool) -> None:
     console = Console()
     if not found:
         console.print("no such cases")
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("case", "state", "procedure", "entity", "record of", "next", "due"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for one in found:
         of, step = one.case.opened, one.next_step
-        table.add_row(
-            one.case.case_id,
-            STATES[one.case.state],
-            one.case.procedure.name_zh,
-            escape(of.uscc),
-            escape(f"{of.record_province} {of.department}"),
-            f"{STEPS[step.step]} ({step.province})" if step else "—",
-            _due(step.due, step.late_by(china_day(datetime.now(UTC)))) if step else "—",
+        rows.append(
+            (
+                one.case.case_id,
+                STATES[one.case.state],
+                one.case.procedure.name_zh,
+                escape(of.uscc),
+                escape(f"{of.record_province} {of.department}"),
+                f"{STEPS[step.step]} ({step.province})" if step else "—",
+                _due(step.due, step.late_by(china_day(datetime.now(UTC)))) if step else "—",
+            )
         )
-    console.print(table)
+    titles = ("case", "state", "procedure", "entity", "record of", "next", "due")
+    print_table(console, titles, rows, least=("record of", "procedure"), text=("next", "due"), wide=wide)
 
 
 def _due(due: date | None, late: bool) -> str:
@@ -265,29 +266,28 @@ def _details(one: Seen, acknowledged: list[dict[str, Any]]) -> None:
         console.print(f"  held here: {held['record_status']} version {held['held_version']}{mark}")
     today = china_day(datetime.now(UTC))
     for step in one.steps:
-        done = f"[green]完成 {_local(step.done_at)}[/green]" if step.done_at else "[yellow]待办[/yellow]"
+        done = f"[green]完成 {time_text(step.done_at)}[/green]" if step.done_at else "[yellow]待办[/yellow]"
         why = f"  {escape(step.trouble)}" if step.trouble else ""
         console.print(f"  {STEPS[step.step]}  {step.province}  期限 {_due(step.due, step.late_by(today))}  {done}{why}")
     if case.answer is not None:
         name, _ = OUTCOMES[case.answer.outcome or ""]
-        arrived = f"已到达 {_local(held['arrived_at'])}" if held.get("arrived_at") else "[yellow]未到达[/yellow]"
+        arrived = f"已到达 {time_text(held['arrived_at'])}" if held.get("arrived_at") else "[yellow]未到达[/yellow]"
         console.print(f"  答复 [bold]{name}[/bold]: version {case.answer.version}, {arrived}")
     for duty in acknowledged:
-        when = _local(duty["acknowledged_at"] or duty["due_at"]) if duty["acknowledged_at"] or duty["due_at"] else "—"
+        when = time_text(duty["acknowledged_at"] or duty["due_at"])
         console.print(f"  外省落实 {duty['province']}: {_ACKNOWLEDGED[duty['state']]} {when}")
     for event in case.events:
         more = f" {STEPS[event.step]} 期限 {event.due}" if event.step in STEPS else ""
         days = f" {event.working_days} 个工作日" if event.working_days else ""
-        text = f"  {_local(event.at)}  {KINDS[event.kind][1]}{more}{days}  {event.province}  {event.by}  {event.reason}"
+        text = (
+            f"  {time_text(event.at)}  {KINDS[event.kind][1]}{more}{days}  {event.province}  {event.by}  {event.reason}"
+        )
         console.print(escape(text))
     for void in case.void:
         console.print(
-            escape(f"  不计: {void.event.kind} {void.event.province} {_local(void.event.at)}: {void.why}"), style="dim"
+            escape(f"  不计: {void.event.kind} {void.event.province} {time_text(void.event.at)}: {void.why}"),
+            style="dim",
         )
-
-
-def _local(time: datetime) -> str:
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M")
 
 
 def mount(app: typer.Typer) -> None:

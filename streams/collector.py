@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from schemas.errors import Fatal, Retryable
 from streams.recorders import WorkRecorder
 from streams.runs import Run
 
-__all__ = ["Collector", "Hold", "Reread", "Work"]
+__all__ = ["Collector", "Hold", "Reread", "Work", "unread"]
 
 log = structlog.get_logger()
 
@@ -261,3 +262,29 @@ class Collector:
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     started = monotonic()
     return call(), monotonic() - started
+
+
+def unread(
+    runs: Sequence[Run], standing: dict[tuple[str, int], int]
+) -> tuple[tuple[Run, ...], dict[tuple[str, int], int]]:
+    """Return these runs without what is worked on already, and the positions after them.
+
+    A run may lie behind the position (fetched before a rebalance, worked on by another worker since): what is known
+    already is left out. A run that begins beyond the position would leave a hole: Reread says from where to
+    read again.
+    """
+    news, reached, again = list[Run](), dict(standing), dict[tuple[str, int], int]()
+    for run in runs:
+        place = (run.topic, run.partition)
+        if run.expected_offset > reached[place]:
+            again[place] = standing[place]
+            continue
+        if run.records[0].offset >= reached[place]:
+            news.append(run)
+        elif run.next_offset > reached[place]:
+            rest = tuple(record for record in run.records if record.offset >= reached[place])
+            news.append(replace(run, expected_offset=reached[place], records=rest))
+        reached[place] = max(reached[place], run.next_offset)
+    if again:
+        raise Reread(again)
+    return tuple(news), reached

@@ -26,17 +26,21 @@ from schemas.manifest import belongs
 from schemas.operations import Operation
 from schemas.partitioning import partitions_of
 from schemas.periods import china_day
+from schemas.refusal import NAME as REFUSED_ROW
+from schemas.refusal import REFUSED
 from schemas.registry import Registry
 from schemas.rules import Origins, validate
 from schemas.uscc import names_person
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
-from streams.headers import FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, origins
+from streams.headers import DECISION, FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, Origin, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
+from streams.progress import latest
 from streams.recorders import IntakeRecorder
+from streams.refused_rows import RefusedRow, faults_of, read_refused_row
 from streams.runs import Record, Run
 from streams.stopping import Stopping
 
@@ -45,7 +49,7 @@ __all__ = ["Examined", "IntakeStage"]
 MAX_BYTES = 1 << 20
 """Longest message that is examined; a statement is some hundred bytes."""
 
-_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"}
+_KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest", REFUSED_ROW}
 
 
 @dataclass(slots=True)
@@ -85,6 +89,8 @@ class Examined:
     """Markers that are good, with the time up to which they vouch."""
     manifests: tuple[tuple[Record, dict[str, Any]], ...] = ()
     """Manifests that are not refused; whether they can be compared with anything is asked when they are."""
+    refused_rows: tuple[tuple[Record, RefusedRow], ...] = ()
+    """What departments say of rows that they refused themselves; those that they could not say are refused."""
     stops: tuple[Operation, ...] = ()
     """Departments that this batch stops."""
 
@@ -139,6 +145,7 @@ class IntakeStage:
         others = [(row, name, value) for row, name, value in batch.others if row not in refused]
         markers = {row: marker["as_of"] for row, name, marker in others if name == "xinliu.Marker"}
         manifests = {row: manifest for row, name, manifest in others if name == "xinliu.Manifest"}
+        rows = {row: read_refused_row(value, self._codes()) for row, name, value in others if name == REFUSED_ROW}
         good = batch.statements.select("row", "uscc", "record_id", "version")
         crash_point("intake.decoded")
         return Examined(
@@ -148,8 +155,9 @@ class IntakeStage:
             dict(sorted(verdicts.items())),
             tuple((records[row], as_of) for row, as_of in markers.items()),
             tuple((records[row], manifest) for row, manifest in manifests.items()),
-            # Last: it counts them once.
-            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys()),
+            tuple((records[row], refusal) for row, refusal in rows.items()),
+            # Last: it counts them once. What a department has refused itself says nothing of what it sends.
+            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys() | rows.keys()),
         )
 
     def _judge(
@@ -170,6 +178,8 @@ class IntakeStage:
         for row, verdict in examined.verdicts.items():
             if verdict.refused:
                 self._quarantine(examined.records[row], verdict)
+        for record, refusal in examined.refused_rows:
+            self._forward_refused_row(record, refusal)
         crash_point("intake.forwarding")
         self._forwarder.flush()
         if examined.manifests:
@@ -182,7 +192,7 @@ class IntakeStage:
             # Before the marker is acked: a crash behind its commit would lose for good what the source has vouched for.
             self._tell()
         verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
-        beside = (record for record, _ in (*examined.markers, *examined.manifests))
+        beside = (record for record, _ in (*examined.markers, *examined.manifests, *examined.refused_rows))
         self._recorder.forwarded(examined.runs, verdicts, beside)
 
     def resumed(self, positions: Mapping[tuple[str, int], int]) -> None:
@@ -246,6 +256,9 @@ class IntakeStage:
             elif name == "xinliu.Manifest" and not belongs(value, department.domains):
                 verdict = verdicts.setdefault(row, _Verdict(refused=True))
                 verdict.findings.append(finding("MANIFEST_SCOPE", field="domain"))
+            elif name == REFUSED_ROW and (faults := faults_of(value)):
+                verdict = verdicts.setdefault(row, _Verdict(refused=True))
+                verdict.findings.extend(faults)
         frame = batch.statements
         if frame.height:
             self._validate(frame, records, verdicts, waived)
@@ -350,6 +363,18 @@ class IntakeStage:
         headers = [(ORIGIN, origin), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())]
         self._forwarder.quarantine(value, headers)
 
+    def _forward_refused_row(self, record: Record, refusal: RefusedRow) -> None:
+        headers = [(ORIGIN, refusal.origin(record.topic).to_bytes())]
+        if refusal.outcome != REFUSED:
+            place = Origin(record.topic, self._facts[record.topic].topic_id, record.partition, record.offset)
+            headers.append((DECISION, json.dumps(refusal.decision(place), ensure_ascii=False).encode()))
+        headers.append((FINDINGS, json.dumps(refusal.known(record.timestamp), ensure_ascii=False).encode()))
+        value, _ = masked(record.value or b"", refusal.uscc)
+        self._forwarder.quarantine(value if refusal.outcome == REFUSED else b"", headers)
+
+    def _codes(self) -> frozenset[str]:
+        return self._catalogue.excepted_codes(china_day(self._now()))
+
     def _note(self, examined: Examined) -> None:
         for run in examined.runs:
             known = self._inputs.setdefault((run.topic, run.partition), _Input(self._facts[run.topic].topic_id))
@@ -358,5 +383,7 @@ class IntakeStage:
             received = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             # No source can vouch for a time that had not come when its marker was received.
             known = self._inputs[record.topic, record.partition]
-            known.as_of, known.marked_at = min(as_of, received), received
+            # A marker that comes again, or late, takes back nothing that another one has vouched for.
+            known.as_of = latest(known.as_of, min(as_of, received))
+            known.marked_at = latest(known.marked_at, received)
         self._news = True

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from schemas.clock import time_text
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -60,11 +63,11 @@ def _status(ctx: typer.Context, as_json: Json = False) -> int:
         return 1 if stopped else 0
     for stop in stopped.values():
         codes = ", ".join(f"{code} {count}" for code, count in stop.detail.get("codes", {}).items())
-        since = stop.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        since = time_text(stop.at)
         print(
             f"{stop.department}: stopped since {since} by {stop.by}: {stop.reason}" + (f" ({codes})" if codes else "")
         )
-        print(f"  once its source is mended: xinliu intake resume --department {stop.department} --reason …")
+        print(hint(f"  once its source is mended: xinliu intake resume --department {stop.department} --reason …"))
     if not stopped:
         print("every department's intake goes on")
     return 1 if stopped else 0
@@ -73,7 +76,9 @@ def _status(ctx: typer.Context, as_json: Json = False) -> int:
 @intake.command("resume")
 def _resume(
     ctx: typer.Context,
-    department: Annotated[str, typer.Option(help="Key of the department.")],
+    department: Annotated[
+        str, typer.Option(help="Key of the department, or its name in Chinese.", callback=department_typed)
+    ],
     reason: Annotated[str, typer.Option(help="What was mended; kept with the event.")] = "",
     tolerate: Annotated[
         int,

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -101,6 +102,11 @@ class Logs:
         wanted = list(partitions)
         return dict(zip(wanted, self._offsets(wanted, first=False), strict=True))
 
+    def readable(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Return up to where each log can be read: the first message of an open transaction, or its end."""
+        wanted = list(partitions)
+        return dict(zip(wanted, self._offsets(wanted, first=False, level=IsolationLevel.READ_COMMITTED), strict=True))
+
     def committed(self, group: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Committed]:
         """Return what a consumer group has committed of these partitions; those without a commit are missing."""
         # Not by the AdminClient: librdkafka's (2.12–2.16) crashes the process when the coordinator has just moved or started.
@@ -150,10 +156,16 @@ class Logs:
             )
         return self._cluster.failure(error)
 
-    def _offsets(self, partitions: list[tuple[str, int]], *, first: bool) -> list[int]:
+    def _offsets(
+        self,
+        partitions: list[tuple[str, int]],
+        *,
+        first: bool,
+        level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> list[int]:
         spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
         request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
-        asked = self._admin.list_offsets(request, request_timeout=_TIMEOUT)
+        asked = self._admin.list_offsets(request, isolation_level=level, request_timeout=_TIMEOUT)
         try:
             found = {(tp.topic, tp.partition): answer(future, _TIMEOUT + 5).offset for tp, future in asked.items()}
         except Retryable:

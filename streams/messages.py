@@ -42,6 +42,7 @@ STAGE_FINDINGS = {
     "VALUE_MASKED": "内容含疑似居民身份证号, 已遮盖, 无法重新检查; 须由部门重新发布",
     "VALUE_GONE": "原始内容已过保存期限, 无法重新检查; 须由部门重新发布",
     "MARKER_LATE": "这是标记而不是记录, 不能补发; 由部门发布新的标记",
+    "ROW_NOT_SENT": "部门自行退回的行, 平台没有其内容; 由部门改正后发布, 或说明理由不再发布",
     "NO_DEPARTMENT": "目录中已没有该部门",
     "NOT_AVRO": "不是 Confluent 格式的 Avro 消息",
     "EMPTY_VALUE": "消息内容为空",
@@ -59,6 +60,7 @@ STAGE_FINDINGS = {
     "EXCHANGE_PARTITION": "主体与所在分区不符",
     "EXCHANGE_BODY": "状态未知, 或非有效状态仍带内容",
     "EXCHANGE_RECORD": "记录标识不是 32 位小写十六进制",
+    "REFUSED_ROW": "部门退回的行: 结果未知, 或缺少编号、版本或理由",
     "MANIFEST_SCOPE": "对账清单所称领域或记录类别不属于该部门",
 }
 """Text of each code that is found by a stage, not by a rule."""

@@ -28,6 +28,10 @@ SERVER_ASKED = Metric(
     "xinliu_server_asked_timestamp_seconds", Kind.GAUGE, "unix time", ("server",), _BOTH,
     "When the question was asked that the server last answered; lag, sources and quarantine are of then",
 )  # fmt: skip
+UNREAD = Metric(
+    "xinliu_partition_unread_seconds", Kind.GAUGE, "seconds", ("topic", "partition"), _BOTH,
+    "For how long a partition of what the worker subscribes to has been read by no worker of its group; no series where somebody reads it",
+)  # fmt: skip
 RETRIES = Metric(
     "xinliu_retries_total", Kind.COUNTER, "tries", ("server",), _BOTH,
     "Tries that failed because a server did not answer or asked to try again; each is made again, nothing is lost",
@@ -211,7 +215,7 @@ EXCHANGE_UNHEALED = Metric(
 )  # fmt: skip
 
 METRICS = (
-    READY, SERVER_ANSWERS, SERVER_ASKED, RETRIES,
+    READY, SERVER_ANSWERS, SERVER_ASKED, UNREAD, RETRIES,
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,

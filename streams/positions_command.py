@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from schemas.errors import UsageError
 from schemas.options import Json
+from schemas.tables import Wide, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,7 @@ def _show(
     everything: Annotated[
         bool, typer.Option("--all", help="Partitions that nothing was ever written to, too.")
     ] = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Where each worker stands in each partition, what the log holds, and how far behind that is."""
@@ -95,18 +96,19 @@ def _show(
     if as_json:
         print(json.dumps([asdict(row) for row in found], ensure_ascii=False))
         return
-    table = Table("worker", "partition", "stands at", "log holds", "behind", "remark")
-    for row in found:
-        stands = "-" if row.next_offset is None else str(row.next_offset)
-        table.add_row(
+    rows = [
+        (
             row.worker,
             f"{row.topic}/{row.partition}",
-            stands,
+            "-" if row.next_offset is None else str(row.next_offset),
             f"{row.log_first}…{row.log_end}",
             str(row.lag),
             row.remark,
         )
-    Console().print(table)
+        for row in found
+    ]
+    titles = ("worker", "partition", "stands at", "log holds", "behind", "remark")
+    print_table(Console(), titles, rows, least=("log holds", "stands at"), text=("remark",), wide=wide)
 
 
 @positions.command("accept-loss")

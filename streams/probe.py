@@ -1,4 +1,4 @@
-"""Whether a worker is healthy (its loops go round) and ready (it has partitions, and its servers answer).
+"""Whether a worker is healthy (its loops go round) and ready (all partitions are read, and its servers answer).
 
 Health is what a restart can mend; a server that does not answer is no reason for one.
 """
@@ -6,7 +6,7 @@ Health is what a restart can mend; a server that does not answer is no reason fo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -17,6 +17,9 @@ _PULSE_SECONDS = {"events": 30.0, "relay": 180.0, "exchange": 300.0, "watch": 18
 
 _CALL_SECONDS = 600.0
 """How long one try of the work may take. The longest there can be, 20,000 messages into a slow database, is seconds."""
+
+_LONG_CALL = 5.0
+"""Seconds after which a try of the work is taken to wait for a server."""
 
 _ANSWER_SECONDS = 60.0
 """How long an answer of a server counts."""
@@ -45,6 +48,7 @@ class Probe:
         self._call_since: dict[str, float] = {}
         self._waits_for: dict[str, str] = {}
         self._assigned = 0
+        self._unread: Mapping[str, float] = {}
 
     def beat(self, loop: str) -> None:
         """Tell that a loop came round; from its first beat on it is watched."""
@@ -72,6 +76,16 @@ class Probe:
     def assigned(self, partitions: int) -> None:
         """Tell how many partitions the worker has."""
         self._assigned = partitions
+
+    def unread(self, partitions: Mapping[str, float]) -> None:
+        """Tell which partitions nobody reads, and for how many seconds."""
+        self._unread = dict(partitions)
+
+    def waits(self) -> bool:
+        """Tell whether the work waits for a server, or has been at one batch for longer than a batch takes."""
+        now = self._clock()
+        with self._lock:
+            return bool(self._waits_for) or any(now - since > _LONG_CALL for since in self._call_since.values())
 
     def answered(self, server: str, *, asked: float) -> None:
         """Tell that a server answered what it was asked at this Unix time."""
@@ -114,6 +128,7 @@ class Probe:
         found = self.stuck()
         if not self._assigned:
             found.append("no partitions are assigned to it")
+        found += [f"{name}: nobody has read it for {seconds:.0f} s" for name, seconds in self._unread.items()]
         for server in self._servers:
             answer = answers.get(server)
             if answer is None:

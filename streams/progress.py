@@ -1,8 +1,12 @@
-"""Intake's progress vectors, as the view reads them: what each tells of each input partition, the newest of it."""
+"""Intake's progress vectors, as the view reads them: what they tell of each input partition, taken together.
+
+Each part only ever advances: vectors that come again, late or in another order change nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from schemas.columns import decode_batch
@@ -10,7 +14,14 @@ from schemas.errors import ContractBroken
 from schemas.registry import Registry
 from streams.runs import Record
 
-__all__ = ["newest_vectors"]
+__all__ = ["latest", "newest_vectors"]
+
+_TIMES = ("as_of", "marked_at")
+
+
+def latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the later of two times, of which None is before all others."""
+    return max((time for time in (one, other) if time is not None), default=None)
 
 
 def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -18,7 +29,7 @@ def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[s
 
     Raises Retryable where the registry does not answer, ContractBroken where a message is no Progress vector.
     """
-    newest: dict[tuple[str, int, str, int], dict[str, Any]] = {}
+    together: dict[tuple[str, int, str, int], dict[str, Any]] = {}
     decoded = decode_batch(registry, [record.value for record in records], expected={"xinliu.Progress"})
     if decoded.undecodable:
         record = records[decoded.undecodable[0].row]
@@ -27,13 +38,14 @@ def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[s
         reporter = records[row]
         for told in vector["inputs"]:
             key = (told["topic"], told["partition"], reporter.topic, reporter.partition)
-            entry = {
-                **told,
-                **{name: told[name].isoformat() if told[name] else None for name in ("as_of", "marked_at")},
-                "reporter_topic": reporter.topic,
-                "reporter_partition": reporter.partition,
-            }
-            held = newest.get(key)
-            if held is None or entry["topic_id"] != held["topic_id"] or entry["next_offset"] >= held["next_offset"]:
-                newest[key] = entry
-    return list(newest.values())
+            held = together.get(key)
+            if held is None or told["topic_id"] != held["topic_id"]:
+                together[key] = {**told, "reporter_topic": reporter.topic, "reporter_partition": reporter.partition}
+                continue
+            held["next_offset"] = max(held["next_offset"], told["next_offset"])
+            for name in _TIMES:
+                held[name] = latest(held[name], told[name])
+    return [
+        entry | {name: entry[name].isoformat() if entry[name] else None for name in _TIMES}
+        for entry in together.values()
+    ]

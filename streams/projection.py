@@ -45,9 +45,9 @@ _SUSPECT = (
     "row", "record_id", "province", "department", "epoch", "version", "digest_hi", "digest_lo", "status", "reason",
     "uscc", "disputed", "removed", "accepted_partition", "received_at",
 )  # fmt: skip
-_TWIN = (
-    "row", "record_id", "version", "content_key", "uscc", "department", "penalty_document_number", "listing_entry_id",
-)  # fmt: skip
+_TWIN = ("row", "record_id", "version", "content_key", "uscc", "department", "number")
+_MOST_TWINS = 100
+"""So many records of one content and company, or document number, are looked at for a possible duplicate of one of them."""
 _HELD = {
     "record_id": pl.Binary(),
     "province": pl.String(),
@@ -221,8 +221,10 @@ class Projection:
         taken = pl.concat([news.select(TAKEN), outranking.select(*TAKEN, *_HELD_TAKEN)], how="diagonal")
         if twins.is_empty():
             return held, (), taken
-        copy_rows(self._connection, "twin", twins, _TWIN)
-        return held, tuple(StoreFinding(*row) for row in self._connection.execute(sql("view/twins"))), taken
+        number = pl.coalesce("penalty_document_number", "listing_entry_id").alias("number")
+        copy_rows(self._connection, "twin", twins.with_columns(number), _TWIN)
+        found = self._connection.execute(sql("view/twins"), {"most": _MOST_TWINS})
+        return held, tuple(StoreFinding(*row) for row in found), taken
 
     def _held(self, record_ids: pl.Series) -> pl.DataFrame:
         if record_ids.is_empty():
@@ -330,7 +332,7 @@ class Projection:
 
     def quarantine(self, entry: Mapping[str, Any]) -> bool:
         """Project one quarantine entry; false where it is there already."""
-        values = {**entry, "findings": Jsonb(entry["findings"])}
+        values = {"held_from": None, **entry, "findings": Jsonb(entry["findings"])}
         return self._connection.execute(sql("view/quarantine"), values).rowcount == 1
 
     def quarantine_outcome(self, outcome: Mapping[str, Any]) -> None:

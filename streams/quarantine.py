@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from schemas.errors import UsageError
 from schemas.operations import Operation
+from schemas.refusal import LOG, PARTITION
 from streams.headers import Origin
 
 __all__ = [
@@ -49,7 +50,7 @@ OPEN = "OPEN"
 STATES = (OPEN, "SUPERSEDED", "DISCARDED", "REDRIVEN", "OVERRIDDEN")
 """States of an entry, from what is known least to most: one that has a later state never goes back to an earlier one."""
 
-_NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9})/(?P<offset>\d{1,18})")
+_NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9}|-1)/(?P<offset>\d{1,18})")
 
 
 _Partition = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -61,9 +62,16 @@ class _Detail(BaseModel):
 
     topic: Annotated[str, Field(pattern=r"^records\.[a-z0-9-]{1,200}$")]
     topic_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
-    partition: _Partition
+    partition: Annotated[int, Field(ge=PARTITION, lt=1 << 31)]
     offset: _Offset
     stored: tuple[_Partition, _Offset] | None
+
+    @model_validator(mode="after")
+    def _stands_somewhere(self) -> Self:
+        # Only what a department refused itself stands in no partition.
+        if (self.partition == PARTITION) != (self.topic_id == LOG):
+            raise ValueError("partition and topic id do not go together")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

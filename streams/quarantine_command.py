@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import Wide, print_table
+from schemas.typed_text import code_typed, department_typed, entry_typed
+from streams.quarantine_decisions_command import counted, decisions
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -25,36 +27,24 @@ __all__ = ["mount"]
 
 quarantine = typer.Typer(help="What was refused, and deciding what becomes of it.", no_args_is_help=True)
 
-CHINA = ZoneInfo("Asia/Shanghai")
-
-Department = Annotated[str | None, typer.Option(help="Key of a department.")]
+Department = Annotated[
+    str | None, typer.Option(help="Key of a department, or its name in Chinese.", callback=department_typed)
+]
 Code = Annotated[str | None, typer.Option(help="Reason code: `xinliu rules` lists them.")]
 Domain = Annotated[str | None, typer.Option(help="Key of a domain.")]
-Since = Annotated[
-    str | None, typer.Option(help="Received since then: 2026-11-23T10:00 (China time unless it has a zone).")
+Since = Annotated[str | None, typer.Option(help=f"Received since then: {TIME_HELP}")]
+Entries = Annotated[
+    list[str], typer.Argument(help="department/partition/offset, as `list` names them.", callback=entry_typed)
 ]
-Entries = Annotated[list[str], typer.Argument(help="department/partition/offset, as `list` names them.")]
-SomeEntries = Annotated[list[str] | None, typer.Argument(help="department/partition/offset, as `list` names them.")]
+SomeEntries = Annotated[
+    list[str] | None, typer.Argument(help="department/partition/offset, as `list` names them.", callback=entry_typed)
+]
 Reason = Annotated[str, typer.Option(help="Why; kept with the event, and told to the department.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be decided, and change nothing.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return once intake has carried it out, and say what came of it.")]
 Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits at most.", min=1)]
 
 _STYLE = {"OPEN": "yellow", "OVERRIDDEN": "green", "REDRIVEN": "green", "SUPERSEDED": "green", "DISCARDED": "dim"}
-
-
-def _time(text: str | None, option: str = "--since") -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
-    return time if time.tzinfo else time.replace(tzinfo=CHINA)
-
-
-def _local(time: datetime) -> str:
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _choice(
@@ -73,7 +63,13 @@ def _choice(
     if chosen is not None and chosen not in STATES:
         raise UsageError(f"--state {state}: one of {', '.join(STATES)}")
     return Choice(
-        department, code.upper() if code else None, domain, entity, chosen, _time(since), _time(until, "--until")
+        department,
+        code.upper() if code else None,
+        domain,
+        entity,
+        chosen,
+        read_time(since, "--since"),
+        read_time(until, "--until"),
     )
 
 
@@ -83,12 +79,13 @@ def _list(
     department: Department = None,
     code: Code = None,
     domain: Domain = None,
-    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.")] = None,
+    entity: Annotated[str | None, typer.Option(help="统一社会信用代码 of an entity.", callback=code_typed)] = None,
     state: Annotated[
         str, typer.Option(help="OPEN, SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN, or ALL of them.")
     ] = "OPEN",
     since: Since = None,
     limit: Annotated[int, typer.Option(min=1, help="How many entries are shown; the counts are of all.")] = 50,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> int:
     """What is in the quarantine: counts by reason, then entries, newest first. Exit code 1 where an open one is among them."""
@@ -107,7 +104,7 @@ def _list(
             )
         )
     else:
-        _print(count, codes, entries)
+        _print(count, codes, entries, wide=wide)
     return 1 if any(one.state == "OPEN" for one in entries) else 0
 
 
@@ -126,29 +123,29 @@ def _plain(one: Refusal) -> dict[str, Any]:
     }
 
 
-def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal]) -> None:
+def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal], *, wide: bool) -> None:
     console = Console()
     if not count:
         console.print("no such entries")
         return
-    counts = Table("entries", "code", "reason", show_edge=False, pad_edge=False)
-    for name, text, n in codes:
-        counts.add_row(str(n), name, escape(text))
-    console.print(counts)
-    table = Table(show_edge=False, pad_edge=False, title=f"\n{count} entries, newest first", title_justify="left")
-    for title in ("entry", "received", "state", "domain", "entity", "reasons"):
-        table.add_column(title, overflow="fold")
+    counts = [(str(n), name, escape(text)) for name, text, n in codes]
+    print_table(console, ("entries", "code", "reason"), counts, text=("reason",), wide=wide)
+    rows = []
     for one in entries:
         reasons = ", ".join(dict.fromkeys(finding["code"] for finding in one.findings))
-        table.add_row(
-            one.name,
-            _local(one.received_at),
-            f"[{_STYLE[one.state]}]{one.state}[/]",
-            escape(one.domain or "—"),
-            escape(one.uscc or "—"),
-            reasons + (" (masked)" if one.masked else ""),
+        rows.append(
+            (
+                one.name,
+                time_text(one.received_at),
+                f"[{_STYLE[one.state]}]{one.state}[/]",
+                escape(one.domain or "—"),
+                escape(one.uscc or "—"),
+                reasons + (" (masked)" if one.masked else ""),
+            )
         )
-    console.print(table)
+    titles = ("entry", "received", "state", "domain", "entity", "reasons")
+    title, least = f"\n{count} entries, newest first", ("domain", "received", "state")
+    print_table(console, titles, rows, least=least, text=("reasons",), wide=wide, title=title)
     if count > len(entries):
         console.print(f"… and {count - len(entries)} more (--limit)", highlight=False)
 
@@ -156,7 +153,9 @@ def _print(count: int, codes: list[tuple[str, str, int]], entries: list[Refusal]
 @quarantine.command("show")
 def _show(
     ctx: typer.Context,
-    entry: Annotated[str, typer.Argument(help="department/partition/offset, as `list` names it.")],
+    entry: Annotated[
+        str, typer.Argument(help="department/partition/offset, as `list` names it.", callback=entry_typed)
+    ],
     as_json: Json = False,
 ) -> None:
     """All that is known of an entry: where it is from, what is wrong, what it holds, what was decided."""
@@ -176,7 +175,9 @@ def _show(
         return
     console = Console(highlight=False)
     origin = one.entry.origin
-    console.print(f"[bold]{one.name}[/bold]  [{_STYLE[one.state]}]{one.state}[/]  received {_local(one.received_at)}")
+    console.print(
+        f"[bold]{one.name}[/bold]  [{_STYLE[one.state]}]{one.state}[/]  received {time_text(one.received_at)}"
+    )
     console.print(f"  from {origin.topic}/{origin.partition}@{origin.offset} (topic id {origin.topic_id})")
     console.print(
         escape(
@@ -193,7 +194,7 @@ def _show(
         why = ", ".join(finding["code"] for finding in outcome["findings"])
         console.print(
             escape(
-                f"  {_local(outcome['decided_at'])}  {outcome['kind']} by {outcome['decided_by']}: {outcome['reason']}"
+                f"  {time_text(outcome['decided_at'])}  {outcome['kind']} by {outcome['decided_by']}: {outcome['reason']}"
                 f" → {outcome['outcome']} {why}"
             )
         )
@@ -226,9 +227,9 @@ def _told(decided: Decided, as_json: bool) -> int:
             " original is gone; have the department send it again, and discard this entry"
         )
     if decided.outcomes is not None:
-        print(f"  {'by the rules and catalogue here: ' if decided.dry_run else ''}{_counts(decided.outcomes)}")
+        print(f"  {'by the rules and catalogue here: ' if decided.dry_run else ''}{counted(decided.outcomes)}")
     elif decided.events:
-        print("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has")
+        print(hint("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has"))
     return decided.exit_code
 
 
@@ -319,80 +320,7 @@ def _discard(
         return _told(deciding.decide(chosen, wait=timeout if wait else None, dry_run=dry_run), as_json)
 
 
-@quarantine.command("decisions")
-def _decisions(
-    ctx: typer.Context,
-    waiting: Annotated[bool, typer.Option("--waiting", help="Only those that intake has not carried out.")] = False,
-    run: Annotated[
-        str | None, typer.Option(help="Only those of this run, or planned replay, and what came of each entry.")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
-    from schemas.operations import OperationsReader
-    from schemas.registry import Registry
-    from streams.quarantine import DECISIONS, DONE, undone
-
-    connect: Callable[[], Connection] = ctx.obj
-    connection = connect()
-    with Registry(connection.registry) as registry:
-        log = OperationsReader(connection.kafka, registry, principal="operator")
-        try:
-            operations = log.held()
-        finally:
-            log.close()
-    left = undone(operations)
-    done = {str(one.detail.get("decision")): one for one in operations if one.kind == DONE}
-    shown = [
-        one
-        for one in operations
-        if one.kind in DECISIONS and (one.id in left or not waiting) and run in (None, one.detail.get("run"))
-    ]
-    left = {one: left[one] for one in left if run is None or left[one].detail.get("run") == run}
-    fates = _fates(connection, [one.id for one in shown]) if run is not None else []
-    plain: list[dict[str, Any]] = [
-        {
-            "id": one.id,
-            "kind": one.kind,
-            "at": one.at.isoformat(),
-            "by": one.by,
-            "reason": one.reason,
-            "department": one.department,
-            "run": one.detail.get("run"),
-            "entries": len(one.detail.get("entries", ())),
-            "outcomes": done[one.id].detail.get("outcomes", {}) if one.id in done else None,
-            "error": done[one.id].detail.get("error") if one.id in done else None,
-        }
-        for one in shown
-    ]
-    if as_json:
-        told = {"decisions": plain, "waiting": len(left), **({"fates": fates} if run is not None else {})}
-        print(json.dumps(told, ensure_ascii=False, default=str))
-        return 1 if left else 0
-    table = Table("decided", "kind", "by", "department", "entries", "outcomes", "reason")
-    for row, one in zip(plain, shown, strict=True):
-        came = "waits for intake" if row["outcomes"] is None else escape(row["error"] or _counts(row["outcomes"]))
-        table.add_row(
-            _local(one.at), one.kind, one.by, one.department or "", str(row["entries"]), came, escape(one.reason)
-        )
-    console = Console()
-    console.print(table if shown else "no decisions")
-    for fate in fates:
-        console.print(f"  {fate['entry']} {fate['outcome']} {', '.join(fate['codes'])}", highlight=False)
-    return 1 if left else 0
-
-
-def _fates(connection: Connection, decisions: list[str]) -> list[dict[str, Any]]:
-    from streams.quarantine_reading import QuarantineReader
-
-    with QuarantineReader(connection.database.get_secret_value()) as reader:
-        return reader.fates(decisions)
-
-
-def _counts(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{outcome} {n}" for outcome, n in sorted(outcomes.items()))
-
-
 def mount(app: typer.Typer) -> None:
     """Add the commands to `xinliu`."""
+    quarantine.command("decisions")(decisions)
     app.add_typer(quarantine, name="quarantine")

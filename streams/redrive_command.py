@@ -12,6 +12,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.hints import hint
 from schemas.options import Json
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def told(ran: Ran, as_json: bool) -> int:
             f"  {one.name} left out: its value was covered; have the department send it again, and discard this entry"
         )
     if ran.decisions:
-        print(f"  what came of each: xinliu quarantine decisions --run {ran.run}")
+        print(hint(f"  what came of each: xinliu quarantine decisions --run {ran.run}"))
     return int(wrong)
 
 

@@ -21,6 +21,7 @@ from confluent_kafka import Message
 
 from schemas.errors import Retryable
 from schemas.operations import Operation
+from schemas.refusal import LOG
 from schemas.rules.overridable import OVERRIDABLE
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
@@ -152,6 +153,8 @@ class Redriver:
     def _impossible(self, entry: Entry, message: Message | None) -> str | None:
         if entry.origin.topic not in self._topics:
             return "NO_DEPARTMENT"
+        if entry.origin.topic_id == LOG:
+            return "ROW_NOT_SENT"
         if message is None:
             return "VALUE_GONE"
         # A topic that was made anew has something else standing there now.

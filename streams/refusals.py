@@ -47,6 +47,7 @@ def project_refusal(projection: Projection, record: Record) -> None:
             "value": record.value,
             "quarantine_partition": record.partition,
             "quarantine_offset": record.offset,
+            "held_from": None if known.get("held_from") is None else _time(known["held_from"]),
         }
     )
     if entered and origin.province is None:

@@ -11,11 +11,14 @@ says which failure it prevents, and tests/unit/test_transport.py holds every one
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from aiokafka.errors import NoOffsetForPartitionError
+from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from faust.serializers import codecs
 from faust.transport.drivers import TRANSPORTS
@@ -37,6 +40,9 @@ RUN_CODEC = "xinliu-run"
 _PACE, _LITTLE = 0.02, 1_000
 """Seconds that the next fetch is left to grow where the last one brought fewer records than this: as soon as the first
 record is there the broker answers, and at 5,000 records a second the process would do little else than fetch."""
+
+_ANSWER_SECONDS = 10.0
+"""How long the coordinator may take to say who has which partition."""
 
 Positions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
 """Returns the next offset to read of each partition it keeps; raises Fatal where a position does not fit the log."""
@@ -77,6 +83,27 @@ class _CommittedReads(driver.AIOKafkaConsumerThread):
 
         consumer.commit = commit
         return consumer
+
+    async def shared_out(self) -> set[TP] | None:
+        """Return the partitions of all members of the group, as its coordinator knows them; None while they are shared out."""
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator
+        if coordinator.coordinator_id is None:
+            return None
+        # Not on the coordinator's own connection, where the answer would come behind that to a join that waits for others.
+        request = DescribeGroupsRequest([coordinator.group_id])
+        answer = await consumer._client.send(coordinator.coordinator_id, request)
+        _, _, state, _, _, members = answer.groups[0][:6]
+        if state != "Stable":
+            return None
+        told = [ConsumerProtocol.ASSIGNMENT.decode(member[4]) for member in members if member[4]]
+        return {TP(topic, number) for one in told for topic, numbers in one.assignment for number in numbers}
+
+    async def rejoin(self) -> None:
+        """Ask to join the group anew, knowing the topics of now: where this member leads, all partitions are shared out again."""
+        consumer = self._ensure_consumer()
+        await consumer._client.force_metadata_update()
+        consumer._coordinator.request_rejoin()
 
 
 class BatchingConsumer(driver.Consumer):
@@ -191,6 +218,24 @@ class BatchingConsumer(driver.Consumer):
             elif state is not None and state.has_valid_position:
                 found[tp] = state.position
         return found
+
+    def in_hand(self) -> set[TP]:
+        """Return the partitions of which something is fetched and not acked."""
+        return self._in_hand | {tp for tp, spans in self._spans.items() if spans}
+
+    async def shared_out(self) -> set[TP] | None:
+        """Return the partitions that all members of the group have; None while that is not known."""
+        try:
+            found: set[TP] | None = await asyncio.wait_for(
+                self._thread.call_thread(self._thread.shared_out), _ANSWER_SECONDS
+            )
+        except (KafkaError, TimeoutError):
+            return None  # the watch says that Kafka does not answer
+        return found
+
+    async def rejoin(self) -> None:
+        """Have the group share its partitions out again, where it listens to this member."""
+        await self._thread.call_thread(self._thread.rejoin)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget the revoked partitions' runs: a stale head would freeze that partition's commits for good."""

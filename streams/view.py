@@ -6,7 +6,7 @@ The position moves in the same transaction as its effect. Kafka's committed offs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -20,7 +20,7 @@ from schemas.errors import ContractBroken, Retryable
 from schemas.exchange import exchange_topic
 from schemas.registry import Registry, WriterSchema
 from schemas.store import connect, sql
-from streams.collector import Reread
+from streams.collector import unread
 from streams.crashing import crash_point
 from streams.exchange.applying import Applying, Carried, carried
 from streams.exchange.foreign import last_of, of_exchange
@@ -46,6 +46,10 @@ __all__ = ["ViewStage"]
 log = structlog.get_logger()
 
 Place = tuple[str, int]
+
+_LIMITS = {"lock_timeout": "10s", "statement_timeout": "120s"}
+"""How long a statement of a batch waits for another session, and how long it takes at most: the batch is then tried again, with a
+line in the log that says why, instead of standing in silence. A statement of 20,000 rows takes a second or two."""
 
 _EXCHANGE = exchange_topic("").encode()
 """How the header ORIGIN of a statement begins that came by another province's exchange."""
@@ -212,6 +216,8 @@ class ViewStage:
     def _connected(self) -> tuple[psycopg.Connection[tuple[Any, ...]], Projection]:
         if self._connection is None or self._projection is None:
             self._connection = connect(self._database, generation=self._generation, autocommit=True)
+            for setting, most in _LIMITS.items():
+                self._connection.execute(f"SET {setting} = '{most}'")
             if self._silent:
                 self._connection.execute(sql("replay/silent"))
             self._projection = Projection(self._connection, idle=self._idle)
@@ -226,7 +232,7 @@ class ViewStage:
             standing = projection.lock_positions({(run.topic, run.partition) for run in prepared.runs})
             if self._follows:
                 must_serve(connection, self._generation)
-            news, reached = _news(prepared.runs, standing)
+            news, reached = unread(prepared.runs, standing)
             if news != prepared.runs:
                 prepared = self.prepare(news)
             taken = None if prepared.frame is None else self._statements(projection, prepared)
@@ -371,29 +377,6 @@ class ViewStage:
                     tell(row, "FLAGGED", noted)
         for department, entries in told.items():
             projection.announce("EXCEPTIONS", [entry for _, entry in sorted(entries.items())], department)
-
-
-def _news(runs: Sequence[Run], standing: dict[Place, int]) -> tuple[tuple[Run, ...], dict[Place, int]]:
-    """Return these runs without what is folded already, and the positions after them.
-
-    A run may lie behind the position (fetched before a rebalance, folded by another worker since): what is known
-    already is left out. A run that begins beyond the position would leave a hole: everything is read again from there.
-    """
-    news, reached, again = list[Run](), dict(standing), dict[Place, int]()
-    for run in runs:
-        place = (run.topic, run.partition)
-        if run.expected_offset > reached[place]:
-            again[place] = standing[place]
-            continue
-        if run.records[0].offset >= reached[place]:
-            news.append(run)
-        elif run.next_offset > reached[place]:
-            rest = tuple(record for record in run.records if record.offset >= reached[place])
-            news.append(replace(run, expected_offset=reached[place], records=rest))
-        reached[place] = max(reached[place], run.next_offset)
-    if again:
-        raise Reread(again)
-    return tuple(news), reached
 
 
 def _place(record: Record) -> str:

@@ -18,11 +18,12 @@ from schemas.connection import Connection
 from schemas.errors import Retryable
 from schemas.exchange import exchange_topic
 from schemas.generations import must_be_known
-from schemas.operations import Operation, OperationsReader, OperationsWriter
+from schemas.operations import OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
 from streams.app import StreamApp
 from streams.audit.auditor import Auditor
+from streams.beside import Holding, follow_decisions, read_everything, standing_of, watch_servers
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
 from streams.docket import Docket
@@ -35,7 +36,6 @@ from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
-from streams.probe import Probe
 from streams.reconciling import Reconciler
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
 from streams.redriving import Decisions, Redriver
@@ -44,7 +44,8 @@ from streams.serving import Following
 from streams.settling import Settling
 from streams.stopping import Stopping
 from streams.stored import StoredMessages
-from streams.threads import Thread, run_beside, start_thread
+from streams.threads import Thread, run_beside
+from streams.unread import Unread
 from streams.view import ViewStage
 from streams.waiting import pauses
 from streams.watch import IntakeLag, StoreWatch, Watch
@@ -59,7 +60,6 @@ log = structlog.get_logger()
 
 _PATIENCE = 25.0
 """Seconds. A worker that cannot learn its positions for so long ends, and whoever runs it starts it anew."""
-_RESUME_SECONDS = 60.0
 _LANES = 2
 """How many batches a view worker writes at once, each of partitions of its own and on a connection of its own: while one
 waits for PostgreSQL another makes its rows ready."""
@@ -132,11 +132,13 @@ def intake_worker(
         _seek_by(app, positions, work)
         both: Work = stage if foreign is None else Both(stage, foreign)
         (collector,) = _feed(
-            app, [*departments, *exchanges], [both], work, hold=_Holding(app, stopping), tick=stage.tick
+            app, [*departments, *exchanges], [both], work, hold=Holding(app, stopping), tick=stage.tick
         )
-        _follow_beside(app, operations, stopping, collector, decisions)
-        lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: _standing(app))
-        _watch_beside(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
+        follow_decisions(app, operations, stopping, collector, decisions)
+        lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: standing_of(app))
+        watch_servers(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
+        read = _places(facts, [*departments, *exchanges])
+        read_everything(app, Unread(read, logs.readable, shown.instruments, shown.probe), stopping.holds)
         return app
 
     return build
@@ -229,7 +231,8 @@ def view_worker(
             run_beside(app, name, thread)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
         looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
-        _watch_beside(app, shown.probe, Watch(shown.probe, looks, close=store.close))
+        watch_servers(app, shown.probe, Watch(shown.probe, looks, close=store.close))
+        read_everything(app, Unread(_places(facts, PROJECTED), logs.readable, shown.instruments, shown.probe))
         return app
 
     return build
@@ -309,82 +312,10 @@ def _forwarder(connection: Connection, registry: Registry, facts: Mapping[str, T
     )
 
 
-def _follow_beside(
-    app: StreamApp, operations: OperationsReader, stopping: Stopping, collector: Collector, decisions: Decisions
-) -> None:
-    """Follow what operators decide for as long as the app runs, and carry it out."""
-
-    @app.task
-    async def follow_beside() -> None:
-        loop = asyncio.get_running_loop()
-
-        def take(operation: Operation) -> None:
-            decisions.follow(operation)
-            topic = stopping.follow(operation)
-            if topic is not None:
-                log.info("intake.resumed", department=operation.department, by=operation.by, why=operation.reason)
-                asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
-
-        threads = [
-            start_thread(app, "operations", lambda: operations.follow(take)),
-            start_thread(app, "quarantine", decisions.run),
-        ]
-        try:
-            await app.wait_until_stopped()
-        finally:
-            operations.stop()
-            decisions.stop()
-            for thread in threads:
-                await asyncio.to_thread(thread.join, 10.0)
-
-
-def _watch_beside(app: StreamApp, probe: Probe, watch: Watch) -> None:
-    @app.task
-    async def watch_beside() -> None:
-        thread = start_thread(app, "watch", watch.run)
-        try:
-            while not app.should_stop:
-                probe.beat("events")
-                probe.assigned(len(app.consumer.assignment()))
-                await app.sleep(1.0)
-        finally:
-            probe.ended("events")
-            watch.stop()
-            await asyncio.to_thread(thread.join, 2.0)
-
-
 def _places(facts: Mapping[str, TopicFacts], topics: Iterable[str]) -> list[tuple[str, int]]:
     return [(topic, partition) for topic in topics for partition in range(facts[topic].partitions)]
-
-
-def _standing(app: StreamApp) -> dict[tuple[str, int], int]:
-    return {(tp.topic, tp.partition): offset for tp, offset in app.consumer.standing().items()}
 
 
 def _asks(connection: Connection) -> Callable[[], None]:
     # One of its own: the client of the work is in use by another thread.
     return Registry(connection.registry).ask
-
-
-class _Holding:
-    """Pauses and resumes the partitions of departments that are stopped, through Faust's consumer."""
-
-    def __init__(self, app: StreamApp, stopping: Stopping) -> None:
-        self._app, self._stopping = app, stopping
-
-    def holds(self, topic: str) -> bool:
-        """Tell whether the department's intake is stopped."""
-        return self._stopping.holds(topic)
-
-    def pause(self, places: set[tuple[str, int]]) -> None:
-        """Fetch nothing more of these; a rebalance that gives them to us anew lifts it, and the next run pauses again."""
-        self._app.consumer.pause_partitions({TP(*place) for place in places})
-
-    async def resume(self, offsets: dict[tuple[str, int], int]) -> set[tuple[str, int]]:
-        """Go back to these offsets, and fetch again."""
-        ours = self._app.consumer.assignment()
-        wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in ours}
-        if wanted:
-            await self._app.consumer.seek_to(wanted)
-            self._app.consumer.resume_partitions(set(wanted))
-        return {(tp.topic, tp.partition) for tp in wanted}

@@ -20,16 +20,26 @@ if TYPE_CHECKING:
 
 
 _LONGEST_FIRST = (
-    "tests/integration/test_links.py",
     "tests/integration/test_promote_crashes.py",
-    "tests/integration/test_operations_runbook.py",
+    "tests/chaos/test_servers.py",
     "tests/integration/test_provinces.py",
-    "tests/integration/test_access.py",
+    "tests/integration/test_links.py",
+    "tests/integration/test_operations_runbook.py",
     "tests/integration/test_secure_operation.py",
+    "tests/chaos/test_link_trouble.py",
+    "tests/integration/test_access.py",
+    "tests/chaos/test_past.py",
     "tests/integration/test_two_provinces.py",
+    "tests/integration/test_lifecycle.py",
     "tests/integration/test_quarantine.py",
+    "tests/chaos/test_outbox_relay.py",
     "tests/integration/test_rebuild_kills.py",
     "tests/integration/test_metrics.py",
+    "tests/chaos/test_kill.py",
+    "tests/chaos/test_crashes.py",
+    "tests/chaos/test_exchange_publisher_kills.py",
+    "tests/chaos/test_workers.py",
+    "tests/integration/test_stack.py",
     "tests/integration/test_cases.py",
 )
 """Modules in the order in which lanes take them; all others follow. A long one at the end would run while the other lanes wait."""
@@ -37,6 +47,9 @@ _LONGEST_FIRST = (
 # For the workers that a local stack starts; those of tests/workers.py are given an environment of their own.
 os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
 os.environ["XINLIU_WORKER_IDLE_IN_TRANSACTION"] = str(SHORT.idle_in_transaction)
+
+# Servers of tests live for minutes: what the second compiler costs them (20 s of CPU for a broker) they never earn.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # From Hypothesis' own defaults, also if the variable CI is set: each run draws anew and keeps what failed in .hypothesis.
 # What an example takes, or its making, says nothing: the machine is shared.

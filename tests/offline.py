@@ -74,6 +74,16 @@ def _statements(connection: Connection, since: dict[int, int] | None) -> tuple[p
     ), tombstones
 
 
+def _settled(connection: Connection, since: dict[int, int] | None) -> tuple[pl.DataFrame, set[bytes]]:
+    # What comes while the log is read may be folded already, or not yet: it is read again once the view has all of it.
+    while True:
+        ends = ends_of(connection, "accepted")
+        found = _statements(connection, since)
+        wait_until(lambda: view_caught_up(connection), seconds=20)
+        if ends_of(connection, "accepted") == ends:
+            return found
+
+
 def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None = None) -> int:
     """Hold the tables against the fold of the log, cell by cell; return how many records there are.
 
@@ -81,7 +91,7 @@ def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None
     Compaction may have taken away what a revocation erased: the log without it must give the same view, and history may
     hold more than the log only where it holds no content.
     """
-    statements, tombstones = _statements(connection, since)
+    statements, tombstones = _settled(connection, since)
     records = newest(statements)
     left = newest(statements.filter(~pl.col("key").is_in(list(tombstones))))
     assert left.rows() == records.rows(), "what is erased from the log changes no view that is made of it"

@@ -31,6 +31,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import AF_UNIX, SHUT_RDWR, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpair
 from subprocess import CompletedProcess, TimeoutExpired
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 __all__ = ["CRASHED", "Popen", "in_shell", "run"]
@@ -180,19 +181,19 @@ def in_shell(program: Path, *words: str, folder: Path = _ROOT) -> Iterator[None]
     `folder` is where modules are imported from. The program is there until the end of the block; whoever kills it kills what
     it runs.
     """
-    address = program.with_name(f".{program.name}.socket")
-    listening = socket(AF_UNIX, SOCK_SEQPACKET)
-    listening.bind(os.fspath(address))
-    listening.listen()
-    program.write_text(_CLIENT.format(python=sys.executable, address=os.fspath(address)), encoding="utf-8")
-    program.chmod(0o755)
-    threading.Thread(target=_answer_calls, args=(listening, words, folder), daemon=True).start()
-    try:
-        yield
-    finally:
-        program.unlink()
-        listening.shutdown(SHUT_RDWR)  # wakes the thread, which closes it
-        address.unlink()
+    with TemporaryDirectory(prefix="xinliu-") as short:  # an address has 107 bytes at most
+        address = f"{short}/warm"
+        listening = socket(AF_UNIX, SOCK_SEQPACKET)
+        listening.bind(address)
+        listening.listen()
+        program.write_text(_CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
+        program.chmod(0o755)
+        threading.Thread(target=_answer_calls, args=(listening, words, folder), daemon=True).start()
+        try:
+            yield
+        finally:
+            program.unlink()
+            listening.shutdown(SHUT_RDWR)  # wakes the thread, which closes it
 
 
 def _answer_calls(listening: socket, words: Sequence[str], folder: Path) -> None:
@@ -260,6 +261,9 @@ def _import_everything() -> None:
                 importlib.import_module(module.name)
     for library in _LAZY:
         importlib.import_module(library)
+    # Threads are not forked, and whoever waited for one in a forked process would wait for ever.
+    if any((task / "comm").read_text().strip() == "polars-0" for task in Path("/proc/self/task").iterdir()):
+        raise RuntimeError("a module of the project computes with polars where it is imported")
 
 
 def _serve(control: socket) -> list[str]:

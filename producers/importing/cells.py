@@ -15,10 +15,12 @@ import polars as pl
 from producers.importing import values
 from producers.importing.headers import MOVES, Columns
 from producers.importing.reading import Cell, Table
-from producers.importing.repairs import Mended, visible
+from producers.importing.repairs import Mended
+from producers.importing.table import unreadable
 from producers.importing.workbook import LONGEST_CELL
 from schemas.flat import FLAT
 from schemas.uscc import cover_persons, mask, names_person
+from schemas.visible import visible
 
 __all__ = ["Mending", "Reader", "as_written", "reader_of", "shown"]
 
@@ -56,6 +58,8 @@ _SHOWN = 60
 _PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
 """What may be a resident identity number, of 15 or 18 digits."""
 
+_FRACTION = re.compile(r"-?\d{1,9}\.\d+", re.ASCII)
+
 
 class Reader:
     """Reads cells of one column, each distinct text once: dates, codes and amounts repeat over and over."""
@@ -75,6 +79,8 @@ class Reader:
         key = (type(cell), cell)
         known = self._known.get(key)
         if known is None:
+            if refused := unreadable(cell):
+                raise values.CellRefused(*refused)
             if len(self._known) > 50_000:
                 self._known.clear()
             value, repairs = self._read(cell)
@@ -105,6 +111,8 @@ def reader_of(name: str, columns: Columns, table: Table, mended: list[Mending]) 
 def shown(cell: object) -> str:
     """Return a cell as it may be shown: cut, nothing in it invisible, and covered where it may be a person's number."""
     text = as_written(cell)
+    if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
+        return text[:_SHOWN]
     covered = cover_persons(_PERSONAL.sub(lambda found: mask(found[0]), text))
     if covered == text and names_person(text):  # written in full width, or with something between its digits
         covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))

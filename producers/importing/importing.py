@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
-from producers.importing.cells import shown
-from producers.importing.headers import Columns, resolve
-from producers.importing.parsing import Parsed, RowError, parse
+from producers.importing.cells import Mending, shown
+from producers.importing.headers import Columns, knows_any, must_be_said, must_stand_here, resolve, unnamed
+from producers.importing.outside import without_outsiders
+from producers.importing.parsing import RowError, parse
 from producers.importing.reading import Table, read_table
-from producers.importing.repairs import Repairs
+from producers.importing.refusals import REASON_HEADER, mended_ids, refusals_of
+from producers.importing.repairs import Mended, Repairs
+from producers.importing.states import state_in, title_speaks
+from producers.importing.words import Words
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
+from schemas.clock import time_text
 from schemas.errors import UsageError
 from schemas.identity import digest
+from schemas.refusal import Refusal
 from schemas.rules import validate_publication
-from schemas.rules.quality import separated
 
-__all__ = ["Import", "Outgoing", "import_file"]
+__all__ = ["FileOptions", "Import", "Outgoing", "import_file"]
+
+_MADE_OF = {"version": "updated_at", "stated_at": "updated_at"}
+"""Fields that no column may say, and the one that they are made of."""
+
+_FIRST_ONLY = ("REQUIRED", "VERSION_AHEAD")
+"""Of these, and of those on a code, the first that a cell breaks is told: the others follow from it."""
 
 _OTHERS = 5
 """How many of the rows that a row contradicts are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How a file is to be read, where it does not say so itself: what --map, --ignore and --sheet say."""
+
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    """What columns mean: header → a known one."""
+    ignored: Collection[str] = ()
+    """Unknown columns that decide nothing."""
+    sheets: Sequence[str] = ()
+    """The sheets of a workbook that are read; all visible ones with a header if none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +75,31 @@ class Import:
     """Rows of which everything is said by rows before them."""
     repairs: Repairs = field(default_factory=Repairs)
     """What was mended in the rows that are not refused."""
+    refusals: tuple[tuple[int, Refusal], ...] = ()
+    """By line: what readers must be told of the refused rows before anybody vouches for this file."""
+    mends: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """By line: ids of the earlier refusals that its row came of, in a file of rejects."""
 
     @property
     def rows(self) -> int:
         """How many rows the file has."""
         return len(self.table.rows) + len(self.table.faults)
+
+    @property
+    def refusal_ids(self) -> dict[int, tuple[int, ...]]:
+        """The refusals, by line, that a mended row closes: its own, and those it came of."""
+        own: defaultdict[int, list[int]] = defaultdict(list)
+        for line, refusal in self.refusals:
+            own[line].append(refusal.refusal_id)
+        return {line: tuple(dict.fromkeys((*ids, *self.mends.get(line, ())))) for line, ids in own.items()}
+
+    @property
+    def mended(self) -> Iterator[tuple[int, str, int]]:
+        """Earlier refusals whose row may be published now: id, and record and version that it was mended to."""
+        first = {statement.line: statement for statement in reversed(self.outgoing)}
+        for line, ids in self.mends.items():
+            if statement := first.get(line):
+                yield from ((id, statement.record_id, statement.version) for id in ids)
 
     @property
     def refused_lines(self) -> frozenset[int]:
@@ -70,27 +113,42 @@ def import_file(
     catalogue: Catalogue,
     *,
     stated_at: datetime | None = None,
+    options: FileOptions | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Import:
-    """Read a file and check every row as intake will. Raises UsageError where it cannot be read as a whole."""
-    table = read_table(path)
-    columns = resolve(table.headers)
+    """Read a file and check every row as intake will. Raises UsageError if it cannot be read as a whole."""
+    table, columns = _table(path, options or FileOptions())
     parsed = parse(table, columns, department, catalogue, stated_at=stated_at, progress=progress)
     now = datetime.now(UTC)
     if stated_at is not None and (stated_at - now).total_seconds() > 600:
-        raise UsageError(f"--stated-at {stated_at.isoformat()} is more than 10 minutes ahead of the clock")
+        raise UsageError(f"--stated-at {time_text(stated_at)} is more than 10 minutes ahead of the clock")
     found = validate_publication(parsed.frame, department, catalogue, now=now).sort("row", maintain_order=True)
-    errors: list[RowError] = [RowError(fault.line, "", "", fault.code, fault.reason) for fault in table.faults]
+    errors: list[RowError] = [RowError(fault.line, "", fault.shown, fault.code, fault.reason) for fault in table.faults]
     errors += parsed.errors
+    words = Words(catalogue, department)
+    unread = {(error.line, error.column) for error in parsed.errors}
+    judged: set[tuple[int, str]] = set()
     remarks: list[RowError] = list(parsed.remarks)
     unpaired = {error.line for error in parsed.errors if error.code == "PARTIES_UNPAIRED"}
     for row, code, severity, name, value, text in found.rows():
         line = parsed.lines[row]
         if line in unpaired and name in ("uscc", "subject_name"):
             continue  # several codes in one cell are no code: that has been told
-        met, message = _unknown(parsed, row, catalogue, text) if code == "CATEGORY" else (value or "", text)
-        told = RowError(line, columns.headers.get(name, name), met, code, message)
+        column = columns.headers.get(name) or columns.headers.get(_MADE_OF.get(name, ""), name)
+        if (line, column) in unread:
+            continue  # it follows from what is wrong with the cell already
+        if code in _FIRST_ONLY or code.startswith("USCC_"):
+            if (line, column) in judged:
+                continue
+            judged.add((line, column))
+        met = parsed.frame["penalty_categories"][row] if code == "CATEGORY" else value
+        shown, message = words.explained(code, met or "", text)
+        told = RowError(line, column, shown, code, message)
         (errors if severity == "refuse" else remarks).append(told)
+    others = {error.line for error in errors if error.code != "NO_IDENTITY"}
+    errors = [
+        error for error in errors if error.code != "NO_IDENTITY" or error.line not in others
+    ]  # it follows from them
     refused = {error.line for error in errors}
     good = parsed.frame.filter(pl.Series([line not in refused for line in parsed.lines], dtype=pl.Boolean))
     outgoing, duplicates, conflicts = _distinct(list(_outgoing(good, parsed.lines)), columns)
@@ -103,16 +161,54 @@ def import_file(
         tuple(errors),
         tuple(remark for remark in remarks if remark.line not in refused),
         duplicates,
-        parsed.repairs.without(refused),
+        Repairs((*_told_of(table, columns), *parsed.repairs.without(refused).cells)),
+        refusals_of(table, columns, parsed, errors, department, catalogue, now),
+        mended_ids(table),
     )
 
 
-def _unknown(parsed: Parsed, row: int, catalogue: Catalogue, message: str) -> tuple[str, str]:
-    """Name the categories that nobody knows: of six that are joined, one may be wrong."""
-    known = catalogue.codes("penalty_category")
-    said = separated(parsed.frame["penalty_categories"][row])
-    unknown = shown("、".join(part for part in said if part not in known))
-    return unknown, f"{message}: {unknown}"
+def _table(path: Path, options: FileOptions) -> tuple[Table, Columns]:
+    mapped, ignored = options.mapped, options.ignored
+    table = read_table(path, options.sheets)
+    try:
+        must_stand_here(table.headers, (*mapped, *ignored))
+        columns = resolve(table.headers, mapped=mapped, ignored=ignored)
+        table = without_outsiders(table, columns)
+        _nothing_decides(table, columns, ignored)
+        return table, columns
+    except UsageError as error:
+        unknown = table.format != "XLSX" and table.remarks and not knows_any(table.headers)
+        told = (f"文件中有: {'、'.join(table.headers)[:60]}",) if unknown else ()  # what is missing follows from it
+        raise UsageError(
+            f"{path}: " + "; ".join((*table.remarks, *told) if unknown else (str(error), *table.remarks))
+        ) from None
+
+
+def _nothing_decides(table: Table, columns: Columns, ignored: Collection[str]) -> None:
+    """Raise UsageError where what stands in a column that is not read, or above the table, speaks of the rows' state."""
+    deciding = []
+    unread = {*columns.unknown} - {REASON_HEADER}
+    for place, header in enumerate(table.headers):
+        name = header or unnamed(place + 1)
+        if header in unread and name not in ignored:
+            found = state_in(name, (cells[place] for _, cells in table.rows))
+            deciding += [found] if found else []
+    if deciding:
+        raise UsageError(must_be_said(deciding))
+    for passed in table.passed:
+        if passed.code == "TITLE_ROW" and f"第{passed.line}行" not in ignored and title_speaks(passed.text):
+            raise UsageError(
+                f"表头以上第 {passed.line} 行 {passed.text!r} 可能决定所有各行的含义; 请在列中说明 (状态、移出日期或异议标注日期),"
+                f" 或说明它不决定什么 --ignore 第{passed.line}行"
+            )
+
+
+def _told_of(table: Table, columns: Columns) -> Iterator[Mending]:
+    """Yield how the headers were read, and the rows that are none of the table."""
+    for header, name in columns.read_as:
+        yield table.line, Mended(shown(header), shown(header), name, ("HEADER_READ",))
+    for passed in table.passed:
+        yield passed.line, Mended("", shown(passed.text), "", (passed.code,))
 
 
 def _outgoing(frame: pl.DataFrame, lines: list[int]) -> Iterator[Outgoing]:

@@ -15,13 +15,15 @@ from producers.importing.headers import MOVES, Columns
 from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, Repairs
+from producers.importing.states import said_status
+from producers.importing.table import FileLine, Line
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.flat import FLAT
 from schemas.identity import record_id, registration_id
 from schemas.registration import DOMAIN
 
-__all__ = ["Parsed", "RowError", "parse"]
+__all__ = ["Parsed", "RowError", "located", "parse"]
 
 _BODIES = ("PENALTY", "LISTING", "REGISTRATION")
 _MOST_PARTIES, _MOST_COPIED = 1 << 20, 1 << 28
@@ -37,6 +39,15 @@ class RowError:
     value: str
     code: str
     reason: str
+
+
+def located(error: RowError) -> dict[str, Any]:
+    """Return an error as --json prints it: with the sheet and the file where several are read."""
+    line, place = error.line, dict[str, Any]()
+    if isinstance(line, FileLine):
+        place["file"], line = line.file, line.line
+    place |= {"line": line.row, "sheet": line.sheet} if isinstance(line, Line) else {"line": line}
+    return place | {"column": error.column, "value": error.value, "code": error.code, "reason": error.reason}
 
 
 @dataclass(slots=True)
@@ -107,12 +118,15 @@ class _Rows:
         self.remarks: list[RowError] = []
         self._readers = {name: reader_of(name, columns, table, self.mended) for name in columns.headers}
         self._places = {name: reader.place for name, reader in self._readers.items()}
+        self._merged = set(table.merged)
         domains = {row.name_zh: row.key for row in catalogue.domains()}
         lists = {row.name_zh: key for key, row in catalogue.lists.items()}
         self._words = {
             "domain": domains,
             "listing_list": lists,
-            "status": {name: code for code, name in catalogue.codes("status").items()},
+            "status": said_status(
+                columns.headers.get("status", ""), {name: code for code, name in catalogue.codes("status").items()}
+            ),
             "reason": {name: code for code, name in catalogue.codes("reason").items()},
             "penalty_level": {name: code for code, name in catalogue.codes("level").items()},
         }
@@ -167,6 +181,8 @@ class _Rows:
         errors: list[RowError] = []
         for name, reader in self._readers.items():
             cell = cells[reader.place]
+            if self._merged and (line, reader.place) in self._merged:
+                self.mended.append((line, Mended(reader.header, "", shown(cell), ("MERGED_CELL",))))
             try:
                 said[name] = reader(line, cell)
             except values.CellRefused as refused:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from producers.importing.reading import Cell
+from producers.importing.table import unreadable
 from producers.importing.values import CellRefused
 
 __all__ = ["Parties", "parted"]
 
 _BETWEEN_NAMES = re.compile(r"[;；、\r\n]+")
 _BETWEEN_CODES = re.compile(r"[;；、,，\r\n]+")
+_ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#[0-9]{2,5}|#[xX][0-9A-Fa-f]{2,4});")
+"""An HTML entity: what ends it is no separator."""
+
 _NAME, _CODE = "subject_name", "uscc"
 _CODES = frozenset((_CODE, "original_uscc"))
 _OF_EACH = frozenset(
@@ -84,7 +88,16 @@ def parted(cells: tuple[Cell, ...], places: Mapping[str, int]) -> Parties | None
 
 def _parts(cell: Cell, field: str) -> list[str]:
     text = "" if cell is None else str(cell)
+    if unreadable(cell):
+        return [text]
     pattern = _BETWEEN_CODES if field in _CODES else _BETWEEN_NAMES
+    if "&" in text and _ENTITY.search(text):
+        kept = _ENTITY.sub(lambda found: found[0][:-1] + "\0", text)
+        return [part.replace("\0", ";") for part in _parted(kept, pattern)]
+    return _parted(text, pattern)
+
+
+def _parted(text: str, pattern: re.Pattern[str]) -> list[str]:
     if not pattern.search(text):
         return [text] if text.strip() else []
     return [part for part in pattern.split(text) if part.strip()]

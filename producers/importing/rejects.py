@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from operator import itemgetter
@@ -17,14 +17,12 @@ from xlsxwriter.exceptions import XlsxFileError
 from producers.importing.cells import as_written
 from producers.importing.parsing import RowError
 from producers.importing.reading import Cell, Table
+from producers.importing.refusals import REASON_HEADER, REFUSAL_NUMBER
 from producers.importing.workbook import LONGEST_CELL
 from schemas.errors import UsageError
 from schemas.uscc import cover_persons, mask, names_person
 
 __all__ = ["REASON_HEADER", "write_rejects"]
-
-REASON_HEADER = "退回原因"
-"""Header of the column that is added; publishing reads past it."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """What no cell of a workbook can hold."""
@@ -36,11 +34,18 @@ _LARGEST_NUMBER = 10**15
 """Excel rounds from here on; JSON has numbers that no workbook can hold at all."""
 
 
-def write_rejects(path: Path, table: Table, errors: Collection[RowError], *, personal: Collection[str] = ()) -> int:
+def write_rejects(
+    path: Path,
+    table: Table,
+    errors: Collection[RowError],
+    *,
+    personal: Collection[str] = (),
+    refusals: Mapping[int, Collection[int]] | None = None,
+) -> int:
     """Write the refused rows to a CSV (with BOM, so that Excel opens it) or XLSX file; return how many there are.
 
     Columns in `personal` (identity documents) stay empty: such numbers are not copied. Where one stands elsewhere, its
-    birth date and serial number are covered.
+    birth date and serial number are covered. `refusals` are the ids, by line, that the mended row closes.
     """
     persons = {(error.line, error.column) for error in errors if error.code == "USCC_RESIDENT_ID"}
     reasons: defaultdict[int, list[str]] = defaultdict(list)
@@ -50,7 +55,7 @@ def write_rejects(path: Path, table: Table, errors: Collection[RowError], *, per
     blank = (None,) * len(table.headers)
     lines_of = [*table.rows, *((fault.line, fault.cells or blank) for fault in table.faults)]
     rows = [
-        (line, cells, "; ".join(dict.fromkeys(reasons[line])))
+        (line, cells, "; ".join(dict.fromkeys(reasons[line])) + _numbered((refusals or {}).get(line, ())))
         for line, cells in sorted(lines_of, key=itemgetter(0))
         if line in reasons
     ]
@@ -78,6 +83,10 @@ def write_rejects(path: Path, table: Table, errors: Collection[RowError], *, per
     except (OSError, XlsxFileError) as error:
         raise UsageError(f"cannot write {path}: {error}") from error
     return len(rows)
+
+
+def _numbered(ids: Collection[int]) -> str:
+    return f" 〔{REFUSAL_NUMBER} {' '.join(map(str, ids))}〕" if ids else ""
 
 
 def _covered(cell: Cell, person: bool) -> Cell:

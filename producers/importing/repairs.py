@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from producers.importing.table import Line
 from producers.importing.values import REPAIRS
 from schemas.errors import UsageError
 
-__all__ = ["Mended", "Repair", "Repairs", "visible"]
+__all__ = ["Mended", "Repair", "Repairs"]
 
 _HEADERS = ("行", "列", "原值", "读作", "修整", "说明")
 
@@ -64,12 +65,12 @@ class Repairs:
                     "code": repair.code,
                     "column": repair.column,
                     "count": 0,
-                    "first_line": repair.line,
+                    "first_line": f"{repair.line}" if isinstance(repair.line, Line) else repair.line,
                     "found": repair.found,
                     "made": repair.made,
                 }
             rows[key]["count"] += 1
-        return sorted(rows.values(), key=lambda row: (-row["count"], row["first_line"], row["column"], row["code"]))
+        return sorted(rows.values(), key=lambda row: -row["count"])  # of equal ones, what comes first in the file
 
     def write(self, path: Path) -> int:
         """Write every repair to a CSV file (with BOM, so that Excel opens it); return how many there are.
@@ -89,8 +90,3 @@ class Repairs:
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error}") from error
         return count
-
-
-def visible(text: str) -> str:
-    """Return a text in which nothing is invisible: a zero-width space is shown as ⟨U+200B⟩."""
-    return "".join(one if one.isprintable() else f"⟨U+{ord(one):04X}⟩" for one in text)

@@ -13,11 +13,14 @@ from sqlalchemy import Connection, MetaData, Table, insert
 
 from producers.checking import checked
 from producers.errors import StatementRejected
-from producers.outbox.table import TABLE_NAME, State, Tables
+from producers.outbox.table import REFUSAL, TABLE_NAME, State, Tables
+from producers.refusing import LONGEST_DOMAIN, refusal_of
 from schemas.catalogue import Catalogue
+from schemas.codec import encode
 from schemas.columns import decode_statements
-from schemas.contracts import source
+from schemas.contracts import fingerprint, source
 from schemas.identity import digest, digest_hex
+from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import WriterSchema, writer_schema
 from schemas.rules import validate_publication
 
@@ -69,23 +72,30 @@ class Outbox:
     def add(self, connection: Connection | Session, statement: Mapping[str, Any]) -> None:
         """Write one statement (as schemas/avro/Statement.avsc has it) in the transaction of this connection.
 
-        Raises StatementRejected, with nothing written, where it could not be published.
+        Raises StatementRejected where it could not be published. The outbox then holds, in the same transaction, that it was
+        refused: roll back, and nothing is told; commit all the same, and readers are told 待核 before anything is vouched for.
         """
         self.add_many(connection, [statement])
 
     def add_many(self, connection: Connection | Session, statements: Iterable[Mapping[str, Any]]) -> int:
         """Write statements, in this order; return how many. All or none: raises as `add` does."""
         added_at = datetime.now(UTC)
-        rows = [self._row(statement, added_at) for statement in statements]
-        if not rows:
-            return 0
-        self._hold_against_rules([row["body"] for row in rows], added_at)
+        said = list(statements)
+        try:
+            rows = [self._row(statement, added_at) for statement in said]
+            if not rows:
+                return 0
+            self._hold_against_rules([row["body"] for row in rows], added_at)
+        except Exception as error:
+            # Whoever catches it and commits has changed his data, and told nobody.
+            connection.execute(insert(self._tables.rows), [self._refusal(one, error, added_at) for one in said])
+            raise
         connection.execute(insert(self._tables.rows), rows)
         return len(rows)
 
     def _row(self, statement: Mapping[str, Any], added_at: datetime) -> dict[str, Any]:
         uscc, body = checked(statement, self.department)
-        for column, longest in (("record_id", 32), ("domain", 64)):
+        for column, longest in (("record_id", 32), ("domain", LONGEST_DOMAIN)):
             _fit(column, statement[column], longest)
         _fit("the subject's code", uscc, 18)
         if len(body) + _AROUND > LARGEST:
@@ -100,6 +110,22 @@ class Outbox:
             "writer_schema": _writer().fingerprint,
             "body": body,
             "added_at": added_at,
+            "state": State.WAITING,
+        }
+
+    def _refusal(self, statement: object, error: Exception, at: datetime) -> dict[str, Any]:
+        refusal = refusal_of(statement, error, self.department)
+        body = encode(REFUSED_ROW, refusal.to_record(self.department, at))
+        return {
+            "department": self.department,
+            "record_id": refusal.record_id or "",
+            "version": REFUSAL,
+            "domain": refusal.domain or "",
+            "uscc": refusal.uscc or "",
+            "digest": digest_hex(*digest(body)),
+            "writer_schema": fingerprint(source(REFUSED_ROW)),
+            "body": body,
+            "added_at": at,
             "state": State.WAITING,
         }
 

@@ -16,6 +16,7 @@ from producers.publisher import Publisher, PublisherConfig
 from schemas.cluster import Cluster
 from schemas.contracts import fingerprint, source
 from schemas.errors import Retryable, UsageError, XinliuError
+from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import Registry
 
 __all__ = ["Delivery", "KafkaSender", "Sender"]
@@ -133,6 +134,7 @@ class KafkaSender:
         if wanted not in self._ids:
             with Registry(self._config.registry) as registry:
                 self._ids.update(registry.ids(_STATEMENT))
+                self._ids.update(registry.ids(REFUSED_ROW))
         if wanted not in self._ids:
             raise UsageError(
                 "rows are encoded with a schema that the registry does not have: the program that writes them is newer"

@@ -10,10 +10,13 @@ from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, Integer, La
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-__all__ = ["TABLE_NAME", "State", "Tables", "ddl", "utc"]
+__all__ = ["REFUSAL", "TABLE_NAME", "State", "Tables", "ddl", "utc"]
 
 TABLE_NAME = "xinliu_outbox"
 """What the table is called where nothing else is said."""
+
+REFUSAL = -1
+"""Version of a row that is no statement, but says that one was refused (schemas/refusal.py): body is a RefusedRow."""
 
 _MYSQL = ("mysql", "mariadb")
 _ID = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER counts by itself there

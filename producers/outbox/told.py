@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, MetaData, select
 
-from producers.outbox.table import TABLE_NAME, State, Tables, utc
+from producers.outbox.table import REFUSAL, TABLE_NAME, State, Tables, utc
 
 __all__ = ["Told", "told"]
 
@@ -46,7 +46,7 @@ def told(
     row = Tables(MetaData(), table_name, schema).rows.c
     query = select(
         row.record_id, row.version, row.digest, row.domain, row.sent_at, row.sent_partition, row.sent_offset
-    ).where(row.department == department, row.state == State.SENT)
+    ).where(row.department == department, row.state == State.SENT, row.version != REFUSAL)
     if domain is not None:
         query = query.where(row.domain == domain)
     if since is not None:

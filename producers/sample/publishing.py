@@ -18,6 +18,7 @@ from producers.receipts import Receipts
 from schemas.catalogue import Catalogue, Department
 from schemas.connection import Connection
 from schemas.errors import UsageError
+from schemas.refusal import PARTITION
 
 __all__ = ["WaveOutcome", "publish_wave"]
 
@@ -95,6 +96,8 @@ def _publish_department(
         for exceptions, reached in receipts.watch_past(markers, 120.0):
             now = time() * 1000
             for exception in exceptions:
+                if exception["partition"] == PARTITION:
+                    continue  # a row that was refused here: it is among `refused` already
                 name = {"REFUSED": "refused_by_intake", "OLDER": "older", "FLAGGED": "flagged"}[exception["outcome"]]
                 setattr(outcome, name, getattr(outcome, name) + 1)
             latencies.extend(now - received for p, o, received in waiting if reached.get(p, 0) > o)
@@ -111,6 +114,8 @@ def _publish_file(
     outcome: WaveOutcome,
 ) -> None:
     found = import_file(path, department, catalogue)
+    for _, refusal in found.refusals:
+        publisher.refuse(refusal)
     for statement in found.outgoing:
         publisher.publish_encoded(statement.uscc, statement.body)
     outcome.files += 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from schemas.rules.model import Rule
+from schemas.visible import visible
 
 __all__ = ["FINDINGS", "collect"]
 
@@ -26,6 +27,9 @@ _NONE = FINDINGS.to_frame()
 _SHOWN = 80
 _MASKED = r"([1-9１-９]\d{5})\d{11}([0-9Xx０-９Ｘｘ])"
 """In polars' patterns a digit is one of any script and width."""
+
+_UNSEEN = r"[\p{C}\p{Z}--\x20]"
+"""What Python prints as no character: controls, marks, private use, and spaces but the plain one."""
 
 
 def collect(
@@ -51,11 +55,16 @@ def collect(
                 pl.lit(rules[code].text_zh).alias("message_zh"),
             )
         )
-    return pl.concat(parts).sort("row", maintain_order=True) if parts else _NONE
+    return _all_visible(pl.concat(parts).sort("row", maintain_order=True)) if parts else _NONE
+
+
+def _all_visible(findings: pl.DataFrame) -> pl.DataFrame:
+    """Return findings in whose values nothing is invisible; only few hold anything that is."""
+    if not findings["value"].str.contains(_UNSEEN).any():
+        return findings
+    return findings.with_columns(pl.Series("value", [text and visible(text) for text in findings["value"]]))
 
 
 def _shown(name: str) -> pl.Expr:
     text = pl.col(name).cast(pl.String)
-    return (
-        text.str.replace_all(_MASKED, "${1}***********${2}").str.replace_all(r"[\x00-\x1f]", "�").str.slice(0, _SHOWN)
-    )
+    return text.str.replace_all(_MASKED, "${1}***********${2}").str.slice(0, _SHOWN)

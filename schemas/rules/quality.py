@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from datetime import date
+from functools import cache
 
 import polars as pl
 
 from schemas.rules.model import Context, Rule, elsewhere
+from schemas.rules.yuan import yuan_in
 
 __all__ = ["MEANT", "QUALITY_RULES", "broken_quality", "separated", "short"]
 
@@ -60,10 +62,36 @@ QUALITY_RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 _SEPARATOR = re.compile("[;；]")
-_PLACEHOLDERS = (
-    "无", "空", "暂无", "未知", "不详", "/", "-", "--", "—", "——", "N/A", "n/a", "null", "NULL", "None", "NaN",
+_WORDS = (
+    "无", "空", "空白", "暂无", "暂缺", "未知", "不详", "待定", "待补", "待补充", "待核实", "不适用", "略", "从略", "同上", "同前", "同左", "如上", "上同",
+    "某某", "N/A", "n/a", "NA", "null", "NULL", "Null", "None", "NONE", "none", "nan", "NaN", "NAN", "nil", "undefined", "\\N", "&nbsp;",
+    "#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "test", "TEST", "测试",
 )  # fmt: skip
-_LONGEST_PLACEHOLDER = max(len(text.encode()) for text in _PLACEHOLDERS)
+_ELSEWHERE = (
+    "附件", "附件1", "附件一", "附表", "附页", "附后", "决定书", "处罚决定书", "行政处罚决定书", "裁定书", "判决书", "文书", "原文", "原件", "正文", "备注", "上",
+    "上栏", "上行", "其他", "系统", "公告", "扫描件", "图片",
+)  # fmt: skip
+_MARKS = ("〃", "″", '"', "''", "/", "\\", "|", "#", "…", "×", "－", "一")
+_RUNS = ("*", "-", "_", ".", "?", "x", "X", "/", "0", "…", "—", "。", "？", "×", "／")
+"""Marks that may be repeated."""
+
+_BARE = (*_WORDS, *_MARKS, *(mark * count for mark in _RUNS for count in range(1, 9 if mark.isascii() else 5)))
+_REFERRED = tuple(f"{see}{where}" for see in ("见", "详见", "参见", "另见", "具体见", "请见") for where in _ELSEWHERE)
+_REFERRING = "^[(（]?(?:[详参另请]|具体)?见"
+
+
+def _framed(texts: Iterable[str]) -> dict[str, None]:
+    frames = (("", ""), ("(", ")"), ("（", "）"), ("", "。"))
+    return dict.fromkeys(f"{before}{text}{after}" for text in texts for before, after in frames)
+
+
+@cache
+def _placeholders() -> pl.Series:
+    # Not at import: polars would start its threads, and a process that is forked afterwards has none.
+    return pl.Series([*_framed(_BARE), *_framed(_REFERRED)]).implode()
+
+
+_LONGEST_BARE = max(len(text.encode()) for text in _framed(_BARE))
 MEANT = (
     "subject_name", "penalty_document_number", "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content",
     "penalty_authority_name", "penalty_source_unit", "listing_entry_id", "listing_grounds", "listing_basis",
@@ -74,7 +102,7 @@ MEANT = (
 _NOTABLE = 10
 """Fines from here on, in 万元, are compared with what the text says: nobody is fined less than 10 yuan."""
 
-_YUAN = r"罚款(?:人民币)?\s*([0-9][0-9,，]*(?:\.[0-9]+)?)\s*元"
+_TEN_THOUSAND = 10_000
 
 
 def separated(categories: str) -> list[str]:
@@ -83,8 +111,9 @@ def separated(categories: str) -> list[str]:
 
 
 def short(name: str) -> pl.Expr:
-    """Tell of a field whether any text in it is so short that it may be a placeholder."""
-    return (pl.col(name).str.len_bytes() <= _LONGEST_PLACEHOLDER).any()
+    """Tell of a field whether any text in it is so short, or begins so, that it may be a placeholder."""
+    text = pl.col(name).str
+    return ((text.len_bytes() <= _LONGEST_BARE) | text.contains(_REFERRING)).any()
 
 
 def broken_quality(
@@ -92,7 +121,7 @@ def broken_quality(
 ) -> dict[tuple[str, str], pl.Series]:
     """Return (code of the rule, field) → true where it is broken; `names` are the fields in which some text is short."""
     marks = _categories(frame, known_categories) if frame["penalty_categories"].null_count() < frame.height else {}
-    marks |= {("PLACEHOLDER", name): pl.col(name).str.strip_chars().is_in(_PLACEHOLDERS) for name in names}
+    marks |= {("PLACEHOLDER", name): pl.col(name).str.strip_chars().is_in(_placeholders()) for name in names}
     found = frame.select(mark.fill_null(False).alias("|".join(key)) for key, mark in marks.items())
     hits = found.select(pl.all().any()).row(0) if marks else ()
     return {key: found.to_series(place) for place, key in enumerate(marks) if hits[place]}
@@ -117,10 +146,20 @@ def _categories(frame: pl.DataFrame, known: Collection[str]) -> dict[tuple[str, 
         ("LICENCE_MISSING", "penalty_licence"): having("暂扣", "吊销") & pl.col("penalty_licence").is_null(),
     }
     if (frame["penalty_fine"].max() or 0) >= _NOTABLE:  # type: ignore[operator]
-        yuan = pl.col("penalty_content").str.extract(_YUAN).str.replace_all("[,，]", "").cast(pl.Float64, strict=False)
-        amount = pl.col("penalty_fine").cast(pl.Float64)
-        marks["FINE_IN_YUAN", "penalty_fine"] = (amount >= _NOTABLE) & (yuan == amount)
+        marks["FINE_IN_YUAN", "penalty_fine"] = pl.lit(_in_yuan(frame))
     return marks
+
+
+def _in_yuan(frame: pl.DataFrame) -> pl.Series:
+    """Tell of each row whether its fine is the number of yuan that its text states, and not that of 万元."""
+    fines = frame["penalty_fine"].to_list()
+    notable = [place for place, fine in enumerate(fines) if fine is not None and fine >= _NOTABLE]
+    said = {text: yuan_in(text) for text in frame["penalty_content"].gather(notable).unique().to_list() if text}
+    marks = [False] * frame.height
+    for place, text in zip(notable, frame["penalty_content"].gather(notable).to_list(), strict=True):
+        stated = said.get(text, frozenset())
+        marks[place] = fines[place] in stated and fines[place] * _TEN_THOUSAND not in stated
+    return pl.Series(marks, dtype=pl.Boolean)
 
 
 def _among(texts: Iterable[str]) -> pl.Expr:

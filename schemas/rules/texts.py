@@ -1,6 +1,6 @@
-"""The rules that look at every text: control characters, and persons' numbers where none belongs.
+"""The rules that look at every text: characters that are none or that no reader sees, and persons' numbers.
 
-Both need one pass through all texts of a batch. They share it: a coarse pattern says which texts may break either, and
+All need one pass through all texts of a batch. They share it: a coarse pattern says which texts may break any of them, and
 only those are looked at closely.
 """
 
@@ -17,6 +17,17 @@ __all__ = ["TEXTS", "TEXT_RULES", "broken_texts", "suspect"]
 
 TEXT_RULES = (
     Rule("CONTROL_CHARACTER", "refuse", "含有控制字符", "Text holds a control character", "contract of the project", "违法事实含 U+0000", elsewhere),
+    Rule("GARBLED_TEXT", "refuse", "含有替换字符, 原字符已丢失", "Text holds a replacement character: what stood there is lost",
+         "The Unicode Standard, U+FFFD", "名称 = 北京\ufffd\ufffd商贸有限公司", elsewhere),
+    Rule("DIRECTION_MARK", "refuse", "含有改变文字显示方向的字符", "Text holds a character that changes the direction of writing",
+         "Unicode Standard Annex 9", "名称含 U+202E", elsewhere),
+    Rule("HIDDEN_CHARACTER", "refuse", "名称或代码含有看不见的字符", "A name or code holds a character that nobody sees",
+         "contract of the project", "名称含 U+00AD", elsewhere),
+    Rule("PRIVATE_USE", "flag", "含有自造字, 其他系统无法显示", "Text holds a private-use character, which no other system shows",
+         "The Unicode Standard, 23.5", "名称含 U+E863", elsewhere),
+    Rule("QUESTION_MARKS", "flag", "含有问号, 可能是转换时丢失的字", "Text holds question marks, perhaps for characters that a conversion lost",
+         "contract of the project", "名称 = 北京??商贸有限公司", elsewhere),
+    Rule("HTML_ENTITY", "flag", "含有网页转义符", "Text holds an HTML entity", "contract of the project", "违法事实含 &nbsp;", elsewhere),
     Rule("PERSONAL_IDENTIFIER", "refuse", "文字中含有居民身份证号", "Text holds a resident identity number", "个人信息保护法 第二十八条",
          "备注写有身份证号", elsewhere),
 )  # fmt: skip
@@ -34,14 +45,36 @@ _CODED = frozenset(
 )  # fmt: skip
 """Texts that rules of their own hold against a table or a form; every other may hold anything, a person's number too."""
 
-_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+_WRITTEN = frozenset(
+    (
+        "penalty_violation_type", "penalty_facts", "penalty_basis", "penalty_content", "penalty_licence", "penalty_remark",
+        "listing_grounds", "listing_basis", "listing_remark", "registration_remark",
+    )
+)  # fmt: skip
+"""Texts that somebody wrote; every other one is a name or a code, of one line."""
+
+_CONTROL, _CONTROL_OR_LINE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", r"[\x00-\x1f\x7f-\x9f]"
+_LOST = r"[\x{FFFD}-\x{FFFF}]"
+_DIRECTION = r"[\x{202A}-\x{202E}\x{2066}-\x{2069}]"
+_HIDDEN = r"[\xAD\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{2060}-\x{2064}\x{FEFF}\x{FFF9}-\x{FFFB}\x{E0000}-\x{E007F}]"
+"""Not U+200C and U+200D, which the writing of several languages needs, nor the selectors of a character's variant."""
+
+_PRIVATE = r"[\x{E000}-\x{F8FF}\x{F0000}-\x{FFFFD}\x{100000}-\x{10FFFD}]"
+_ENTITY = r"&(?:amp|lt|gt|quot|apos|nbsp|ldquo|rdquo|middot|#[0-9]{2,5}|#[xX][0-9A-Fa-f]{2,4});"
 _DIGIT = "[0-9０-９]"
 _RESIDENT = (
     rf"(?:^|[^0-9A-Za-z０-９])[1-9１-９]{_DIGIT}{{5}}(?:[1１][9９]|[2２][0０]){_DIGIT}{{2}}"
     rf"(?:[0０][1-9１-９]|[1１][0-2０-２])(?:[0０][1-9１-９]|[12１２]{_DIGIT}|[3３][01０１])"
     rf"{_DIGIT}{{3}}[0-9Xx０-９Ｘｘ](?:$|[^0-9A-Za-z０-９])"
 )
-_COARSE = rf"{_CONTROL}|{_DIGIT}{{17}}"
+_COARSE = (
+    r"[\x00-\x1f?\x7f-\x9f\xAD\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2069}\x{E000}-\x{F8FF}"
+    rf"\x{{FEFF}}\x{{FFF9}}-\x{{FFFF}}\x{{E0000}}-\x{{E007F}}\x{{F0000}}-\x{{10FFFF}}]|&[#a-z]|{_DIGIT}{{17}}"
+)
+_PATTERNS = {
+    "GARBLED_TEXT": _LOST, "DIRECTION_MARK": _DIRECTION, "PRIVATE_USE": _PRIVATE, "HTML_ENTITY": _ENTITY,
+}  # fmt: skip
+"""Rules that hold of every text alike."""
 
 
 def suspect(name: str) -> pl.Expr:
@@ -55,9 +88,19 @@ def broken_texts(frame: pl.DataFrame, names: Collection[str]) -> dict[tuple[str,
     """Return (code of the rule, field) → true where it is broken, of fields in which some text is suspect."""
     if not names:
         return {}
-    marks = {("CONTROL_CHARACTER", name): pl.col(name).str.contains(_CONTROL) for name in names}
-    marks |= {
-        ("PERSONAL_IDENTIFIER", name): pl.col(name).str.contains(_RESIDENT) for name in names if name not in _CODED
-    }
-    found = frame.select(mark.fill_null(False).alias("|".join(key)) for key, mark in marks.items())
+    marks = {(code, name): _holding(name, pattern) for name in names for code, pattern in _PATTERNS.items()}
+    for name in names:
+        written = name in _WRITTEN
+        marks["CONTROL_CHARACTER", name] = _holding(name, _CONTROL if written else _CONTROL_OR_LINE)
+        # Nobody is called by a question mark; in a sentence one is a question.
+        marks["QUESTION_MARKS", name] = _holding(name, r"\?\?" if written else r"\?")
+        if not written:
+            marks["HIDDEN_CHARACTER", name] = _holding(name, _HIDDEN)
+        if name not in _CODED:
+            marks["PERSONAL_IDENTIFIER", name] = _holding(name, _RESIDENT)
+    found = frame.select(mark.alias("|".join(key)) for key, mark in marks.items())
     return {key: found.to_series(place) for place, key in enumerate(marks)}
+
+
+def _holding(name: str, pattern: str) -> pl.Expr:
+    return pl.col(name).str.contains(pattern).fill_null(False)

@@ -69,7 +69,12 @@ CREATE TABLE record (
     CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department)
 ) WITH (fillfactor = 85);
 CREATE INDEX record_uscc ON record (uscc);
-CREATE INDEX record_content_key ON record (content_key) WHERE content_key IS NOT NULL;
+-- Possible duplicates (view/twins.sql): of the company and of the document number. Without the version, so that a new one leaves
+-- the indexes alone.
+CREATE INDEX record_content_of_company ON record (content_key, uscc, record_id)
+    WHERE content_key IS NOT NULL AND status = 'IN_FORCE' AND epoch = 0;
+CREATE INDEX record_content_of_number ON record (content_key, (COALESCE(penalty_document_number, listing_entry_id)), record_id)
+    WHERE content_key IS NOT NULL AND status = 'IN_FORCE' AND epoch = 0;
 -- Where an entity is registered decides what is shared about it: asked with every record.
 CREATE INDEX record_registration ON record (uscc) WHERE kind = 'REGISTRATION';
 
@@ -107,7 +112,9 @@ CREATE TABLE record_history (
     epoch       bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX record_history_record ON record_history (record_id);
-CREATE INDEX record_history_revoked ON record_history (record_id) WHERE status = 'REVOKED';
+-- What ends the content of lower versions (view/quarantine.sql, view/forget.sql): the highest version is found at once.
+CREATE INDEX record_history_ended ON record_history (record_id, version)
+    WHERE status = 'REVOKED' OR epoch > 0 AND status <> 'IN_FORCE';
 
 -- Whom a record was once said to be about, beside the entity of its newest statement (a correction may move it).
 CREATE TABLE former_entity (
@@ -208,6 +215,8 @@ CREATE TABLE quarantine (
     state       text NOT NULL DEFAULT 'OPEN',  -- or SUPERSEDED, DISCARDED, REDRIVEN, OVERRIDDEN
     quarantine_partition integer NOT NULL,
     quarantine_offset    bigint NOT NULL,
+    -- Of a row that its department refused itself, where no entity can be read: since when the department may have known of it.
+    held_from   timestamptz,
     PRIMARY KEY (topic, topic_id, partition, "offset")
 );
 CREATE INDEX quarantine_uscc ON quarantine (uscc) WHERE state = 'OPEN';
@@ -518,7 +527,7 @@ LEFT JOIN LATERAL (
     SELECT count(as_of) AS told, min(as_of) AS as_of FROM watermark w WHERE w.topic = s.topic
 ) w ON true
 LEFT JOIN LATERAL (
-    SELECT min(received_at) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
+    SELECT min(COALESCE(held_from, received_at)) FILTER (WHERE uscc IS NULL) AS held_since, count(*) AS open_entries
     FROM quarantine q WHERE q.department = s.department AND q.topic = s.topic AND q.state = 'OPEN'
 ) q ON true;
 

@@ -7,16 +7,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
-from schemas.errors import UsageError
+from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.options import Json
+from schemas.tables import Wide, print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -25,21 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mount"]
 
-CHINA = ZoneInfo("Asia/Shanghai")
-
 audit = typer.Typer(
     help="审计: what was done, by whom, when and why; and whether that is still what was said.", no_args_is_help=True
 )
-
-
-def _since(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--since {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
-    return time if time.tzinfo else time.replace(tzinfo=CHINA)
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -53,14 +40,13 @@ def _plain(entry: Entry) -> dict[str, Any]:
 @audit.command("list")
 def _list(
     ctx: typer.Context,
-    since: Annotated[
-        str | None, typer.Option(help="From then on: 2026-11-23T10:00 (China time unless it has a zone).")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help=f"From then on: {TIME_HELP}")] = None,
     kind: Annotated[str | None, typer.Option(help="Kind of event: QUARANTINE_REDRIVE, REPLAY_PROMOTED…")] = None,
     by: Annotated[str | None, typer.Option(help="Who: a name, or name@host.")] = None,
     replay: Annotated[str | None, typer.Option(help="Steps of this replay.")] = None,
     heads: Annotated[bool, typer.Option("--heads", help="The anchored heads of the audit itself, too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many of the last ones are shown.")] = 50,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """What was done, in the order in which it was written: who, when, what, why, before and after."""
@@ -69,7 +55,7 @@ def _list(
     connect: Callable[[], Connection] = ctx.obj
     found = entries(
         connect().database.get_secret_value(),
-        since=_since(since),
+        since=read_time(since, "--since"),
         kind=kind.upper() if kind else None,
         by=by,
         replay=replay,
@@ -83,15 +69,19 @@ def _list(
     if not found:
         console.print("nothing of that kind was done")
         return
-    table = Table("no.", "when", "who", "what", "about", "why", show_edge=False, pad_edge=False)
-    for one in shown:
-        event = one.event
-        when = datetime.fromisoformat(event.at).astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(
-            str(one.sequence), when, escape(event.by), event.kind, escape(_about(event.department, json.loads(event.detail))),
-            escape(event.reason),
-        )  # fmt: skip
-    console.print(table)
+    rows = [
+        (
+            str(one.sequence),
+            time_text(datetime.fromisoformat(one.event.at)),
+            escape(one.event.by),
+            one.event.kind,
+            escape(_about(one.event.department, json.loads(one.event.detail))),
+            escape(one.event.reason),
+        )
+        for one in shown
+    ]
+    titles = ("no.", "when", "who", "what", "about", "why")
+    print_table(console, titles, rows, least=("about", "no.", "who"), text=("about", "why"), wide=wide)
     if len(found) > len(shown):
         console.print(f"… and {len(found) - len(shown)} before them (--limit)")
 

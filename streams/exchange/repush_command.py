@@ -10,7 +10,9 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import EXCHANGE, group
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.typed_text import code_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +25,9 @@ __all__ = ["mount"]
 def _repush(
     ctx: typer.Context,
     domain: Annotated[str | None, typer.Option(help="Records of this domain, or `registration`.")] = None,
-    entity: Annotated[str | None, typer.Option(metavar="USCC", help="Records about this entity.")] = None,
+    entity: Annotated[
+        str | None, typer.Option(metavar="USCC", help="Records about this entity.", callback=code_typed)
+    ] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="Records of this partition of the exchange.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every record that was ever shared.")] = False,
     reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
@@ -70,7 +74,10 @@ def _repush(
         print(f"{records} records would be told again.")
     else:
         print(
-            f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when they have arrived."
+            hint(
+                f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when they have"
+                " arrived."
+            )
         )
 
 

@@ -216,7 +216,12 @@ class SignedLog:
 
     def _flush(self) -> None:
         assert self._producer is not None
-        left = self._producer.flush(_TIMEOUT)
+        try:
+            left = self._producer.flush(_TIMEOUT)
+        except SystemError as error:  # the client's binding ended the wait and lost why
+            raise Retryable(
+                f"Kafka's client did not finish writing to {self._topic}: {error}", server="kafka"
+            ) from error
         refusals, self._refusals = self._refusals, []
         if left or refusals:
             raise Retryable(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from schemas.catalogue import Catalogue
+from schemas.clock import read_time
 from schemas.errors import UsageError
 from schemas.exchange import EXCHANGE_PARTITIONS
 from schemas.registration import DOMAIN
@@ -15,9 +15,7 @@ from schemas.uscc import check, showable
 from streams.exchange.buckets import MOST_BITS
 from streams.replay.scope import CORRECT, REBUILD, REDRIVE, REPUSH, Scope
 
-__all__ = ["CHINA", "END", "Asked", "moment", "whats_asked"]
-
-CHINA = ZoneInfo("Asia/Shanghai")
+__all__ = ["END", "Asked", "moment", "whats_asked"]
 
 END = (1 << 63) - 1
 """An offset behind every other: a range without an end goes to the end of the log."""
@@ -79,13 +77,8 @@ def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, Scop
 
 def moment(text: str | None, option: str) -> datetime | None:
     """Return a time in UTC; China's where it has no zone. Raises UsageError where it is none."""
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is no time: write 2026-11-23T10:00 or 2026-11-23") from None
-    return (time if time.tzinfo else time.replace(tzinfo=CHINA)).astimezone(UTC)
+    time = read_time(text, option)
+    return None if time is None else time.astimezone(UTC)
 
 
 def _domain(key: str, catalogue: Catalogue) -> str:

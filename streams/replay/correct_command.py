@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.groups import REPLAY, group
+from schemas.hints import hint
 from schemas.options import Json, log_to_stderr
+from schemas.tables import Wide
 from streams.replay.diff_command import SHOWN, Format
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def _correct(
     ] = Format.table,
     limit: Annotated[int | None, typer.Option(min=0, help="So many entities and records at most.")] = None,
     crash_at: CrashAt = None,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Fold the records of a plan again from the log, by today's rules, into the serving generation. A dry run without --yes.
@@ -86,7 +89,7 @@ def _correct(
                 _note(run, done, correcting, monotonic() - began)
     compared = done.compared(f"g{generation}", dry_run=not yes)
     shown = SHOWN.get(form) if limit is None else limit
-    tell(compared, done.turns[:shown], done.changes[:shown], form)
+    tell(compared, done.turns[:shown], done.changes[:shown], form, wide=wide)
     if form is Format.table:
         print(f"{done.records} records folded again from the log; {done.refused} statements refused by today's rules")
         if done.beyond:
@@ -203,8 +206,10 @@ def _repush(
         print(f"{records} records would be told {scope.province} again; --yes does it")
     else:
         print(
-            f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when {scope.province}"
-            " holds them; the other provinces receive them too, and drop what they hold already"
+            hint(
+                f"{records} records will be told again, within a second or so; `xinliu exchange status` shows when"
+                f" {scope.province} holds them; the other provinces receive them too, and drop what they hold already"
+            )
         )
 
 

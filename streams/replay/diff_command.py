@@ -9,6 +9,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.tables import Wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ def _diff(
         int | None,
         typer.Option(min=0, help="So many entities and records at most.", show_default="50; 1,000 on a page; else all"),
     ] = None,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """What two generations hold differently: whose 有 becomes 无 first. Exit code 1 where something differs.
@@ -77,7 +79,7 @@ def _diff(
             return explain_record(store, connection, old, new, explain, as_json=form is Format.json)
         with Diffing(store, old, new, deep=deep).snapshot() as compared:
             shown = SHOWN.get(form) if limit is None else limit
-            tell(compared, told_turns(store, limit=shown), told_changes(store, limit=shown), form)
+            tell(compared, told_turns(store, limit=shown), told_changes(store, limit=shown), form, wide=wide)
     return 0 if compared.equal else 1
 
 

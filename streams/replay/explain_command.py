@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from streams.replay.asked import CHINA
+from schemas.clock import time_text
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,7 +60,7 @@ def _print(one: Explained, old: str, new: str) -> None:
 
 
 def _event(console: Console, event: Event) -> None:
-    at = event.known_at.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+    at = time_text(event.known_at)
     where = f"accepted/{event.partition}@{event.offset}" if event.offset >= 0 else "taken out here"
     epoch = f" epoch {event.epoch}" if event.epoch else ""
     console.print(

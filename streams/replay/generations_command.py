@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from schemas.clock import time_text
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
 from schemas.options import Json, log_to_stderr
+from schemas.tables import Wide, print_table
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -45,23 +47,23 @@ def _by(ctx: typer.Context) -> str:
     return operator(connect().kafka)  # the person's principal, not the owner's
 
 
-def _generations(ctx: typer.Context, as_json: Json = False) -> None:
+def _generations(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """Which generations there are: state, about how many records, disk, and how many offsets they lack to the end of the logs."""
     found = _known(_owner(ctx))
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
-    table = Table("generation", "state", "records", "disk", "behind", "made", "replay")
+    rows = []
     for one in found:
         style = _STYLE[one["state"]]
         size = "-" if one["bytes"] is None else f"{one['bytes'] / (1 << 20):,.0f} MiB"
         records = "-" if one["records"] is None else f"{one['records']:,}"
         behind = "-" if one["behind"] is None else f"{one['behind']:,}"
+        made = time_text(datetime.fromisoformat(one["created_at"]))
         state = f"[{style}]{one['state']}[/]"
-        table.add_row(
-            str(one["generation"]), state, records, size, behind, one["created_at"][:19], one["replay"] or "-"
-        )
-    Console().print(table)
+        rows.append((str(one["generation"]), state, records, size, behind, made, one["replay"] or "-"))
+    titles = ("generation", "state", "records", "disk", "behind", "made", "replay")
+    print_table(Console(), titles, rows, least=("disk", "made", "records"), wide=wide)
 
 
 def _known(connection: Connection) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from streams.replay.asked import CHINA
+from schemas.clock import time_text
 from streams.replay.differing import Change, Compared, Turn
 
 __all__ = ["page"]
@@ -35,14 +35,14 @@ _CHANGES = {
 
 def page(compared: Compared, turns: Sequence[Turn], changes: Sequence[Change]) -> str:
     """Return the page; whatever a record says stands there as text."""
-    now = datetime.now(UTC).astimezone(CHINA).strftime("%Y-%m-%d %H:%M")
+    now = time_text(datetime.now(UTC))
     title = f"{compared.old} → {compared.new}"
     harmful = [turn for turn in turns if turn.turns or not turn.explained]
     parts = [
         "<!doctype html><html lang='zh'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>",
         f"<title>xinliu replay diff {escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>What changes: {escape(title)}</h1>",
-        f"<p class='quiet'>Compared {escape(now)} (China time): {escape(compared.what)}. {compared.old_rows:,} and"
+        f"<p class='quiet'>Compared {escape(now)}: {escape(compared.what)}. {compared.old_rows:,} and"
         f" {compared.new_rows:,} rows; {compared.differing:,} of {compared.buckets:,} buckets differ.</p>",
         *(
             f"<p>Only the {side} one has the columns {escape(', '.join(names))}: not compared.</p>"

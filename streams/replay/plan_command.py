@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from schemas.clock import TIME_HELP, time_text
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.hints import hint
 from schemas.options import Json
+from schemas.tables import Wide, print_table
+from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,11 +52,13 @@ def _plan(
     ctx: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Everything, into a new generation.")] = False,
     domain: Annotated[list[str] | None, typer.Option(help="Records of this domain, or `registration`.")] = None,
-    department: Annotated[list[str] | None, typer.Option(help="What this department has said.")] = None,
-    entity: Annotated[list[str] | None, typer.Option(metavar="USCC", help="Records about this entity.")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Accepted from then on: 2026-11-23T10:00 (China time unless it has a zone).")
+    department: Annotated[
+        list[str] | None, typer.Option(help="What this department has said.", callback=department_typed)
     ] = None,
+    entity: Annotated[
+        list[str] | None, typer.Option(metavar="USCC", help="Records about this entity.", callback=code_typed)
+    ] = None,
+    since: Annotated[str | None, typer.Option(help=f"Accepted from then on: {TIME_HELP}")] = None,
     until: Annotated[str | None, typer.Option(help="Accepted before then.")] = None,
     offsets: Annotated[
         list[str] | None,
@@ -127,6 +132,7 @@ def shown_scope(scope: Scope) -> str:
     told = scope.to_detail()
     if not told:
         return "everything"
+    told |= {name: time_text(time) for name in ("since", "until") if (time := getattr(scope, name)) is not None}
     texts = [
         f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in told.items()
     ]
@@ -167,7 +173,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _list(ctx: typer.Context, as_json: Json = False) -> None:
+def _list(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
     """Every replay that was planned, the newest first, with where it stands."""
     with ledger(ctx.obj) as book:
         replays = book.all()
@@ -175,15 +181,18 @@ def _list(ctx: typer.Context, as_json: Json = False) -> None:
         print(json.dumps([_plain(one) for one in replays], ensure_ascii=False))
         return
     if not replays:
-        print("no replays: `xinliu replay plan … --save` enters one")
+        print(hint("no replays: `xinliu replay plan … --save` enters one"))
         return
-    table = Table("replay", "kind", "what", "state", "generation", "planned", "by", "reason")
-    for one in replays:
-        table.add_row(
-            one.replay, one.kind, escape(_scope_of(one)), one.state, str(one.generation or ""), _local(one.planned_at),
+    rows = [
+        (
+            one.replay, one.kind, escape(_scope_of(one)), one.state, str(one.generation or ""), time_text(one.planned_at),
             escape(one.planned_by), escape(one.reason),
-        )  # fmt: skip
-    Console().print(table)
+        )
+        for one in replays
+    ]  # fmt: skip
+    titles = ("replay", "kind", "what", "state", "generation", "planned", "by", "reason")
+    least = ("by", "planned", "generation", "reason")
+    print_table(Console(), titles, rows, least=least, text=("what", "reason"), wide=wide)
 
 
 def _show(
@@ -219,7 +228,7 @@ def _show(
     for step in steps:
         rest = {name: value for name, value in step.detail.items() if name not in ("replay", "kind", "scope", "plan")}
         more = f"  {json.dumps(rest, ensure_ascii=False)}" if rest else ""
-        console.print(escape(f"  {_local(step.at)}  {step.kind}  {step.by}  {step.reason}{more}"))
+        console.print(escape(f"  {time_text(step.at)}  {step.kind}  {step.by}  {step.reason}{more}"))
     if one.progress:
         console.print(escape(f"  progress {json.dumps(dict(one.progress), ensure_ascii=False)}"))
 
@@ -232,12 +241,6 @@ def _scope_of(one: Replay) -> str:
 
 def _plain(one: Replay) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(one).items()}
-
-
-def _local(time: datetime) -> str:
-    from streams.replay.asked import CHINA
-
-    return time.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def mount(app: typer.Typer) -> None:

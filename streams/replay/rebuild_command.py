@@ -12,6 +12,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
+from schemas.hints import hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +99,10 @@ def _rebuild(
         )
     else:
         print(
-            f"generation {generation} is READY (replay {done.replay}): see `xinliu replay diff`, then"
-            f" `xinliu replay promote {done.replay}`"
+            hint(
+                f"generation {generation} is READY (replay {done.replay}): see `xinliu replay diff`, then"
+                f" `xinliu replay promote {done.replay}`"
+            )
         )
     return 0
 

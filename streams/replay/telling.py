@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from schemas.hints import hint
+from schemas.tables import print_table
 from streams.replay.differing import Change, Compared, Turn
 
 __all__ = ["tell"]
@@ -22,8 +23,10 @@ _COLUMNS = (
 _STYLE = {"有": "bold red", "待核": "yellow", "无": "green", "": ""}
 
 
-def tell(compared: Compared, turns: Iterable[Turn], changes: Iterable[Change], form: str) -> None:
-    """Write to stdout what differs; `form` as the command names it. For JSON and CSV nothing is held in memory."""
+def tell(
+    compared: Compared, turns: Iterable[Turn], changes: Iterable[Change], form: str, *, wide: bool = False
+) -> None:
+    """Write to stdout what differs; `form` as the command names it, `wide` with every column of a table. For JSON and CSV nothing is held in memory."""
     if form == "json":
         _json(compared, turns, changes)
     elif form == "csv":
@@ -33,7 +36,7 @@ def tell(compared: Compared, turns: Iterable[Turn], changes: Iterable[Change], f
 
         sys.stdout.write(page(compared, list(turns), list(changes)))
     else:
-        _table(compared, list(turns), list(changes))
+        _table(compared, list(turns), list(changes), wide=wide)
 
 
 def _json(compared: Compared, turns: Iterable[Turn], changes: Iterable[Change]) -> None:
@@ -67,7 +70,7 @@ def _csv(turns: Iterable[Turn], changes: Iterable[Change]) -> None:
             )
 
 
-def _table(compared: Compared, turns: list[Turn], changes: list[Change]) -> None:
+def _table(compared: Compared, turns: list[Turn], changes: list[Change], *, wide: bool) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{compared.old} → {compared.new}[/bold]  {escape(compared.what)}")
     rows = f"{compared.old_rows:,} and {compared.new_rows:,} rows"
@@ -90,40 +93,40 @@ def _table(compared: Compared, turns: list[Turn], changes: list[Change]) -> None
         console.print(
             f"[bold red]{compared.unexplained:,} counts differ although no record does[/bold red]: run the audit"
         )
-    _summary(console, compared)
-    _turns(console, turns, sum(compared.turned.values()))
-    _changes(console, changes, sum(n for *_, n in compared.summary))
+    _summary(console, compared, wide)
+    _turns(console, turns, sum(compared.turned.values()), wide)
+    _changes(console, changes, sum(n for *_, n in compared.summary), wide)
 
 
-def _summary(console: Console, compared: Compared) -> None:
-    table = Table("domain", "department", "change", "records", show_edge=False, pad_edge=False)
-    for domain, department, change, n in compared.summary:
-        table.add_row(escape(domain), escape(department), change, f"{n:,}")
-    console.print(table)
+def _summary(console: Console, compared: Compared, wide: bool) -> None:
+    rows = [
+        (escape(domain), escape(department), change, f"{n:,}") for domain, department, change, n in compared.summary
+    ]
+    print_table(console, ("domain", "department", "change", "records"), rows, right=("records",), wide=wide)
 
 
-def _turns(console: Console, turns: list[Turn], total: int) -> None:
+def _turns(console: Console, turns: list[Turn], total: int, wide: bool) -> None:
     shown = [turn for turn in turns if turn.turns or not turn.explained]
     if not shown:
         return
-    table = Table(
-        "entity", "province", "domain", "was", "becomes", "penalties", "listings", show_edge=False, pad_edge=False
-    )
-    for turn in shown:
-        table.add_row(
+    rows = [
+        (
             turn.uscc, turn.province, turn.domain, f"[{_STYLE[turn.was]}]{turn.was}[/]" if turn.was else "",
             f"[{_STYLE[turn.becomes]}]{turn.becomes}[/]" if turn.becomes else "",
             f"{turn.old_penalties or 0} → {turn.new_penalties or 0}", f"{turn.old_listings or 0} → {turn.new_listings or 0}",
-        )  # fmt: skip
-    console.print(table)
+        )
+        for turn in shown
+    ]  # fmt: skip
+    titles = ("entity", "province", "domain", "was", "becomes", "penalties", "listings")
+    print_table(console, titles, rows, least=("listings", "penalties"), wide=wide)
     if total > len(shown):
         console.print(f"… {total - len(shown):,} more: --limit, or --format json, csv, page")
 
 
-def _changes(console: Console, changes: list[Change], total: int) -> None:
+def _changes(console: Console, changes: list[Change], total: int, wide: bool) -> None:
     if not changes:
         return
-    table = Table("record", "of", "entity", "change", "version", "fields", show_edge=False, pad_edge=False)
+    rows = []
     for one in changes:
         entity = (
             one.old_uscc
@@ -132,11 +135,15 @@ def _changes(console: Console, changes: list[Change], total: int) -> None:
         )
         status = f" {one.old_status} → {one.new_status}" if one.change == "STATUS" else ""
         why = f" {', '.join(one.codes)}" if one.codes else ""
-        table.add_row(
-            one.record_id.hex, escape(f"{one.province} {one.department}"), escape(entity or ""), f"{one.change}{status}{why}",
-            f"{one.old_version or '—'} → {one.new_version or '—'}", escape(", ".join(one.fields)),
+        rows.append(
+            (
+                one.record_id.hex, escape(f"{one.province} {one.department}"), escape(entity or ""),
+                f"{one.change}{status}{why}", f"{one.old_version or '—'} → {one.new_version or '—'}",
+                escape(", ".join(one.fields)),
+            )
         )  # fmt: skip
-    console.print(table)
+    titles = ("record", "of", "entity", "change", "version", "fields")
+    print_table(console, titles, rows, least=("version", "fields", "of"), text=("change", "fields"), wide=wide)
     if total > len(changes):
         console.print(f"… {total - len(changes):,} more: --limit, or --format json, csv, page")
-    console.print("the events behind one: xinliu replay diff … --explain RECORD", style="dim")
+    console.print(hint("the events behind one: xinliu replay diff … --explain RECORD"), style="dim")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
@@ -165,6 +165,39 @@ def test_a_topic_that_is_made_anew_is_read_from_its_beginning(stack: Connection,
     with workers(stack, tmp_path, "intake", "view") as running:
         settle(stack, topic, running)
         assert set(news) <= {message.value() for message in log_of(stack, "accepted")}
+
+
+def test_a_topic_made_anew_while_members_keep_their_names_is_read(stack: Connection, tmp_path: Path) -> None:
+    """The broker gives a member that comes back the assignment of before: without this topic, which did not exist then."""
+    topic, admin = "records.sports", AdminClient(stack.kafka.client({}))
+
+    def shared_out() -> bool | None:
+        try:
+            described = admin.describe_consumer_groups([INTAKE_GROUP], request_timeout=15)[INTAKE_GROUP].result()
+        except KafkaException:
+            return None  # the coordinator starts or moves
+        places = [tp.topic for member in described.members for tp in member.assignment.topic_partitions]
+        return topic in places if places else None  # while they are shared out, nobody has any
+
+    def intake() -> Worker:
+        return Worker(stack, "intake", tmp_path, "--instance", "one", "--metrics-port", "0")
+
+    first = intake()
+    assert wait_until(lambda: shared_out() is True, seconds=60, every=0.5), first.log[-3000:]
+    admin.delete_topics([topic])[topic].result(30)
+    assert wait_until(lambda: shared_out() is False, seconds=60, every=0.5), first.log[-3000:]
+    first.kill()
+    assert wait_until(
+        lambda: admin.create_topics([NewTopic(topic, 2, 1)])[topic].exception() is None, seconds=30, every=0.5
+    )
+    second = intake()
+    try:
+        put(stack, topic, framed(stack, fresh(15, "sports")), partition=0)
+        assert wait_until(lambda: lag(stack, INTAKE_GROUP, [topic]) == 0, seconds=120, every=0.5), second.log[-3000:]
+        assert wait_until(lambda: "worker.reads_again" in second.log, seconds=30), second.log[-3000:]
+    finally:
+        second.stop()
+    assert "worker.partitions_unread" in second.log
 
 
 def test_records_that_were_deleted_unread_are_never_passed_over_in_silence(

@@ -22,7 +22,7 @@ from schemas.store import connect
 from schemas.uscc import generate
 from streams.exchange.cases import case_key, partition_of
 from tests import warm
-from tests.cases import event
+from tests.case_events import event
 from tests.exchanges import Sharing, keys, of_province
 from tests.offline import log_of
 from tests.statements import Statement, framed, penalty, put, registration

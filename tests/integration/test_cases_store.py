@@ -26,7 +26,7 @@ from streams.exchange.cases import Arrival, CaseSharing, case_key, events_of, pa
 from streams.positions import load_catalogue
 from streams.projection import Projection
 from streams.staging import staged
-from tests.cases import CASE, DIGEST, OPENED_AT, event, life
+from tests.case_events import CASE, DIGEST, OPENED_AT, event, life
 from tests.statements import Statement, penalty, registration, state
 from tests.viewstore import Store, decoded, opened, take
 

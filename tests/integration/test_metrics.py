@@ -270,11 +270,12 @@ def test_the_workers_of_a_local_stack_show_themselves_where_status_says(
     try:
         addresses = {s.name: s.address for s in local_stack.status() if s.name.startswith("worker-")}
         assert list(addresses) == [f"worker-{name}" for name in local_stack.layout.workers]
-        for found in addresses.values():
+        for name, found in addresses.items():
             assert found is not None
             url = found.removesuffix("/metrics")
             assert wait_until(lambda url=url: is_ready(url), seconds=90), url
-            assert scrape(url).value("xinliu_ready") == 1
+            parts = [f"{url}/intake", f"{url}/view"] if name == "worker-province" else [url]
+            assert [scrape(part).value("xinliu_ready") for part in parts] == [1] * len(parts)
     finally:
         local_stack.down()
         local_stack.up(workers=False)

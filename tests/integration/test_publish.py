@@ -212,6 +212,7 @@ class Chain:
         self._source = source
         self._producer = Producer(source.connection.kafka.client({"linger.ms": 0}))
         self._schema = registered(source.connection.registry, "xinliu.Receipt")
+        self._statement = registered(source.connection.registry, "xinliu.Statement")
 
     def answer(self, refuse: str, flag: str) -> None:
         """Wait for the markers, then tell: one refused, one flagged (twice, as at-least-once may), another's, the rest."""
@@ -232,9 +233,10 @@ class Chain:
 
     def _exception(self, messages: list[Message], number: str, outcome: str) -> dict[str, Any]:
         for message in messages:
-            if message.key() is None:
-                continue
-            said = decode(parsed("xinliu.Statement"), unframe(message.value() or b"")[1])
+            schema_id, body = unframe(message.value() or b"")
+            if schema_id != self._statement:
+                continue  # a marker, or a row that was refused before it was sent
+            said = decode(parsed("xinliu.Statement"), body)
             if said["penalty"]["document_number"] == number:
                 return {
                     "partition": message.partition(),

@@ -262,7 +262,7 @@ def test_the_same_manifest_twice_and_one_after_the_other(running: Connection, tm
         publisher.mark(datetime.now(UTC))
     assert wait_until(lambda: state() == [("WAITING", 0)], seconds=30)
     with connect(running.database.get_secret_value(), autocommit=True) as store:
-        passed = "SELECT min(next_offset) FROM watermark WHERE department = %s"
+        passed = "SELECT coalesce(min(next_offset), 0) FROM watermark WHERE department = %s"
         assert wait_until(lambda: (store.execute(passed, (key,)).fetchone() or (0,))[0] > 0, seconds=30)  # type: ignore[operator]
     assert state() == [("WAITING", 0)], "it has not come from every partition"
     put(running, f"records.{key}", [value], partition=1)

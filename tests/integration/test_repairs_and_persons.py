@@ -111,7 +111,8 @@ def test_a_persons_number_is_kept_by_no_part_of_the_way(stack: Connection, logs:
     ]
     people += [penalty(f"注{run}", entity=714_100, remark=f"联系人 {numbers[0]} 已到场")]
     places, told = publish_raw(stack, list(framed(stack, people)))
-    assert [codes(told[place]) for place in places[:-1]] == [{"USCC_RESIDENT_ID"}] * len(numbers)
+    # Some are written with characters that nobody sees, which is told too.
+    assert [codes(told[place]) - {"HIDDEN_CHARACTER"} for place in places[:-1]] == [{"USCC_RESIDENT_ID"}] * len(numbers)
     assert codes(told[places[-1]]) == {"PERSONAL_IDENTIFIER"}
     kept = [json.dumps([told[place] for place in places], default=str)]
     kept += [path.read_text(encoding="utf-8", errors="replace") for path in logs.iterdir()]

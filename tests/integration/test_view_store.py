@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from schemas.codec import encode_own, frame
 from schemas.connection import Connection
+from schemas.memory_registry import MemoryRegistry
 from streams.fold import newest, summary
+from streams.progress import newest_vectors
 from streams.projection import Projection
+from streams.runs import Fetched, Record
 from streams.staging import staged
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
@@ -102,3 +107,40 @@ def test_one_value_that_the_store_refuses_spares_its_neighbours(store: Store) ->
         Projection(store).fold(frame)
     assert list(refused) == [3]
     assert store.execute("SELECT count(*) FROM record").fetchone() == (8,)
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> dict[str, Any]:
+    """What an intake worker, of now or of before, says of one of two input partitions."""
+    days = st.none() | st.integers(1, 9).map(lambda day: datetime(2026, 1, day, tzinfo=UTC))
+    place = {"topic": "records.tax", "topic_id": "t", "partition": draw(st.integers(0, 1))}
+    return place | {"next_offset": draw(st.integers(1, 9)), "as_of": draw(days), "marked_at": draw(days)}
+
+
+@given(data=st.data())
+@examples(60, HealthCheck.function_scoped_fixture)
+def test_any_order_any_duplication_any_cut_of_vectors_vouches_for_the_same(store: Store, data: st.DataObject) -> None:
+    said = data.draw(st.lists(vectors(), min_size=1, max_size=8))
+    shuffled = data.draw(st.permutations([*said, *data.draw(st.lists(st.sampled_from(said), max_size=4))]))
+    cut = data.draw(st.integers(0, len(shuffled)))
+    registry = MemoryRegistry()
+    schema_id = registry.register("xinliu.Progress")
+
+    def record(one: dict[str, Any]) -> Record:
+        value = encode_own("xinliu.Progress", {"written_at": datetime(2026, 1, 10, tzinfo=UTC), "inputs": [one]})
+        return Fetched("accepted", 0, 0, 0, b"", frame(schema_id, value), ())
+
+    def highest(partition: int, name: str) -> Any:
+        known = [one[name] for one in said if one["partition"] == partition and one[name] is not None]
+        return max(known, default=None)
+
+    with store.transaction():
+        store.execute("TRUNCATE input_progress")
+    projection = Projection(store)
+    for batch in (shuffled[:cut], shuffled[cut:]):
+        projection.progress(newest_vectors(registry, [record(one) for one in batch]))
+    held = store.execute("SELECT partition, next_offset, as_of, marked_at FROM input_progress ORDER BY 1").fetchall()
+    assert held == [
+        (partition, *(highest(partition, name) for name in ("next_offset", "as_of", "marked_at")))
+        for partition in sorted({one["partition"] for one in said})
+    ]

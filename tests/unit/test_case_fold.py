@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.cases import KINDS, OUTCOMES, PROCEDURES, STATES, Case, CaseEvent, fold, fold_all, leader, new_case_id
 from schemas.contracts import source
 from schemas.errors import Rejected
-from tests.cases import CASE, OPENED_AT, event, life
+from tests.case_events import CASE, OPENED_AT, event, life
 
 PROVINCES = ("beijing", "hebei", "shanxi")
 

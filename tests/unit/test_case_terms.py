@@ -13,7 +13,7 @@ from schemas.catalogue import load
 from schemas.errors import UsageError
 from schemas.workdays import Workdays, deadline
 from streams.docket import reminder
-from tests.cases import event, life
+from tests.case_events import event, life
 
 ROWS = load().time.deadlines
 CALENDAR = Workdays(load().time.holidays)

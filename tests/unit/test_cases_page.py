@@ -11,7 +11,7 @@ from schemas.cases import KINDS, OUTCOMES, PROCEDURES, STATES, CaseEvent, fold, 
 from schemas.catalogue import load
 from schemas.workdays import deadline
 from streams.casework import GUARDS
-from tests.cases import OPENED_AT, event, life
+from tests.case_events import OPENED_AT, event, life
 
 PAGE = Path(__file__).parents[2] / "docs" / "cases.md"
 SAID = ("ACCEPTED", "DECLINED", "FORWARDED", "ANSWERED", "EXTENDED", "CLOSED", "CANCELLED", "NOTED")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from xlsxwriter import Workbook
 
 from producers import changes
 from producers.change_commands import change
@@ -56,6 +57,36 @@ def table(tmp_path: Path) -> Path:
     for one in rows:
         del one["更新时间"]
     return write(tmp_path / "own.csv", rows)
+
+
+@pytest.mark.parametrize("form", ["own.csv", "own.xlsx"])
+def test_a_file_is_read_as_it_was_published(tmp_path: Path, form: str) -> None:
+    said = row(CF_WSH="京税罚〔2026〕9号", 当前状态="正常")
+    path = tmp_path / form
+    if form.endswith("xlsx"):
+        with Workbook(str(path)) as book:
+            sheet_of = book.add_worksheet("Sheet1")
+            for place, (header, cell) in enumerate(said.items()):
+                sheet_of.write_string(0, place, header)
+                sheet_of.write_string(1, place, cell)
+    else:
+        write(path, [said])
+    sheet = ("--sheet", "Sheet1") if form.endswith("xlsx") else ()
+    with pytest.raises(UsageError, match="当前状态"):
+        xinliu("repair", "--from", str(path))
+    for options in (("--map", "当前状态=状态"), ("--ignore", "当前状态")):
+        told = xinliu("repair", "--from", str(path), *options, *sheet)
+        assert told["statement"]["status"] == "REPAIRED"
+    with pytest.raises(UsageError):
+        xinliu("repair", "--from", str(path), "--ignore", "当前状态", "--sheet", "没有")
+
+
+@pytest.mark.parametrize("department", ["tax", "税务局", "国家税务总局 北京市税务局", "ＴＡＸ"])
+def test_names_and_codes_as_a_person_types_them(statement: Path, department: str) -> None:
+    wide = "".join(chr(ord(one) + 0xFEE0) for one in P["subject"]["uscc"])
+    words = ["repair", "--from", str(statement), "--uscc", wide, "--department", department, "--dry-run", "--json"]
+    done = CliRunner().invoke(change, words, catch_exceptions=False)
+    assert json.loads(done.output)["record_id"] == P["record_id"]
 
 
 def test_json_of_a_statement_reads_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 import pytest
 from hypothesis import example, given
@@ -55,6 +56,70 @@ def test_codes_in_small_letters_are_the_same_codes(field: str) -> None:
 def test_one_decision_however_it_is_cited(written: str) -> None:
     assert normalise_document_number(written) == "京市监罚20251号"
     assert record_id(**{**WHO, "number": written}) == record_id(**WHO)
+
+
+BRACKETS = [
+    "〔〕",
+    "【】",
+    "[]",
+    "()",
+    "（）",
+    "［］",
+    "〈〉",
+    "<>",
+    "﹝﹞",
+    "{}",
+    "｛｝",
+    "「」",
+    "『』",
+    "《》",
+    "〖〗",
+    "〘〙",
+    "〚〛",
+    "⟨⟩",
+    "⟦⟧",
+    "«»",
+    "‹›",
+    "❲❳",
+    "﹙﹚",
+    "﹛﹜",
+    "﹤﹥",
+    "︹︺",
+    "︷︸",
+    "﹁﹂",
+    "“”",
+    "‘’",
+]
+
+
+@pytest.mark.parametrize("opening", BRACKETS)
+def test_a_year_in_any_brackets_is_the_same_decision(opening: str) -> None:
+    for closing in BRACKETS:
+        written = f"京市监罚{opening[0]}2025{closing[1]}1号"
+        assert record_id(**{**WHO, "number": written}) == record_id(**WHO), written
+
+
+def test_other_brackets_are_part_of_a_number_but_round_a_year() -> None:
+    assert normalise_document_number("京罚〔2025〕1号《更正》") == "京罚20251号《更正》"
+    assert normalise_document_number("京罚{甲}1号") == "京罚{甲}1号"
+    assert normalise_document_number("{20〔25}1号") == "20251号"
+
+
+def _before(number: str) -> str:
+    """The normal form as it was when only 〔〕【】[]()（）［］〈〉<> were known."""
+    known = str.maketrans(dict.fromkeys("〔〕【】[]()（）［］〈〉<>", None))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper()).translate(known)
+    return unicodedata.normalize("NFKC", "".join(folded.split()))
+
+
+@given(st.text(st.sampled_from("京罚Ａa é〔〕【】[]()（）［］〈〉<>2025１号-—、第之\u3000´")))
+def test_ids_of_numbers_with_the_brackets_once_known_stay(number: str) -> None:
+    assert normalise_document_number(number) == _before(number)
+
+
+@given(st.text(st.sampled_from("京〔〕{}「」《》2025号 ")))
+def test_a_normal_form_with_any_brackets_is_its_own(number: str) -> None:
+    assert normalise_document_number(normalise_document_number(number)) == normalise_document_number(number)
 
 
 def test_letters_are_capitals_and_other_numbers_stay_apart() -> None:

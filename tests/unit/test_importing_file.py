@@ -247,7 +247,7 @@ def test_missing_columns_are_named_together(tmp_path: Path) -> None:
     row = {header: value for header, value in penalty().items() if header not in ("CF_SY", "CF_JDRQ")}
     with pytest.raises(UsageError, match="CF_SY、CF_JDRQ"):
         read(write(tmp_path / "a.csv", [row]))
-    with pytest.raises(UsageError, match="mean the same"):
+    with pytest.raises(UsageError, match="含义相同"):
         read(write(tmp_path / "b.csv", [penalty(违法事实="x")]))
 
 
@@ -309,4 +309,4 @@ def test_the_guide_names_every_code_and_mandatory_column() -> None:
     assert all(code in guide for code in (*raised, *REPAIRS) if code != "REQUIRED")
     with pytest.raises(UsageError) as missing:
         resolve(("CF_BLANK", "BZ", "CF_FRDB"))
-    assert all(name in guide for name in re.findall(r"CF_[A-Z_]+", str(missing.value).split("found:")[0]))
+    assert all(name in guide for name in re.findall(r"CF_[A-Z_]+", str(missing.value).split("文件中有")[0]))

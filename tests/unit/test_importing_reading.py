@@ -43,14 +43,14 @@ def test_gb18030_is_found_by_what_gbk_has_not(tmp_path: Path) -> None:
 def test_damaged_utf8_is_never_read_as_gbk(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(TEXT.encode() + "京税罚〔2025〕2号,".encode() + damage + b"\n")
-    with pytest.raises(UsageError, match=r"line 3.*UTF-8"):
+    with pytest.raises(UsageError, match=r"第 3 行.*UTF-8"):
         read_table(path)
 
 
 def test_bytes_of_no_encoding_name_their_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(TEXT.encode("gbk") + b"\xff\xff,x\n")
-    with pytest.raises(UsageError, match=r"line 3: bytes ffff"):
+    with pytest.raises(UsageError, match=r"第 3 行: .*字节 ffff"):
         read_table(path)
 
 
@@ -111,11 +111,11 @@ def test_xlsx_rows_are_numbered_as_excel_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"", "is empty"),
-        ("a.csv", b" \n", "is empty"),
-        ("a.csv", b'a,b\n"open,1\n', "quotation mark"),
-        ("a.doc", b"x", ".csv, .xlsx or .jsonl"),
-        ("a.xlsx", b"no workbook", "no Excel workbook"),
+        ("a.csv", b"", "是空文件"),
+        ("a.csv", b" \n", "是空文件"),
+        ("a.csv", b'a,b\n"open,1\n', "第 2 行: .*引号"),
+        ("a.doc", b"x", ".csv、.tsv、.txt、.xlsx"),
+        ("a.xlsx", b"no workbook", "不是 Excel 工作簿.*改为 .csv"),
         ("a.jsonl", b"\xff\xfe\x00", "UTF-16"),
     ],
 )
@@ -129,7 +129,7 @@ def test_what_is_no_table_is_one_clear_line(tmp_path: Path, name: str, content: 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for name in ("a.csv", "a.xlsx"):
-        with pytest.raises(UsageError, match="there is no file"):
+        with pytest.raises(UsageError, match="没有文件"):
             read_table(tmp_path / name)
 
 

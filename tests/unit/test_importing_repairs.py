@@ -61,6 +61,35 @@ def grouped_wide(text: str) -> str:
     return grouped(text).replace(",", "，")
 
 
+def in_numerals(text: str) -> str:
+    year, month, day = text.split("-")
+    digits = dict(zip("0123456789", "〇一二三四五六七八九", strict=True))
+
+    def below_100(number: int) -> str:
+        tens, units = divmod(number, 10)
+        return ("" if not tens else "十" if tens == 1 else f"{digits[str(tens)]}十") + (
+            digits[str(units)] if units else ""
+        )
+
+    return f"{''.join(digits[one] for one in year)}年{below_100(int(month))}月{below_100(int(day))}日"
+
+
+def turned(text: str) -> str:
+    return f"\u202d{text[:2]}\xad{text[2:]}\u202c"
+
+
+def guarded(text: str) -> str:
+    return f"'{text}"
+
+
+def as_formula(text: str) -> str:
+    return f'="{text}"'
+
+
+def dusty(text: str) -> str:
+    return f"{text}{'0' * 11}4"
+
+
 CODES, DATES = ("CF_XDR_SHXYM", "CF_CFJGDM", "CF_SJLYDM"), ("CF_JDRQ", "CF_YXQ", "CF_GSJZQ")
 GARBLES: list[tuple[tuple[str, ...], Callable[[str], str], set[str]]] = [
     (CODES, str.lower, {"LOWER_CASE"}),
@@ -76,6 +105,25 @@ GARBLES: list[tuple[tuple[str, ...], Callable[[str], str], set[str]]] = [
     (DATES, in_chinese, {"DATE_FORM_READ"}),
     (DATES, lambda text: text.replace("-", ""), {"DATE_FORM_READ"}),
     (DATES, lambda text: f"{text} 00:00:00", {"DATE_FORM_READ"}),
+    (DATES, lambda text: f"{text} 00:00:00.0", {"DATE_FORM_READ"}),
+    (DATES, lambda text: f"{text}T00:00:00.000+08:00", {"DATE_FORM_READ"}),
+    (DATES, lambda text: f"{text} 14:23:11", {"TIME_DROPPED"}),
+    (DATES, lambda text: in_chinese(text).replace("日", "号"), {"DATE_FORM_READ"}),
+    (DATES, lambda text: text.replace("-", "、"), {"DATE_FORM_READ"}),
+    (DATES, lambda text: text.replace("-", "–"), {"DATE_FORM_READ"}),
+    (DATES, in_numerals, {"DATE_FORM_READ"}),
+    ((*CODES, *DATES, "CF_WSH", "CF_XDR_MC", "CF_NR_FK", "CF_XDR_LB", "更新时间"), guarded, {"TEXT_GUARD"}),
+    ((*CODES, *DATES, "CF_WSH", "CF_XDR_MC", "CF_NR_FK", "CF_XDR_LB", "更新时间"), as_formula, {"TEXT_GUARD"}),
+    ((*CODES, *DATES, "CF_WSH", "CF_XDR_MC", "CF_NR_FK", "CF_SY", "CF_CFJG", "更新时间"), turned, {"SPACES"}),
+    (("CF_WSH",), lambda text: text.replace("〔", "{").replace("〕", "}"), {"BRACKETS"}),
+    (("CF_WSH",), lambda text: text.replace("〔", "《").replace("〕", "》"), {"BRACKETS"}),
+    (("CF_WSH",), lambda text: text.replace("〔", "﹝").replace("〕", "﹞"), {"BRACKETS"}),
+    (("CF_WSH",), lambda text: text.replace("〔", "「").replace("〕", "』"), {"BRACKETS"}),
+    (("CF_NR_FK", "CF_NR_WFFF"), lambda text: f"{text}万元", {"UNIT_WRITTEN"}),
+    (("CF_NR_FK", "CF_NR_WFFF"), lambda text: f"{text}万", {"UNIT_WRITTEN"}),
+    (("CF_NR_FK",), dusty, {"FLOAT_DUST"}),
+    (("更新时间",), lambda text: text.replace(" 10", " 上午 10"), {"DATE_FORM_READ"}),
+    (("更新时间",), lambda text: re.sub("[-: ]", "", text), {"DATE_FORM_READ"}),
     (DATES, serial, {"EXCEL_SERIAL"}),
     (DATES, wide, {"FULL_WIDTH"}),
     (("CF_CFLB",), lambda text: text.replace(";", "、"), {"CATEGORY_SEPARATOR"}),
@@ -218,9 +266,13 @@ def test_the_same_decision_in_other_brackets_is_one_record(tmp_path: Path) -> No
         "京税罚(2025)1号",
         "京税罚（2025）1号",
         "京税罚［2025］１号",
+        *(
+            f"京税罚{pair[0]}2025{pair[1]}1号"
+            for pair in ("{}", "「」", "『』", "《》", "〖〗", "﹝﹞", "⟨⟩", "«»", "{〕")
+        ),
     ]
     found = read(write(tmp_path / "a.csv", [penalty(CF_WSH=number) for number in variants]))
-    assert (len(found.outgoing), found.duplicates, told(found)) == (1, 5, [])
+    assert (len(found.outgoing), found.duplicates, told(found)) == (1, len(variants) - 1, [])
 
 
 def test_excel_cells(tmp_path: Path) -> None:
@@ -292,7 +344,7 @@ def test_what_would_have_to_be_guessed_is_refused_with_the_reason(
 @pytest.mark.parametrize("name", ["罚款金额", "CF_NR_FK"])
 def test_a_column_in_another_unit_is_refused(name: str, unit: str, tmp_path: Path) -> None:
     row = {header if header != "CF_NR_FK" else name + unit: value for header, value in PENALTY.items()}
-    with pytest.raises(UsageError, match=r"万元.*never converted"):
+    with pytest.raises(UsageError, match=r"万元.*不作换算"):
         read(write(tmp_path / "a.csv", [row]))
 
 

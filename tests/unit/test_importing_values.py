@@ -34,7 +34,10 @@ SEPTEMBER_1 = date(2025, 9, 1)
 @pytest.mark.parametrize(
     "cell",
     ["2025-09-01", "2025/9/1", "2025.9.1", "20250901", "2025年9月1日", " ２０２５-09-01 ", SEPTEMBER_1, "2025-9-1 00:00:00", 20250901.0,
-     45901.0, "45901", 45901, "２０２５年９月１日", "2025 年 9 月 1 日", "2025-09-01\u200b", datetime(2025, 9, 1, 8), 45901.3],
+     45901.0, "45901", 45901, "２０２５年９月１日", "2025 年 9 月 1 日", "2025-09-01\u200b", datetime(2025, 9, 1, 8), 45901.3,
+     "2025-09-01 00:00:00.0", "2025-09-01T00:00:00.000+08:00", "2025-09-01 14:23:11", "20250901142311", "2025年9月1号", "2025、9、1",
+     "2025–9–1", "2025—09—01", "二〇二五年九月一日", "二零二五年九月一日", "二○二五年〇九月〇一日", "2025年九月一日", "2025/9/1 下午 3:20",
+     "2025年9月1日15时20分", "'2025-09-01", '="2025-09-01"', "\u202d2025-09-01\u202c"],
 )  # fmt: skip
 def test_dates(cell: Cell) -> None:
     assert read_date(cell).value == SEPTEMBER_1
@@ -60,6 +63,17 @@ def test_dates(cell: Cell) -> None:
         True,
         float("nan"),
         "²⁰²⁵-09-01",
+        "2025-08-31T16:00:00Z",
+        "2025-09-01 00:00:00+00:00",
+        "2025-09-01 25:00:00",
+        "9月1号",
+        "2025年十三月1日",
+        "2025年一二月1日",
+        "2025年9月三十二日",
+        "长期",
+        "9999-12-31",
+        "1756656000000",
+        "2025.9.1-2026.8.31",
     ],
 )
 def test_dates_that_would_have_to_be_guessed(cell: Cell) -> None:
@@ -70,7 +84,9 @@ def test_dates_that_would_have_to_be_guessed(cell: Cell) -> None:
 @pytest.mark.parametrize(
     ("cell", "amount"),
     [("0.2", "0.2"), ("1,234.5", "1234.5"), ("１２", "12"), (0.2, "0.2"), (3.0, "3"), (2, "2"), (Decimal("0.100000"), "0.1"),
-     ("１，２３４．５", "1234.5"), ("1，234", "1234"), (" 0.2\u00a0", "0.2"), ("\u200b12", "12")],
+     ("１，２３４．５", "1234.5"), ("1，234", "1234"), (" 0.2\u00a0", "0.2"), ("\u200b12", "12"), ("0.5万元", "0.5"), ("0.5 万", "0.5"),
+     ("1,234.5万元", "1234.5"), ("0.30000000000000004", "0.3"), (0.1 + 0.2, "0.3"), (3.3000000000000003, "3.3"), (Decimal("1E+2"), "100"),
+     ("'0.5", "0.5"), ('="0.5"', "0.5")],
 )  # fmt: skip
 def test_amounts_are_in_ten_thousand_yuan(cell: Cell, amount: str) -> None:
     assert read_money(cell).value == Decimal(amount)
@@ -80,7 +96,11 @@ def test_amounts_are_in_ten_thousand_yuan(cell: Cell, amount: str) -> None:
     ("cell", "code"),
     [
         ("2000元", "MONEY_FORM"),
-        ("0.2万元", "MONEY_FORM"),
+        ("五千元", "MONEY_FORM"),
+        ("0.2亿元", "MONEY_FORM"),
+        ("0.2万美元", "MONEY_FORM"),
+        ("2千万元", "MONEY_FORM"),
+        (1e-07, "MONEY_SCALE"),
         ("1,5", "MONEY_FORM"),
         ("12,34.5", "MONEY_FORM"),
         ("1e3", "MONEY_FORM"),
@@ -117,6 +137,13 @@ def test_amounts_that_are_refused(cell: Cell, code: str) -> None:
         "2025-09-01T00:30:00Z",
         "2025-09-01 00:30:00+00:00",
         "20250901 08:30",
+        "20250901083000",
+        "2025/9/1 上午 8:30:00",
+        "2025/9/1 8:30 AM",
+        "2025年9月1日 8时30分",
+        "2025年9月1日8时30分00秒",
+        "2025-09-01 08:30:00.0",
+        "二〇二五年九月一日 8:30",
         datetime(2025, 9, 1, 8, 30),
     ],
 )
@@ -126,7 +153,20 @@ def test_times_are_chinas_unless_they_say_otherwise(cell: Cell) -> None:
     assert found.astimezone(UTC) == datetime(2025, 9, 1, 0, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("cell", ["8:30", "2025-09-01 25:00", "2025-09-01 8", "2025-W36-1", "09/01/2025 08:30", "x"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "8:30",
+        "2025-09-01 25:00",
+        "2025-09-01 8",
+        "2025-W36-1",
+        "09/01/2025 08:30",
+        "x",
+        "2025-09-01 13:30 AM",
+        "2025-09-01 24:30",
+        "1756715400000",
+    ],
+)
 def test_times_that_are_refused(cell: Cell) -> None:
     with pytest.raises(CellRefused, match=r"时间|可读作"):
         as_time(cell)
@@ -155,6 +195,50 @@ def test_versions_are_whole_numbers(cell: Cell) -> None:
 def test_empty_cells_are_nothing(empty: Cell) -> None:
     readers = (read_text, read_word, read_code, read_document_number, read_identifier, read_record_id, read_categories)
     assert {reader(empty) for reader in (*readers, read_date, read_money, read_time, read_version)} == {Reading(None)}
+
+
+@pytest.mark.parametrize(
+    ("read", "cell", "hint"),
+    [
+        (read_date, "1756656000000", "毫秒时间戳 2025-09-01"),
+        (read_time, "1756715400", "秒时间戳 2025-09-01 16:30:00"),
+        (read_date, "2025-08-31T16:00:00.000Z", "在中国是 2025-09-01"),
+        (read_date, "长期", "2099-12-31"),
+        (read_date, "9999-12-31", "2099-12-31"),
+    ],
+)
+def test_a_refusal_names_what_was_probably_meant(read: Callable[[Cell], object], cell: Cell, hint: str) -> None:
+    with pytest.raises(CellRefused, match=hint):
+        read(cell)
+
+
+@pytest.mark.parametrize(
+    "read", [read_text, read_word, read_code, read_document_number, read_identifier, read_record_id]
+)
+@pytest.mark.parametrize(
+    "cell",
+    ["1.10101E+17", "1.10101e+17", "1.10101E17", "1E+17", " 9.11E+17 ", "'1.10101E+17", "110101199003070000.0",
+     Decimal("1.10101E+17"), Decimal("110101199003070000.0"), 1.10101e17],
+)  # fmt: skip
+def test_a_number_that_a_program_rounded_is_refused_in_every_column(read: Callable[[Cell], object], cell: Cell) -> None:
+    with pytest.raises(CellRefused) as refused:
+        read(cell)
+    assert refused.value.code == "NUMBER_ROUNDED"
+
+
+def test_a_text_that_looks_like_a_number_is_left_alone() -> None:
+    for text in ("1E12", "京罚1.5E号", "2026.1", "20260160.0"):
+        assert read_document_number(text) == (text, ())
+
+
+@pytest.mark.parametrize(
+    "old, new", [("\ue78d", "\ufe10"), ("\ue796", "\ufe19"), ("\ue81e", "龴"), ("\ue864", "\u9fbb")]
+)
+def test_code_points_that_gb18030_moved_in_2022_are_read_as_today(old: str, new: str) -> None:
+    assert read_text(f"北京{old}行") == (f"北京{new}行", ("GB18030_2022",))
+    assert read_text("北京\ue863行").value == "北京\ue863行", (
+        "a character of somebody's own stays, and a rule remarks it"
+    )
 
 
 def test_what_may_be_a_persons_number_is_covered_wherever_it_stands() -> None:

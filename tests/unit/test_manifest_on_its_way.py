@@ -118,18 +118,19 @@ def test_files_tell_the_newest_statement_of_each_record(tmp_path: Path) -> None:
 
 def test_an_outbox_tells_what_was_confirmed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'outbox.db'}"
-    columns = "id INTEGER PRIMARY KEY, department TEXT, writer_schema TEXT, body BLOB, state TEXT"
+    columns = "id INTEGER PRIMARY KEY, department TEXT, version INTEGER, writer_schema TEXT, body BLOB, state TEXT"
     told = [statement("箱1"), statement("箱1", version=2), statement("箱2", entity=1), statement("箱3", entity=2)]
     bodies = [encode("xinliu.Statement", one) for one in told]
     known = fingerprint(source("xinliu.Statement"))
     with sqlite3.connect(tmp_path / "outbox.db") as database:
         database.execute(f"CREATE TABLE xinliu_outbox ({columns})")
         rows = [
-            ("tax", known, body, state) for body, state in zip(bodies, ("SENT", "SENT", "SENT", "WAITING"), strict=True)
+            ("tax", one["version"], known, body, state)
+            for one, body, state in zip(told, bodies, ("SENT", "SENT", "SENT", "WAITING"), strict=True)
         ]
         database.executemany(
-            "INSERT INTO xinliu_outbox (department, writer_schema, body, state) VALUES (?, ?, ?, ?)",
-            [*rows, ("finance", known, bodies[3], "SENT")],
+            "INSERT INTO xinliu_outbox (department, version, writer_schema, body, state) VALUES (?, ?, ?, ?, ?)",
+            [*rows, ("finance", 1, known, bodies[3], "SENT")],
         )
     writers = {known: writer_schema(0, json.dumps(source("xinliu.Statement")))}
     found = from_outbox(url, "tax", writers)

@@ -12,12 +12,13 @@ from sqlalchemy import MetaData, create_engine, text
 from sqlalchemy.orm import Session
 
 from producers import StatementRejected
-from producers.outbox import Outbox
+from producers.outbox import Outbox, told
 from producers.outbox.database import database_url, open_engine
 from producers.outbox.relay import RelaySettings
 from producers.outbox.table import State, Tables, ddl
 from schemas.catalogue import load
-from schemas.codec import encode
+from schemas.codec import decode, encode
+from schemas.contracts import parsed
 from schemas.errors import Retryable, UsageError
 from tests.outboxes import Crash, Database, MemoryTopic, database, fresh, statement_of
 from tests.statements import penalty, state
@@ -102,7 +103,21 @@ def test_what_cannot_be_published_is_refused_and_spoils_no_transaction(
         tax.outbox.add(connection, penalty("税0号"))
         with pytest.raises(StatementRejected, match=why):
             tax.outbox.add(connection, statement)
-    assert [told for _, told in tax.states()] == [State.WAITING]
+    topic = MemoryTopic()
+    tax.relay(topic).drain()
+    good, refused = topic.bodies
+    assert statement_of(good)["penalty"]["document_number"] == "税0号"
+    row = decode(parsed("xinliu.RefusedRow"), refused)
+    assert (row["outcome"], row["department"]) == ("REFUSED", "tax")
+    assert topic.told.index(refused) < topic.told.index(topic.markers[0]), "told before anything is vouched for"
+    assert row["uscc"] in (None, statement.get("subject", {}).get("uscc"))
+    assert told_records(tax) == [statement_of(good)["record_id"]], "a refusal is no statement that was told"
+
+
+def told_records(outbox: Database) -> list[str]:
+    """Return the records that reconciliation takes for told."""
+    with outbox.engine.connect() as connection:
+        return [one.record_id for one in told(connection, outbox.department)]
 
 
 def test_with_the_catalogue_the_rules_are_held_against_it(tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ def test_the_import_shows_it_nowhere(
         "file": "a.csv", "kind": "PENALTY", "format": "CSV", "encoding": "UTF-8", "rows": 3, "warnings": [], "remarks": [], "dry_run": True,
         "errors": [{"line": e.line, "column": e.column, "value": e.value, "code": e.code, "reason": e.reason} for e in found.errors],
         "repairs": found.repairs.counted(), "repairs_file": None, "rejects_file": None, "refused": 3, "refused_by_intake": 0, "statements": 0,
-        "duplicates_in_file": 0, "older": 0, "flagged": 0, "visible": None,
+        "duplicates_in_file": 0, "older": 0, "flagged": 0, "visible": None, "files": [],
+        "refusals": [],
     }  # fmt: skip
     print_summary(outcome)
     shown = [json.dumps([outcome, str(found.errors)], ensure_ascii=False), capsys.readouterr().out]
@@ -173,6 +174,7 @@ def test_the_import_shows_it_nowhere(
 def test_the_publisher_sends_none_and_does_not_repeat_it(number: str) -> None:
     publisher = object.__new__(Publisher)  # what refuses needs no server
     publisher.config = PublisherConfig("", "", DEPARTMENT)
+    publisher._unsaid = {}
     with pytest.raises(StatementRejected) as refused:
         publisher.publish(said(number))
     assert not holds(str(refused.value), number)

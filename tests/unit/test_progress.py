@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.codec import encode, frame
 from schemas.errors import Retryable
@@ -15,6 +17,7 @@ from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.statements import penalty
 
 TOPIC = "records.tax"
+_FIRST = datetime(2025, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -80,6 +83,22 @@ def test_a_vector_that_could_not_be_written_is_still_news(registry: MemoryRegist
     recorder.vector = writes  # type: ignore[method-assign]
     stage.tick()
     assert told(recorder) == {(TOPIC, 0): (17, None)}
+
+
+@given(data=st.data())
+def test_markers_in_any_order_any_duplication_any_cut_vouch_for_the_same(data: st.DataObject) -> None:
+    days = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=6))
+    shuffled = data.draw(st.permutations([*days, *data.draw(st.lists(st.sampled_from(days), max_size=4))]))
+    registry, recorder = MemoryRegistry(), Recorder()
+    values = [marker(registry, _FIRST + timedelta(days=day)) for day in shuffled]
+    cut = data.draw(st.integers(1, len(values)))
+    stage = stage_of(registry, recorder)
+    stage([records_of(TOPIC, values[:cut])])
+    if values[cut:]:
+        stage([records_of(TOPIC, values[cut:], first=cut)])
+    assert told(recorder) == {(TOPIC, 0): (len(values), _FIRST + timedelta(days=max(days)))}
+    vouched = [vector["inputs"][0]["as_of"] for vector in recorder.vectors]
+    assert vouched == sorted(vouched), "data as of never goes back"
 
 
 def _away(key: bytes, progress: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ NOT_IN_A_FILE = {
     "PROVINCE": "the department says the province",
     "WRONG_PROVINCE": "the department says the province",
     "WRONG_DEPARTMENT": "the command says the department",
+    "HIDDEN_CHARACTER": "the import takes it out, and tells",
 }
 """Rules that no file can break, and why."""
 

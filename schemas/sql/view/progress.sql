@@ -1,4 +1,5 @@
--- Vectors only ever advance; a marker once read is not forgotten by a vector that brings none.
+-- Vectors only ever advance, each part by itself: whatever comes again, late or in another order changes nothing, and a marker once
+-- read is not forgotten by a vector that brings none or an older one. A topic that was made anew begins anew.
 INSERT INTO input_progress AS held (
     topic, topic_id, partition, reporter_topic, reporter_partition, next_offset, as_of, marked_at
 )
@@ -9,10 +10,10 @@ FROM jsonb_to_recordset(%(rows)s) AS news (
 )
 ORDER BY topic, partition, reporter_topic, reporter_partition
 ON CONFLICT (topic, partition, reporter_topic, reporter_partition) DO UPDATE SET
-    topic_id = excluded.topic_id,
-    next_offset = excluded.next_offset,
-    as_of = CASE WHEN held.topic_id = excluded.topic_id THEN COALESCE(excluded.as_of, held.as_of) ELSE excluded.as_of END,
-    marked_at = CASE
-        WHEN held.topic_id = excluded.topic_id THEN COALESCE(excluded.marked_at, held.marked_at) ELSE excluded.marked_at
-    END
-WHERE held.topic_id <> excluded.topic_id OR excluded.next_offset >= held.next_offset
+    (topic_id, next_offset, as_of, marked_at) = (
+        SELECT excluded.topic_id, GREATEST(excluded.next_offset, known.next_offset), GREATEST(excluded.as_of, known.as_of),
+               GREATEST(excluded.marked_at, known.marked_at)
+        FROM (SELECT true) one LEFT JOIN (
+            SELECT held.next_offset, held.as_of, held.marked_at WHERE held.topic_id = excluded.topic_id
+        ) known ON true
+    )

@@ -2,7 +2,7 @@
 -- since comes without its content.
 INSERT INTO quarantine (
     topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value,
-    quarantine_partition, quarantine_offset
+    quarantine_partition, quarantine_offset, held_from
 )
 VALUES (
     %(topic)s, %(topic_id)s, %(partition)s, %(offset)s, %(department)s, %(received_at)s, %(uscc)s, %(domain)s,
@@ -16,7 +16,7 @@ VALUES (
                    AND r.province = COALESCE((SELECT i.province FROM xinliu.installation i), r.province)
               ELSE %(topic)s = 'exchange.' || r.province END
     ) THEN %(value)s::bytea END,
-    %(quarantine_partition)s, %(quarantine_offset)s
+    %(quarantine_partition)s, %(quarantine_offset)s, %(held_from)s
 )
 ON CONFLICT DO NOTHING
 RETURNING 1

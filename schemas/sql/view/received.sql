@@ -1,8 +1,16 @@
--- Said again, and received earlier than what was taken for the first: the earlier time counts, whatever the order.
+-- Said again, and received earlier than what was taken for the first: the earlier time counts, whatever the order. One sort, as in
+-- repeated.sql: asked one by one, a record with thousands of versions would be looked through thousands of times.
 UPDATE record_history h
-SET received_at = s.received_at
+SET received_at = earlier.received_at
 FROM (
-    SELECT record_id, epoch, version, digest_hi, digest_lo, min(received_at) AS received_at FROM suspect GROUP BY 1, 2, 3, 4, 5
-) s
-WHERE h.record_id = s.record_id AND h.epoch = s.epoch AND h.version = s.version AND h.digest_hi = s.digest_hi AND h.digest_lo = s.digest_lo
-  AND h.received_at > s.received_at
+    SELECT place, held_at, min(told_at) OVER (PARTITION BY record_id, epoch, version, digest_hi, digest_lo) AS received_at
+    FROM (
+        SELECT NULL::tid AS place, NULL::timestamptz AS held_at, received_at AS told_at,
+               record_id, epoch, version, digest_hi, digest_lo
+        FROM suspect
+        UNION ALL
+        SELECT h.ctid, h.received_at, NULL, record_id, h.epoch, h.version, h.digest_hi, h.digest_lo
+        FROM (SELECT DISTINCT record_id FROM suspect) s JOIN record_history h USING (record_id)
+    ) told
+) earlier
+WHERE h.ctid = earlier.place AND earlier.held_at > earlier.received_at

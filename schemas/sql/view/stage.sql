@@ -8,5 +8,6 @@ SELECT 0::integer AS "row", record_id, province, department, epoch, version, dig
        false AS disputed, false AS removed, 0::smallint AS accepted_partition, known_at AS received_at
 FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE twin ON COMMIT DELETE ROWS AS
-SELECT 0::integer AS "row", record_id, version, content_key, uscc, department, penalty_document_number, listing_entry_id
+SELECT 0::integer AS "row", record_id, version, content_key, uscc, department,
+       COALESCE(penalty_document_number, listing_entry_id) AS number
 FROM record WITH NO DATA;

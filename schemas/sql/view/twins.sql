@@ -1,11 +1,42 @@
--- New records that state what another record of the department, of this province, states: possibly the same decision under another key.
--- Several parties of one decision are no duplicates of each other: they are stated together, with one version.
-SELECT s."row", 'FLAGGED' AS outcome, 'POSSIBLE_DUPLICATE' AS code, min(held.record_id::text) AS detail
-FROM twin s
-JOIN record held ON held.content_key = s.content_key AND held.record_id <> s.record_id
-    AND held.status = 'IN_FORCE' AND held.department = s.department AND held.epoch = 0
-    AND (held.uscc = s.uscc
-         OR held.version <> s.version
-         AND (held.penalty_document_number = s.penalty_document_number OR held.listing_entry_id = s.listing_entry_id))
-GROUP BY s."row"
+-- New records that state what another record of the department, of this province, states: possibly the same decision under another
+-- key. Several parties of one decision are no duplicates of each other: they are stated together, with one version.
+-- A mass decision has as many records with one content as there are companies, so nothing here is asked of all of them: the
+-- company's, or those of the number, are looked up by an index in the order of their ids, each but once, and no more than the first
+-- `most`. What is found depends on the set of records alone, and is the lowest id of all, unless `most` others stand before it.
+SELECT "row", 'FLAGGED' AS outcome, 'POSSIBLE_DUPLICATE' AS code, min(record_id::text) AS detail
+FROM (
+    SELECT s."row", company.record_id
+    FROM twin s CROSS JOIN LATERAL (
+        SELECT record_id
+        FROM (
+            SELECT record_id, department FROM record
+            WHERE content_key = s.content_key AND uscc = s.uscc AND status = 'IN_FORCE' AND epoch = 0
+            ORDER BY record_id
+            LIMIT %(most)s
+        ) first
+        WHERE record_id <> s.record_id AND department = s.department
+        ORDER BY record_id
+        LIMIT 1
+    ) company
+    UNION ALL
+    SELECT unnest(s.rows), numbered.record_id
+    FROM (
+        SELECT content_key, number, department, version, array_agg("row") AS rows
+        FROM twin WHERE number IS NOT NULL
+        GROUP BY content_key, number, department, version
+    ) s CROSS JOIN LATERAL (
+        SELECT record_id
+        FROM (
+            SELECT record_id, department, version FROM record
+            WHERE content_key = s.content_key AND COALESCE(penalty_document_number, listing_entry_id) = s.number
+              AND status = 'IN_FORCE' AND epoch = 0
+            ORDER BY record_id
+            LIMIT %(most)s
+        ) first
+        WHERE version <> s.version AND department = s.department
+        ORDER BY record_id
+        LIMIT 1
+    ) numbered
+) found
+GROUP BY "row"
 ORDER BY 1

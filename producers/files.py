@@ -1,0 +1,51 @@
+"""Which files a command line names: files, folders and patterns such as 'x*.csv'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+
+from schemas.errors import UsageError
+
+__all__ = ["named_files"]
+
+
+def named_files(names: Sequence[str]) -> list[Path]:
+    """Return the files that are named, each once, in the order in which they are named and, in a folder, by name.
+
+    Of a folder all files count, of its own folders none; what begins with . or ~$ (a workbook that somebody has open) is
+    left out. Raises UsageError if a folder or a pattern holds no file, or a folder holds folders: what is in them would
+    be vouched for and not read. A file that is not there is left to whoever reads it.
+    """
+    found: dict[Path, Path] = {}
+    for name in names:
+        for path in _named(name):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _named(name: str) -> Iterator[Path]:
+    path = Path(name)
+    if path.is_dir():
+        inside = [one for one in sorted(path.iterdir()) if _counts(one)]
+        folders = [one.name for one in inside if one.is_dir()]
+        if folders:
+            raise UsageError(
+                f"{name} holds folders ({', '.join(folders[:3])}), which are not read: name the files, or a pattern"
+            )
+        if not inside:
+            raise UsageError(f"{name} holds no files")
+        yield from inside
+    elif has_magic(name) and not path.exists():
+        fitting = [Path(one) for one in sorted(glob(name, recursive=True))]  # noqa: PTH207  # Path.glob takes no absolute one
+        files = [one for one in fitting if one.is_file() and _counts(one)]
+        if not files:
+            raise UsageError(f"no file fits {name}")
+        yield from files
+    else:
+        yield path
+
+
+def _counts(path: Path) -> bool:
+    return not path.name.startswith((".", "~$"))
