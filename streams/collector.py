@@ -21,7 +21,7 @@ from schemas.errors import Fatal, Retryable
 from streams.recorders import WorkRecorder
 from streams.runs import Run
 
-__all__ = ["Collector", "Hold", "Reread", "Work", "unread"]
+__all__ = ["Collector", "Hold", "Reread", "Work", "fresh_runs"]
 
 log = structlog.get_logger()
 
@@ -264,7 +264,7 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     return call(), monotonic() - started
 
 
-def unread(
+def fresh_runs(
     runs: Sequence[Run], standing: dict[tuple[str, int], int]
 ) -> tuple[tuple[Run, ...], dict[tuple[str, int], int]]:
     """Return these runs without what is worked on already, and the positions after them.

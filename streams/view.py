@@ -20,7 +20,7 @@ from schemas.errors import ContractBroken, Retryable
 from schemas.exchange import exchange_topic
 from schemas.registry import Registry, WriterSchema
 from schemas.store import connect, sql
-from streams.collector import unread
+from streams.collector import fresh_runs
 from streams.crashing import crash_point
 from streams.exchange.applying import Applying, Carried, carried
 from streams.exchange.foreign import last_of, of_exchange
@@ -232,7 +232,7 @@ class ViewStage:
             standing = projection.lock_positions({(run.topic, run.partition) for run in prepared.runs})
             if self._follows:
                 must_serve(connection, self._generation)
-            news, reached = unread(prepared.runs, standing)
+            news, reached = fresh_runs(prepared.runs, standing)
             if news != prepared.runs:
                 prepared = self.prepare(news)
             taken = None if prepared.frame is None else self._statements(projection, prepared)

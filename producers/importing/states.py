@@ -38,6 +38,12 @@ def _rows(name: str) -> tuple[Mapping[str, str], ...]:
         return tuple(csv.DictReader(file))
 
 
+@cache
+def _telling() -> tuple[str, ...]:
+    """Return the values that say wherever they stand that a row is not simply in force."""
+    return tuple(row["word"] for row in _rows("state_values.csv") if not row["only_in"] and row["word"] != "有效")
+
+
 def speaks_of_state(header: str) -> Deciding | None:
     """Return how the name of a column speaks of state; None where it does not."""
     plain = unicodedata.normalize("NFKC", header[:_LONGEST_HEADER])
@@ -51,18 +57,16 @@ def speaks_of_state(header: str) -> Deciding | None:
 
 def state_in(header: str, cells: Iterable[object]) -> Deciding | None:
     """Return how what stands in a column speaks of state; None where it does not."""
-    words = [row["word"] for row in _rows("state_values.csv") if not row["only_in"] and row["word"] != "有效"]
     for cell in dict.fromkeys(cell for cell in cells if isinstance(cell, str) and len(cell) <= _LONGEST_VALUE):
         said = unicodedata.normalize("NFKC", cell).upper()
-        if any(word in said for word in words):
+        if any(word in said for word in _telling()):
             return Deciding(header, cell)
     return None
 
 
 def title_speaks(text: str) -> bool:
     """Tell whether a title above a table says that all its rows are removed, revoked, repaired or disputed."""
-    words = [row["word"] for row in _rows("state_values.csv") if not row["only_in"] and row["word"] != "有效"]
-    return len(text) <= _LONGEST_TITLE and any(word in text for word in words)
+    return len(text) <= _LONGEST_TITLE and any(word in text for word in _telling())
 
 
 def said_status(header: str, catalogue: Mapping[str, str]) -> dict[str, str]:

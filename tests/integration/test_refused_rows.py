@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from deploy.processes import wait_until
-from producers.commands import mount
 from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.store import connect
 from schemas.uscc import generate
+from tests.integration.test_chain import xinliu
 from tests.unit.importing import penalty, write
-from tests.workers import environment, workers
+from tests.workers import workers
 
 KEY = "drug-regulation"
 """A department that no other test publishes for."""
@@ -32,26 +27,6 @@ def running(stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The servers with both workers."""
     with workers(stack, tmp_path_factory.mktemp("workers"), "intake", "view"):
         yield stack
-
-
-def xinliu(connection: Connection, *words: str, expect: int = 0) -> Any:
-    """Run a command with --json and return what it said: a department's in this process, which is ten times as quick."""
-    if words[0] in ("publish", "mark", "refused"):
-        app = typer.Typer()
-        mount(app)
-        done = CliRunner().invoke(app, [*words, "--json"], obj=lambda: connection)
-        assert done.exit_code == expect, (done.output[-2000:], done.exception)
-        return json.loads(done.stdout)
-    ran = subprocess.run(
-        [sys.executable, "-m", "xinliu", *words, "--json"],
-        env=environment(connection),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert ran.returncode == expect, (ran.stdout[-2000:], ran.stderr[-2000:])
-    return json.loads(ran.stdout)
 
 
 def state(connection: Connection, code: str) -> tuple[str, datetime | None]:
@@ -104,12 +79,8 @@ def test_a_refused_row_is_pending_until_it_is_mended(running: Connection, tmp_pa
 
 
 def xinliu_list(connection: Connection) -> list[Any]:
-    """Return what the department's receipts leave refused, whatever the exit code."""
-    app = typer.Typer()
-    mount(app)
-    done = CliRunner().invoke(app, ["refused", "list", "--department", KEY, "--json"], obj=lambda: connection)
-    assert done.exit_code in (0, 1), done.exception
-    found: list[Any] = json.loads(done.stdout)
+    """Return what the department's receipts leave refused, be it something or nothing."""
+    found: list[Any] = xinliu(connection, "refused", "list", "--department", KEY, expect=(0, 1))
     return found
 
 

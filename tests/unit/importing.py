@@ -61,6 +61,27 @@ REGISTRATION: Mapping[str, str] = {
     "现名称启用日期": "2022-01-10",
     "更新时间": "2025-09-02 10:00:00",
 }
+NAMES = {
+    "CF_XDR_MC": "行政相对人名称",
+    "CF_XDR_LB": "行政相对人类别",
+    "CF_XDR_SHXYM": "行政相对人代码_1(统一社会信用代码)",
+    "CF_FRDB": "法定代表人",
+    "CF_WSH": "行政处罚决定书文号",
+    "CF_WFXW": "违法行为类型",
+    "CF_SY": "违法事实",
+    "CF_YJ": "处罚依据",
+    "CF_CFLB": "处罚类别",
+    "CF_NR": "处罚内容",
+    "CF_NR_FK": "罚款金额(万元)",
+    "CF_JDRQ": "处罚决定日期",
+    "CF_YXQ": "处罚有效期",
+    "CF_GSJZQ": "公示截止期",
+    "CF_CFJG": "处罚机关",
+    "CF_CFJGDM": "处罚机关统一社会信用代码",
+    "CF_SJLY": "数据来源单位",
+    "CF_SJLYDM": "数据来源单位统一社会信用代码",
+}
+"""Code of a column of the form → its name."""
 
 
 def penalty(**changes: str) -> dict[str, str]:

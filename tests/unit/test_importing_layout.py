@@ -19,29 +19,9 @@ from producers.importing.importing import FileOptions, Import, import_file
 from schemas.catalogue import load
 from schemas.errors import UsageError
 from tests.examples import examples
-from tests.unit.importing import LISTING, PENALTY, TAX, bodies, listing, penalty, read, told, write
+from tests.unit.importing import LISTING, NAMES, PENALTY, TAX, bodies, listing, penalty, read, told, write
 from xinliu import _mount, app
 
-NAMES = {
-    "CF_XDR_MC": "行政相对人名称",
-    "CF_XDR_LB": "行政相对人类别",
-    "CF_XDR_SHXYM": "行政相对人代码_1(统一社会信用代码)",
-    "CF_FRDB": "法定代表人",
-    "CF_WSH": "行政处罚决定书文号",
-    "CF_WFXW": "违法行为类型",
-    "CF_SY": "违法事实",
-    "CF_YJ": "处罚依据",
-    "CF_CFLB": "处罚类别",
-    "CF_NR": "处罚内容",
-    "CF_NR_FK": "罚款金额(万元)",
-    "CF_JDRQ": "处罚决定日期",
-    "CF_YXQ": "处罚有效期",
-    "CF_GSJZQ": "公示截止期",
-    "CF_CFJG": "处罚机关",
-    "CF_CFJGDM": "处罚机关统一社会信用代码",
-    "CF_SJLY": "数据来源单位",
-    "CF_SJLYDM": "数据来源单位统一社会信用代码",
-}
 CODES, CHINESE = list(PENALTY), [NAMES.get(header, header) for header in PENALTY]
 VALUES = list(PENALTY.values())
 
