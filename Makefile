@@ -45,7 +45,7 @@ test: $(READY)
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest $(IN_LANES) tests/integration tests/chaos tests/contract tests/fuzz tests/unit --ignore $(FOUR)
+	$(BIN)/python -m pytest $(IN_LANES) tests/security tests/integration tests/chaos tests/contract tests/fuzz tests/unit --ignore $(FOUR)
 	$(BIN)/python -m pytest $(FOUR)
 endif
 
@@ -95,7 +95,7 @@ $(FUZZ)/ready: requirements.txt requirements-fuzz.txt
 
 # What takes hours: all examples of every property, more crashes, more strikes, the fuzzers.
 test-long: $(READY)
-	XINLIU_HYPOTHESIS=long $(BIN)/python -m pytest $(IN_LANES) --timeout 3600 tests/integration tests/contract tests/fuzz tests/unit
+	XINLIU_HYPOTHESIS=long $(BIN)/python -m pytest $(IN_LANES) --timeout 3600 tests/security tests/integration tests/contract tests/fuzz tests/unit
 	@$(MAKE) --no-print-directory chaos chaos-four fuzz
 
 fuzz: $(FUZZ)/ready

@@ -45,9 +45,9 @@ class Secure:
 
 
 @contextmanager
-def running() -> Iterator[Secure]:
-    """Run a secure stack with its workers, from empty data."""
-    stack = Stack(f"secure-{os.getpid()}")
+def running(part: str = "") -> Iterator[Secure]:
+    """Run a secure stack with its workers, from empty data; `part` names one that stays beside others of this process."""
+    stack = Stack(f"secure-{part}{os.getpid()}")
     seen: set[str] = set()
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(seen, done), daemon=True)
