@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help venv demo demo-four test test-quick test-without-servers test-long chaos chaos-four bench lint format fuzz lock promtool clean
+.PHONY: help venv fetch demo demo-four test test-quick test-without-servers test-long chaos chaos-four bench lint format fuzz lock promtool clean
 
 help:
 	@echo "make demo   set up, start real servers, publish a sample, show what happened, stop"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make fuzz   coverage-guided fuzzing of import, columns and intake; MINUTES=5 for each, TARGETS=\"import columns intake\""
 	@echo "make venv   only set up; the command is then $(BIN)/xinliu"
+	@echo "make fetch  have the servers' programs at hand, which the first start would fetch"
 
 venv: $(READY)
 
@@ -29,6 +30,9 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+fetch: $(READY)
+	@$(BIN)/python -c 'from deploy.stack import Stack; Stack("default").fetch()'
 
 demo: $(READY)
 	@$(BIN)/xinliu demo $(ARGS)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from streams.crashing import POINTS
 from tests import servers, warm
 from tests.examples import CI, LONG
+from tests.secure import Secure
+from tests.secure import running as secure_stack
 from tests.workers import SHORT
 
 if TYPE_CHECKING:
@@ -19,15 +22,23 @@ if TYPE_CHECKING:
     from schemas.connection import Connection
 
 
+_TOGETHER = {
+    "a secure stack": (
+        "tests/integration/test_secure_operation.py",
+        "tests/security/",
+        "tests/integration/test_access.py",  # last: it leaves nothing that works
+    ),
+    "a far cluster": ("tests/integration/test_links.py", "tests/chaos/test_link_trouble.py"),
+}
+"""Modules and folders that one lane takes, in this order, by the servers which it starts for them once."""
+
 _LONGEST_FIRST = (
     "tests/integration/test_promote_crashes.py",
+    *_TOGETHER["a secure stack"],
+    *_TOGETHER["a far cluster"],
     "tests/chaos/test_servers.py",
     "tests/integration/test_provinces.py",
-    "tests/integration/test_links.py",
     "tests/integration/test_operations_runbook.py",
-    "tests/integration/test_secure_operation.py",
-    "tests/chaos/test_link_trouble.py",
-    "tests/integration/test_access.py",
     "tests/chaos/test_past.py",
     "tests/integration/test_two_provinces.py",
     "tests/integration/test_lifecycle.py",
@@ -48,6 +59,9 @@ _LONGEST_FIRST = (
 os.environ["XINLIU_WORKER_SESSION"] = str(SHORT.session)
 os.environ["XINLIU_WORKER_IDLE_IN_TRANSACTION"] = str(SHORT.idle_in_transaction)
 
+# As the workers have it. Frames of tests are small: two threads only wait for each other.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
 # Servers of tests live for minutes: what the second compiler costs them (20 s of CPU for a broker) they never earn.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
@@ -64,10 +78,28 @@ for name, number in {"ci": CI, "long": LONG}.items():
 settings.load_profile(os.environ.get("XINLIU_HYPOTHESIS", "ci"))
 
 
+def _place(nodeid: str) -> int:
+    found = (place for place, start in enumerate(_LONGEST_FIRST) if nodeid.startswith(start))
+    return next(found, len(_LONGEST_FIRST))
+
+
+class _Lanes(LoadScopeScheduling):
+    """A lane takes a module, or all modules that share servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return next((name for name, starts in _TOGETHER.items() if module.startswith(starts)), module)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Lanes:
+    """Share the tests out among lanes."""
+    return _Lanes(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the modules that take long first, and mark what takes real servers."""
-    order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+    items.sort(key=lambda item: _place(item.nodeid))
     for item in items:
         if not {"_servers", "own_stack"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
@@ -153,6 +185,15 @@ def far_stack(backend: str) -> Iterator[Connection]:
     """Another province's servers, beside `stack`."""
     with servers.containers() if backend == "containers" else servers.local("far") as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def secure(backend: str) -> Iterator[Secure]:
+    """A secure stack with its workers: a test leaves it as it found it, or names entities that no other test names."""
+    if backend != "local":
+        pytest.skip("certificates, passwords and rights are those of local processes")
+    with secure_stack() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A secure local stack for tests: started once a module, while somebody looks over its shoulder."""
+"""A secure local stack for tests: started once a lane, while somebody looks over its shoulder."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Secure:
 
 
 @contextmanager
-def running(part: str = "") -> Iterator[Secure]:
-    """Run a secure stack with its workers, from empty data; `part` names one that stays beside others of this process."""
-    stack = Stack(f"secure-{part}{os.getpid()}")
+def running() -> Iterator[Secure]:
+    """Run a secure stack with its workers, from empty data."""
+    stack = Stack(f"secure-{os.getpid()}")
     seen: set[str] = set()
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(seen, done), daemon=True)

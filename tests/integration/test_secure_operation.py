@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,8 @@ from schemas.uscc import generate
 from tests.exposition import is_ready, judged
 from tests.offline import assert_view_is_the_fold, view_caught_up
 from tests.outboxes import database
-from tests.secure import Secure, installation, running, xinliu
+from tests.secure import Secure, installation, xinliu
 from tests.statements import framed, penalty, put
-
-
-@pytest.fixture(scope="module")
-def secure() -> Iterator[Secure]:
-    """A secure stack with its workers."""
-    with running() as stack:
-        yield stack
 
 
 def test_the_workers_are_ready_with_the_rights_they_have(secure: Secure) -> None:
@@ -76,13 +68,13 @@ def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
         assert shown.returncode == 0, shown.stderr
         rows = {(row["topic"], row["partition"]): row for row in json.loads(shown.stdout)}
         assert rows["accepted", 0]["next_offset"] is not None, "the operator sees the view's position, too"
-        return dict(rows["records.water", 0])
+        return dict(rows["records.water", 1])
 
-    words = ("positions", "accept-loss", "records.water", "0", "--reason", "a test")
+    words = ("positions", "accept-loss", "records.water", "1", "--reason", "a test")
     secure.stack.stop("worker-intake")
-    put(secure.principals["department-water"], "records.water", [b"lost"], partition=0)
+    put(secure.principals["department-water"], "records.water", [b"lost"], partition=1)
     admin = AdminClient(secure.principals["admin"].kafka.client({}))
-    for future in admin.delete_records([TopicPartition("records.water", 0, 1)]).values():
+    for future in admin.delete_records([TopicPartition("records.water", 1, 1)]).values():
         future.result(30)
     assert standing()["log_first"] == 1
     tries = [xinliu(secure, *words, "--json")]
@@ -102,7 +94,7 @@ def test_lost_records_are_passed_over_in_intakes_place(secure: Secure) -> None:
 
 def test_an_operator_decides_about_refused_records_and_intake_carries_it_out(secure: Secure) -> None:
     ((partition, offset),) = put(secure.principals["department-tax"], "records.tax", [b"not avro"], partition=0)
-    refused, lost = f"tax/{partition}/{offset}", "water/0/0"
+    refused, lost = f"tax/{partition}/{offset}", "water/1/0"
 
     def entries() -> dict[str, str]:
         listed = xinliu(secure, "quarantine", "list", "--state", "ALL", "--json")
