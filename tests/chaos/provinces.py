@@ -259,18 +259,22 @@ def publish(running: Four, said: Sequence[Statement]) -> None:
     running.said.extend(said)
 
 
-def run_seed(running: Four, seed: int, *, faults: Sequence[str] = FAULTS) -> Outcome:
-    """Publish a seed's load in bursts, with a fault between any two; then wait until all four hold what they must."""
+def run_seed(running: Four, seed: int, *, faults: Sequence[str] = FAULTS, each: bool = False) -> Outcome:
+    """Publish a seed's load in bursts, with a fault after each; then wait until all four hold what they must.
+
+    There are six of these kinds, drawn with repetition, or `each` kind once in a drawn order.
+    """
     outcome = Outcome(seed)
     chance = random.Random(f"faults{seed}")
     said = load(seed)
     outcome.statements = len(said)
-    cuts = [*sorted(chance.sample(range(1, len(said)), 5)), len(said)]
+    strikes = chance.sample(faults, len(faults)) if each else chance.choices(faults, k=6)
+    cuts = [*sorted(chance.sample(range(1, len(said)), len(strikes) - 1)), len(said)]
     begin = 0
-    for end in cuts:
+    for fault, end in zip(strikes, cuts, strict=True):
         publish(running, said[begin:end])
         begin = end
-        outcome.faults.append(_strike(running, chance, faults))
+        outcome.faults.append(_strike(running, chance, fault))
         pause = monotonic() + chance.uniform(0.2, 3.0)
         wait_until(lambda until=pause: monotonic() > until, seconds=10)
     for proxy in running.networks.values():
@@ -293,8 +297,7 @@ def run_seed(running: Four, seed: int, *, faults: Sequence[str] = FAULTS) -> Out
     return outcome
 
 
-def _strike(running: Four, chance: random.Random, faults: Sequence[str]) -> str:
-    fault = chance.choice(list(faults))
+def _strike(running: Four, chance: random.Random, fault: str) -> str:
     province = chance.choice(list(running.provinces.values()))
     place, network = chance.choice([(pair, p) for pair, p in running.networks.items() if pair[0] == province.name])
     link = f"{place[0]}→{place[1]}"
