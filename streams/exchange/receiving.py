@@ -80,7 +80,11 @@ class ReceivingStage:
         self._provinces = {exchange_topic(one): one for one in provinces}
         self._examining = {
             topic: Examining(
-                registry, keyring, one, Entitlement(catalogue, one, partitions=forwarder.accepted_partitions), now
+                registry,
+                keyring,
+                one,
+                Entitlement(catalogue, one, partitions=forwarder.accepted_partitions, now=now),
+                now,
             )
             for topic, one in self._provinces.items()
         }
