@@ -75,7 +75,7 @@ class ReceivingStage:
         recorder: ReceivingRecorder | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._forwarder = forwarder
+        self._forwarder, self._keyring = forwarder, keyring
         self._recorder = recorder or ReceivingRecorder(Instruments("intake"), provinces)
         self._provinces = {exchange_topic(one): one for one in provinces}
         self._examining = {
@@ -184,6 +184,8 @@ class ReceivingStage:
                 chain.forget()
                 self._recorder.not_believed(province, partition, "more came without a checkpoint than any run has")
             return
+        if chain.anchor is not None and self._keyring.compromised(province, chain.anchor.key_id):
+            chain.distrust()
         closed = chain.close(step.told)
         self._recorder.closed(province, partition, step.told.sequence, closed.outcome, closed.why)
         if not closed.applied:
