@@ -193,12 +193,15 @@ def test_served_where_it_is_registered_now(healthy: Store) -> None:
     fold(
         healthy, [foreign(registration(uscc=CODE, province="hebei", since=date(2024, 5, 1)), "hebei")], first_offset=10
     )
+    contested = asked(healthy).registered
+    assert (contested.province, [one["province"] for one in contested.contested]) == ("beijing", ["hebei"])
+    fold(healthy, [registration(uscc=CODE, version=2, since=date(2015, 1, 1), until=date(2024, 5, 1))], first_offset=15)
     with pytest.raises(ServedElsewhere, match=r"河北省.*2024-05-01") as refused:
         asked(healthy)
     assert (refused.value.province, refused.value.since, refused.value.exit_code) == ("hebei", date(2024, 5, 1), 1)
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=r"hebei.*2024-05-01"), healthy.transaction():
         healthy.execute("SELECT * FROM report.mutual_state(%s, %s, %s)", (CODE, RECENT, china_day(NOW)))
-    fold(healthy, [registration(uscc=CODE, version=2, since=date(2025, 1, 1))], first_offset=20)
+    fold(healthy, [registration(uscc=CODE, version=3, since=date(2025, 1, 1))], first_offset=20)
     assert asked(healthy).served_by == "beijing", "it came back"
 
 

@@ -18,9 +18,11 @@ WITH held AS MATERIALIZED (
                     SELECT domain FROM xinliu.mutual_domain
                     WHERE %(today)s BETWEEN effective_from AND COALESCE(effective_to, 'infinity')
                 )) THEN false
-                -- Where it is registered now; by its code where no province says.
+                -- Where any of the four says that it is registered now: whom it is contested between changes nothing. By its code where
+                -- no province says.
                 ELSE COALESCE(
-                    (SELECT COALESCE(r.until > %(today)s, true) FROM registration r WHERE r.uscc = a.uscc AND r.current),
+                    (SELECT bool_or(COALESCE(r.until > %(today)s, true)) FROM registration r
+                     WHERE r.uscc = a.uscc AND r.since <= %(today)s),
                     substr(a.uscc, 3, 2) = ANY (ARRAY(SELECT division FROM xinliu.province))
                 )
            END AS wanted
