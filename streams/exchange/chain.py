@@ -25,7 +25,9 @@ MOST_A_SECOND, _SLACK = 100_000, 3_600
 its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for known."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
-_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (-1|\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})(?: (\S{1,40}))?$")
+_NOTE = re.compile(
+    r"^ anchor (\S{1,40}) (\d{1,18}) (-1|\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})(?: (\S{1,40}))?$"
+)
 _KEY_ID = re.compile(r"^\S{1,40}$")
 
 
@@ -172,7 +174,9 @@ class Chain:
     def close(self, told: Told) -> Closed:
         """Hold what is kept against a checkpoint, which was found to be its province's word."""
         if why := self._leap(told):
-            return Closed(Outcome.STALE, why)  # as if it had not come: what it claims to close is kept for who closes it
+            return Closed(
+                Outcome.STALE, why
+            )  # as if it had not come: what it claims to close is kept for who closes it
         outcome, why = self._place(told)
         if outcome in (Outcome.REPEATED, Outcome.STALE):
             self._drop(told.topic_id, told.last_offset)
@@ -203,9 +207,7 @@ class Chain:
         if same_log and told.sequence == anchor.sequence:
             return Outcome.STALE, f"two different checkpoints have the sequence {told.sequence}"
         follows_on = (told.sequence, told.predecessor_hash) == (anchor.sequence + 1, anchor.hash)
-        if same_log and follows_on and told.predecessor > anchor.last_offset:
-            if told.made_at < anchor.made_at:
-                return Outcome.STALE, f"sequence {told.sequence} says that it was made before the one it follows on"
+        if same_log and follows_on and told.predecessor > anchor.last_offset and told.made_at >= anchor.made_at:
             return Outcome.FOLLOWED, ""
         held = f"sequence {anchor.sequence} up to {anchor.last_offset} of the log {anchor.topic_id} is held"
         says = f"sequence {told.sequence} follows on {told.predecessor} of {told.topic_id}, and {held}"
@@ -218,7 +220,11 @@ class Chain:
             return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"
         held, since = (-1, 0) if self.anchor is None else (self.anchor.last_offset, self.anchor.made_at)
         most = held + (max(0, told.made_at - since) // 1000 + _SLACK) * MOST_A_SECOND
-        return "" if max(told.predecessor, told.last_offset) <= most else f"offset {told.last_offset} is a leap beyond {most}"
+        return (
+            ""
+            if max(told.predecessor, told.last_offset) <= most
+            else f"offset {told.last_offset} is a leap beyond {most}"
+        )
 
     def _drop(self, topic_id: str, up_to: int | None = None) -> None:
         """Forget what is kept of a log: all of it, or up to an offset."""

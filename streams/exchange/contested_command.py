@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -41,12 +41,17 @@ def _contested(ctx: typer.Context, wide: Wide = False, as_json: Json = False) ->
         rows = [
             (
                 one["uscc"],
-                *(escape(f"{one[f'{whose}_by']}, {one[f'{whose}_since']}: {one[f'{whose}_name']}") for whose in ("held", "claimed")),
+                *(
+                    escape(f"{one[f'{whose}_by']}, {one[f'{whose}_since']}: {one[f'{whose}_name']}")
+                    for whose in ("held", "claimed")
+                ),
                 time_text(one["known_at"]),
             )
             for one in found
         ]
-        print_table(Console(), ("entity", "held by", "claimed by", "known"), rows, text=("held by", "claimed by"), wide=wide)
+        print_table(
+            Console(), ("entity", "held by", "claimed by", "known"), rows, text=("held by", "claimed by"), wide=wide
+        )
         print(hint("ours ends by what our registry says, or `xinliu exchange settle USCC --for PROVINCE --reason …`"))
     return 1 if found else 0
 
@@ -73,7 +78,9 @@ def _settle(
     claims = [one for one in _found(connection) if one["uscc"] == entity]
     between = sorted({one[name] for one in claims for name in ("held_by", "claimed_by")})
     if not claims:
-        raise UsageError(f"no province contests the registration of {entity}: `xinliu exchange contested` names those that are")
+        raise UsageError(
+            f"no province contests the registration of {entity}: `xinliu exchange contested` names those that are"
+        )
     if province not in between:
         raise UsageError(f"{entity} is contested between {' and '.join(between)}, not {province}")
     if dry_run:
@@ -86,7 +93,7 @@ def _settle(
     print(f"{entity} is registered in {province}, as readers will see within seconds")
 
 
-def _found(connection: Connection) -> Sequence[dict[str, object]]:
+def _found(connection: Connection) -> Sequence[dict[str, Any]]:
     from psycopg.rows import dict_row
 
     from schemas.store import connect, sql

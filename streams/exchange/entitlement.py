@@ -32,8 +32,6 @@ _STATUSES = ("IN_FORCE", "REPAIRED", "REVOKED", WITHDRAWN)
 _BODIES = pl.col("has_penalty") | pl.col("has_listing") | pl.col("has_registration")
 _KINDS = {"PENALTY": "has_penalty", "LISTING": "has_listing", KIND: "has_registration"}
 _ID = r"^[0-9a-f]{32}$"
-_ASKED = ("WRONG_PROVINCE", "WRONG_DOMAIN", "WRONG_REGISTRAR", "WRONG_LIST")
-"""Of the rules on who speaks, those that hold for another province; its authorities are its own business."""
 _WITHDRAWING = ("STATUS", "REASON", "DOMAIN")
 """Rules that a withdrawal is not held against: it has a status and a reason of its own (`_misshapen` looks at them), and may be
 made because its domain is not in force any more."""
@@ -79,7 +77,7 @@ class Entitlement:
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field="uscc"))
         said_by = frame.select(pl.when(pl.col("department").is_in(self._departments)).then("department")).to_series()
         flat = frame.drop("epoch", "partition")
-        broken = self._who.validate(flat, said_by).filter(pl.col("code").is_in(_ASKED))
+        broken = self._who.validate(flat, said_by)
         beyond = out_of_bounds(flat, self._catalogue, now)
         for row, code, name, message in pl.concat([beyond, broken]).select("row", "code", "field", "message_zh").rows():
             found.setdefault(row, []).append({"code": code, "field": name, "message": message})

@@ -85,7 +85,8 @@ def test_a_verified_run_reaches_accepted_with_its_checkpoint_behind_it(far: Far)
     assert (partition, value) == (0, first.arrived(far.ids["xinliu.Statement"])[1])
     assert key.endswith(b"|7") and second[1].endswith(b"|9")
     assert Origin.from_bytes(header(headers, ORIGIN) or b"") == Origin("exchange.tianjin", origin.topic_id, 0, 0)
-    assert [name for name, _ in headers] == [ORIGIN, "xinliu-schema", "xinliu-epoch", "xinliu-known"]
+    assert [name for name, _ in headers] == [ORIGIN, "xinliu-schema", "xinliu-epoch", "xinliu-known", "xinliu-signed"]
+    assert header(headers, "xinliu-signed") == far.signers["tianjin"].key_id.encode()
     assert checkpoint[1] == b"checkpoint|tianjin|0"
     assert header(checkpoint[3], ORIGIN) is None and header(checkpoint[3], CARRIED) is not None
     assert far.out.quarantined == []

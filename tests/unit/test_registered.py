@@ -173,7 +173,9 @@ def test_a_day_to_come_is_not_current_and_contests_nothing() -> None:
 
 def test_a_move_is_over_once_the_registry_that_was_left_says_so() -> None:
     left = OURS | {"until": date(2026, 5, 1)}
-    who = registered(USCC, [left, row("tianjin", date(2026, 4, 20))], PROVINCES, (None, None), 0, today=TODAY, own="beijing")
+    who = registered(
+        USCC, [left, row("tianjin", date(2026, 4, 20))], PROVINCES, (None, None), 0, today=TODAY, own="beijing"
+    )
     assert (who.province, who.contested) == ("tianjin", ())
     assert [move.to_province for move in who.moves] == ["tianjin"]
 
