@@ -32,7 +32,7 @@ SETTLED = "REGISTRATION_SETTLED"
 def _contested(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> int:
     """Entities that another province says are registered there, while they stand open elsewhere. Exit code 1 where there are any."""
     connect: Callable[[], Connection] = ctx.obj
-    found = _found(connect())
+    found = _read(connect(), "exchange/contested")
     if as_json:
         print(json.dumps(found, ensure_ascii=False, default=str))
     elif not found:
@@ -75,32 +75,33 @@ def _settle(
         raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
-    claims = [one for one in _found(connection) if one["uscc"] == entity]
-    between = sorted({one[name] for one in claims for name in ("held_by", "claimed_by")})
-    if not claims:
+    said = _read(connection, "exchange/claims", entity)
+    between = [one["province"] for one in said if one["open"]]
+    if len(said) < 2:
         raise UsageError(
-            f"no province contests the registration of {entity}: `xinliu exchange contested` names those that are"
+            f"no two provinces say where {entity} is registered: `xinliu exchange contested` names those that are contested"
         )
     if province not in between:
-        raise UsageError(f"{entity} is contested between {' and '.join(between)}, not {province}")
+        raise UsageError(
+            f"in {province} no registration of {entity} stands open: one does in {', '.join(between) or 'none'}"
+        )
     if dry_run:
         print(f"{entity} would be registered in {province}")
         return
-    detail = {"uscc": entity, "province": province, "contested": json.loads(json.dumps(claims, default=str))}
+    detail = {"uscc": entity, "province": province, "said": json.loads(json.dumps(said, default=str))}
     with Registry(connection.registry) as registry:
         event = Operation(SETTLED, None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail)
         OperationsWriter(connection.kafka, registry).write(event)
     print(f"{entity} is registered in {province}, as readers will see within seconds")
 
 
-def _found(connection: Connection) -> Sequence[dict[str, Any]]:
+def _read(connection: Connection, query: str, *values: str) -> Sequence[dict[str, Any]]:
     from psycopg.rows import dict_row
 
     from schemas.store import connect, sql
 
     with connect(connection.database.get_secret_value(), autocommit=True) as store:
-        cursor = store.cursor(row_factory=dict_row)
-        return cursor.execute(sql("exchange/contested")).fetchall()
+        return store.cursor(row_factory=dict_row).execute(sql(query), values).fetchall()
 
 
 def mount(app: typer.Typer) -> None:

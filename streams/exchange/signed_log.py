@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Protocol
 
@@ -174,8 +174,8 @@ class SignedLog:
             # have had (each checkpoint took an offset): as a gap, which everybody hears and mends. From 0 on again it would be
             # taken for what was applied long ago.
             low = self._lows[partition]
-            # Never before the one that it follows on, whatever becomes of the clock: nobody believes that.
-            made_at = max(now, before.made_at) if before else now
+            # Behind the one that it follows on, whatever becomes of the clock: nobody believes another.
+            made_at = max(now, before.made_at + timedelta(milliseconds=1)) if before else now
             predecessor = before.offset if before else low - 1
             sequence = before.sequence + 1 if before else low
             body = self._signer.record(
