@@ -167,6 +167,9 @@ class Examining:
 
     def _carried(self, record: Record, place: Origin, name: str, value: dict[str, Any]) -> Outgoing | Refused:
         wrong = CARRIED_CONTRACTS[name](value, self._province, place.partition)
+        latest = self._now() + AHEAD
+        if wrong is None and any(isinstance(one, datetime) and one > latest for one in value.values()):
+            wrong = "it speaks of a time to come"
         if wrong is not None:
             return _refusal(record, place, [finding("EXCHANGE_MESSAGE", detail=wrong)])
         return self._carry(record, place, name)

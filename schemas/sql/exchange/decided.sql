@@ -21,8 +21,11 @@ WITH held AS MATERIALIZED (
                 -- Where any of the four says that it is registered now: whom it is contested between changes nothing. By its code where
                 -- no province says.
                 ELSE COALESCE(
-                    (SELECT bool_or(COALESCE(r.until > %(today)s, true)) FROM registration r
-                     WHERE r.uscc = a.uscc AND r.since <= %(today)s),
+                    (SELECT bool_or(COALESCE(o.until > %(today)s, true)) FROM (
+                         SELECT DISTINCT ON (r.province) r.registration_since AS since, r.registration_until AS until
+                         FROM record r WHERE r.uscc = a.uscc AND r.kind = 'REGISTRATION' AND r.status = 'IN_FORCE'
+                         ORDER BY r.province, r.version DESC, r.digest_hi DESC, r.digest_lo DESC
+                     ) o WHERE o.since <= %(today)s),
                     substr(a.uscc, 3, 2) = ANY (ARRAY(SELECT division FROM xinliu.province))
                 )
            END AS wanted
