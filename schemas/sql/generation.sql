@@ -175,8 +175,8 @@ FROM (
 ) ranked
 WINDOW held AS (PARTITION BY uscc ORDER BY place);
 
--- Name and kind as the registry has them; where it has none, as the entity's record that was stated last, by whatever province.
--- A revoked registration names nobody, nor does what its province shares no more.
+-- Name and kind as the registry has them; where it has none, as the entity's record that was stated last, of our own before those of
+-- other provinces. A revoked registration names nobody, nor does what its province shares no more.
 CREATE VIEW entity AS
 SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind) AS kind, s.stated_at,
        CASE WHEN r.uscc IS NULL THEN 'STATEMENT' ELSE 'REGISTRY' END AS name_source,
@@ -185,7 +185,8 @@ FROM (
     SELECT DISTINCT ON (uscc) uscc, subject_name AS name, subject_kind AS kind, stated_at
     FROM record
     WHERE status = 'IN_FORCE' OR kind <> 'REGISTRATION' AND status <> 'WITHDRAWN'
-    ORDER BY uscc, stated_at DESC, digest_hi DESC, digest_lo DESC
+    ORDER BY uscc, province IS NOT DISTINCT FROM (SELECT i.province FROM xinliu.installation i) DESC, stated_at DESC,
+             digest_hi DESC, digest_lo DESC
 ) s
 LEFT JOIN registration r ON r.uscc = s.uscc AND r.current;
 

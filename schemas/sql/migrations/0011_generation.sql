@@ -31,3 +31,16 @@ FROM (
     ) stands
 ) ranked
 WINDOW held AS (PARTITION BY uscc ORDER BY place);
+
+CREATE OR REPLACE VIEW entity AS
+SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind) AS kind, s.stated_at,
+       CASE WHEN r.uscc IS NULL THEN 'STATEMENT' ELSE 'REGISTRY' END AS name_source,
+       r.province, r.since, r.until, r.name_since, r.former_names
+FROM (
+    SELECT DISTINCT ON (uscc) uscc, subject_name AS name, subject_kind AS kind, stated_at
+    FROM record
+    WHERE status = 'IN_FORCE' OR kind <> 'REGISTRATION' AND status <> 'WITHDRAWN'
+    ORDER BY uscc, province IS NOT DISTINCT FROM (SELECT i.province FROM xinliu.installation i) DESC, stated_at DESC,
+             digest_hi DESC, digest_lo DESC
+) s
+LEFT JOIN registration r ON r.uscc = s.uscc AND r.current;
