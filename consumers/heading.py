@@ -21,7 +21,9 @@ def heading(uscc: str, who: Registered) -> Iterator[str]:
     yield f"登记地  {_place(uscc, who)}"
     if who.moves:
         claims = {row["province"] for row in who.contested}
-        stays = sorted((row for row in who.registrations if row["province"] not in claims), key=lambda row: row["since"])
+        stays = sorted(
+            (row for row in who.registrations if row["province"] not in claims), key=lambda row: row["since"]
+        )
         yield f"迁移    {' → '.join(_stay(row) for row in stays)}"
     if who.former_names:
         names = "、".join(f"{escape(one.name)}(至 {one.last_day})" for one in who.former_names)

@@ -68,7 +68,8 @@ def records_at(
     newest = max(
         naming,
         key=lambda pair: (
-            own is not None and pair[0]["province"] == own["province"],  # before another province's, as the view `entity`
+            own is not None
+            and pair[0]["province"] == own["province"],  # before another province's, as the view `entity`
             pair[1]["stated_at"],
             pair[0]["digest_hi"],
             pair[0]["digest_lo"],

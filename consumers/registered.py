@@ -66,7 +66,8 @@ class Registered:
     waiting: int
     """Refused registrations of it that someone must still look at (待核)."""
     contested: tuple[Row, ...] = ()
-    """Of `registrations`, those by which another province claims it, or a time, while it stands open where it is present."""
+    """Of `registrations`, those by which another province claims it, or a time, while it stands open where it is
+    present."""
 
 
 def registered(
@@ -82,7 +83,8 @@ def registered(
 ) -> Registered:
     """Make one of registrations, in any order, as they stood on a day in the province `own`.
 
-    `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them; `settled` is the
+    `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them;
+    `settled` is the
     province for which an operator has decided. The view `registration` has the same order.
     """
 

@@ -107,7 +107,10 @@ def retire_key(
         str | None, typer.Option(help=f"Nothing that it signs later is believed; now by default. {TIME_HELP}")
     ] = None,
     compromised: Annotated[
-        bool, typer.Option("--compromised", help="Somebody else may have it: believe nothing of it any more, whenever it came.")
+        bool,
+        typer.Option(
+            "--compromised", help="Somebody else may have it: believe nothing of it any more, whenever it came."
+        ),
     ] = False,
     province: Annotated[
         str | None, typer.Option(help="Of another province: it is believed here no more, whatever that province does.")
@@ -129,10 +132,7 @@ def retire_key(
         retire(keys.keyring, whose, key_id, moment, compromised=compromised)
     file = keys.keyring / f"{whose}.{key_id}.json"
     believed = "believed no more, whatever it signed" if compromised else f"believed until {time_text(moment)}"
-    print(
-        f"{key_id} {'would be' if dry_run else 'is'} {believed};"
-        f" copy {file} to the other provinces' keyrings"
-    )
+    print(f"{key_id} {'would be' if dry_run else 'is'} {believed}; copy {file} to the other provinces' keyrings")
 
 
 @keys_app.command("list")
@@ -144,7 +144,15 @@ def list_keys(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> 
     for key in Keyring(keys.keyring).held():
         ours = key.province == keys.province
         over = key.believed_until is not None and key.believed_until <= now
-        state = "COMPROMISED" if key.compromised else "SIGNS" if ours and key.key_id == signs else "RETIRED" if over else "BELIEVED"
+        state = (
+            "COMPROMISED"
+            if key.compromised
+            else "SIGNS"
+            if ours and key.key_id == signs
+            else "RETIRED"
+            if over
+            else "BELIEVED"
+        )
         until = key.believed_until.isoformat() if key.believed_until else None
         found.append(
             {

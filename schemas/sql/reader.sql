@@ -7,14 +7,16 @@ SELECT (SELECT generation FROM xinliu.serving) AS generation, topic, topic_id, p
 FROM serving.position;
 
 -- Where entities are registered (经营主体登记): one row for each entity and province, under its name there; current is where
--- it is registered now, contested says that it is claimed there while it stands open elsewhere. former_names is NAME|LAST DAY;…,
+-- it is registered now, contested says that it is claimed there while it stands open elsewhere. former_names is
+-- NAME|LAST DAY;…,
 -- see report.former_name.
 CREATE VIEW report.registration AS
 SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until, name_since, former_names, authority_name,
        remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current, contested
 FROM serving.registration;
 
--- What operators decided about registrations that provinces contest, the latest decision of an entity last: it is registered there.
+-- What operators decided about registrations that provinces contest, the latest decision of an entity last: it is
+-- registered there.
 CREATE VIEW report.settled_registration AS
 SELECT detail ->> 'uscc' AS uscc, detail ->> 'province' AS province, at, sequence
 FROM xinliu.audit WHERE kind = 'REGISTRATION_SETTLED';

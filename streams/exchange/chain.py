@@ -21,7 +21,8 @@ MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
 MOST_A_SECOND, _SLACK = 100_000, 3_600
-"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the seconds by which
+"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the
+seconds by which
 its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for known."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
@@ -81,7 +82,8 @@ class Anchor:
     hash: str
     made_at: int
     key_id: str = ""
-    """Whose signature it bears: an anchor of a key that is compromised holds nothing back. Empty: noted by an earlier version."""
+    """Whose signature it bears: an anchor of a key that is compromised holds nothing back. Empty: noted by an
+    earlier version."""
 
 
 def note_of(anchor: Anchor | None, read_from: int) -> str:
@@ -214,7 +216,8 @@ class Chain:
         return (Outcome.GAP, says) if newer else (Outcome.STALE, f"{says}, which is not older")
 
     def _leap(self, told: Told) -> str:
-        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes an offset, so
+        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes
+        an offset, so
         that sequences never outrun offsets."""
         if told.sequence > told.predecessor + 1:
             return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"

@@ -1,7 +1,9 @@
 """What another province may say on its exchange: only what a department of ours might say to us.
 
-Asked is who speaks, of what, and whether the statement can be kept without harm to anything that is not the province's own; and
-its content is held against the very rules that intake holds our own departments' against (schemas/rules): that the origin has
+Asked is who speaks, of what, and whether the statement can be kept without harm to anything that is not the
+province's own; and
+its content is held against the very rules that intake holds our own departments' against (schemas/rules): that the
+origin has
 judged it is the origin's word, and a province whose key was stolen has none.
 """
 
@@ -25,7 +27,8 @@ from streams.messages import Finding, finding
 __all__ = ["AHEAD", "Entitlement", "out_of_bounds"]
 
 AHEAD = timedelta(hours=1)
-"""How far another province's clock may be ahead: a checkpoint, or an epoch, beyond it is not believed, or nothing that is honest
+"""How far another province's clock may be ahead: a checkpoint, or an epoch, beyond it is not believed, or nothing
+that is honest
 could be newer."""
 
 _STATUSES = ("IN_FORCE", "REPAIRED", "REVOKED", WITHDRAWN)
@@ -33,12 +36,14 @@ _BODIES = pl.col("has_penalty") | pl.col("has_listing") | pl.col("has_registrati
 _KINDS = {"PENALTY": "has_penalty", "LISTING": "has_listing", KIND: "has_registration"}
 _ID = r"^[0-9a-f]{32}$"
 _WITHDRAWING = ("STATUS", "REASON", "DOMAIN")
-"""Rules that a withdrawal is not held against: it has a status and a reason of its own (`_misshapen` looks at them), and may be
+"""Rules that a withdrawal is not held against: it has a status and a reason of its own (`_misshapen` looks at them),
+and may be
 made because its domain is not in force any more."""
 
 
 class Entitlement:
-    """What one province may say, by the catalogue; `partitions` are those of its exchange, `now` is the clock, in UTC."""
+    """What one province may say, by the catalogue; `partitions` are those of its exchange, `now` is the clock, in
+    UTC."""
 
     def __init__(
         self,
@@ -92,7 +97,8 @@ class Entitlement:
 
 
 def out_of_bounds(frame: pl.DataFrame, catalogue: Catalogue, now: datetime) -> pl.DataFrame:
-    """Return for what intake would refuse another province's statements (FLAT), were they a department's of ours (FINDINGS)."""
+    """Return for what intake would refuse another province's statements (FLAT), were they a department's of ours
+    (FINDINGS)."""
     found = validate(frame, catalogue, today=china_day(now), now=now).filter(pl.col("severity") == "refuse")
     withdrawals = frame.filter(pl.col("status") == WITHDRAWN)["row"].implode()
     return found.filter(~(pl.col("row").is_in(withdrawals) & pl.col("code").is_in(_WITHDRAWING)))

@@ -30,7 +30,8 @@ _USCC, _NAME = re.compile(r"[0-9A-Z]{18}"), re.compile(r"[a-z0-9-]{1,64}")
 """What codes and keys of the catalogue look like: no other text of another province is taken into the tables."""
 
 _AHEAD = 3_600
-"""Seconds. How far a sequence, which follows the clock, may be ahead of its message: where the clock was set back, it goes on behind it."""
+"""Seconds. How far a sequence, which follows the clock, may be ahead of its message: where the clock was set back,
+it goes on behind it."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -1,7 +1,9 @@
-"""Cutting off: what a province said under a key, in a time by our broker's clock, is not folded, as two operators have decided.
+"""Cutting off: what a province said under a key, in a time by our broker's clock, is not folded, as two operators
+have decided.
 
 A cut-off is a replay of kind CORRECT whose scope says so: planned, approved by another, and run like every other
-(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation. Time and key
+(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation.
+Time and key
 are what intake wrote beside each statement, so that no date that the province writes gets a statement out of it.
 """
 

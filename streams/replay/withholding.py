@@ -1,4 +1,5 @@
-"""Statements that are not folded: named for the diff, and waiting in the quarantine, so that of their entity nobody is told 无."""
+"""Statements that are not folded: named for the diff, and waiting in the quarantine, so that of their entity nobody
+is told 无."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ TOLD = ("record_id", "uscc", *PLAIN)
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A statement that today's rules refuse, or that was cut off, and why; its texts are kept only as far as they may be."""
+    """A statement that today's rules refuse, or that was cut off, and why; its texts are kept only as far as they
+    may be."""
 
     record_id: str
     version: int
@@ -45,7 +47,8 @@ class Withheld:
 def withhold(connection: Connection, withheld: Sequence[Withheld]) -> list[tuple[Any, ...]]:
     """Write down what was refused, in the generation on the search_path and in the transaction that passes it over.
 
-    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries follow from the
+    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries
+    follow from the
     rules alone: no topic holds them, and no other generation takes them over. Returns those that are new or open again:
     department, partition, offset, record_id, version, findings.
     """

@@ -1,4 +1,5 @@
-"""A province whose key was stolen, through real intake, broker and view: it takes over nothing, and what it said is cut off again."""
+"""A province whose key was stolen, through real intake, broker and view: it takes over nothing, and what it said is
+cut off again."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ YESTERDAY = date.today() - timedelta(days=1)
 
 @dataclass
 class Hostile:
-    """Tianjin, as whoever has its key would be: what it signs goes through intake's own stage into the secure cluster."""
+    """Tianjin, as whoever has its key would be: what it signs goes through intake's own stage into the secure
+    cluster."""
 
     secure: Secure
     stage: ReceivingStage

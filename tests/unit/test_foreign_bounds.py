@@ -1,4 +1,5 @@
-"""What another province says is bounded as our own departments' is: whatever intake would refuse of these enters no view."""
+"""What another province says is bounded as our own departments' is: whatever intake would refuse of these enters no
+view."""
 
 from __future__ import annotations
 
