@@ -20,7 +20,11 @@ def heading(uscc: str, who: Registered) -> Iterator[str]:
     yield f"[bold]{escape(who.name or '(未见任何记录)')}[/bold]  {uscc}{kind}"
     yield f"登记地  {_place(uscc, who)}"
     if who.moves:
-        yield f"迁移    {' → '.join(_stay(row) for row in reversed(who.registrations))}"
+        claims = {row["province"] for row in who.contested}
+        stays = sorted(
+            (row for row in who.registrations if row["province"] not in claims), key=lambda row: row["since"]
+        )
+        yield f"迁移    {' → '.join(_stay(row) for row in stays)}"
     if who.former_names:
         names = "、".join(f"{escape(one.name)}(至 {one.last_day})" for one in who.former_names)
         since = f";现名称 {who.name_since} 起" if who.name_since else ""
@@ -29,6 +33,9 @@ def heading(uscc: str, who: Registered) -> Iterator[str]:
         yield f"名称    {who.name_since} 起用现名称"
     if who.division_differs:
         yield f"[yellow]提示    代码中的行政区划({uscc[2:8]})不属于登记地{_name(who.province)}:代码自首次登记起不变,以登记为准[/yellow]"
+    for row in who.contested:
+        claimed = f"{_name(row['province'])}称自 {row['since']} 起在该地登记(名称:{escape(row['name'])})"
+        yield f"[yellow]待核    登记地有争议:{claimed},而{_name(who.province)}的登记未终止;裁定前以{_name(who.province)}为准[/yellow]"
     if who.waiting:
         yield f"[yellow]待核    另有 {who.waiting} 条登记记录被退回,尚待处理[/yellow]"
 

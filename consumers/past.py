@@ -34,7 +34,7 @@ WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(
 @dataclass(frozen=True, slots=True)
 class PastRecords:
     """Penalties, list entries and registrations held then, shaped as the views of `report` shape them, with their periods;
-    name and kind as the record stated last had them."""
+    name and kind as the record stated last had them, of our own before those of other provinces."""
 
     name: str | None
     kind: str | None
@@ -64,8 +64,17 @@ def records_at(
         for row, said in told
         if row["status"] == "IN_FORCE" or (said["kind"] != KIND and row["status"] != WITHDRAWN)
     ]
+    own = connection.execute("SELECT province FROM report.installation").fetchone() if naming else None
     newest = max(
-        naming, key=lambda pair: (pair[1]["stated_at"], pair[0]["digest_hi"], pair[0]["digest_lo"]), default=None
+        naming,
+        key=lambda pair: (
+            own is not None
+            and pair[0]["province"] == own["province"],  # before another province's, as the view `entity`
+            pair[1]["stated_at"],
+            pair[0]["digest_hi"],
+            pair[0]["digest_lo"],
+        ),
+        default=None,
     )
     counted = [(row, said) for row, said in readable if of in (None, row["province"])]
     held = [row for row in about if row["status"] == "IN_FORCE" and of in (None, row["province"])]

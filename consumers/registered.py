@@ -16,6 +16,7 @@ import psycopg
 
 from consumers.states import WAITED
 from consumers.token import Moment
+from schemas.periods import china_day
 from schemas.registration import FormerName, read_former_names
 
 __all__ = ["NATIONAL", "Move", "Registered", "registered", "registered_at"]
@@ -64,22 +65,52 @@ class Registered:
     """The code's division lies in another province than the registration: a hint, not a mistake."""
     waiting: int
     """Refused registrations of it that someone must still look at (待核)."""
+    contested: tuple[Row, ...] = ()
+    """Of `registrations`, those by which another province claims it, or a time, while it stands open where it is
+    present."""
 
 
 def registered(
-    uscc: str, rows: Iterable[Row], provinces: Mapping[str, str], last: tuple[str | None, str | None], waiting: int
+    uscc: str,
+    rows: Iterable[Row],
+    provinces: Mapping[str, str],
+    last: tuple[str | None, str | None],
+    waiting: int,
+    *,
+    today: date = date.max,
+    own: str | None = None,
+    settled: str | None = None,
 ) -> Registered:
-    """Make one of registrations, in any order.
+    """Make one of registrations, in any order, as they stood on a day in the province `own`.
 
-    `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them.
+    `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them;
+    `settled` is the
+    province for which an operator has decided. The view `registration` has the same order.
     """
+
+    def is_open(row: Row) -> bool:
+        return row["until"] is None or row["until"] > today
+
+    def is_settled(row: Row) -> bool:
+        return is_open(row) and row["province"] == settled
+
+    def standing(row: Row) -> tuple[Any, ...]:
+        stands = is_open(row)
+        return row["since"] <= today, is_settled(row), stands and row["province"] == own, stands, *_age(row)
+
     newest: dict[str, Row] = {}
     for row in sorted(rows, key=_rank):  # should two departments of a province register it, the higher rank counts
         newest[row["province"]] = row
-    held = sorted(newest.values(), key=_age)
-    present = held[-1] if held else None
+    ranked = sorted(newest.values(), key=standing)
+    present = ranked[-1] if ranked and ranked[-1]["since"] <= today else None
+    contested = [
+        row for row in ranked[:-1]
+        if present is not None and is_open(present) and not is_settled(present) and row["since"] <= today
+        and (is_open(row) or row["since"] > present["since"])
+    ]  # fmt: skip
+    stays = sorted((row for row in ranked if row["since"] <= today and row not in contested), key=_age)
     first, division = provinces.get(uscc[2:4]), uscc[2:4]
-    former = {name for row in held for name in read_former_names(row["former_names"])}
+    former = {name for row in ranked for name in read_former_names(row["former_names"])}
     name, kind = (present["name"], present["entity_kind"]) if present else last
     return Registered(
         name,
@@ -91,10 +122,11 @@ def registered(
         present["until"] if present else None,
         present["name_since"] if present else None,
         tuple(sorted(former, key=lambda one: (one.last_day, one.name))),
-        tuple(Move(a["province"], a["until"], b["province"], b["since"]) for a, b in pairwise(held)),
-        tuple({name: row[name] for name in _SHOWN} | {"current": row is present} for row in reversed(held)),
+        tuple(Move(a["province"], a["until"], b["province"], b["since"]) for a, b in pairwise(stays)),
+        tuple({name: row[name] for name in _SHOWN} | {"current": row is present} for row in reversed(ranked)),
         present is not None and division != NATIONAL and present["province"] != first,
         waiting,
+        tuple({name: row[name] for name in _SHOWN} for row in reversed(contested)),
     )
 
 
@@ -107,6 +139,11 @@ def registered_at(
 ) -> Registered:
     """Make one of the registrations that were held at a moment; what waits in the quarantine is looked up."""
     provinces = connection.execute("SELECT division, province FROM xinliu.province").fetchall()
+    own = connection.execute("SELECT province FROM report.installation").fetchone()
+    settled = connection.execute(
+        "SELECT province FROM report.settled_registration WHERE uscc = %s AND at <= %s ORDER BY sequence DESC LIMIT 1",
+        (uscc, moment.read_at),
+    ).fetchone()
     waited = {
         "uscc": uscc,
         "quarantine": list(moment.positions["quarantine"]),
@@ -115,7 +152,16 @@ def registered_at(
     }
     found = connection.execute(_WAITING, waited).fetchone()
     assert found is not None
-    return registered(uscc, rows, {row["division"]: row["province"] for row in provinces}, last, found["n"])
+    return registered(
+        uscc,
+        rows,
+        {row["division"]: row["province"] for row in provinces},
+        last,
+        found["n"],
+        today=china_day(moment.read_at),
+        own=own["province"] if own else None,
+        settled=settled["province"] if settled else None,
+    )
 
 
 def _rank(row: Row) -> tuple[Any, ...]:

@@ -106,22 +106,33 @@ def retire_key(
     until: Annotated[
         str | None, typer.Option(help=f"Nothing that it signs later is believed; now by default. {TIME_HELP}")
     ] = None,
+    compromised: Annotated[
+        bool,
+        typer.Option(
+            "--compromised", help="Somebody else may have it: believe nothing of it any more, whenever it came."
+        ),
+    ] = False,
+    province: Annotated[
+        str | None, typer.Option(help="Of another province: it is believed here no more, whatever that province does.")
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Believe nothing that a key of this province signs from now on; what it signed before stands."""
+    """Believe nothing of a key that comes, or says it was made, from now on; what came before stands.
+
+    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`.
+    """
     keys = _keys(ctx)
-    if keys.signs == key_id:
+    whose = province or keys.province
+    if whose == keys.province and keys.signs == key_id:
         raise UsageError(f"the key {key_id!r} signs: let another sign first (`xinliu exchange keys new`, `… use`)")
     moment = read_time(until, "--until") or datetime.now(UTC)
-    if key_id not in {key.key_id for key in Keyring(keys.keyring).held() if key.province == keys.province}:
-        raise UsageError(f"there is no key {key_id!r} of {keys.province} in {keys.keyring}")
+    if key_id not in {key.key_id for key in Keyring(keys.keyring).held() if key.province == whose}:
+        raise UsageError(f"there is no key {key_id!r} of {whose} in {keys.keyring}")
     if not dry_run:
-        retire(keys.keyring, keys.province, key_id, moment)
-    file = keys.keyring / f"{keys.province}.{key_id}.json"
-    print(
-        f"{key_id} {'would be' if dry_run else 'is'} believed until {time_text(moment)};"
-        f" copy {file} to the other provinces' keyrings"
-    )
+        retire(keys.keyring, whose, key_id, moment, compromised=compromised)
+    file = keys.keyring / f"{whose}.{key_id}.json"
+    believed = "believed no more, whatever it signed" if compromised else f"believed until {time_text(moment)}"
+    print(f"{key_id} {'would be' if dry_run else 'is'} {believed}; copy {file} to the other provinces' keyrings")
 
 
 @keys_app.command("list")
@@ -133,7 +144,15 @@ def list_keys(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> 
     for key in Keyring(keys.keyring).held():
         ours = key.province == keys.province
         over = key.believed_until is not None and key.believed_until <= now
-        state = "SIGNS" if ours and key.key_id == signs else "RETIRED" if over else "BELIEVED"
+        state = (
+            "COMPROMISED"
+            if key.compromised
+            else "SIGNS"
+            if ours and key.key_id == signs
+            else "RETIRED"
+            if over
+            else "BELIEVED"
+        )
         until = key.believed_until.isoformat() if key.believed_until else None
         found.append(
             {

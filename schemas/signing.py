@@ -84,13 +84,16 @@ class _Private:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key as the keyring has it; what it signed after `believed_until` (UTC) is not believed, None: it is in force."""
+    """A key as the keyring has it; what came here, or says it was made, after `believed_until` (UTC) is not
+    believed, None: it is
+    in force. Of one that is `compromised` nothing is believed, whenever it came."""
 
     province: str
     key_id: str
     algorithm: str
     public: bytes = field(repr=False)
     believed_until: datetime | None
+    compromised: bool = False
 
 
 class Signer:
@@ -159,20 +162,34 @@ class Keyring:
         self._known: dict[tuple[str, str], PublicKey] = {}
         self._looked_at = -_LOOK_EVERY
 
-    def verify(self, name: str, body: bytes, value: Mapping[str, Any]) -> None:
+    def verify(self, name: str, body: bytes, value: Mapping[str, Any], *, received_at: datetime | None = None) -> None:
         """Make sure that `value`, as it was read from the Avro body, is the word of the province that it names.
 
-        The signature must be the record's last field, whatever version of the contract wrote it. Raises NotBelieved.
+        The signature must be the record's last field, whatever version of the contract wrote it. `received_at` is
+        when our broker
+        took it, now by default: a retired key is held against that, since whoever has the key writes any date.
+        Raises NotBelieved.
         """
         province, key_id, algorithm = value["province"], value["key_id"], value["algorithm"]
         key = self._key(province, key_id)
         if key is None or key.algorithm != algorithm or algorithm not in ALGORITHMS:
             raise NotBelieved(f"nobody knows a key {key_id[:40]!r} ({algorithm[:40]!r}) of {province[:40]!r}")
-        if key.believed_until is not None and value["made_at"] > key.believed_until:
-            raise NotBelieved(f"the key {key_id!r} of {province} is believed until {key.believed_until} only")
+        if key.compromised:
+            raise NotBelieved(f"the key {key_id!r} of {province} is compromised: nothing that it signed is believed")
+        if key.believed_until is not None:
+            came = received_at or datetime.now(UTC)
+            if max(value["made_at"], came) > key.believed_until:
+                raise NotBelieved(
+                    f"the key {key_id!r} of {province} is believed until {key.believed_until} only, and this came at {came}"
+                )
         unsigned = _unsigned(body, value["signature"])
         if not ALGORITHMS[algorithm].holds(key.public, value["signature"], _signed(name, unsigned)):
             raise NotBelieved(f"the signature of {province} does not hold")
+
+    def compromised(self, province: str, key_id: str) -> bool:
+        """Tell whether nothing is believed that this key signed."""
+        key = self._key(province, key_id)
+        return key is not None and key.compromised
 
     def held(self) -> tuple[PublicKey, ...]:
         """Return all keys that are there now, by province. Raises UsageError where a file is none."""
@@ -224,8 +241,10 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
     return file
 
 
-def retire(keyring: Path, province: str, key_id: str, until: datetime) -> None:
-    """Believe nothing any more that this key signs after `until` (by the clock of who signs). What it signed before stands.
+def retire(keyring: Path, province: str, key_id: str, until: datetime, *, compromised: bool = False) -> None:
+    """Believe nothing any more of this key that comes, or says it was made, after `until`. What came before stands;
+    of one that is
+    `compromised`, nothing that is not applied yet.
 
     Raises UsageError where the keyring has no such key, or `until` names no zone.
     """
@@ -238,7 +257,8 @@ def retire(keyring: Path, province: str, key_id: str, until: datetime) -> None:
         )
     _read_public(file)
     known = json.loads(file.read_text(encoding="utf-8"))
-    _write(file, {**known, "believed_until": until.astimezone(UTC).isoformat()}, 0o644)
+    told = {**known, "believed_until": until.astimezone(UTC).isoformat()}
+    _write(file, {**told, "compromised": compromised or bool(known.get("compromised"))}, 0o644)
 
 
 def switch(signing_key: Path, waiting: Path, keyring: Path) -> str:
@@ -284,8 +304,9 @@ def _read_public(file: Path) -> PublicKey:
         known = json.loads(file.read_text(encoding="utf-8"))
         until = datetime.fromisoformat(known["believed_until"]) if known.get("believed_until") else None
         key = PublicKey(
-            known["province"], known["key_id"], known["algorithm"], base64.b64decode(known["public"]), until
-        )
+            known["province"], known["key_id"], known["algorithm"], base64.b64decode(known["public"]), until,
+            bool(known.get("compromised")),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{file} is no public key ({type(error).__name__})") from None
     if file.name != f"{key.province}.{key.key_id}.json":

@@ -124,8 +124,10 @@ def mount(app: typer.Typer, only: str | None = None) -> None:
 
         mount_quarantine(app)
     if only in (None, "exchange"):
+        from streams.exchange.contested_command import mount as mount_contested
         from streams.exchange.repush_command import mount as mount_repush
 
+        mount_contested(app)
         mount_repush(app)
     if only in (None, "cases"):
         from streams.cases_command import mount as mount_cases

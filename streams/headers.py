@@ -23,6 +23,7 @@ __all__ = [
     "ORIGIN",
     "RECEIVED",
     "SCHEMA",
+    "SIGNED",
     "Headers",
     "Origin",
     "findings_of",
@@ -46,6 +47,9 @@ MANIFEST = "xinliu-manifest"
 CARRIED = "xinliu-carried"
 """On `accepted`, in place of ORIGIN: where a checkpoint, or whatever else another province says beside its statements, stands
 in its exchange, as ORIGIN has it; all that the province said before it is in this partition before it."""
+
+SIGNED = "xinliu-signed"
+"""On what came by another province's exchange: the id of the key under whose signature it came."""
 
 FINDINGS = "xinliu-findings"
 """JSON. On `accepted`: a list of remarks; on `quarantine`: an object with what is known of the refused record."""

@@ -34,6 +34,7 @@ STAGE_FINDINGS = {
     "POSSIBLE_DUPLICATE": "可能与另一条记录重复(同一机关、同一日期、同一事实)",
     "STORE_REFUSED": "数据库无法保存此记录",
     "REPLAY_REFUSED": "原已接收, 重放时按现行规则不予接收",
+    "CUT_OFF": "两名操作员已裁定: 该省此密钥在此期间的声明不予采信",
     "LOST_RECORDS": "部分记录在接收之前已从日志中删除, 须由部门重新发布",
     "OVERRIDDEN": "经人工审核放行",
     "REDRIVEN": "经重新检查, 予以接收",

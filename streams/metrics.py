@@ -214,6 +214,11 @@ EXCHANGE_UNHEALED = Metric(
     "Sets of other provinces that still differ although they were asked for five times",
 )  # fmt: skip
 
+REGISTRATIONS_CONTESTED = Metric(
+    "xinliu_registrations_contested", Kind.GAUGE, "entities", (), _VIEW,
+    "Entities that another province says are registered there while they stand open elsewhere",
+)  # fmt: skip
+
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, UNREAD, RETRIES,
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
@@ -224,7 +229,7 @@ METRICS = (
     EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,
     STATUS_TOLD, STATUS_REFUSED,
     AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
-    OPERATIONS_AUDITED,
+    OPERATIONS_AUDITED, REGISTRATIONS_CONTESTED,
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -36,6 +36,7 @@ from streams.projection import Move, Projection, StoreFinding
 from streams.quality import with_receipt
 from streams.recorders import ViewRecorder, arrivals_of
 from streams.refusals import accepted_key, project_refusal, project_store_refusal
+from streams.replay.cutting import Cuts, cuts_of
 from streams.replay.rules import Rules, Withheld, withhold
 from streams.runs import Record, Run
 from streams.serving import must_serve
@@ -153,6 +154,7 @@ class ViewStage:
         self._writers: dict[str, int] = {}
         self._province: str | None = None
         self._applying = Applying(HANDLERS, on_applied=ON_APPLIED)
+        self._cuts = Cuts()
 
     def prepare(self, runs: Sequence[Run]) -> Prepared:
         """Decode these runs. Raises Retryable where the registry does not answer, ContractBroken where intake cannot
@@ -171,6 +173,8 @@ class ViewStage:
                 arrivals = arrivals.filter(decoded["epoch"] == 0)
             if self._rules is not None:
                 decoded, withheld = self._rules.hold(decoded, batch.statements)
+            elif batch.foreign:
+                decoded, withheld = self._cuts.hold(decoded, batch.statements)
             frame, refused = staged(decoded, ordered=self._ordered)
         told = tuple(newest_vectors(self._registry, batch.progress)), stated(self._registry, batch.manifests)
         crash_point("view.decoded")
@@ -235,6 +239,10 @@ class ViewStage:
             news, reached = fresh_runs(prepared.runs, standing)
             if news != prepared.runs:
                 prepared = self.prepare(news)
+            if prepared.foreign and (cuts := cuts_of(connection)) != self._cuts:
+                # Decided since: what was prepared before is prepared again.
+                self._cuts = cuts
+                prepared = self.prepare(prepared.runs)
             taken = None if prepared.frame is None else self._statements(projection, prepared)
             if prepared.carried or prepared.foreign:
                 self._refuse_own(prepared)

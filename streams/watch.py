@@ -24,6 +24,7 @@ from streams.metrics import (
     QUALITY,
     QUARANTINE_OPEN,
     RECORDS,
+    REGISTRATIONS_CONTESTED,
     SOURCE_AS_OF,
     SOURCE_SILENT,
     SOURCE_STATE,
@@ -138,6 +139,7 @@ class StoreWatch:
         self._records = instruments.latest(RECORDS)
         self._outbox = instruments.latest(OUTBOX)
         self._exchange = instruments.latest(EXCHANGE_WAITING)
+        self._contested = instruments.latest(REGISTRATIONS_CONTESTED)
 
     def look_at_kafka(self) -> None:
         """Ask how far the logs reach. Raises Retryable where Kafka does not answer."""
@@ -185,6 +187,8 @@ class StoreWatch:
             figures = {(department, indicator): n for department, indicator, n in run(sql("watch/quality"))}
             departments = {department for department, _ in figures}
             self._quality.replace({(d, i): figures.get((d, i), 0) for d in departments for i in _INDICATORS})
+            (contested,) = run(sql("watch/contested")).fetchone() or (0,)
+            self._contested.replace({(): contested})
             self._quality_at = monotonic()
 
     def _tell_lag(self) -> None:

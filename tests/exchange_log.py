@@ -98,7 +98,7 @@ def verified(log: Sequence[Logged], keyring: Path) -> list[Run]:
                 open_run.append(message)
                 continue
             told = decode(parsed(CONTRACT), message.body, parsed(CONTRACT))
-            known.verify(CONTRACT, message.body, told)
+            known.verify(CONTRACT, message.body, told, received_at=told["made_at"])
             total = RunHash(last_hash)
             for one in open_run:
                 total.add(one.offset, one.key.encode(), one.headers, one.body)

@@ -7,24 +7,33 @@ SELECT (SELECT generation FROM xinliu.serving) AS generation, topic, topic_id, p
 FROM serving.position;
 
 -- Where entities are registered (经营主体登记): one row for each entity and province, under its name there; current is where
--- it is registered now. former_names is NAME|LAST DAY;…, see report.former_name.
+-- it is registered now, contested says that it is claimed there while it stands open elsewhere. former_names is
+-- NAME|LAST DAY;…,
+-- see report.former_name.
 CREATE VIEW report.registration AS
 SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until, name_since, former_names, authority_name,
-       remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current
+       remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current, contested
 FROM serving.registration;
+
+-- What operators decided about registrations that provinces contest, the latest decision of an entity last: it is
+-- registered there.
+CREATE VIEW report.settled_registration AS
+SELECT detail ->> 'uscc' AS uscc, detail ->> 'province' AS province, at, sequence
+FROM xinliu.audit WHERE kind = 'REGISTRATION_SETTLED';
 
 -- Former names (曾用名称) as the registries state them, each with the last day on which it was the name.
 CREATE VIEW report.former_name AS
 SELECT DISTINCT r.uscc, split_part(one, '|', 1) AS name, split_part(one, '|', 2)::date AS last_day
 FROM report.registration r, string_to_table(r.former_names, ';') AS one;
 
--- Moves between provinces: from where, to where, since when.
+-- Moves between provinces: from where, to where, since when. What is contested, or lies ahead, is none yet.
 CREATE VIEW report.move AS
 SELECT *
 FROM (
     SELECT uscc, lag(province) OVER held AS from_province, lag(until) OVER held AS left_on,
            province AS to_province, since AS moved_on
     FROM serving.registration
+    WHERE NOT contested AND since <= report.china_day(now())
     WINDOW held AS (PARTITION BY uscc ORDER BY since, version, digest_hi, digest_lo)
 ) m
 WHERE from_province IS NOT NULL;
@@ -37,7 +46,8 @@ SELECT e.uscc, e.name, e.kind, e.stated_at, e.name_source,
        COALESCE(e.province, p.province) AS province,
        CASE WHEN e.province IS NULL THEN 'CODE' ELSE 'REGISTRY' END AS province_source,
        e.since, e.until, e.name_since, e.former_names,
-       e.province IS NOT NULL AND substr(e.uscc, 3, 2) <> '10' AND e.province IS DISTINCT FROM p.province AS division_differs
+       e.province IS NOT NULL AND substr(e.uscc, 3, 2) <> '10' AND e.province IS DISTINCT FROM p.province AS division_differs,
+       EXISTS (SELECT FROM serving.registration c WHERE c.uscc = e.uscc AND c.contested) AS contested
 FROM serving.entity e
 LEFT JOIN xinliu.province p ON p.division = substr(e.uscc, 3, 2);
 

@@ -565,6 +565,7 @@ CREATE TABLE xinliu.audit (
 );
 CREATE INDEX audit_at ON xinliu.audit (at);
 CREATE INDEX audit_head ON xinliu.audit (sequence) WHERE kind = 'AUDIT_HEAD';
+CREATE INDEX audit_settled ON xinliu.audit ((detail ->> 'uscc') COLLATE "C", sequence) WHERE kind = 'REGISTRATION_SETTLED';
 
 CREATE FUNCTION xinliu.audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

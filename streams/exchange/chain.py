@@ -20,8 +20,16 @@ __all__ = ["Anchor", "Chain", "Closed", "Message", "Outcome", "Told", "note_of",
 MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
+MOST_A_SECOND, _SLACK = 100_000, 3_600
+"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the
+seconds by which
+its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for known."""
+
 _START = re.compile(r"^ start (\d{1,18})$")
-_NOTE = re.compile(r"^ anchor (\S{1,40}) (\d{1,18}) (-1|\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})$")
+_NOTE = re.compile(
+    r"^ anchor (\S{1,40}) (\d{1,18}) (-1|\d{1,18}) ([0-9a-f]{64}) (\d{1,15}) (\d{1,18})(?: (\S{1,40}))?$"
+)
+_KEY_ID = re.compile(r"^\S{1,40}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Told:
     count: int
     hash: str
     made_at: int
+    key_id: str = ""
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> Told:
@@ -72,6 +81,9 @@ class Anchor:
     signature, and a link that lies about it must not harm what comes behind."""
     hash: str
     made_at: int
+    key_id: str = ""
+    """Whose signature it bears: an anchor of a key that is compromised holds nothing back. Empty: noted by an
+    earlier version."""
 
 
 def note_of(anchor: Anchor | None, read_from: int) -> str:
@@ -79,7 +91,8 @@ def note_of(anchor: Anchor | None, read_from: int) -> str:
     if anchor is None:
         return f" start {read_from}"
     known = (anchor.topic_id, anchor.sequence, anchor.last_offset, anchor.hash, anchor.made_at, read_from)
-    return " ".join((" anchor", *map(str, known)))
+    # Key ids are short (schemas.signing.make_key); one that is not is left out, and cannot be found compromised here.
+    return " ".join((" anchor", *map(str, known), *((anchor.key_id,) if _KEY_ID.match(anchor.key_id) else ())))
 
 
 def read_note(note: str) -> tuple[Anchor | None, int] | None:
@@ -89,8 +102,8 @@ def read_note(note: str) -> tuple[Anchor | None, int] | None:
     found = _NOTE.match(note)
     if found is None:
         return None
-    topic_id, sequence, offset, digest, made_at, read_from = found.groups()
-    return Anchor(topic_id, int(sequence), int(offset), digest, int(made_at)), int(read_from)
+    topic_id, sequence, offset, digest, made_at, read_from, key_id = found.groups()
+    return Anchor(topic_id, int(sequence), int(offset), digest, int(made_at), key_id or ""), int(read_from)
 
 
 class Outcome(StrEnum):
@@ -156,8 +169,16 @@ class Chain:
         """Return from where the log here must be read so that nothing that is kept is missed; `next_offset`: the reader's."""
         return min((message.far_offset for run in self._open.values() for message in run.values()), default=next_offset)
 
+    def distrust(self) -> None:
+        """Forget the anchor, whose key is compromised: what the true province says need not follow on it."""
+        self.anchor = None
+
     def close(self, told: Told) -> Closed:
         """Hold what is kept against a checkpoint, which was found to be its province's word."""
+        if why := self._leap(told):
+            return Closed(
+                Outcome.STALE, why
+            )  # as if it had not come: what it claims to close is kept for who closes it
         outcome, why = self._place(told)
         if outcome in (Outcome.REPEATED, Outcome.STALE):
             self._drop(told.topic_id, told.last_offset)
@@ -168,7 +189,7 @@ class Chain:
         self._drop(told.topic_id, told.last_offset)
         if fault:
             return Closed(Outcome.BROKEN, fault)
-        self.anchor = Anchor(told.topic_id, told.sequence, told.last_offset, told.hash, told.made_at)
+        self.anchor = Anchor(told.topic_id, told.sequence, told.last_offset, told.hash, told.made_at, told.key_id)
         for topic_id in [topic_id for topic_id in self._open if topic_id != told.topic_id]:
             self._drop(topic_id)
         return Closed(outcome, why, messages)
@@ -188,11 +209,25 @@ class Chain:
         if same_log and told.sequence == anchor.sequence:
             return Outcome.STALE, f"two different checkpoints have the sequence {told.sequence}"
         follows_on = (told.sequence, told.predecessor_hash) == (anchor.sequence + 1, anchor.hash)
-        if same_log and follows_on and told.predecessor > anchor.last_offset:
+        if same_log and follows_on and told.predecessor > anchor.last_offset and told.made_at >= anchor.made_at:
             return Outcome.FOLLOWED, ""
         held = f"sequence {anchor.sequence} up to {anchor.last_offset} of the log {anchor.topic_id} is held"
         says = f"sequence {told.sequence} follows on {told.predecessor} of {told.topic_id}, and {held}"
         return (Outcome.GAP, says) if newer else (Outcome.STALE, f"{says}, which is not older")
+
+    def _leap(self, told: Told) -> str:
+        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes
+        an offset, so
+        that sequences never outrun offsets."""
+        if told.sequence > told.predecessor + 1:
+            return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"
+        held, since = (-1, 0) if self.anchor is None else (self.anchor.last_offset, self.anchor.made_at)
+        most = held + (max(0, told.made_at - since) // 1000 + _SLACK) * MOST_A_SECOND
+        return (
+            ""
+            if max(told.predecessor, told.last_offset) <= most
+            else f"offset {told.last_offset} is a leap beyond {most}"
+        )
 
     def _drop(self, topic_id: str, up_to: int | None = None) -> None:
         """Forget what is kept of a log: all of it, or up to an offset."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -23,7 +23,7 @@ from schemas.registry import Registry
 from schemas.signing import Keyring, NotBelieved
 from streams.exchange.chain import Message, Told
 from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT, carried_key, fault
-from streams.exchange.entitlement import Entitlement
+from streams.exchange.entitlement import AHEAD, Entitlement
 from streams.forwarding import Outgoing
 from streams.headers import CARRIED, FINDINGS, ORIGIN, Origin, header
 from streams.masking import keepable, masked
@@ -35,9 +35,6 @@ __all__ = ["Closing", "Doubt", "Examining", "Refused", "Step"]
 STATEMENT = "xinliu.Statement"
 MAX_BYTES, MOST_CARRIED = 1 << 20, 4 << 20
 """Longest statement, and longest message of another contract, that is looked at."""
-
-_AHEAD = timedelta(hours=1)
-"""How far another province's clock may be ahead: a checkpoint beyond it is not believed, or no later one could be newer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +155,11 @@ class Examining:
                 f"a checkpoint of {value['province']!r}, partition {value['partition']}, by another's exchange or log"
             )
         try:
-            self._keyring.verify(CHECKPOINT, record.value[HEADER:], value)
+            received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            self._keyring.verify(CHECKPOINT, record.value[HEADER:], value, received_at=received_at)
         except NotBelieved as error:
             return Doubt(f"a checkpoint: {error}")
-        if value["made_at"] > self._now() + _AHEAD:
+        if value["made_at"] > self._now() + AHEAD:
             return Doubt(f"a checkpoint of the future: made at {value['made_at'].isoformat()}")
         if why := fault(value):
             return Doubt(f"a checkpoint that says {why}")
@@ -169,6 +167,9 @@ class Examining:
 
     def _carried(self, record: Record, place: Origin, name: str, value: dict[str, Any]) -> Outgoing | Refused:
         wrong = CARRIED_CONTRACTS[name](value, self._province, place.partition)
+        latest = self._now() + AHEAD
+        if wrong is None and any(isinstance(one, datetime) and one > latest for one in value.values()):
+            wrong = "it speaks of a time to come"
         if wrong is not None:
             return _refusal(record, place, [finding("EXCHANGE_MESSAGE", detail=wrong)])
         return self._carry(record, place, name)

@@ -29,6 +29,10 @@ CONTRACT: Final = "xinliu.PendingEntries"
 _USCC, _NAME = re.compile(r"[0-9A-Z]{18}"), re.compile(r"[a-z0-9-]{1,64}")
 """What codes and keys of the catalogue look like: no other text of another province is taken into the tables."""
 
+_AHEAD = 3_600
+"""Seconds. How far a sequence, which follows the clock, may be ahead of its message: where the clock was set back,
+it goes on behind it."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -110,6 +114,11 @@ def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str |
         ),
         (not all(map(_NAME.fullmatch, names)), "an entry names no domain or department"),
         (any(one["open"] < 1 for one in entries), "an entry counts nothing"),
+        (message["sequence"] > (message["at"].timestamp() + _AHEAD) * 1000, "its sequence is ahead of its time"),
+        (
+            any(one["since"].timestamp() > message["at"].timestamp() + _AHEAD for one in entries),
+            "an entry waits since a time to come",
+        ),
     )
     return next((what for wrong, what in checks if wrong), None)
 

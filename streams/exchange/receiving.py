@@ -23,6 +23,7 @@ from streams.exchange.entitlement import Entitlement
 from streams.exchange.examining import Doubt, Examining, Refused, Step
 from streams.exchange.recording import ReceivingRecorder
 from streams.forwarding import Forwards, Outgoing
+from streams.headers import SIGNED
 from streams.instruments import Instruments
 from streams.runs import Run
 
@@ -75,12 +76,16 @@ class ReceivingStage:
         recorder: ReceivingRecorder | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._forwarder = forwarder
+        self._forwarder, self._keyring = forwarder, keyring
         self._recorder = recorder or ReceivingRecorder(Instruments("intake"), provinces)
         self._provinces = {exchange_topic(one): one for one in provinces}
         self._examining = {
             topic: Examining(
-                registry, keyring, one, Entitlement(catalogue, one, partitions=forwarder.accepted_partitions), now
+                registry,
+                keyring,
+                one,
+                Entitlement(catalogue, one, partitions=forwarder.accepted_partitions, now=now),
+                now,
             )
             for topic, one in self._provinces.items()
         }
@@ -162,9 +167,12 @@ class ReceivingStage:
         for run, steps in zip(received.runs, received.steps, strict=True):
             place = (run.topic, run.partition)
             reading = self._readings.setdefault(place, _Reading(Chain(), run.expected_offset))
+            province, chain = self._provinces[run.topic], reading.chain
+            if chain.anchor is not None and self._keyring.compromised(province, chain.anchor.key_id):
+                chain.distrust()
             for record, step in zip(run.records, steps, strict=True):
                 if record.offset >= reading.next_offset:
-                    self._step(reading.chain, self._provinces[run.topic], run.partition, step, decided)
+                    self._step(chain, province, run.partition, step, decided)
             reading.next_offset = max(reading.next_offset, run.next_offset)
             note = note_of(reading.chain.anchor, reading.chain.read_from(reading.next_offset))
             reading.notes.append((reading.next_offset, note))
@@ -189,7 +197,8 @@ class ReceivingStage:
                 decided.refuse.append(message.says)
                 decided.refused.append(province)
             else:
-                decided.accept.append(message.says)
+                partition, key, value, headers = message.says
+                decided.accept.append((partition, key, value, [*headers, (SIGNED, step.told.key_id.encode())]))
                 decided.accepted.append(province)
         decided.accept.append(step.outgoing)
         decided.accepted.append(province)

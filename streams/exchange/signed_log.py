@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Protocol
 
@@ -159,8 +159,8 @@ class SignedLog:
         for message in messages:
             runs[message.partition].append(message)
         schema_id = self._registry.register(CONTRACT)
-        made_at = datetime.now(UTC)
-        made_at = made_at.replace(microsecond=made_at.microsecond // 1000 * 1000)
+        now = datetime.now(UTC)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         places, made = dict(self._offsets), []
         self._offsets = defaultdict(list)
         for partition in sorted(close):
@@ -174,6 +174,8 @@ class SignedLog:
             # have had (each checkpoint took an offset): as a gap, which everybody hears and mends. From 0 on again it would be
             # taken for what was applied long ago.
             low = self._lows[partition]
+            # Behind the one that it follows on, whatever becomes of the clock: nobody believes another.
+            made_at = max(now, before.made_at + timedelta(milliseconds=1)) if before else now
             predecessor = before.offset if before else low - 1
             sequence = before.sequence + 1 if before else low
             body = self._signer.record(
@@ -196,11 +198,11 @@ class SignedLog:
             headers = ((SCHEMA, fingerprint(source(CONTRACT)).encode()),)
             key = f"{_KEY}{self._province}|{partition}".encode()
             self._produce(Framed(partition, key, headers, frame(schema_id, body)))
-            made.append((partition, sequence, total.hexdigest()))
+            made.append((partition, sequence, total.hexdigest(), made_at))
         self._flush()
         return [
             Closed(self._topic_id, partition, sequence, self._offsets[partition][-1], total, made_at)
-            for partition, sequence, total in made
+            for partition, sequence, total, made_at in made
         ]
 
     def _produce(self, message: Framed) -> None:

@@ -253,7 +253,7 @@ def examine(
     if told["province"] != province:
         raise NotTold("SPEAKER", f"{told['province'][:40]!r} speaks on the topic of {province}")
     try:
-        keyring.verify(RECORD, body, told)
+        keyring.verify(RECORD, body, told, received_at=received_at)
     except NotBelieved as error:
         raise NotTold("SIGNATURE", str(error)) from error
     if told["made_at"] > received_at + _AHEAD:

@@ -37,6 +37,8 @@ class Asked:
     province: str | None = None
     to: str | None = None
     bucket: str | None = None
+    cut_off: bool = False
+    key: str | None = None
 
 
 def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, Scope]:
@@ -52,6 +54,14 @@ def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, Scop
         raise UsageError("--bucket is a part of what has been shared: it goes with --to PROVINCE")
     if asked.quarantine and (asked.offsets or asked.province is not None):
         raise UsageError("--offsets and --province choose among what was accepted, and --quarantine what was not")
+    if asked.key is not None and not asked.cut_off:
+        raise UsageError("--key names what is cut off: it goes with --cut-off")
+    if asked.cut_off and (
+        asked.province is None or asked.domains or asked.departments or asked.entities or asked.offsets
+    ):
+        raise UsageError(
+            "--cut-off is of a province, of a key of its and a time: --province, and --key, --since, --until"
+        )
     scope = Scope(
         domains=tuple(_domain(one, catalogue) for one in asked.domains),
         departments=_departments(asked, catalogue, own),
@@ -62,6 +72,8 @@ def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, Scop
         province=_other(asked.to or asked.province, catalogue, own),
         codes=asked.codes,
         bucket=_bucket(asked.bucket),
+        key=asked.key,
+        cut_off=asked.cut_off,
     )
     if scope.since is not None and scope.until is not None and scope.since >= scope.until:
         raise UsageError("--since is not before --until: nothing lies between them")

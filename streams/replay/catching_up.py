@@ -22,6 +22,7 @@ from schemas.registry import Registry
 from schemas.store import connect
 from streams.logs import Logs
 from streams.positions import PROJECTED, prepare, resume
+from streams.replay.cutting import cuts_of
 from streams.replay.reading import record_of
 from streams.replay.rules import Rules, overridden_by
 from streams.runs import Record, Run
@@ -68,7 +69,9 @@ class CatchingUp:
         self._sources = {department.key: self._facts[department.records_topic] for department in sources}
         self._registry = Registry(connection.registry)
         self._asking = connect(self._database, autocommit=True)
-        rules = Rules(load(), connection.province, overridden_by(self._asking)) if silent else None
+        rules = (
+            Rules(load(), connection.province, overridden_by(self._asking), cuts_of(self._asking)) if silent else None
+        )
         self._stage = ViewStage(
             self._database, self._registry, self._facts, generation=generation, silent=silent, rules=rules
         )

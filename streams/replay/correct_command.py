@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from schemas.connection import Connection
     from streams.replay.correcting import Corrected, Correcting
     from streams.replay.running import Run
+    from streams.replay.scope import Scope
 
 __all__ = ["mount"]
 
@@ -52,7 +53,7 @@ def _correct(
     import structlog
 
     from schemas.store import connect as open_store
-    from schemas.store import serving_generation
+    from schemas.store import serving_generation, sql
     from streams.crashing import arm
     from streams.logs import Logs
     from streams.replay.approving import require_approved
@@ -77,7 +78,7 @@ def _correct(
         generation = serving_generation(owner)
         # Again, however long ago it was planned: what the log has lost since would be taken for never said.
         Planner(owner, Logs(connect().kafka), own=connect().province, generation=generation).log(CORRECT, scope)
-        correcting = _correcting(connect().acting("view"), generation, opened)
+        correcting = _correcting(connect().acting("view"), scope, generation, opened)
         progress = opened.enter_context(_bar())
         if not yes:
             done = correcting.correct(scope, write=False, told=progress)
@@ -85,6 +86,8 @@ def _correct(
             require_approved(connect(), one, step="correct")
             with running(book, owner, one, generation=generation) as run:
                 began = monotonic()
+                if scope.cut_off:  # first: nothing is vouched for any more that rests on what is taken out
+                    owner.execute(sql("replay/unvouched"), {"province": scope.province})
                 done = correcting.correct(scope, write=True, told=progress)
                 _note(run, done, correcting, monotonic() - began)
     compared = done.compared(f"g{generation}", dry_run=not yes)
@@ -114,7 +117,7 @@ def _note(run: Run, done: Corrected, correcting: Correcting, seconds: float) -> 
         }
 
 
-def _correcting(connection: Connection, generation: int, opened: ExitStack) -> Correcting:
+def _correcting(connection: Connection, scope: Scope, generation: int, opened: ExitStack) -> Correcting:
     from schemas.catalogue import load
     from schemas.registry import Registry
     from schemas.store import connect as open_store
@@ -122,6 +125,7 @@ def _correcting(connection: Connection, generation: int, opened: ExitStack) -> C
     from streams.exchange.sharing import Sharing
     from streams.logs import Logs
     from streams.replay.correcting import Correcting
+    from streams.replay.cutting import cuts_of
     from streams.replay.gathering import Gathering
     from streams.replay.rules import Rules, overridden_by
 
@@ -131,7 +135,7 @@ def _correcting(connection: Connection, generation: int, opened: ExitStack) -> C
     )
     accepted = Accepted(connection.kafka, registry)
     opened.callback(accepted.close)
-    rules = Rules(load(), connection.province, overridden_by(store))
+    rules = Rules(load(), connection.province, overridden_by(store), cuts_of(store, beside=(scope,)))
     return Correcting(
         store,
         Gathering(accepted, rules),

@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from schemas.errors import Retryable
+from schemas.exchange import province_of
 from schemas.identity import digest_hex
 from schemas.store import sql
 from streams.crashing import crash_point
@@ -204,6 +205,8 @@ class Correcting:
         news = withhold(self._connection, refused)
         by_department: dict[str, list[dict[str, Any]]] = {}
         for department, partition, offset, record_id, version, findings in news:
+            if province_of(department) is not None:
+                continue  # what was cut off of another province: nobody here said it
             by_department.setdefault(department, []).append(
                 {"partition": partition, "offset": offset, "record_id": record_id, "version": version, "outcome": "REFUSED",
                  "findings": findings}

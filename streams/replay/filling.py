@@ -25,6 +25,7 @@ from streams.interpreter import suit_the_interpreter
 from streams.logs import Logs
 from streams.positions import PROJECTED
 from streams.replay.bulk import TOPIC, Filling, Lane
+from streams.replay.cutting import cuts_of
 from streams.replay.gentle import Throttle, be_nice
 from streams.replay.reading import RUN_RECORDS, PartitionReader
 from streams.replay.rules import Rules, overridden_by
@@ -135,7 +136,7 @@ def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: t
     catalogue = load()
 
     def rules(asking: psycopg.Connection[Any]) -> Rules:
-        return Rules(catalogue, connection.province, overridden_by(asking))
+        return Rules(catalogue, connection.province, overridden_by(asking), cuts_of(asking))
 
     def session(store: psycopg.Connection[Any]) -> None:
         if share.pace.gentle:

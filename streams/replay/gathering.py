@@ -18,7 +18,7 @@ from schemas.columns import digests
 from schemas.registry import WriterSchema
 from streams.exchange.expecting import decoded
 from streams.exchange.rereading import Accepted, Entry
-from streams.headers import ORIGIN
+from streams.headers import ORIGIN, SIGNED
 from streams.replay.rules import Rules, Withheld
 from streams.replay.scope import Scope
 from streams.runs import Fetched
@@ -129,7 +129,8 @@ class Gathering:
         return {UUID(record) for record in chosen["record_id"].unique().to_list()}
 
     def _refused(self, flat: pl.DataFrame, messages: Sequence[Message]) -> Sequence[Withheld]:
-        judged = flat.filter(pl.col("status") == "IN_FORCE")
+        # Of another province's, what was cut off is, whatever it says: a revocation that was forged ends nothing.
+        judged = flat.filter((pl.col("status") == "IN_FORCE") | (pl.col("epoch") > 0))
         return self._rules.hold(judged, [_headed(message) for message in messages])[1]
 
 
@@ -180,13 +181,8 @@ def _record(message: Message) -> UUID:
     return UUID(bytes(message.key() or b"")[:32].decode())
 
 
-def _origin(message: Message) -> bytes:
-    return bytes(dict(message.headers() or ()).get(ORIGIN) or b"")
-
-
 def _headed(message: Message) -> Fetched:
-    # Of a message the rules ask where it came from, and nothing else.
-    at = message.timestamp()[1]
-    return Fetched(
-        "accepted", message.partition() or 0, message.offset() or 0, at, None, None, ((ORIGIN, _origin(message)),)
-    )
+    # Of a message the rules ask where it came from, and under whose key, and nothing else.
+    at, headers = message.timestamp()[1], dict(message.headers() or ())
+    told = tuple((name, bytes(headers[name] or b"")) for name in (ORIGIN, SIGNED) if name in headers)
+    return Fetched("accepted", message.partition() or 0, message.offset() or 0, at, None, None, told)

@@ -73,6 +73,13 @@ def _plan(
     bucket: Annotated[
         str | None, typer.Option(metavar="N/BITS", help="With --to: one part of the records, as 17/8.")
     ] = None,
+    cut_off: Annotated[
+        bool,
+        typer.Option("--cut-off", help="With --province: what came in that time is not believed, and folded no more."),
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="With --cut-off: only what this key of the province signed.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept with the plan. Needed with --save.")] = "",
     save: Annotated[
         bool, typer.Option("--save", help="Enter the plan; without it nothing is written anywhere.")
@@ -88,7 +95,7 @@ def _plan(
 
     asked = Asked(
         everything, tuple(domain or ()), tuple(department or ()), tuple(entity or ()), since, until, tuple(offsets or ()),
-        quarantine, tuple(code or ()), province, to, bucket,
+        quarantine, tuple(code or ()), province, to, bucket, cut_off, key,
     )  # fmt: skip
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()

@@ -1,20 +1,20 @@
 """Today's rules held against statements that were accepted long ago: what intake would refuse now is not folded again.
 
 Each statement is held against the rules as of its own receipt, so that no rule that looks at the clock refuses the past. What
-a person let through (quarantine override) stays accepted; what another province said is judged by that province.
+a person let through (quarantine override) stays accepted; what another province said was judged when it came, and
+stands unless
+it was cut off.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import psycopg
-from psycopg.types.json import Jsonb
 
 from schemas.catalogue import Catalogue
 from schemas.periods import china_day
@@ -23,8 +23,10 @@ from schemas.store import sql
 from schemas.uscc import names_person
 from streams.headers import ORIGIN, Origin, header, headers_of
 from streams.masking import keepable
-from streams.messages import Finding, finding
+from streams.messages import Finding
 from streams.quarantine import ACCEPTED, OVERRIDE
+from streams.replay.cutting import Cuts
+from streams.replay.withholding import PLAIN, TOLD, Withheld, withhold
 from streams.runs import Record
 
 __all__ = ["Rules", "Withheld", "overridden_by", "withhold"]
@@ -36,34 +38,19 @@ _SAID_BY = "~topic"
 """Column: the topic that the statement came by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Withheld:
-    """A statement that today's rules refuse, and why; its texts are kept only as far as they may be."""
-
-    record_id: str
-    version: int
-    digest_hi: int
-    digest_lo: int
-    uscc: str | None
-    department: str
-    accepted_partition: int
-    accepted_offset: int
-    findings: tuple[Finding, ...]
-    origin: Origin
-    domain: str | None
-    received_at: datetime
-    """Broker time of the department's own message."""
-
-
 class Rules:
-    """The rules and the catalogue of today. `overridden` tells which of these origins a person has let through."""
+    """The rules and the catalogue of today. `overridden` tells which of these origins a person has let through;
+    `cuts` are what was
+    cut off of other provinces."""
 
     def __init__(
         self,
         catalogue: Catalogue,
         province: str,
         overridden: Callable[[Sequence[Origin]], Collection[Origin]] = lambda _: (),
+        cuts: Cuts | None = None,
     ) -> None:
+        self._cuts = cuts or Cuts()
         self._catalogue = catalogue
         # A department that the catalogue does not have any more is no reason to unsay what it said.
         departments = catalogue.departments(province)
@@ -76,6 +63,7 @@ class Rules:
 
         `statements` are as the view stage decodes them (FLAT with digest, receipt and epoch); `row` is a place in `records`.
         """
+        statements, cut = self._cuts.hold(statements, records)
         own = statements if statements["epoch"].max() == 0 else statements.filter(pl.col("epoch") == 0)
         origins_of = headers_of([records[row] for row in own["row"].to_list()], ORIGIN, 0)
         said = pl.Series(_SAID_BY, origins_of, dtype=pl.Binary).cast(pl.String)
@@ -85,21 +73,21 @@ class Rules:
             for row, code, name, message in self._refusals(part):
                 found[row].append({"code": code, "field": name, "message": message})
         if not found:
-            return statements, ()
+            return statements, cut
         rows = sorted(found)
         origins = {row: Origin.from_bytes(header(records[row].headers, ORIGIN) or b"") for row in rows}
         waived = set(self._overridden(list(origins.values())))
         refused = [row for row in rows if origins[row] not in waived]
         if not refused:
-            return statements, ()
+            return statements, cut
         known = (
             statements.filter(pl.col("row").is_in(refused))
-            .select("row", *_TOLD, "domain", "received_at")
+            .select("row", *TOLD, "domain", "received_at")
             .rows(named=True)
         )
-        return statements.filter(~pl.col("row").is_in(refused)), tuple(
+        return statements.filter(~pl.col("row").is_in(refused)), cut + tuple(
             Withheld(
-                **{name: one[name] for name in _PLAIN},
+                **{name: one[name] for name in PLAIN},
                 record_id=keepable(one["record_id"]) or "",
                 # A person's number is known as such by masking alone, which keeps nothing of it.
                 uscc=None if names_person(one["uscc"]) else keepable(one["uscc"]),
@@ -123,10 +111,6 @@ class Rules:
         return refusing.select("row", "code", "field", "message_zh").rows()
 
 
-_PLAIN = ("version", "digest_hi", "digest_lo", "accepted_partition", "accepted_offset")
-_TOLD = ("record_id", "uscc", *_PLAIN)
-
-
 def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
     # The catalogue holds by days; those of one day of receipt in China are held against it together.
     if own.is_empty():
@@ -135,32 +119,6 @@ def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
     if days.n_unique() == 1:
         return [own]
     return [part.drop("day") for part in own.with_columns(days).partition_by("day")]
-
-
-def withhold(connection: Connection, withheld: Sequence[Withheld]) -> list[tuple[Any, ...]]:
-    """Write down what was refused, in the generation on the search_path and in the transaction that passes it over.
-
-    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries follow from the
-    rules alone: no topic holds them, and no other generation takes them over. Returns those that are new or open again:
-    department, partition, offset, record_id, version, findings.
-    """
-    if not withheld:
-        return []
-    named = [
-        {name: getattr(one, name) for name in (*_TOLD, "department")} | {"findings": list(one.findings)}
-        for one in withheld
-    ]
-    connection.execute(sql("replay/withheld"), (Jsonb(named),))
-    waiting = [
-        {
-            **asdict(one.origin), "department": one.department, "received_at": one.received_at.isoformat(), "uscc": one.uscc,
-            "domain": one.domain, "record_id": one.record_id, "version": one.version,
-            "findings": [*one.findings, finding("REPLAY_REFUSED")],
-            "accepted_partition": one.accepted_partition, "accepted_offset": one.accepted_offset,
-        }
-        for one in withheld
-    ]  # fmt: skip
-    return connection.execute(sql("replay/refuse"), {"rows": Jsonb(waiting)}).fetchall()
 
 
 def overridden_by(connection: Connection) -> Callable[[Sequence[Origin]], Collection[Origin]]:

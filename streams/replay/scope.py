@@ -34,6 +34,11 @@ class Scope:
     bucket: tuple[int, int] | None = None
     """Records whose id begins with these bits: how many bits, and the number that they make (streams/exchange/buckets.py)."""
 
+    key: str | None = None
+    """With `cut_off`: only what came under the signature of this key of the province."""
+    cut_off: bool = False
+    """What is meant is not folded (streams/replay/cutting.py)."""
+
     @property
     def whole(self) -> bool:
         """Whether everything is meant."""

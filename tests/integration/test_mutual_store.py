@@ -13,6 +13,7 @@ from psycopg.rows import dict_row, tuple_row
 
 from consumers.mutual import MutualState, MutualView, ServedElsewhere, read_mutual_in
 from consumers.reading import read_in
+from consumers.registered import registered_at
 from consumers.token import Moment
 from schemas.connection import Connection
 from schemas.errors import UsageError
@@ -193,12 +194,15 @@ def test_served_where_it_is_registered_now(healthy: Store) -> None:
     fold(
         healthy, [foreign(registration(uscc=CODE, province="hebei", since=date(2024, 5, 1)), "hebei")], first_offset=10
     )
+    contested = asked(healthy).registered
+    assert (contested.province, [one["province"] for one in contested.contested]) == ("beijing", ["hebei"])
+    fold(healthy, [registration(uscc=CODE, version=2, since=date(2015, 1, 1), until=date(2024, 5, 1))], first_offset=15)
     with pytest.raises(ServedElsewhere, match=r"河北省.*2024-05-01") as refused:
         asked(healthy)
     assert (refused.value.province, refused.value.since, refused.value.exit_code) == ("hebei", date(2024, 5, 1), 1)
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=r"hebei.*2024-05-01"), healthy.transaction():
         healthy.execute("SELECT * FROM report.mutual_state(%s, %s, %s)", (CODE, RECENT, china_day(NOW)))
-    fold(healthy, [registration(uscc=CODE, version=2, since=date(2025, 1, 1))], first_offset=20)
+    fold(healthy, [registration(uscc=CODE, version=3, since=date(2025, 1, 1))], first_offset=20)
     assert asked(healthy).served_by == "beijing", "it came back"
 
 
@@ -311,3 +315,46 @@ def test_any_state_of_the_four_is_read_alike_by_sql_a_day_and_a_token(undone: St
     own = {line.domain: line.state for line in read_in(undone, CODE).domains if line.domain in mutual}
     undone.row_factory = tuple_row
     assert own == {domain: found for (province, domain), found in expected.items() if province == "beijing"}
+
+
+@pytest.mark.parametrize("of_ours", [{}, {"until": RECENT}], ids=["open", "ended"])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        [("tianjin", {"since": RECENT})],
+        [("tianjin", {"since": date(1900, 1, 1)})],
+        [("tianjin", {"since": RECENT, "until": RECENT})],
+        [("tianjin", {"since": date(2999, 1, 1)})],
+        [("tianjin", {"since": date(2015, 3, 2)}), ("hebei", {"since": RECENT + timedelta(days=1)})],
+        [
+            ("shanxi", {"since": RECENT, "until": date(2999, 1, 1)}),
+            ("hebei", {"since": date(2016, 1, 1), "until": RECENT}),
+        ],
+    ],
+    ids=["later", "oldest", "ended", "to come", "two", "stays"],
+)
+def test_sql_and_python_say_the_same_of_every_claim_and_ours_stands_while_it_is_open(
+    healthy: Store, of_ours: dict[str, Any], claims: list[tuple[str, dict[str, Any]]]
+) -> None:
+    ours = registration(uscc=CODE, since=date(2015, 3, 2), name="本省所载", **of_ours)
+    theirs = [
+        foreign(registration(uscc=CODE, province=one, name="他省所称", version=9, **of), one) for one, of in claims
+    ]
+    fold(healthy, [ours, *theirs])
+    rows = healthy.execute(
+        "SELECT province, current, contested FROM report.registration WHERE uscc = %s", (CODE,)
+    ).fetchall()
+    shown = {province: (current, contested) for province, current, contested in rows}
+    healthy.row_factory = dict_row
+    found = healthy.execute("SELECT * FROM report.registration WHERE uscc = %s", (CODE,)).fetchall()
+    (entity,) = healthy.execute("SELECT * FROM report.entity WHERE uscc = %s", (CODE,)).fetchall()
+    who = registered_at(healthy, CODE, read_in(healthy, CODE).moment, found, (None, None))
+    healthy.row_factory = tuple_row
+    contesting = {one["province"] for one in who.contested}
+    assert shown == {one["province"]: (one["current"], one["province"] in contesting) for one in who.registrations}
+    assert (entity["province"], entity["since"], entity["contested"]) == (who.province, who.since, bool(contesting))
+    if not of_ours:
+        assert (who.province, who.name) == ("beijing", "本省所载")
+        assert bool(contesting) == (claims[0][1]["since"].year < 2999)
+    moves = healthy.execute("SELECT from_province, to_province FROM report.move WHERE uscc = %s", (CODE,)).fetchall()
+    assert moves == [(one.from_province, one.to_province) for one in who.moves]

@@ -78,9 +78,8 @@ def should_be_shared(said: Sequence[Statement], today: date, mutual: set[str]) -
         known = registrations.get(uscc)
         if not known:
             return uscc[2:4] in PROVINCES
-        current = max(known.values(), key=lambda one: (one["registration"]["since"], rank(one)))
-        until = current["registration"].get("until")
-        return until is None or until > today
+        untils = [one["registration"].get("until") for one in known.values()]
+        return any(until is None or until > today for until in untils)
 
     return {
         (one["record_id"], one["department"]): (one["subject"]["uscc"], *rank(one))

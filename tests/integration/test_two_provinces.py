@@ -6,20 +6,25 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from deploy.processes import wait_until
 from deploy.provinces import Provinces
 from schemas.connection import Connection
+from schemas.periods import china_day
+from schemas.signing import Signer
 from schemas.store import connect
 from schemas.uscc import generate
 from tests import warm
+from tests.exchanges import Sharing, entities, of_province, shared
 from tests.generations import rebuilt, serving
 from tests.servers import local_stack, starting
-from tests.statements import Statement, framed, penalty, put, registration, state
+from tests.statements import Statement, framed, penalty, put, registered, registration, state
 from tests.workers import environment
 
 ENTITY = 431_001
@@ -164,3 +169,48 @@ def test_all_of_a_province_follows_what_is_promoted_and_goes_on_sharing(desks: d
             assert wait_until(lambda: hebei.ask("SELECT count(*) FROM report.exchange_unequal") == 0, seconds=SOON), (
                 hebei.ask("SELECT jsonb_agg(to_jsonb(u)) FROM report.exchange_unequal u")
             )
+
+
+@pytest.mark.timeout(600)
+def test_what_a_stolen_key_says_takes_over_nothing_and_goes_when_the_true_province_speaks(
+    desks: dict[str, Desk],
+) -> None:
+    """Whoever has Hebei's key, and its link's right to write here, signs a run of his own between two of Hebei's."""
+    beijing, hebei = desks["beijing"], desks["hebei"]
+    entity = entities(1, 1, first=431_010)[0]
+    uscc, now = generate(entity), datetime.now(UTC)
+    beijing.publish(registration(entity=entity, name="京信行业协会", since=date(2010, 6, 10)))
+    named = "SELECT name FROM report.entity WHERE uscc = %s"
+    assert wait_until(lambda: beijing.ask(named, uscc) == "京信行业协会", seconds=SOON)
+    exchange = hebei.connection.exchange
+    assert exchange is not None and exchange.signing_key is not None
+    thief = Sharing("hebei", Signer.from_file(exchange.signing_key), partition=1, topic_id="stolen" * 3, made_at=now)
+    epoch = int(now.timestamp() * 1000)
+    claim = registration(entity=entity, name="已注销的公司(假)", version=3, since=china_day(now) - timedelta(days=1))
+    said = [
+        of_province("hebei", claim),
+        shared("hebei", "伪造1号", entity=entity),
+        shared("hebei", "伪造2号", entity=entity, fine=Decimal(-5)),
+    ]
+    for one in said:
+        thief.say(one, epoch=epoch)
+    thief.checkpoint()
+    ids = {name: registered(beijing.connection.registry, name) for name in ("xinliu.Statement", "xinliu.Checkpoint")}
+    producer = Producer(beijing.connection.kafka.client({"acks": "all"}))
+    for sent in thief.log:
+        key, value, headers = sent.arrived(ids[sent.name])
+        producer.produce(sent.topic, value, key, sent.partition, headers=headers)
+    assert producer.flush(30) == 0
+
+    of_it = "SELECT count(*) FROM record_history WHERE province = 'hebei' AND uscc = %s"
+    assert wait_until(lambda: beijing.ask(of_it, uscc) >= 2, seconds=SOON), "signed, and within bounds: believed"
+    assert beijing.ask(named, uscc) == "京信行业协会"
+    assert beijing.ask("SELECT here FROM report.mutual_place(%s)", uscc)
+    refused = "SELECT count(*) FROM quarantine WHERE topic = 'exchange.hebei' AND findings @> '[{\"code\": \"NEGATIVE_AMOUNT\"}]'"
+    assert wait_until(lambda: beijing.ask(refused) == 1, seconds=SOON)
+
+    honest = penalty("跨省9号", entity=entity, province="hebei")
+    hebei.publish(honest)
+    held = "SELECT array_agg(penalty_document_number) FROM record WHERE province = 'hebei' AND uscc = %s AND status <> 'WITHDRAWN'"
+    assert wait_until(lambda: beijing.ask(held, uscc) == ["跨省9号"], seconds=2 * SOON), beijing.ask(held, uscc)
+    assert beijing.xinliu("exchange", "contested") == []

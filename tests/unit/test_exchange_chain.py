@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from schemas.catalogue import load
 from schemas.contracts import CONTRACTS
 from schemas.memory_registry import MemoryRegistry
-from schemas.signing import Keyring, Signer
+from schemas.signing import Keyring, Signer, retire
 from streams.collector import Reread
 from streams.exchange.chain import Anchor, note_of, read_note
 from streams.exchange.receiving import ReceivingStage
@@ -239,7 +240,12 @@ def test_a_note_that_is_none_is_none(note: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "anchor", [None, *(Anchor("t" * 22, 3, last, "a" * 64, 1_772_000_000_000) for last in (-1, 0, 9))]
+    "anchor",
+    [
+        None,
+        *(Anchor("t" * 22, 3, last, "a" * 64, 1_772_000_000_000) for last in (-1, 0, 9)),
+        Anchor("t" * 22, 3, 5, "a" * 64, 1_772_000_000_000, "0a1b2c3d"),
+    ],
 )
 def test_a_note_is_read_as_it_was_written(anchor: Anchor | None) -> None:
     assert read_note(note_of(anchor, 17)) == (anchor, 17)
@@ -282,3 +288,83 @@ def test_nothing_is_decided_twice_when_the_broker_refuses_once(reader: Reader, o
     reader.stage.finish(received)
     assert reader.told.outcomes == ["followed"]
     assert set(reader.statements().values()) == {2}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sequence": 10**15 - 1},
+        {"sequence": 1},
+        {"sequence": 10**15 - 1, "predecessor": 10**15, "last_offset": 10**15},
+        {"predecessor": 10**18, "last_offset": 10**18},
+        {"sequence": 10**9, "predecessor": 10**9, "last_offset": 10**9},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("anew", [False, True], ids=["same log", "new log"])
+@pytest.mark.parametrize("known", [False, True], ids=["no anchor", "anchor"])
+def test_no_checkpoint_leaps_and_what_is_true_goes_on_behind_one(
+    reader: Reader, origin: Sharing, claims: dict[str, Any], anew: bool, known: bool
+) -> None:
+    """Signed, as whoever stole the key signs; an hour ahead, so that it is newer than whatever is honest."""
+    first, second = runs(origin, [1, 1])
+    if known:
+        assert reader.take(first) == ["followed"]
+    # Without an anchor nobody knows how old the log is: only what no log can be is refused.
+    if not known and claims.get("sequence") == 10**9:
+        claims = claims | {"sequence": 10**9 + 2}
+    topic_id = "x" * 22 if anew else origin.topic_id
+    hostile = Sharing("tianjin", origin.signer, topic_id=topic_id, made_at=origin.made_at + timedelta(minutes=59))
+    assert reader.take([hostile.checkpoint(count=0, **claims)]) == ["stale"]
+    assert reader.take(second if known else first) == ["followed"]
+
+
+def test_a_run_made_before_the_one_it_follows_on_is_not_applied(reader: Reader, origin: Sharing) -> None:
+    (first,) = runs(origin, [1])
+    assert reader.take(first) == ["followed"]
+    origin.say(shared("tianjin", "津旧", entity=ENTITIES[0]))
+    antedated = replace(origin, log=list(origin.log), _run=list(origin._run))
+    assert (
+        reader.take([antedated.log[-1], antedated.checkpoint(made_at=origin.made_at - timedelta(days=40))])[-1]
+        == "stale"
+    )
+    assert reader.take([origin.log[-1], origin.checkpoint()]) == ["followed"]
+
+
+def test_behind_a_compromised_key_the_true_province_goes_on_by_another_wherever_the_thief_left_the_chain(
+    reader: Reader, origin: Sharing, tmp_path: Path
+) -> None:
+    folder = tmp_path / "keyring"
+    stolen, other = keys(folder, "tianjin")["tianjin"], keys(folder, "tianjin")["tianjin"]
+    reader.keyring = Keyring(folder)
+    reader.start()
+    honest = replace(origin, signer=stolen, log=[], _run=[])
+    (first,) = runs(honest, [1])
+    thief = replace(honest, log=[], _run=[], held={}, made_at=honest.made_at - timedelta(seconds=10**5 - 1800))
+    thief.predecessor, thief.next_offset = 10**6, 10**6 + 2
+    thief.sequence = 10**5
+    (taken,) = runs(thief, [1])
+    assert reader.take([*first, *taken]) == ["followed", "gap"]
+    assert reader.take(runs(honest, [1])[0]) == ["repeated"], "the thief is ahead of it"
+    reader.commit()
+    retire(folder, "tianjin", stolen.key_id, MADE_AT - timedelta(days=9), compromised=True)
+    honest.signer = other
+    reader.start()
+    reader.keyring._looked_at = -10
+    assert reader.take([thief.checkpoint()]) == ["not_believed"]
+    assert reader.take(runs(honest, [1])[0]) == ["gap"]
+    assert reader.take(runs(honest, [1])[0]) == ["followed"]
+
+
+@pytest.mark.parametrize("date_written", [timedelta(0), timedelta(days=-31), timedelta(minutes=59)])
+def test_a_retired_key_applies_nothing_whatever_date_it_writes(
+    reader: Reader, origin: Sharing, tmp_path: Path, date_written: timedelta
+) -> None:
+    folder = tmp_path / "keyring"
+    origin.signer = keys(folder, "tianjin")["tianjin"]
+    retire(folder, "tianjin", origin.signer.key_id, datetime(2026, 1, 31, tzinfo=UTC))
+    reader.keyring = Keyring(folder)
+    reader.start()
+    origin.made_at += date_written
+    assert reader.take(runs(origin, [2])[0]) == ["not_believed"]
+    assert sum(reader.statements().values()) == 0

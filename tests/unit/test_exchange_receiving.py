@@ -15,6 +15,7 @@ from schemas.contracts import CONTRACTS
 from schemas.memory_registry import MemoryRegistry
 from schemas.partitioning import partitions_of
 from schemas.signing import Keyring, Signer
+from schemas.uscc import generate
 from streams.exchange.receiving import ReceivingStage
 from streams.headers import CARRIED, ORIGIN, Origin, findings_of, header
 from tests.exchanges import Sent, Sharing, as_run, entities, keys, of_province, shared, withdrawn
@@ -85,7 +86,8 @@ def test_a_verified_run_reaches_accepted_with_its_checkpoint_behind_it(far: Far)
     assert (partition, value) == (0, first.arrived(far.ids["xinliu.Statement"])[1])
     assert key.endswith(b"|7") and second[1].endswith(b"|9")
     assert Origin.from_bytes(header(headers, ORIGIN) or b"") == Origin("exchange.tianjin", origin.topic_id, 0, 0)
-    assert [name for name, _ in headers] == [ORIGIN, "xinliu-schema", "xinliu-epoch", "xinliu-known"]
+    assert [name for name, _ in headers] == [ORIGIN, "xinliu-schema", "xinliu-epoch", "xinliu-known", "xinliu-signed"]
+    assert header(headers, "xinliu-signed") == far.signers["tianjin"].key_id.encode()
     assert checkpoint[1] == b"checkpoint|tianjin|0"
     assert header(checkpoint[3], ORIGIN) is None and header(checkpoint[3], CARRIED) is not None
     assert far.out.quarantined == []
@@ -308,3 +310,34 @@ def test_what_a_link_cannot_place_is_no_part_of_a_run(far: Far) -> None:
 
 def replace_headers(record: Any, headers: tuple[tuple[str, bytes], ...]) -> Any:
     return replace(record, headers=headers)
+
+
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sequence": 2**63 - 1},
+        {"sequence": int((NOW + timedelta(hours=2)).timestamp() * 1000)},
+        {"at": NOW + timedelta(hours=2)},
+        {"at": LAST, "sequence": 2**62},
+        {"entries": [{"domain": "tax", "department": "tax", "open": 1, "since": LAST}]},
+        {"at": datetime(1, 1, 1, tzinfo=UTC), "sequence": 1},
+    ],
+    ids=str,
+)
+def test_what_waits_elsewhere_is_bounded_or_nothing_true_could_take_its_place(far: Far, claims: dict[str, Any]) -> None:
+    origin = tianjin(far)
+    said = {"province": "tianjin", "partition": 0, "uscc": generate(ENTITIES[0]), "at": NOW, "entries": []}
+    said["sequence"] = int(NOW.timestamp() * 1000)
+    origin.carry("xinliu.PendingEntries", said, b"good")
+    origin.carry("xinliu.PendingEntries", said | claims, b"bad")
+    origin.carry("xinliu.SharedSet", _set("tianjin") | {"made_at": LAST}, b"set")
+    origin.checkpoint()
+    far.take(origin.log)
+    assert far.codes() == [["EXCHANGE_MESSAGE"], ["EXCHANGE_MESSAGE"]]
+    assert [key for _, key, _, _ in far.out.accepted] == [
+        b"carried|tianjin|0|PendingEntries|good",
+        b"checkpoint|tianjin|0",
+    ]

@@ -6,13 +6,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
+import pytest
 from aiokafka.structs import ConsumerRecord
 
 from schemas.catalogue import load
 from schemas.codec import encode
-from streams.headers import ORIGIN, Origin
+from streams.headers import ORIGIN, SIGNED, Origin
+from streams.replay.cutting import Cuts
 from streams.replay.rules import Rules, Withheld
-from tests.statements import Statement, penalty
+from streams.replay.scope import Scope
+from tests.exchanges import shared
+from tests.statements import Statement, penalty, state
 from tests.viewstore import NAME, of_bodies
 
 RECEIVED = datetime(2026, 2, 1, 4, tzinfo=UTC)
@@ -86,3 +90,42 @@ def test_what_another_province_said_is_its_own_to_judge() -> None:
     frame = of_bodies([body], 0).with_columns(epoch=pl.lit(3, dtype=pl.Int64))
     record = ConsumerRecord("accepted", 0, 0, 0, 1, b"", body, None, 0, 0, ((ORIGIN, origin(0).to_bytes()),))
     assert Rules(load(), "beijing").hold(frame, [record])[1] == ()
+
+
+CUT = Scope(province="tianjin", key="stolen", since=RECEIVED, until=RECEIVED + timedelta(hours=2), cut_off=True)
+
+
+@pytest.mark.parametrize(
+    ("province", "signed", "hours", "stands"),
+    [
+        ("tianjin", b"stolen", 0, False),
+        ("tianjin", b"stolen", 1, False),
+        ("tianjin", None, 1, False),
+        ("tianjin", b"stolen", -1, True),
+        ("tianjin", b"stolen", 2, True),
+        ("tianjin", b"another", 1, True),
+        ("hebei", b"stolen", 1, True),
+    ],
+)
+@pytest.mark.parametrize("status", ["IN_FORCE", "REVOKED"])
+def test_what_was_cut_off_is_not_folded_and_waits(
+    province: str, signed: bytes | None, hours: int, stands: bool, status: str
+) -> None:
+    """By key and by our broker's clock; a statement whose key nobody noted may be of that key."""
+    said = shared(province, "1", entity=1)
+    body = encode(NAME, said if status == "IN_FORCE" else state(said, status, version=2))
+    frame = of_bodies([body], 0).with_columns(epoch=pl.lit(3, dtype=pl.Int64))
+    at = int((RECEIVED + timedelta(hours=hours)).timestamp() * 1000)
+    place = Origin(f"exchange.{province}", "id", 0, 0)
+    headers = ((ORIGIN, place.to_bytes()), *(((SIGNED, signed),) if signed else ()))
+    record = ConsumerRecord("accepted", 0, 0, at, 1, b"", body, None, 0, 0, headers)
+    for rules in (Cuts((CUT,)), Rules(load(), "beijing", cuts=Cuts((CUT,)))):
+        kept, withheld = rules.hold(frame, [record])
+        assert (kept.height, len(withheld)) == ((1, 0) if stands else (0, 1))
+        assert [found["code"] for one in withheld for found in one.findings] == ([] if stands else ["CUT_OFF"])
+    assert Cuts().hold(frame, [record])[0].height == 1
+
+
+def test_a_cut_off_is_read_as_it_was_planned() -> None:
+    assert Scope.from_detail(CUT.to_detail()) == CUT
+    assert not CUT.whole

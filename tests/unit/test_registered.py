@@ -67,7 +67,8 @@ def test_any_order_says_the_same(rows: list[dict[str, Any]]) -> None:
     who = made(*rows)
     assert (who.name, who.kind, who.name_source) == ("hebei的名称", "企业", "REGISTRY")
     assert (who.province, who.province_source, who.since) == ("hebei", "REGISTRY", date(2024, 5, 1))
-    assert [move.to_province for move in who.moves] == ["beijing", "shanxi", "hebei"]
+    assert [(move.from_province, move.to_province) for move in who.moves] == [("beijing", "hebei")]
+    assert [one["province"] for one in who.contested] == ["shanxi", "tianjin"], "they never said that it left them"
     assert who.former_names == (FormerName("甲", date(2018, 1, 31)), FormerName("乙", date(2025, 2, 28)))
     assert [one["current"] for one in who.registrations] == [True, False, False, False]
 
@@ -134,3 +135,56 @@ def test_of_an_entity_without_any_record_the_code_alone_speaks() -> None:
     who = registered(USCC, (), PROVINCES, (None, None), 0)
     assert (who.name, who.name_source, who.province) == (None, None, "beijing")
     assert "(未见任何记录)" in shown(who)
+
+
+TODAY = date(2026, 6, 1)
+OURS = row("beijing", date(2010, 6, 10))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        row("tianjin", date(2026, 5, 31), name="已注销的公司(假)", version=2**62),
+        row("tianjin", date(2010, 6, 10), version=2**62),
+        row("tianjin", date(1900, 1, 1)),
+        row("tianjin", date(2020, 1, 1), until=date(2021, 1, 1)),
+        row("tianjin", date(2026, 5, 31), until=date(2026, 6, 1)),
+        row("tianjin", date(2026, 6, 1), until=date(2026, 6, 1)),
+    ],
+    ids=["newer", "same day", "oldest", "ended since", "ends today", "of one day"],
+)
+def test_what_ours_still_holds_no_other_province_takes_or_ends(claim: dict[str, Any]) -> None:
+    who = registered(USCC, [claim, OURS], PROVINCES, (None, None), 0, today=TODAY, own="beijing")
+    assert (who.name, who.province, who.since, who.until) == (OURS["name"], "beijing", OURS["since"], None)
+    assert [one["province"] for one in who.contested] == ["tianjin"]
+    assert who.moves == ()
+    assert "待核    登记地有争议:天津市称" in shown(who)
+    elsewhere = registered(USCC, [claim, OURS], PROVINCES, (None, None), 0, today=TODAY, own="shanxi")
+    assert elsewhere.contested and elsewhere.until is None, "whoever holds neither ends nothing and says so"
+
+
+def test_a_day_to_come_is_not_current_and_contests_nothing() -> None:
+    ahead = row("tianjin", date(2999, 12, 31), name="未来的公司")
+    who = registered(USCC, [ahead, OURS], PROVINCES, (None, None), 0, today=TODAY, own="beijing")
+    assert (who.province, who.contested, who.moves) == ("beijing", (), ())
+    alone = registered(USCC, [ahead], PROVINCES, ("旧称", None), 0, today=TODAY, own="beijing")
+    assert (alone.name, alone.province_source) == ("旧称", "CODE")
+
+
+def test_a_move_is_over_once_the_registry_that_was_left_says_so() -> None:
+    left = OURS | {"until": date(2026, 5, 1)}
+    who = registered(
+        USCC, [left, row("tianjin", date(2026, 4, 20))], PROVINCES, (None, None), 0, today=TODAY, own="beijing"
+    )
+    assert (who.province, who.contested) == ("tianjin", ())
+    assert [move.to_province for move in who.moves] == ["tianjin"]
+
+
+def test_an_operator_decides_and_only_while_that_registration_stands() -> None:
+    claim = row("tianjin", date(2026, 1, 1))
+    made_of = {"today": TODAY, "own": "beijing", "settled": "tianjin"}
+    who = registered(USCC, [claim, OURS], PROVINCES, (None, None), 0, **made_of)
+    assert (who.province, who.contested) == ("tianjin", ())
+    ended = claim | {"until": date(2026, 5, 1)}
+    back = registered(USCC, [ended, OURS], PROVINCES, (None, None), 0, **made_of)
+    assert (back.province, len(back.contested)) == ("beijing", 1)

@@ -94,9 +94,9 @@ def read(name: str, body: bytes) -> dict[str, Any]:
     return decode(parsed(name), body)
 
 
-def verified(keyring: Keyring, name: str, body: bytes) -> None:
+def verified(keyring: Keyring, name: str, body: bytes, received_at: datetime = NOW) -> None:
     """Make sure that the body is the word of whom it names."""
-    keyring.verify(name, body, read(name, body))
+    keyring.verify(name, body, read(name, body), received_at=received_at)
 
 
 @pytest.fixture
@@ -176,6 +176,28 @@ def test_a_retired_key_is_believed_up_to_its_end_and_no_further(places: tuple[Pa
         verified(keyring, STATUS, late)
     (only,) = keyring.held()
     assert only.believed_until == NOW
+
+
+def test_a_retired_key_is_held_against_our_clock_whatever_date_it_writes(places: tuple[Path, Path]) -> None:
+    signer, keyring = Signer.from_file(make_key("beijing", *places)), Keyring(places[1])
+    antedated = signer.record(STATUS, status(made_at=NOW - timedelta(days=31)))
+    retire(places[1], "beijing", signer.key_id, NOW)
+    verified(keyring, STATUS, antedated)
+    for came in (NOW + timedelta(milliseconds=1), NOW + timedelta(days=30)):
+        with pytest.raises(NotBelieved, match="believed until"):
+            verified(keyring, STATUS, antedated, came)
+    with pytest.raises(NotBelieved, match="believed until"):
+        keyring.verify(STATUS, antedated, read(STATUS, antedated))  # nobody says when it came: now
+
+
+def test_of_a_compromised_key_nothing_is_believed_and_no_later_retirement_mends_it(places: tuple[Path, Path]) -> None:
+    signer, keyring = Signer.from_file(make_key("beijing", *places)), Keyring(places[1])
+    body = signer.record(STATUS, status(made_at=NOW - timedelta(days=31)))
+    retire(places[1], "beijing", signer.key_id, NOW, compromised=True)
+    retire(places[1], "beijing", signer.key_id, NOW + timedelta(days=9))
+    with pytest.raises(NotBelieved, match="compromised"):
+        verified(keyring, STATUS, body, NOW - timedelta(days=31))
+    assert keyring.compromised("beijing", signer.key_id) and not keyring.compromised("beijing", "another")
 
 
 def test_a_key_that_is_gone_is_not_believed(places: tuple[Path, Path]) -> None:

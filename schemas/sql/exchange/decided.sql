@@ -18,9 +18,15 @@ WITH held AS MATERIALIZED (
                     SELECT domain FROM xinliu.mutual_domain
                     WHERE %(today)s BETWEEN effective_from AND COALESCE(effective_to, 'infinity')
                 )) THEN false
-                -- Where it is registered now; by its code where no province says.
+                -- Where any of the four says that it is registered now: whom it is contested between changes
+                -- nothing. By its code where
+                -- no province says.
                 ELSE COALESCE(
-                    (SELECT COALESCE(r.until > %(today)s, true) FROM registration r WHERE r.uscc = a.uscc AND r.current),
+                    (SELECT bool_or(COALESCE(o.until > %(today)s, true)) FROM (
+                         SELECT DISTINCT ON (r.province) r.registration_since AS since, r.registration_until AS until
+                         FROM record r WHERE r.uscc = a.uscc AND r.kind = 'REGISTRATION' AND r.status = 'IN_FORCE'
+                         ORDER BY r.province, r.version DESC, r.digest_hi DESC, r.digest_lo DESC
+                     ) o WHERE o.since <= %(today)s),
                     substr(a.uscc, 3, 2) = ANY (ARRAY(SELECT division FROM xinliu.province))
                 )
            END AS wanted

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import psycopg
 from alembic import op
 
-from schemas.exposing import expose
-from schemas.store import READER_FILES, sql
+from schemas.store import sql
 
 revision = "0004"
 down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Bring the shared tables to what their file holds today, and make the readers' views anew."""
+    """Bring the shared tables and every generation to what their files held then. Readers' views are made by the newest
+    revision, because their files speak of what it adds.
+    """
     run = op.get_bind().exec_driver_sql
     run(sql("migrations/0004_shared"))
     for (schema,) in run("SELECT schema_name FROM xinliu.generation WHERE state <> 'DROPPED'").fetchall():
@@ -24,11 +24,6 @@ def upgrade() -> None:
     # Through them readers follow whatever generation serves.
     run("DROP SCHEMA IF EXISTS serving CASCADE")
     run("CREATE SCHEMA serving")
-    owner = op.get_bind().connection.driver_connection
-    assert isinstance(owner, psycopg.Connection)
-    expose(owner)
-    for part in READER_FILES:
-        run(sql(part))
 
 
 def downgrade() -> None:

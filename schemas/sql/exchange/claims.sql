@@ -1,0 +1,5 @@
+-- Where provinces say that an entity is registered, what lies ahead left out; the present one first.
+SELECT province, name, since, until, current, COALESCE(until > (now() AT TIME ZONE 'Asia/Shanghai')::date, true) AS open
+FROM registration
+WHERE uscc = %s AND since <= (now() AT TIME ZONE 'Asia/Shanghai')::date
+ORDER BY current DESC, since DESC, province

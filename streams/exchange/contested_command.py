@@ -1,0 +1,115 @@
+"""`xinliu exchange contested` and `settle`: registrations that provinces contest, and what an operator decides about
+one."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from schemas.clock import time_text
+from schemas.errors import UsageError
+from schemas.groups import EXCHANGE, group
+from schemas.hints import hint
+from schemas.options import Json
+from schemas.tables import Wide, print_table
+from schemas.typed_text import code_typed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from schemas.connection import Connection
+
+__all__ = ["SETTLED", "mount"]
+
+SETTLED = "REGISTRATION_SETTLED"
+"""Kind of the event: its detail has uscc and province. What holds is read from the audit, which follows from
+`operations` alone."""
+
+
+def _contested(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> int:
+    """Entities that another province says are registered there, while they stand open elsewhere. Exit code 1 where
+    there are any."""
+    connect: Callable[[], Connection] = ctx.obj
+    found = _read(connect(), "exchange/contested")
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, default=str))
+    elif not found:
+        print("no registration is contested")
+    else:
+        rows = [
+            (
+                one["uscc"],
+                *(
+                    escape(f"{one[f'{whose}_by']}, {one[f'{whose}_since']}: {one[f'{whose}_name']}")
+                    for whose in ("held", "claimed")
+                ),
+                time_text(one["known_at"]),
+            )
+            for one in found
+        ]
+        print_table(
+            Console(), ("entity", "held by", "claimed by", "known"), rows, text=("held by", "claimed by"), wide=wide
+        )
+        print(hint("ours ends by what our registry says, or `xinliu exchange settle USCC --for PROVINCE --reason …`"))
+    return 1 if found else 0
+
+
+def _settle(
+    ctx: typer.Context,
+    entity: Annotated[str, typer.Argument(metavar="USCC", help="Whose registration.", callback=code_typed)],
+    province: Annotated[str, typer.Option("--for", help="Where it is registered.")],
+    reason: Annotated[str, typer.Option(help="Why: what both registries said. Kept with the event.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be decided.")] = False,
+) -> None:
+    """Decide where an entity is registered that provinces contest. It holds here, while that province's registration
+    stands open.
+
+    The other province decides for itself; a later decision takes the place of an earlier one.
+    """
+    from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
+    from schemas.registry import Registry
+
+    if not (reason.strip() or dry_run):
+        raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect()
+    said = _read(connection, "exchange/claims", entity)
+    between = [one["province"] for one in said if one["open"]]
+    if len(said) < 2:
+        raise UsageError(
+            f"no two provinces say where {entity} is registered: `xinliu exchange contested` names those that are contested"
+        )
+    if province not in between:
+        raise UsageError(
+            f"in {province} no registration of {entity} stands open: one does in {', '.join(between) or 'none'}"
+        )
+    if dry_run:
+        print(f"{entity} would be registered in {province}")
+        return
+    detail = {"uscc": entity, "province": province, "said": json.loads(json.dumps(said, default=str))}
+    with Registry(connection.registry) as registry:
+        event = Operation(SETTLED, None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail)
+        OperationsWriter(connection.kafka, registry).write(event)
+    print(f"{entity} is registered in {province}, as readers will see within seconds")
+
+
+def _read(connection: Connection, query: str, *values: str) -> Sequence[dict[str, Any]]:
+    from psycopg.rows import dict_row
+
+    from schemas.store import connect, sql
+
+    with connect(connection.database.get_secret_value(), autocommit=True) as store:
+        return store.cursor(row_factory=dict_row).execute(sql(query), values).fetchall()
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to `xinliu`."""
+    exchange = group(app, "exchange", EXCHANGE)
+    exchange.command("contested")(_contested)
+    exchange.command("settle")(_settle)

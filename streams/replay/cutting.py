@@ -1,0 +1,87 @@
+"""Cutting off: what a province said under a key, in a time by our broker's clock, is not folded, as two operators
+have decided.
+
+A cut-off is a replay of kind CORRECT whose scope says so: planned, approved by another, and run like every other
+(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation.
+Time and key
+are what intake wrote beside each statement, so that no date that the province writes gets a statement out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+
+from schemas.store import sql
+from schemas.uscc import names_person
+from streams.headers import ORIGIN, SIGNED, Origin, header
+from streams.masking import keepable
+from streams.messages import finding
+from streams.replay.scope import Scope
+from streams.replay.withholding import Withheld
+from streams.runs import Record
+
+__all__ = ["Cuts", "cuts_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """The cut-offs in force."""
+
+    scopes: tuple[Scope, ...] = ()
+
+    def hold(self, statements: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
+        """Return the statements that stand, and those that are cut off; our own departments' stand.
+
+        `statements` are as the view stage decodes them; `row` is a place in `records`.
+        """
+        if not self.scopes or statements["epoch"].max() == 0:
+            return statements, ()
+        foreign = statements.filter(pl.col("epoch") > 0).select("row", "province").rows()
+        cut = {row for row, province in foreign if self._holds(province, records[row])}
+        if not cut:
+            return statements, ()
+        chosen = pl.col("row").is_in(sorted(cut))
+        known = statements.filter(chosen).rows(named=True)
+        return statements.filter(~chosen), tuple(_withheld(one, records[one["row"]]) for one in known)
+
+    def _holds(self, province: str, record: Record) -> bool:
+        at, signed = datetime.fromtimestamp(record.timestamp / 1000, UTC), header(record.headers, SIGNED)
+        return any(
+            scope.province == province
+            # Accepted by a version that did not keep the key: it may be this one.
+            and (scope.key is None or signed is None or signed == scope.key.encode())
+            and (scope.since is None or scope.since <= at)
+            and (scope.until is None or at < scope.until)
+            for scope in self.scopes
+        )
+
+
+def cuts_of(connection: psycopg.Connection[Any], *, beside: Sequence[Scope] = ()) -> Cuts:
+    """Return what has been cut off here, and `beside`, which is about to be."""
+    rows = connection.execute(sql("replay/cuts")).fetchall()
+    found = [Scope.from_detail(row[0]) for row in rows]
+    return Cuts((*found, *(scope for scope in beside if scope.cut_off and scope not in found)))
+
+
+def _withheld(said: dict[str, Any], record: Record) -> Withheld:
+    origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
+    return Withheld(
+        record_id=keepable(said["record_id"]) or "",
+        version=said["version"],
+        digest_hi=said["digest_hi"],
+        digest_lo=said["digest_lo"],
+        uscc=None if names_person(said["uscc"]) else keepable(said["uscc"]),
+        department=origin.department,
+        accepted_partition=said["accepted_partition"],
+        accepted_offset=said["accepted_offset"],
+        findings=(finding("CUT_OFF"),),
+        origin=origin,
+        domain=keepable(said["domain"]),
+        received_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+    )
