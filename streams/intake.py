@@ -138,7 +138,11 @@ class IntakeStage:
         """
         records = [record for run in runs for record in run.records]
         batch = decode_batch(
-            self._registry, [record.value for record in records], expected=_KNOWN_RECORDS, max_bytes=MAX_BYTES
+            self._registry,
+            [record.value for record in records],
+            expected=_KNOWN_RECORDS,
+            max_bytes=MAX_BYTES,
+            source_of=lambda row: records[row].topic,
         )
         verdicts = self._examine(batch, records, waived or {})
         refused = {row for row, verdict in verdicts.items() if verdict.refused}

@@ -188,7 +188,7 @@ class Examining:
         if len(prefix) < HEADER or prefix[0] != 0:
             return "no schema id stands before it"
         try:
-            writer = self._registry.writer(int.from_bytes(prefix[1:], "big"))
+            writer = self._registry.writer(int.from_bytes(prefix[1:], "big"), lambda: (self._province,))
         except NotDecodable as error:
             return str(error)
         same = writer.fingerprint.encode() == named
