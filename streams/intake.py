@@ -35,6 +35,7 @@ from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, Origin, origins
 from streams.instruments import Instruments
+from streams.keeping import LONGEST, kept
 from streams.logs import TopicFacts
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
@@ -354,18 +355,16 @@ class IntakeStage:
         return [logs[record.topic, record.partition] % record.offset for record in records]
 
     def _quarantine(self, record: Record, verdict: _Verdict) -> None:
-        value, uscc = masked(record.value or b"", verdict.uscc)
         known: dict[str, Any] = {
             "received_at": record.timestamp,
-            "uscc": uscc,
+            "uscc": verdict.uscc,
             "domain": verdict.domain,
             "record_id": verdict.record_id,
             "version": verdict.version,
             "findings": verdict.findings,
         }
         (origin,) = self._origins([record])
-        headers = [(ORIGIN, origin), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())]
-        self._forwarder.quarantine(value, headers)
+        self._forwarder.quarantine(*kept(record.value, known, (ORIGIN, origin)))
 
     def _forward_refused_row(self, record: Record, refusal: RefusedRow) -> None:
         headers = [(ORIGIN, refusal.origin(record.topic).to_bytes())]
@@ -373,7 +372,8 @@ class IntakeStage:
             place = Origin(record.topic, self._facts[record.topic].topic_id, record.partition, record.offset)
             headers.append((DECISION, json.dumps(refusal.decision(place), ensure_ascii=False).encode()))
         headers.append((FINDINGS, json.dumps(refusal.known(record.timestamp), ensure_ascii=False).encode()))
-        value, _ = masked(record.value or b"", refusal.uscc)
+        # It holds no content: of one that is long nothing is lost.
+        value, _ = masked((record.value or b"")[:LONGEST], refusal.uscc)
         self._forwarder.quarantine(value if refusal.outcome == REFUSED else b"", headers)
 
     def _codes(self) -> frozenset[str]:
