@@ -162,16 +162,16 @@ class IntakeStage:
             tuple((records[row], manifest) for row, manifest in manifests.items()),
             tuple((records[row], refusal) for row, refusal in rows.items()),
             # Last: it counts them once. What a department has refused itself says nothing of what it sends.
-            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys() | rows.keys()),
+            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys(), rows.keys()),
         )
 
     def _judge(
-        self, runs: Sequence[Run], refused: dict[int, _Verdict], markers: Collection[int]
+        self, runs: Sequence[Run], refused: dict[int, _Verdict], markers: Collection[int], told: Collection[int]
     ) -> tuple[Operation, ...]:
         if self._stopping is None:
             return ()
         codes = {row: [found["code"] for found in verdict.findings] for row, verdict in refused.items()}
-        return self._stopping.judge(runs, codes, markers)
+        return self._stopping.judge(runs, codes, {*markers, *told}, told)
 
     def finish(self, examined: Examined) -> None:
         """Forward what was examined; returns once the broker has all of it.

@@ -352,10 +352,13 @@ def test_a_long_message_is_examined_again_as_long_as_its_own_topic_has_it(there:
     from_its_topic(house, *([held] if held else []))
     assert house.redriver.carry_out(decision(OVERRIDE, [entry])) == {outcome: 1}
     ((_, _, codes),) = house.told
-    assert codes == {
-        "the same": codes,  # what its rules say today
-        "another": ["VALUE_GONE"],
-        "nothing": ["VALUE_GONE"],
-        "with a number": ["VALUE_MASKED"],
-    }[there]
+    assert (
+        codes
+        == {
+            "the same": codes,  # what its rules say today
+            "another": ["VALUE_GONE"],
+            "nothing": ["VALUE_GONE"],
+            "with a number": ["VALUE_MASKED"],
+        }[there]
+    )
     assert "KEPT_IN_PART" not in codes, "it was examined whole"
