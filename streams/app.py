@@ -78,6 +78,7 @@ class StreamApp(faust.App):
         first_offset: str,
         session: float = WorkerTimes().session,
         max_poll_records: int = 20_000,
+        commit_every: float = 1.0,
         instance: str | None = None,
     ) -> None:
         super().__init__(
@@ -96,7 +97,7 @@ class StreamApp(faust.App):
             stream_buffer_maxsize=16,
             broker_max_poll_records=max_poll_records,
             consumer_max_fetch_size=4 << 20,
-            broker_commit_interval=1.0,
+            broker_commit_interval=commit_every,
             # After a kill -9 the group waits this long before the next worker is given the partitions.
             broker_session_timeout=session,
             broker_rebalance_timeout=15.0,

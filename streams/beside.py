@@ -12,6 +12,7 @@ from schemas.errors import Retryable
 from schemas.operations import Operation, OperationsReader
 from streams.app import StreamApp
 from streams.collector import Collector
+from streams.pacing import Pacing
 from streams.probe import Probe
 from streams.redriving import Decisions
 from streams.stopping import Stopping
@@ -19,7 +20,7 @@ from streams.threads import start_thread
 from streams.unread import Reading, Unread
 from streams.watch import EVERY, Watch
 
-__all__ = ["Holding", "follow_decisions", "read_everything", "standing_of", "watch_servers"]
+__all__ = ["Holding", "follow_decisions", "keep_pace", "read_everything", "standing_of", "watch_servers"]
 
 _RESUME_SECONDS = 60.0
 
@@ -27,14 +28,14 @@ log = structlog.get_logger()
 
 
 class Holding:
-    """Pauses and resumes the partitions of departments that are stopped, through Faust's consumer."""
+    """Pauses and resumes the partitions of departments that are stopped or rest, through Faust's consumer."""
 
-    def __init__(self, app: StreamApp, stopping: Stopping) -> None:
-        self._app, self._stopping = app, stopping
+    def __init__(self, app: StreamApp, stopping: Stopping, pacing: Pacing) -> None:
+        self._app, self._stopping, self._pacing = app, stopping, pacing
 
     def holds(self, topic: str) -> bool:
-        """Tell whether the department's intake is stopped."""
-        return self._stopping.holds(topic)
+        """Tell whether the department's intake is stopped, or rests."""
+        return self._stopping.holds(topic) or self._pacing.holds(topic)
 
     def pause(self, places: set[tuple[str, int]]) -> None:
         """Fetch nothing more of these; a rebalance that gives them to us anew lifts it, and the next run pauses again."""
@@ -77,6 +78,25 @@ def follow_decisions(
             decisions.stop()
             for thread in threads:
                 await asyncio.to_thread(thread.join, 10.0)
+
+
+def keep_pace(app: StreamApp, pacing: Pacing, stopping: Stopping, collector: Collector) -> None:
+    """Let heavy departments rest while the view is far behind, for as long as the app runs."""
+
+    @app.task
+    async def pace_beside() -> None:
+        loop = asyncio.get_running_loop()
+
+        def go_on(topic: str) -> None:
+            if not stopping.holds(topic):
+                asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
+
+        thread = start_thread(app, "pacing", lambda: pacing.run(go_on))
+        try:
+            await app.wait_until_stopped()
+        finally:
+            pacing.stop()
+            await asyncio.to_thread(thread.join, 10.0)
 
 
 def watch_servers(app: StreamApp, probe: Probe, watch: Watch) -> None:
