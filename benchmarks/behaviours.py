@@ -116,7 +116,7 @@ def _hammered(one: Department) -> Values:
 
 
 def _equal(one: Department, rows: int = 12_000) -> Values:
-    content = {"facts": "成立后无正当理由超过六个月未开业", "decided_on": date(2026, 1, 5)}
+    content: dict[str, Any] = {"facts": "成立后无正当理由超过六个月未开业", "decided_on": date(2026, 1, 5)}
     return iter([one.framed(one.row(n, **content)) for n in range(rows)])
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import faust
 import faust.app.base
 import structlog
 from faust.tables import TableManager
+from faust.types import TP
 
 from schemas.cluster import Cluster
 from schemas.connection import WorkerTimes
@@ -62,11 +63,13 @@ class StreamApp(faust.App):
 
     `session` is WorkerTimes.session. `positions` says where reading goes on when that is not Kafka's commit; `failure` is what stopped the app;
     `topic_ids` says which log an offset that is committed counts in, `note` what else is to be committed with it.
+    `lost` are partitions that are read from where their log begins now, and whose commit must stay where it is.
     `renew` returns what builds the app that takes its place when it stops for ServingMoved; it may take its time, in a thread.
     """
 
     positions: Positions | None = None
     topic_ids: Mapping[str, str]
+    lost: Collection[TP] = frozenset()
     failure: BaseException | None = None
     renew: Callable[[], Build] | None = None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 from faust.types import TP
 
-from schemas.errors import Retryable
+from schemas.errors import PositionLost, Retryable
 from schemas.operations import Operation, OperationsReader
 from streams.app import StreamApp
 from streams.collector import Collector
@@ -45,6 +45,12 @@ class Holding:
         """Go back to these offsets, and fetch again."""
         ours = self._app.consumer.assignment()
         wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in ours}
+        if gone := sorted(f"{tp.topic} {tp.partition}" for tp in wanted if tp in self._app.lost):
+            # Its log has lost records that nobody has taken over: the next start says so, and how to accept it.
+            await self._app.stop_for(
+                PositionLost(f"records were deleted before intake took them over: {', '.join(gone)}")
+            )
+            return set()
         if wanted:
             await self._app.consumer.seek_to(wanted)
             self._app.consumer.resume_partitions(set(wanted))

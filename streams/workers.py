@@ -116,25 +116,27 @@ def intake_worker(
     stage = IntakeStage(registry, known, departments, facts, forwarder, recorder=recorder, stopping=stopping)
 
     foreign = receiving(connection, known, registry, forwarder, shown.instruments)
+    lost = list[TP]()
 
     def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
         places = [(tp.topic, tp.partition) for tp in partitions]
-        found = resume_intake(logs, facts, (place for place in places if place[0] in departments))
-        stage.resumed(found)
+        found, gone = resume_intake(logs, facts, (place for place in places if place[0] in departments), stopping.holds)
+        lost[:] = [TP(*place) for place in gone]
+        stage.resumed({place: offset for place, offset in found.items() if place not in gone})
         if foreign is not None:
             found |= resume_exchange(foreign, logs, facts, places)
         return {TP(*place): offset for place, offset in found.items()}
 
     def build() -> StreamApp:
         app = _app(INTAKE_GROUP, connection, instance, max_poll_records=SHARE)
+        app.lost = lost
         app.topic_ids = {name: known.topic_id for name, known in facts.items()}
         if foreign is not None:
             app.note = lambda tp, offset: foreign.note((tp.topic, tp.partition), offset)
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         both: Work = stage if foreign is None else Both(stage, foreign)
-        distance = Distance(connection.kafka, logs, _places(facts, ["accepted"]))
-        pacing = Pacing(departments, distance, close=distance.close)
+        pacing = _pacing(connection, logs, facts, departments)
         hold = Holding(app, stopping, pacing)
         (collector,) = _feed(
             app, [*departments, *exchanges], [Paced(both, pacing)], work, hold=hold, tick=stage.tick, share=pacing.share
@@ -243,6 +245,11 @@ def view_worker(
         return app
 
     return build
+
+
+def _pacing(connection: Connection, logs: Logs, facts: Mapping[str, TopicFacts], departments: Iterable[str]) -> Pacing:
+    distance = Distance(connection.kafka, logs, _places(facts, ["accepted"]))
+    return Pacing(departments, distance, close=distance.close)
 
 
 def _app(group: str, connection: Connection, instance: str | None, **more: Any) -> StreamApp:
