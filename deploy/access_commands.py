@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from deploy import access, acls
+from deploy import access, acls, quotas
 from deploy.certificates import write_secret
 from deploy.settings import settings
 from schemas import roles
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["access_app"]
 
-access_app = typer.Typer(help="Who may do what, as code: Kafka's rights and PostgreSQL's roles.", no_args_is_help=True)
+access_app = typer.Typer(
+    help="Who may do what, and how much, as code: Kafka's rights and quotas, PostgreSQL's roles.", no_args_is_help=True
+)
 
 
 @access_app.command("show")
@@ -64,6 +66,7 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
     connection = _connection(ctx)
     catalogue = load()
     changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
+    changes += quotas.plan(connection.kafka, quotas.wanted(catalogue, connection.province, settings().people))
     changes += _credentials(connection)
     with _owner(connection) as owner:
         changes += _grants(*roles.difference(owner))
@@ -74,10 +77,11 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
 
 @access_app.command("apply")
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
-    """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are."""
+    """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are."""
     connection = _connection(ctx)
     catalogue = load()
     changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
+    changes += quotas.apply(connection.kafka, quotas.wanted(catalogue, connection.province, settings().people))
     stale = _credentials(connection)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner:
@@ -155,7 +159,7 @@ def _tell(changes: list[acls.Change], as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(change) for change in changes], ensure_ascii=False))
     elif changes:
-        _print(("action", "principal", "right"), [(c.action, c.principal, c.what) for c in changes])
+        _print(("action", "principal", "right or quota"), [(c.action, c.principal, c.what) for c in changes])
     else:
         print("nothing to do")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploy import access, acls
+from deploy import access, acls, quotas
 from deploy.certificates import write_secret
 from deploy.kafka import Kafka
 from deploy.layout import Layout
@@ -55,6 +55,7 @@ class Parts:
         """
         cluster = self.kafka.cluster()
         acls.apply(cluster, access.wanted(catalogue, self.province))
+        quotas.apply(cluster, quotas.wanted(catalogue, self.province))
         names = access.principals(catalogue, self.province)
         users, held = acls.credentials(cluster), self._passwords()
         new = {name: secrets.token_urlsafe(18) for name in names if name not in users or name not in held}

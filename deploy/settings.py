@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """How many of a department's last messages the next one counts over, at least."""
     intake_stop_ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of them refused stops its intake."""
+    intake_stop_per_hour: int = Field(default=50_000, ge=1)
+    """More entries of the quarantine than so many an hour stop its intake, however much good comes with them."""
 
     worker_session: float = Field(default=15, ge=6, le=60)
     """Seconds without a heartbeat after which a worker's partitions go to the others of its group."""
@@ -80,7 +82,10 @@ class Settings(BaseSettings):
     def intake_limits(self) -> IntakeLimits:
         """The limits as the workers take them."""
         return IntakeLimits(
-            consecutive=self.intake_stop_consecutive, window=self.intake_stop_window, ratio=self.intake_stop_ratio
+            consecutive=self.intake_stop_consecutive,
+            window=self.intake_stop_window,
+            ratio=self.intake_stop_ratio,
+            per_hour=self.intake_stop_per_hour,
         )
 
     @property

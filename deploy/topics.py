@@ -29,6 +29,10 @@ __all__ = ["Change", "Topic", "apply", "plan", "wanted"]
 _DAY = 86_400_000
 _TIMEOUT = 30.0
 
+_MOST_RECORDS = 4 << 30
+"""Bytes of a partition of a department: what it writes beyond them pushes out its own oldest records, and fills no disk that
+others need. Eight million statements; at its quota (deploy/quotas.py) a quarter of an hour of nothing but junk."""
+
 _EVERY = {
     # Broker time: no department can claim to have been received earlier than it was.
     "message.timestamp.type": "LogAppendTime",
@@ -75,7 +79,11 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
         topics.append(Topic(exchange_topic(one), EXCHANGE_PARTITIONS, exchanged))
         topics.append(Topic(status_topic(one), 1, {"retention.ms": str(30 * _DAY)}))
     for department in catalogue.departments(province):
-        records = {"retention.ms": str(90 * _DAY), "max.message.bytes": str(4 << 20)}
+        records = {
+            "retention.ms": str(90 * _DAY),
+            "retention.bytes": str(_MOST_RECORDS),
+            "max.message.bytes": str(4 << 20),
+        }
         topics.append(Topic(department.records_topic, department.partitions, records))
         topics.append(Topic(department.receipts_topic, 1, {"retention.ms": str(90 * _DAY)}))
     return tuple(Topic(topic.name, topic.partitions, {**_EVERY, **topic.config}) for topic in topics)

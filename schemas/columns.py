@@ -16,9 +16,9 @@ import io
 import json
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import fastavro
@@ -73,11 +73,17 @@ class Batch:
 
 
 def decode_batch(
-    registry: Registry, values: Sequence[bytes | None], *, expected: Collection[str], max_bytes: int | None = None
+    registry: Registry,
+    values: Sequence[bytes | None],
+    *,
+    expected: Collection[str],
+    max_bytes: int | None = None,
+    source_of: Callable[[int], str] = lambda _row: "",
 ) -> Batch:
     """Decode messages (header and body) of any writer schemas mixed; rows are their places in `values`.
 
-    `expected` are the full names of the records that may occur; anything else is UNEXPECTED_RECORD. Never raises for
+    `expected` are the full names of the records that may occur; anything else is UNEXPECTED_RECORD. `source_of` tells whose
+    message a row is: each source has look-ups of its own for ids that are not known. Never raises for
     what a message holds; raises Retryable where the registry does not answer.
     """
     bad: list[Undecodable] = []
@@ -86,7 +92,7 @@ def decode_batch(
     others: list[tuple[int, str, dict[str, Any]]] = []
     for schema_id, (rows, bodies) in by_writer.items():
         try:
-            writer = registry.writer(schema_id)
+            writer = registry.writer(schema_id, partial(_sources, source_of, rows))
         except NotDecodable as error:
             bad.extend(Undecodable(row, error.code, str(error)) for row in rows)
             continue
@@ -102,6 +108,10 @@ def decode_batch(
             others.extend(_single(writer, rows, bodies, bad))
     statements = _joined(frames, STATEMENT_SHAPE.empty)
     return Batch(statements, tuple(sorted(others, key=lambda other: other[0])), tuple(sorted(bad, key=lambda u: u.row)))
+
+
+def _sources(source_of: Callable[[int], str], rows: Sequence[int]) -> set[str]:
+    return {source_of(row) for row in rows}
 
 
 def _by_writer(

@@ -34,6 +34,8 @@ class IntakeLimits(BaseModel):
     """How many of the last messages `ratio` is counted over, at least."""
     ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of the last `window` messages refused."""
+    per_hour: int = Field(default=50_000, ge=1)
+    """So many entries of the quarantine at once, or by and by faster than so many an hour, whatever stands between them."""
 
 
 class WorkerTimes(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable, Collection
 from typing import Any
 
 import fastavro
@@ -77,7 +78,7 @@ class MemoryRegistry(Registry):
     def _next_id(self) -> int:
         return len(self._held) + len(self._foreign) + 1
 
-    def writer(self, schema_id: int) -> WriterSchema:
+    def writer(self, schema_id: int, askers: Callable[[], Collection[str]] = tuple) -> WriterSchema:
         """Return the writer's schema of an id. Raises NotDecodable (UNKNOWN_SCHEMA) where there is none."""
         if schema_id in self._foreign:
             return writer_schema(schema_id, self._foreign[schema_id])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import fastavro
@@ -12,6 +12,7 @@ import fastavro
 from schemas.codec import NotDecodable
 from schemas.contracts import fingerprint, source
 from schemas.errors import Retryable, UsageError
+from schemas.lookups import Lookups
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema
@@ -24,8 +25,7 @@ COMPATIBILITY = "FULL_TRANSITIVE"
 _LONGEST = 1 << 18
 """Longest schema that is read, in characters; ours has 8,000."""
 
-_UNKNOWN_FOR = 2.0
-"""Seconds for which an id that the registry did not know is not asked again."""
+_ANYBODY = ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Registry:
         trusted = {"ssl.ca.location": False} if url.startswith("http://") else {}
         self._client = SchemaRegistryClient({"url": url, "timeout": 10, "max.retries": 1, **trusted})
         self._writers: dict[int, WriterSchema] = {}
-        self._unknown: dict[int, float] = {}
+        self._lookups = Lookups()
         self._ids: dict[str, int] = {}
 
     def __enter__(self) -> Registry:
@@ -132,25 +132,33 @@ class Registry:
             raise self._failure(error, f"{writer.name} is not compatible with its versions there") from error
         return schema_id
 
-    def writer(self, schema_id: int) -> WriterSchema:
-        """Return the writer's schema of an id. Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none."""
+    def writer(self, schema_id: int, askers: Callable[[], Collection[str]] = lambda: _ANYBODY) -> WriterSchema:
+        """Return the writer's schema of an id; `askers` names whose messages bear it, and is called where it is not known yet.
+
+        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none, or too many unknown ids were asked for (Lookups).
+        """
         known = self._writers.get(schema_id)
-        if known is not None:
-            return known
-        if monotonic() - self._unknown.get(schema_id, -_UNKNOWN_FOR) < _UNKNOWN_FOR:
-            raise self._not_found(schema_id)
+        if known is None:
+            known = self._writers[schema_id] = self._looked_up(schema_id, askers())
+        return known
+
+    def _looked_up(self, schema_id: int, askers: Collection[str]) -> WriterSchema:
         from confluent_kafka.schema_registry import SchemaRegistryError
 
+        asker = self._lookups.begin(schema_id, askers)
         try:
-            text = self._client.get_schema(schema_id).schema_str
-        except SchemaRegistryError as error:
-            if error.http_status_code == 404:
-                self._unknown[schema_id] = monotonic()
-                raise self._not_found(schema_id) from error
-            raise self._failure(error, "") from error
+            known = writer_schema(schema_id, self._client.get_schema(schema_id).schema_str or "")
+        except NotDecodable as error:
+            self._lookups.missing(schema_id, askers, error)
+            raise
         except Exception as error:  # sorted into ours by _failure
+            if isinstance(error, SchemaRegistryError) and error.http_status_code == 404:
+                unknown = self._not_found(schema_id)
+                self._lookups.missing(schema_id, askers, unknown)
+                raise unknown from error
+            self._lookups.found(asker)
             raise self._failure(error, "") from error
-        known = self._writers[schema_id] = writer_schema(schema_id, text or "")
+        self._lookups.found(asker)
         return known
 
     def versions(self, name: str) -> dict[int, Any]:

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import faust
 import faust.app.base
 import structlog
 from faust.tables import TableManager
+from faust.types import TP
 
 from schemas.cluster import Cluster
 from schemas.connection import WorkerTimes
@@ -62,11 +63,13 @@ class StreamApp(faust.App):
 
     `session` is WorkerTimes.session. `positions` says where reading goes on when that is not Kafka's commit; `failure` is what stopped the app;
     `topic_ids` says which log an offset that is committed counts in, `note` what else is to be committed with it.
+    `lost` are partitions that are read from where their log begins now, and whose commit must stay where it is.
     `renew` returns what builds the app that takes its place when it stops for ServingMoved; it may take its time, in a thread.
     """
 
     positions: Positions | None = None
     topic_ids: Mapping[str, str]
+    lost: Collection[TP] = frozenset()
     failure: BaseException | None = None
     renew: Callable[[], Build] | None = None
 
@@ -78,6 +81,7 @@ class StreamApp(faust.App):
         first_offset: str,
         session: float = WorkerTimes().session,
         max_poll_records: int = 20_000,
+        commit_every: float = 1.0,
         instance: str | None = None,
     ) -> None:
         super().__init__(
@@ -96,7 +100,7 @@ class StreamApp(faust.App):
             stream_buffer_maxsize=16,
             broker_max_poll_records=max_poll_records,
             consumer_max_fetch_size=4 << 20,
-            broker_commit_interval=1.0,
+            broker_commit_interval=commit_every,
             # After a kill -9 the group waits this long before the next worker is given the partitions.
             broker_session_timeout=session,
             broker_rebalance_timeout=15.0,

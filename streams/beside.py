@@ -8,10 +8,11 @@ from collections.abc import Callable
 import structlog
 from faust.types import TP
 
-from schemas.errors import Retryable
+from schemas.errors import PositionLost, Retryable
 from schemas.operations import Operation, OperationsReader
 from streams.app import StreamApp
 from streams.collector import Collector
+from streams.pacing import Pacing
 from streams.probe import Probe
 from streams.redriving import Decisions
 from streams.stopping import Stopping
@@ -19,7 +20,7 @@ from streams.threads import start_thread
 from streams.unread import Reading, Unread
 from streams.watch import EVERY, Watch
 
-__all__ = ["Holding", "follow_decisions", "read_everything", "standing_of", "watch_servers"]
+__all__ = ["Holding", "follow_decisions", "keep_pace", "read_everything", "standing_of", "watch_servers"]
 
 _RESUME_SECONDS = 60.0
 
@@ -27,14 +28,14 @@ log = structlog.get_logger()
 
 
 class Holding:
-    """Pauses and resumes the partitions of departments that are stopped, through Faust's consumer."""
+    """Pauses and resumes the partitions of departments that are stopped or rest, through Faust's consumer."""
 
-    def __init__(self, app: StreamApp, stopping: Stopping) -> None:
-        self._app, self._stopping = app, stopping
+    def __init__(self, app: StreamApp, stopping: Stopping, pacing: Pacing) -> None:
+        self._app, self._stopping, self._pacing = app, stopping, pacing
 
     def holds(self, topic: str) -> bool:
-        """Tell whether the department's intake is stopped."""
-        return self._stopping.holds(topic)
+        """Tell whether the department's intake is stopped, or rests."""
+        return self._stopping.holds(topic) or self._pacing.holds(topic)
 
     def pause(self, places: set[tuple[str, int]]) -> None:
         """Fetch nothing more of these; a rebalance that gives them to us anew lifts it, and the next run pauses again."""
@@ -44,6 +45,12 @@ class Holding:
         """Go back to these offsets, and fetch again."""
         ours = self._app.consumer.assignment()
         wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in ours}
+        if gone := sorted(f"{tp.topic} {tp.partition}" for tp in wanted if tp in self._app.lost):
+            # Its log has lost records that nobody has taken over: the next start says so, and how to accept it.
+            await self._app.stop_for(
+                PositionLost(f"records were deleted before intake took them over: {', '.join(gone)}")
+            )
+            return set()
         if wanted:
             await self._app.consumer.seek_to(wanted)
             self._app.consumer.resume_partitions(set(wanted))
@@ -77,6 +84,25 @@ def follow_decisions(
             decisions.stop()
             for thread in threads:
                 await asyncio.to_thread(thread.join, 10.0)
+
+
+def keep_pace(app: StreamApp, pacing: Pacing, stopping: Stopping, collector: Collector) -> None:
+    """Let heavy departments rest while the view is far behind, for as long as the app runs."""
+
+    @app.task
+    async def pace_beside() -> None:
+        loop = asyncio.get_running_loop()
+
+        def go_on(topic: str) -> None:
+            if not stopping.holds(topic):
+                asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
+
+        thread = start_thread(app, "pacing", lambda: pacing.run(go_on))
+        try:
+            await app.wait_until_stopped()
+        finally:
+            pacing.stop()
+            await asyncio.to_thread(thread.join, 10.0)
 
 
 def watch_servers(app: StreamApp, probe: Probe, watch: Watch) -> None:

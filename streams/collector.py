@@ -8,6 +8,7 @@ that one batch is decoded while another is written.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -73,6 +74,7 @@ class Collector:
     apart, is handed to `fail` and ends the collector: nothing is acked then.
     Runs of topics that `hold` holds are put aside until `go_on`: not worked on, not acked, their partitions paused.
     Where several collectors work side by side, each on partitions of its own, `lane` tells them apart.
+    `share` tells how many records of one topic a batch may hold, beyond its first run: what is heavy lets others past.
     `tick` is called in the thread of `finish` whenever `tick_every` seconds have passed, busy or not.
     """
 
@@ -86,6 +88,7 @@ class Collector:
         tick: Callable[[], None] | None = None,
         tick_every: float = 0.25,
         max_records: int = 20_000,
+        share: Callable[[], int | None] = lambda: None,
         patience: float = 900.0,
         lane: str = "",
         pace: float = _PACE,
@@ -99,6 +102,7 @@ class Collector:
         self._reread = reread
         self._recorder = recorder
         self._max_records = max_records
+        self._share = share
         self._patience = patience
         self._pending: list[Any] = []
         self._pending_records = 0
@@ -238,14 +242,19 @@ class Collector:
     def _take(self) -> list[Any]:
         if self._hold is not None:
             self._set_pending([event for event in self._pending if not self._put_aside(event)])
-        taken, records = 0, 0
+        batch, left = list[Any](), list[Any]()
+        records, share, of = 0, self._share() or self._max_records, Counter[str]()
         for event in self._pending:
-            if taken and records + len(event.value.records) > self._max_records:
-                break
-            taken += 1
-            records += len(event.value.records)
-        batch = self._pending[:taken]
-        self._set_pending(self._pending[taken:])
+            run, count = event.value, len(event.value.records)
+            # What of a topic stays behind holds back all that follows of it: its runs must not change their order.
+            if batch and (records + count > self._max_records or (of[run.topic] and of[run.topic] + count > share)):
+                of[run.topic] = self._max_records
+                left.append(event)
+                continue
+            batch.append(event)
+            records += count
+            of[run.topic] += count
+        self._set_pending(left)
         return batch
 
     def _set_pending(self, events: list[Any]) -> None:

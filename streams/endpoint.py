@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR
 from socketserver import TCPServer
-from typing import Protocol
+from time import monotonic
+from typing import Any, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -183,10 +185,43 @@ def serving(outside: Shown, port: int, *, host: str = "127.0.0.1") -> Iterator[s
         server.server_close()
 
 
+_LONGEST = 10.0
+"""Seconds that a connection may last, whatever drips in meanwhile; an answer takes a hundredth of one."""
+
+_MOST, _MOST_OF_ONE = 256, 32
+"""Connections at once, of all and of one address: each has a thread."""
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Closing must not wait for a client that keeps its connection.
     block_on_close = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._open: dict[Any, tuple[float, str]] = {}
+        super().__init__(*args, **kwargs)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, unless there are too many already."""
+        address = str(client_address[0])
+        of_one = sum(1 for _, other in list(self._open.values()) if other == address)
+        if len(self._open) >= _MOST or of_one >= _MOST_OF_ONE:
+            super().shutdown_request(request)
+            return
+        self._open[request] = monotonic() + _LONGEST, address
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """End the connections that have lasted too long; called twice a second."""
+        for request, (deadline, _) in list(self._open.items()):
+            if monotonic() > deadline:
+                with suppress(OSError):  # it has ended meanwhile
+                    request.shutdown(SHUT_RDWR)
 
     def server_bind(self) -> None:
         # The parent asks the name service for the host's full name, which can take seconds and is used by nobody.
@@ -198,7 +233,7 @@ def _handler(outside: Shown) -> type[BaseHTTPRequestHandler]:
     parts = outside.parts if isinstance(outside, Together) else {}
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10
+        timeout = _LONGEST
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]

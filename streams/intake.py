@@ -35,6 +35,7 @@ from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, Origin, origins
 from streams.instruments import Instruments
+from streams.keeping import LONGEST, kept
 from streams.logs import TopicFacts
 from streams.masking import keepable, masked
 from streams.messages import Finding, finding
@@ -138,7 +139,11 @@ class IntakeStage:
         """
         records = [record for run in runs for record in run.records]
         batch = decode_batch(
-            self._registry, [record.value for record in records], expected=_KNOWN_RECORDS, max_bytes=MAX_BYTES
+            self._registry,
+            [record.value for record in records],
+            expected=_KNOWN_RECORDS,
+            max_bytes=MAX_BYTES,
+            source_of=lambda row: records[row].topic,
         )
         verdicts = self._examine(batch, records, waived or {})
         refused = {row for row, verdict in verdicts.items() if verdict.refused}
@@ -157,16 +162,16 @@ class IntakeStage:
             tuple((records[row], manifest) for row, manifest in manifests.items()),
             tuple((records[row], refusal) for row, refusal in rows.items()),
             # Last: it counts them once. What a department has refused itself says nothing of what it sends.
-            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys() | rows.keys()),
+            self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys(), rows.keys()),
         )
 
     def _judge(
-        self, runs: Sequence[Run], refused: dict[int, _Verdict], markers: Collection[int]
+        self, runs: Sequence[Run], refused: dict[int, _Verdict], markers: Collection[int], told: Collection[int]
     ) -> tuple[Operation, ...]:
         if self._stopping is None:
             return ()
         codes = {row: [found["code"] for found in verdict.findings] for row, verdict in refused.items()}
-        return self._stopping.judge(runs, codes, markers)
+        return self._stopping.judge(runs, codes, {*markers, *told}, told)
 
     def finish(self, examined: Examined) -> None:
         """Forward what was examined; returns once the broker has all of it.
@@ -350,18 +355,16 @@ class IntakeStage:
         return [logs[record.topic, record.partition] % record.offset for record in records]
 
     def _quarantine(self, record: Record, verdict: _Verdict) -> None:
-        value, uscc = masked(record.value or b"", verdict.uscc)
         known: dict[str, Any] = {
             "received_at": record.timestamp,
-            "uscc": uscc,
+            "uscc": verdict.uscc,
             "domain": verdict.domain,
             "record_id": verdict.record_id,
             "version": verdict.version,
             "findings": verdict.findings,
         }
         (origin,) = self._origins([record])
-        headers = [(ORIGIN, origin), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())]
-        self._forwarder.quarantine(value, headers)
+        self._forwarder.quarantine(*kept(record.value, known, (ORIGIN, origin)))
 
     def _forward_refused_row(self, record: Record, refusal: RefusedRow) -> None:
         headers = [(ORIGIN, refusal.origin(record.topic).to_bytes())]
@@ -369,7 +372,8 @@ class IntakeStage:
             place = Origin(record.topic, self._facts[record.topic].topic_id, record.partition, record.offset)
             headers.append((DECISION, json.dumps(refusal.decision(place), ensure_ascii=False).encode()))
         headers.append((FINDINGS, json.dumps(refusal.known(record.timestamp), ensure_ascii=False).encode()))
-        value, _ = masked(record.value or b"", refusal.uscc)
+        # It holds no content: of one that is long nothing is lost.
+        value, _ = masked((record.value or b"")[:LONGEST], refusal.uscc)
         self._forwarder.quarantine(value if refusal.outcome == REFUSED else b"", headers)
 
     def _codes(self) -> frozenset[str]:

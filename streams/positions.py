@@ -5,7 +5,7 @@ The view's position is in PostgreSQL, intake's is what its group has committed t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -150,16 +150,22 @@ def resume(
 
 
 def resume_intake(
-    logs: Logs, facts: Mapping[str, TopicFacts], partitions: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int], int]:
-    """Return where intake goes on in each of these partitions.
+    logs: Logs,
+    facts: Mapping[str, TopicFacts],
+    partitions: Iterable[tuple[str, int]],
+    stopped: Callable[[str], bool] = lambda _topic: False,
+) -> tuple[dict[tuple[str, int], int], frozenset[tuple[str, int]]]:
+    """Return where intake goes on in each of these partitions, and in which of them records were lost.
 
     A topic that was deleted and made anew is read from its beginning. Raises PositionLost where records were deleted that
-    were not taken over, or may not have been: going on would lose them in silence.
+    were not taken over, or may not have been: going on would lose them in silence. Where a topic is `stopped` nothing goes on
+    anyway: a department that was stopped, and whose log is full, must not stop the others. Such a partition is lost:
+    nothing of it may be committed, or claimed, before somebody has accepted that.
     """
     wanted = sorted(set(partitions))
+    lost = set[tuple[str, int]]()
     if not wanted:
-        return {}
+        return {}, frozenset()
     ranges, commits = logs.ranges(wanted), logs.committed(INTAKE_GROUP, wanted)
     found = {}
     for place in wanted:
@@ -178,11 +184,17 @@ def resume_intake(
             known = None
         offset = 0 if known is None else known.next_offset
         if offset < first:
-            raise PositionLost(
+            why = (
                 f"{topic}/{partition}: records {offset} to {first - 1} were deleted before intake took them over (is the"
                 f" retention shorter than intake was away?): have the department publish them again, and let intake go"
                 f" on with `xinliu positions accept-loss {topic} {partition}`"
             )
+            if not stopped(topic):
+                raise PositionLost(why)
+            log.error("intake.lost_while_stopped", topic=topic, partition=partition, why=why)
+            lost.add(place)
+            found[place] = first
+            continue
         if offset > end:
             raise PositionLost(
                 f"{topic}/{partition}: intake had reached {offset}, the log ends at {end}: the broker lost messages, or"
@@ -190,4 +202,4 @@ def resume_intake(
                 f" beginning with `xinliu positions accept-loss {topic} {partition}`"
             )
         found[place] = offset
-    return found
+    return found, frozenset(lost)

@@ -22,7 +22,7 @@ from streams.quarantine import Entry, parse_name
 __all__ = ["Choice", "QuarantineReader", "Refusal", "readable"]
 
 _HEAD = 64
-_SEVERITY = {rule.code: rule.severity for rule in RULES}
+_SEVERITY = {rule.code: rule.severity for rule in RULES} | {"KEPT_IN_PART": "remark"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
 from streams.intake import Examined, IntakeStage
+from streams.keeping import Cut, cut_of
 from streams.masking import is_masked
 from streams.messages import Finding, finding, shown
 from streams.quarantine import (
@@ -118,10 +119,15 @@ class Redriver:
             told = [finding("DISCARDED", detail=decision.reason or None)]
             return None, (), [_Outcome(entry, DISCARDED, told) for entry in entries]
         found = self._stored.read(_place(entry) for entry in entries)
+        cuts = self._cuts(entries, found)
+        originals = self._stored.read(_sent(entry) for entry in cuts)
         outcomes, whole, waivers = list[_Outcome](), list[tuple[Entry, bytes]](), dict[int, frozenset[str]]()
         for entry, codes in zip(entries, waived_by(decision), strict=True):
             message = found.get(_place(entry))
             why = self._impossible(entry, message)
+            if not why and entry in cuts:
+                message = originals.get(_sent(entry))
+                why = _unfit(cuts[entry], message)
             if why:
                 outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding(why)]))
             elif message is not None:
@@ -141,6 +147,14 @@ class Redriver:
             else:  # it would vouch for a time long past, behind records that have gone on without it
                 outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding("MARKER_LATE")]))
         return examined, whole, outcomes
+
+    def _cuts(self, entries: Iterable[Entry], found: Mapping[Place, Message]) -> dict[Entry, Cut]:
+        """Return the entries of which the quarantine keeps the beginning alone."""
+        there = {
+            entry: found[_place(entry)] for entry in entries if _place(entry) in found and entry.stored is not None
+        }
+        told = {entry: cut_of(message.headers()) for entry, message in there.items()}
+        return {entry: cut for entry, cut in told.items() if cut is not None}
 
     def _outgoing(self, examined: Examined, whole: Sequence[tuple[Entry, bytes]]) -> list[Outgoing]:
         return [
@@ -165,9 +179,21 @@ class Redriver:
         return "VALUE_MASKED" if is_masked(message.value() or b"") else None
 
 
+def _unfit(cut: Cut, message: Message | None) -> str | None:
+    # By the digest, not the topic's id: one that was made anew has something else standing there.
+    value = (message.value() or b"") if message is not None else b""
+    if not cut.is_whole(value):
+        return "VALUE_GONE"
+    return "VALUE_MASKED" if cut.hides(value) else None
+
+
+def _sent(entry: Entry) -> Place:
+    return entry.origin.topic, entry.origin.partition, entry.origin.offset
+
+
 def _place(entry: Entry) -> Place:
     if entry.stored is None:
-        return entry.origin.topic, entry.origin.partition, entry.origin.offset
+        return _sent(entry)
     return "quarantine", *entry.stored
 
 

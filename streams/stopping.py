@@ -42,6 +42,9 @@ class _Tally:
     """How many of the refused messages have each code. Codes that no longer occur may stand here with a zero."""
     tolerated: int = 0
     """So many messages to come are not counted: an operator knows what they are."""
+    kept: float = 0.0
+    """Entries of the quarantine, less what an hour may have of them for every hour since `at`."""
+    at: datetime | None = None
 
     def add(self, outcomes: Sequence[bool], codes: Counter[str], window: int) -> int:
         """Count a batch (true: refused) in its order; return the longest row of refusals that goes through it."""
@@ -61,6 +64,13 @@ class _Tally:
             self.messages, self.refused = self.messages - messages, self.refused - bad_ones
             self.codes.subtract(gone)
         return longest
+
+    def keep(self, entries: int, per_hour: int, now: datetime) -> float:
+        """Count entries of the quarantine; return how many stand to its account."""
+        hours = (now - (self.at or now)).total_seconds() / 3600
+        # A clock that is set back forgives nothing.
+        self.kept, self.at = max(0.0, self.kept - max(0.0, hours) * per_hour) + entries, now
+        return self.kept
 
 
 class Stopping:
@@ -103,16 +113,22 @@ class Stopping:
         return None
 
     def judge(
-        self, runs: Sequence[Run], refused: Mapping[int, Iterable[str]], markers: Collection[int]
+        self,
+        runs: Sequence[Run],
+        refused: Mapping[int, Iterable[str]],
+        markers: Collection[int],
+        entered: Collection[int] = (),
     ) -> tuple[Operation, ...]:
         """Count a batch, and stop whose limit it exceeds; return the events that must be written of it.
 
         Rows count through the records of all runs, in order; `refused` holds the codes of each refused row; `markers`
-        are rows that say nothing about the quality of a department's records.
+        are rows that say nothing about the quality of a department's records, `entered` those among them that the quarantine
+        keeps all the same.
         """
         outcomes: dict[str, list[bool]] = {}
         rows: dict[str, list[int]] = {}
-        bad, begin = sorted(refused), 0
+        kept: Counter[str] = Counter()
+        bad, own, begin = sorted(refused), sorted(entered), 0
         for run in runs:
             department, end = self._departments[run.topic], begin + len(run.records)
             here = bad[bisect_left(bad, begin) : bisect_left(bad, end)]
@@ -123,11 +139,15 @@ class Stopping:
                 outcome for row, outcome in enumerate(told, begin) if row not in markers
             )
             rows.setdefault(department, []).extend(here)
+            kept[department] += len(here) + bisect_left(own, end) - bisect_left(own, begin)
             begin = end
         with self._lock:
             found = [
                 self._exceeded(
-                    department, told, Counter(code for row in rows[department] for code in set(refused[row]))
+                    department,
+                    told,
+                    Counter(code for row in rows[department] for code in set(refused[row])),
+                    kept[department],
                 )
                 for department, told in outcomes.items()
                 if department not in self._stopped
@@ -148,20 +168,23 @@ class Stopping:
                 mend=f"xinliu intake resume --department {stop.department} --reason …",
             )
 
-    def _exceeded(self, department: str, outcomes: Sequence[bool], codes: Counter[str]) -> Operation | None:
-        if not outcomes:
+    def _exceeded(self, department: str, outcomes: Sequence[bool], codes: Counter[str], kept: int) -> Operation | None:
+        if not outcomes and not kept:
             return None
         limits, tally = self._limits, self._tallies.setdefault(department, _Tally())
         if tally.tolerated > 0:
-            tally.tolerated -= len(outcomes)
+            tally.tolerated -= max(len(outcomes), kept)
             return None
-        longest = tally.add(outcomes, codes, limits.window)
+        longest = tally.add(outcomes, codes, limits.window) if outcomes else tally.consecutive
+        entries = tally.keep(kept, limits.per_hour, self._now())
         if longest >= limits.consecutive:
             reason = f"{longest} messages in a row were refused; the limit is {limits.consecutive}"
         elif tally.messages >= limits.window and tally.refused >= limits.ratio * tally.messages:
             reason = (
                 f"{tally.refused} of the last {tally.messages} messages were refused; the limit is {limits.ratio:.0%}"
             )
+        elif entries >= limits.per_hour:
+            reason = f"{entries:.0f} refused messages are more than an hour may have; the limit is {limits.per_hour}"
         else:
             return None
         detail: dict[str, Any] = {

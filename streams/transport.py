@@ -267,8 +267,9 @@ class BatchingConsumer(driver.Consumer):
                 await self.seek_to(offsets)
                 # Where nothing new arrives nothing would be acked, and what a crash kept from being committed would
                 # look like a lag for ever.
-                if offsets:
-                    await self._commit(offsets)
+                kept = {tp: offset for tp, offset in offsets.items() if tp not in self.app.lost}
+                if kept:
+                    await self._commit(kept)
         except Exception as error:  # noqa: BLE001  # handed on whole: the process ends with it
             await self.app.stop_for(error)
 

@@ -23,7 +23,7 @@ from schemas.registry import Registry
 from schemas.store import connect, serving_generation
 from streams.app import StreamApp
 from streams.audit.auditor import Auditor
-from streams.beside import Holding, follow_decisions, read_everything, standing_of, watch_servers
+from streams.beside import Holding, follow_decisions, keep_pace, read_everything, standing_of, watch_servers
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
 from streams.docket import Docket
@@ -35,6 +35,7 @@ from streams.exchange.threads import status_threads
 from streams.forwarding import Forwarder
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
+from streams.pacing import SHARE, Distance, Paced, Pacing
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
 from streams.reconciling import Reconciler
 from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
@@ -60,6 +61,7 @@ log = structlog.get_logger()
 
 _PATIENCE = 25.0
 """Seconds. A worker that cannot learn its positions for so long ends, and whoever runs it starts it anew."""
+_COMMIT_EVERY = 0.25
 _LANES = 2
 """How many batches a view worker writes at once, each of partitions of its own and on a connection of its own: while one
 waits for PostgreSQL another makes its rows ready."""
@@ -114,31 +116,37 @@ def intake_worker(
     stage = IntakeStage(registry, known, departments, facts, forwarder, recorder=recorder, stopping=stopping)
 
     foreign = receiving(connection, known, registry, forwarder, shown.instruments)
+    lost = list[TP]()
 
     def positions(partitions: frozenset[TP]) -> Mapping[TP, int]:
         places = [(tp.topic, tp.partition) for tp in partitions]
-        found = resume_intake(logs, facts, (place for place in places if place[0] in departments))
-        stage.resumed(found)
+        found, gone = resume_intake(logs, facts, (place for place in places if place[0] in departments), stopping.holds)
+        lost[:] = [TP(*place) for place in gone]
+        stage.resumed({place: offset for place, offset in found.items() if place not in gone})
         if foreign is not None:
             found |= resume_exchange(foreign, logs, facts, places)
         return {TP(*place): offset for place, offset in found.items()}
 
     def build() -> StreamApp:
-        app = _app(INTAKE_GROUP, connection, instance)
+        app = _app(INTAKE_GROUP, connection, instance, max_poll_records=SHARE)
+        app.lost = lost
         app.topic_ids = {name: known.topic_id for name, known in facts.items()}
         if foreign is not None:
             app.note = lambda tp, offset: foreign.note((tp.topic, tp.partition), offset)
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
         both: Work = stage if foreign is None else Both(stage, foreign)
+        pacing = _pacing(connection, logs, facts, departments)
+        hold = Holding(app, stopping, pacing)
         (collector,) = _feed(
-            app, [*departments, *exchanges], [both], work, hold=Holding(app, stopping), tick=stage.tick
+            app, [*departments, *exchanges], [Paced(both, pacing)], work, hold=hold, tick=stage.tick, share=pacing.share
         )
         follow_decisions(app, operations, stopping, collector, decisions)
+        keep_pace(app, pacing, stopping, collector)
         lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: standing_of(app))
         watch_servers(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
         read = _places(facts, [*departments, *exchanges])
-        read_everything(app, Unread(read, logs.readable, shown.instruments, shown.probe), stopping.holds)
+        read_everything(app, Unread(read, logs.readable, shown.instruments, shown.probe), hold.holds)
         return app
 
     return build
@@ -205,7 +213,8 @@ def view_worker(
 
     def build() -> StreamApp:
         log.info("view.folds", generation=generation, follows=follows)
-        app = _app("xinliu-view", connection, instance)
+        # Intake lets heavy departments rest by how far the view has committed (streams/pacing.py).
+        app = _app("xinliu-view", connection, instance, commit_every=_COMMIT_EVERY)
         app.topic_ids = {topic: facts[topic].topic_id for topic in PROJECTED}
         work = WorkRecorder(shown)
         _seek_by(app, positions, work)
@@ -238,9 +247,14 @@ def view_worker(
     return build
 
 
-def _app(group: str, connection: Connection, instance: str | None) -> StreamApp:
+def _pacing(connection: Connection, logs: Logs, facts: Mapping[str, TopicFacts], departments: Iterable[str]) -> Pacing:
+    distance = Distance(connection.kafka, logs, _places(facts, ["accepted"]))
+    return Pacing(departments, distance, close=distance.close)
+
+
+def _app(group: str, connection: Connection, instance: str | None, **more: Any) -> StreamApp:
     session = connection.times.session
-    return StreamApp(group, kafka=connection.kafka, first_offset="none", session=session, instance=instance)
+    return StreamApp(group, kafka=connection.kafka, first_offset="none", session=session, instance=instance, **more)
 
 
 def _chosen(database: str, generation: int | None) -> int:
@@ -272,6 +286,7 @@ def _feed(
     *,
     hold: Hold | None = None,
     tick: Callable[[], None] | None = None,
+    share: Callable[[], int | None] = lambda: None,
 ) -> list[Collector]:
     """Feed what arrives to these works, each with partitions of its own; they run side by side."""
 
@@ -282,7 +297,15 @@ def _feed(
             await app.consumer.seek_to(wanted)
 
     collectors = [
-        Collector(work, reread=reread, recorder=recorder, hold=hold, tick=tick, lane=f" {lane}" if lane > 1 else "")
+        Collector(
+            work,
+            reread=reread,
+            recorder=recorder,
+            hold=hold,
+            tick=tick,
+            share=share,
+            lane=f" {lane}" if lane > 1 else "",
+        )
         for lane, work in enumerate(works, 1)
     ]
 

@@ -6,7 +6,6 @@ word; or something that nobody can believe or place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +20,14 @@ from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA
 from schemas.identity import accepted_key
 from schemas.registry import Registry
 from schemas.signing import Keyring, NotBelieved
+from schemas.uscc import names_person
 from streams.exchange.chain import Message, Told
 from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT, carried_key, fault
 from streams.exchange.entitlement import AHEAD, Entitlement
 from streams.forwarding import Outgoing
-from streams.headers import CARRIED, FINDINGS, ORIGIN, Origin, header
-from streams.masking import keepable, masked
+from streams.headers import CARRIED, ORIGIN, Origin, header
+from streams.keeping import kept
+from streams.masking import keepable
 from streams.messages import Finding, finding
 from streams.runs import Record, Run
 
@@ -189,7 +190,7 @@ class Examining:
         if len(prefix) < HEADER or prefix[0] != 0:
             return "no schema id stands before it"
         try:
-            writer = self._registry.writer(int.from_bytes(prefix[1:], "big"))
+            writer = self._registry.writer(int.from_bytes(prefix[1:], "big"), lambda: (self._province,))
         except NotDecodable as error:
             return str(error)
         same = writer.fingerprint.encode() == named
@@ -222,13 +223,12 @@ def _refusal(
     version: int | None = None,
 ) -> Refused:
     # A person's number is known as such by `masked` alone, which keeps nothing of it.
-    value, uscc = masked(record.value or b"", uscc)
     known = {
         "received_at": record.timestamp,
-        "uscc": keepable(uscc),
+        "uscc": uscc if uscc is not None and names_person(uscc) else keepable(uscc),
         "domain": domain,
         "record_id": record_id,
         "version": version,
         "findings": list(findings),
     }
-    return Refused(value, [(ORIGIN, place.to_bytes()), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())])
+    return Refused(*kept(record.value, known, (ORIGIN, place.to_bytes())))

@@ -244,7 +244,7 @@ def examine(
     """
     try:
         schema_id, body = unframe(value)
-        writer = registry.writer(schema_id)
+        writer = registry.writer(schema_id, lambda: (province,))
         if writer.name != RECORD:
             raise NotTold("DAMAGED", f"a {writer.name or 'record without a name'} is no status")
         told = decode(writer.parsed, body, parsed(RECORD))

@@ -45,6 +45,7 @@ def test_no_client_is_made_without_the_clusters_settings() -> None:
     allowed = {
         ("schemas/cluster.py", "bootstrap.servers"),
         ("streams/app.py", "broker="),
+        ("deploy/quotas.py", "bootstrap_servers"),
         ("deploy/kafka.py", "bootstrap.servers"),  # controller.quorum.bootstrap.servers, the broker's own
     }
     assert found == allowed

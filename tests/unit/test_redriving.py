@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -292,3 +293,72 @@ def test_the_code_that_the_tests_rest_on_fails_its_check_digit_alone() -> None:
     ((_, headers),) = house.recorder.quarantined
     assert [one["code"] for one in json.loads(dict(headers)[FINDINGS])["findings"]] == ["USCC_CHECK_DIGIT"]
     assert generate(9) != FAILS_ITS_CHECK
+
+
+def long_statement(house: House, number: str, **changes: Any) -> bytes:
+    """Return a statement of more than 64 KiB, as one with its check digit wrong and a long remark is."""
+    return house.statement(number, uscc=FAILS_ITS_CHECK, remark="长" * 30_000, **changes)
+
+
+def from_its_topic(house: House, *values: bytes) -> None:
+    """Let the department's topic be read, too: these values from its beginning."""
+    quarantine = house.read
+
+    def read(places: Iterable[Place]) -> dict[Place, _Message]:
+        wanted = list(places)
+        own = {("records.tax", 0, at): _Message(value) for at, value in enumerate(values)}
+        return quarantine(wanted) | {place: own[place] for place in wanted if place in own}
+
+    house.read = read  # type: ignore[method-assign]
+
+
+def test_of_a_long_message_the_beginning_is_kept_and_what_it_was() -> None:
+    house = House()
+    value = b"\xff" * (1 << 20)
+    house.refuse(value)
+    ((stored, headers),) = house.recorder.quarantined
+    assert stored == value[:4096]
+    known = json.loads(dict(headers)[FINDINGS])
+    assert known["cut"] == {"sha256": hashlib.sha256(value).hexdigest()}
+    assert [one["code"] for one in known["findings"]] == ["NOT_AVRO", "KEPT_IN_PART"]
+    assert sum(len(part) for _, part in headers) < 2_000
+
+
+@pytest.mark.parametrize("place", range(4_000, 4_120, 7))
+def test_no_identity_number_is_kept_across_the_end_of_what_is_kept(place: int) -> None:
+    house = House()
+    value = b"x" * place + b"362322198709086409" + b"x" * (64 << 10)
+    house.refuse(value)
+    ((stored, _),) = house.recorder.quarantined
+    assert b"19870908" not in stored
+    assert stored[place + 6 : place + 17].strip(b"*") == b""
+
+
+@pytest.mark.parametrize(
+    ("there", "outcome"),
+    [
+        ("the same", "REFUSED"),
+        ("another", "IMPOSSIBLE"),
+        ("nothing", "IMPOSSIBLE"),
+        ("with a number", "IMPOSSIBLE"),
+    ],
+)
+def test_a_long_message_is_examined_again_as_long_as_its_own_topic_has_it(there: str, outcome: str) -> None:
+    house = House()
+    facts = "经办人 362322198709086409" if there == "with a number" else "事实"
+    value = long_statement(house, "长1", facts=facts)
+    (entry,) = house.refuse(value)
+    held = {"another": value.replace("长".encode(), "短".encode()), "nothing": b""}.get(there, value)
+    from_its_topic(house, *([held] if held else []))
+    assert house.redriver.carry_out(decision(OVERRIDE, [entry])) == {outcome: 1}
+    ((_, _, codes),) = house.told
+    assert (
+        codes
+        == {
+            "the same": codes,  # what its rules say today
+            "another": ["VALUE_GONE"],
+            "nothing": ["VALUE_GONE"],
+            "with a number": ["VALUE_MASKED"],
+        }[there]
+    )
+    assert "KEPT_IN_PART" not in codes, "it was examined whole"

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -80,6 +80,44 @@ def test_markers_neither_excuse_nor_accuse() -> None:
     refused = {row: ["DAMAGED"] for row in range(0, 30, 3)}
     (stop,) = judge.judge([run], refused, [row for row in range(30) if row not in refused])
     assert stop.detail["codes"] == {"DAMAGED": 10}
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """Tell it."""
+        return self.at
+
+
+@pytest.mark.parametrize("good", [2, 5, 19])
+def test_junk_that_is_mixed_with_good_stops_it_too_however_thin(good: int) -> None:
+    clock = Clock()
+    judge = Stopping(LIMITS.model_copy(update={"per_hour": 100}), TOPICS, [].append, by="test", now=clock)
+    batches = 0
+    while (reason := judged(judge, [True] + [False] * good)) is None:
+        clock.at += timedelta(seconds=1)
+        batches += 1
+        assert batches < 110
+    assert reason == "100 refused messages are more than an hour may have; the limit is 100"
+
+
+def test_what_an_hour_may_have_stops_nobody() -> None:
+    clock = Clock()
+    judge = Stopping(LIMITS.model_copy(update={"per_hour": 100}), TOPICS, [].append, by="test", now=clock)
+    for _ in range(1_000):
+        assert judged(judge, [True] + [False] * 9) is None
+        clock.at += timedelta(seconds=36)
+
+
+def test_rows_that_a_department_refused_itself_count_by_their_number_alone() -> None:
+    judge = Stopping(LIMITS.model_copy(update={"per_hour": 100}), TOPICS, [].append, by="test", now=Clock())
+    run = records_of("records.tax", [b"x"] * 60)
+    assert judge.judge([run], {}, range(60), range(60)) == ()
+    (stop,) = judge.judge([run], {}, range(60), range(60))
+    assert "the limit is 100" in stop.reason
 
 
 @pytest.mark.parametrize("split", [1, 4, 9])

@@ -158,3 +158,23 @@ def test_a_partition_stands_where_everything_before_is_acked(consumer: Any) -> N
     ack(consumer, 29)
     consumer._new_offset(TP0)
     assert consumer.standing() == {TP0: 32}, "counted to the commit the lag would stay at 2 for good"
+
+
+def test_what_was_lost_while_its_department_was_stopped_is_read_and_not_committed(consumer: Any) -> None:
+    committed: list[dict[TP, int]] = []
+
+    async def note(offsets: dict[TP, int]) -> bool:
+        committed.append(offsets)
+        return True
+
+    async def seek_wait(offsets: object) -> None:
+        """Seek nowhere."""
+
+    async def positions(partitions: object) -> dict[TP, int]:
+        return {TP0: 50, TP("accepted", 1): 7}
+
+    consumer.seek_wait, consumer._commit, consumer.assignment = seek_wait, note, lambda: {TP0}
+    consumer.app.positions, consumer.app.lost = positions, {TP0}
+    asyncio.run(consumer.perform_seek())
+    assert consumer._next[TP0] == 50
+    assert committed == [{TP("accepted", 1): 7}]
