@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy import access, acls
-from deploy.certificates import write_secret
 from deploy.settings import settings
 from schemas import roles
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
+from schemas.files import write_private
 from schemas.options import Json
 from schemas.tables import print_table
 
@@ -114,7 +114,7 @@ def issue(
         lines["ssl.ca.location"] = authority
     # Written first: a password that is in force and lost would shut the principal out.
     try:
-        write_secret(file, "".join(f"{name}={value}\n" for name, value in lines.items()).encode())
+        write_private(file, "".join(f"{name}={value}\n" for name, value in lines.items()).encode())
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
     acls.give(connection.kafka, {principal: password})

@@ -10,7 +10,6 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploy import access, acls
-from deploy.certificates import write_secret
 from deploy.kafka import Kafka
 from deploy.layout import Layout
 from deploy.postgres import Postgres
@@ -18,6 +17,7 @@ from schemas import roles
 from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
 from schemas.connection import Approval, Connection, Exchange
+from schemas.files import private_folder, write_private
 
 __all__ = ["LOCAL", "Parts", "known_to", "write_connection", "write_exchange"]
 
@@ -60,7 +60,7 @@ class Parts:
         new = {name: secrets.token_urlsafe(18) for name in names if name not in users or name not in held}
         # Given before they are written: a file that is there always opens the door.
         acls.give(cluster, new)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(self.folder)
         for name in names:  # all of them: the stack may have moved to other ports
             write_connection(self._file(name), self._connection(name, new.get(name) or held[name]))
         write_connection(self._file(access.ADMIN), self.admin())
@@ -133,12 +133,12 @@ def write_connection(file: Path, connection: Connection) -> None:
         plain["approval"] = connection.approval.model_dump()
     if connection.exchange is not None:
         plain["exchange"] = _plain_exchange(connection.exchange)
-    write_secret(file, json.dumps(plain, indent=1).encode())
+    write_private(file, json.dumps(plain, indent=1).encode())
 
 
 def write_exchange(file: Path, exchange: Exchange) -> None:
     """Write how a province shares with others, with the secrets of its links, for its owner's eyes only."""
-    write_secret(file, json.dumps(_plain_exchange(exchange), indent=1).encode())
+    write_private(file, json.dumps(_plain_exchange(exchange), indent=1).encode())
 
 
 def _plain_exchange(exchange: Exchange) -> dict[str, object]:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from schemas.errors import Retryable, UsageError
+from schemas.limits import allow
 from schemas.roles import grant
 
 __all__ = ["READER_FILES", "connect", "give_back", "migrate", "serving_generation", "sql"]
@@ -80,6 +81,7 @@ def migrate(database: str) -> None:
         raise Retryable(f"PostgreSQL does not answer: {error.orig}", server="postgres") from error
     with psycopg.connect(database, autocommit=True) as owner:
         grant(owner)
+        allow(owner)
 
 
 def _must_be_set(database: str) -> None:
