@@ -12,7 +12,9 @@ from pydantic import SecretStr
 from deploy import access, acls
 from deploy.kafka import Kafka
 from deploy.layout import Layout
+from deploy.people import people
 from deploy.postgres import Postgres
+from deploy.settings import Settings
 from schemas import roles
 from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
@@ -48,15 +50,17 @@ class Parts:
         """Return the connection that sets everything up."""
         return self._connection(access.ADMIN, self.layout.password(access.ADMIN))
 
-    def settle(self, catalogue: Catalogue) -> Connection:
+    def settle(self, catalogue: Catalogue, known: Settings) -> Connection:
         """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
 
-        A principal keeps its password from one start to the next.
+        A principal keeps its password from one start to the next. People have rights here, and a password from whoever issued
+        it to them.
         """
         cluster = self.kafka.cluster()
-        acls.apply(cluster, access.wanted(catalogue, self.province))
-        names = access.principals(catalogue, self.province)
         users, held = acls.credentials(cluster), self._passwords()
+        named = people(known, known.people_file(self.layout.name), users)
+        acls.apply(cluster, access.wanted(catalogue, self.province, named))
+        names = access.principals(catalogue, self.province)
         new = {name: secrets.token_urlsafe(18) for name in names if name not in users or name not in held}
         # Given before they are written: a file that is there always opens the door.
         acls.give(cluster, new)
@@ -64,7 +68,7 @@ class Parts:
         for name in names:  # all of them: the stack may have moved to other ports
             write_connection(self._file(name), self._connection(name, new.get(name) or held[name]))
         write_connection(self._file(access.ADMIN), self.admin())
-        acls.withdraw(cluster, access.gone(users, names))
+        acls.withdraw(cluster, access.gone(users, access.principals(catalogue, self.province, named)))
         for name in held.keys() - {*names, access.ADMIN}:
             self._file(name).unlink()
         operator = self._connection("operator", new.get("operator") or held["operator"])

@@ -123,7 +123,7 @@ class Stack:
             self._set_up(connection, chosen)
             if self.layout.secure:
                 self.tell("rights and credentials are brought up to date")
-                connection = parts.settle(chosen)
+                connection = parts.settle(chosen, self.known)
             write_connection(self.layout.folder / "connection.json", connection)
             if workers:
                 self._start_workers()

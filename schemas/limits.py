@@ -8,6 +8,7 @@ on itself): what it set for itself is a difference, and sessions that lifted the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,15 +103,13 @@ def apply(connection: psycopg.Connection[Any]) -> tuple[list[Lack], list[Lack]]:
 
     The connection must be in autocommit.
     """
-    done, left = list[Lack](), list[Lack]()
-    for lack in lacking(connection):
-        try:
+    before = lacking(connection)
+    for lack in before:
+        # PostgreSQL refuses some of what it does not let a role do, and warns of the rest: asked again, it tells which.
+        with suppress(psycopg.errors.InsufficientPrivilege):
             connection.execute(lack.statement.encode())
-        except psycopg.errors.InsufficientPrivilege:
-            left.append(lack)
-        else:
-            done.append(lack)
-    return done, left
+    left = lacking(connection) if before else []
+    return [lack for lack in before if lack not in left], left
 
 
 def allow(owner: psycopg.Connection[Any]) -> None:

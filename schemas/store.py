@@ -36,6 +36,9 @@ READER_FILES = (
 _OPTIONS = "-c timezone=UTC -c client_connection_check_interval=5s"
 """A query whose client was killed ends within so many seconds, and with it the locks that others wait for."""
 
+APPLICATION = "xinliu"
+"""What sessions of ours are called in pg_stat_activity: what a leader's lock is told by (streams/guard.py)."""
+
 _SQL = Path(__file__).parent / "sql"
 
 
@@ -112,7 +115,9 @@ def connect(
     """
     _must_be_set(database)
     try:
-        connection = psycopg.connect(database, autocommit=True, options=_OPTIONS, connect_timeout=10)
+        connection = psycopg.connect(
+            database, autocommit=True, options=_OPTIONS, connect_timeout=10, application_name=APPLICATION
+        )
     except psycopg.OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error}", server="postgres") from error
     chosen = serving_generation(connection) if generation is None else generation

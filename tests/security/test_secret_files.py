@@ -195,7 +195,7 @@ def test_a_folder_or_link_of_another_user_gets_none(tmp_path: Path) -> None:
     write_private(link / "secret", b"x")  # a link of ours may be gone through
     os.chown(link, NOBODY, -1, follow_symlinks=False)
     for folder in (theirs, link):
-        with pytest.raises(UsageError, match="another user's link|written by others"):
+        with pytest.raises(UsageError, match=r"another user's link|written by others"):
             write_private(folder / "secret", b"y")
     with pytest.raises(UsageError, match="belongs to another user"):
         private_folder(theirs)
