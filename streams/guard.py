@@ -30,7 +30,7 @@ log = structlog.get_logger()
 PATIENCE = 30.0
 """Seconds that a leader's lock may be nobody's: a worker that is killed leaves it to the next within some."""
 
-_COMPARE_EVERY = 60.0
+_COMPARE_EVERY = 300.0
 """Seconds between two looks at what bounds the roles."""
 
 
