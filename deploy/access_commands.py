@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import typer
@@ -15,11 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy import access, acls, quotas
-from deploy.certificates import write_secret
+from deploy.people import people
 from deploy.settings import settings
-from schemas import roles
+from schemas import limits, roles
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
+from schemas.files import write_private
+from schemas.hints import hint
+from schemas.operators import PERSONAL
 from schemas.options import Json
 from schemas.tables import print_table
 
@@ -37,6 +42,7 @@ access_app = typer.Typer(
 
 @access_app.command("show")
 def show(
+    ctx: typer.Context,
     province: Annotated[str, typer.Option(help="Whose principals.")] = "beijing",
     principal: Annotated[str | None, typer.Option(help="One principal alone.")] = None,
     as_json: Json = False,
@@ -44,9 +50,10 @@ def show(
     """Show the declared rights: principal by principal; needs no servers. What is not listed is refused."""
     catalogue = load()
     catalogue.province(province)
-    rights = access.wanted(catalogue, province, settings().people)
+    named = people(settings(), _people_file(ctx), ())  # nobody is asked who has one at present
+    rights = access.wanted(catalogue, province, named)
     if principal is not None:
-        access.known_principal(principal, catalogue, province, settings().people)
+        access.known_principal(principal, catalogue, province, named)
         rights = tuple(right for right in rights if right.principal == principal)
     if as_json:
         print(json.dumps([asdict(right) for right in rights], ensure_ascii=False))
@@ -61,15 +68,28 @@ def show(
 
 
 @access_app.command("plan")
-def plan(ctx: typer.Context, as_json: Json = False) -> None:
+def plan(
+    ctx: typer.Context,
+    as_sql: Annotated[
+        bool, typer.Option("--sql", help="Print what a superuser of the database server is to run, and nothing else.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what would change; exit code 1 where something would."""
     connection = _connection(ctx)
-    catalogue = load()
-    changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
-    changes += quotas.plan(connection.kafka, quotas.wanted(catalogue, connection.province, settings().people))
-    changes += _credentials(connection)
+    if as_sql:
+        with _owner(connection) as owner:
+            lacks = limits.lacking(owner)
+        print(limits.script(lacks), end="")
+        if lacks:
+            raise typer.Exit(1)
+        return
+    catalogue, named = load(), _people(ctx, connection)
+    changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, named)))
+    changes += quotas.plan(connection.kafka, quotas.wanted(catalogue, connection.province, named))
+    changes += _credentials(connection, named)
     with _owner(connection) as owner:
-        changes += _grants(*roles.difference(owner))
+        changes += _grants(*roles.difference(owner)) + _bounds(limits.lacking(owner))
     _tell(changes, as_json)
     if changes:
         raise typer.Exit(1)
@@ -77,16 +97,25 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
 
 @access_app.command("apply")
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
-    """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are."""
+    """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are.
+
+    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it.
+    """
     connection = _connection(ctx)
-    catalogue = load()
-    changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
-    changes += quotas.apply(connection.kafka, quotas.wanted(catalogue, connection.province, settings().people))
-    stale = _credentials(connection)
+    catalogue, named = load(), _people(ctx, connection)
+    changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, named)))
+    changes += quotas.apply(connection.kafka, quotas.wanted(catalogue, connection.province, named))
+    stale = _credentials(connection, named)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
-    with _owner(connection) as owner:
+    with _owner(connection) as owner, _superuser(ctx, connection) as superuser:
         changes += [*stale, *_grants(*roles.grant(owner))]
+        done, left = limits.apply(superuser)
+        changes += _bounds(done)
     _tell(changes, as_json)
+    if left:
+        hinted = hint("`xinliu access plan --sql` prints the statements")
+        print(f"{len(left)} things take a superuser of the database server: {hinted}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @access_app.command("issue")
@@ -97,10 +126,10 @@ def issue(
 ) -> None:
     """Give a principal a new random password, which opens the door from now on instead of any earlier one."""
     connection = _connection(ctx)
-    access.known_principal(principal, load(), connection.province, settings().people)
+    access.known_principal(principal, load(), connection.province, _people(ctx, connection))
     if connection.kafka.protocol != "SASL_SSL":
         raise UsageError(f"this Kafka speaks {connection.kafka.protocol}: passwords are given over SASL_SSL only")
-    if ctx.obj().principals is not None:
+    if ctx.obj().principals is not None and not principal.startswith(PERSONAL):
         raise UsageError("a local stack gives its principals their passwords itself: they are in its folder")
     if file.exists():
         raise UsageError(
@@ -118,7 +147,7 @@ def issue(
         lines["ssl.ca.location"] = authority
     # Written first: a password that is in force and lost would shut the principal out.
     try:
-        write_secret(file, "".join(f"{name}={value}\n" for name, value in lines.items()).encode())
+        write_private(file, "".join(f"{name}={value}\n" for name, value in lines.items()).encode())
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
     acls.give(connection.kafka, {principal: password})
@@ -136,9 +165,43 @@ def _connection(ctx: typer.Context) -> Connection:
     return connection
 
 
-def _credentials(connection: Connection) -> list[acls.Change]:
+def _local(ctx: typer.Context) -> str | None:
+    """Return the name of the local stack that plays every part; None where the servers are an installation's own."""
+    return None if ctx.obj().principals is None else str(ctx.find_root().params.get("stack") or settings().stack)
+
+
+def _people_file(ctx: typer.Context) -> Path:
+    stack = ctx.find_root().params.get("stack")
+    return settings().people_file(None if stack is None and settings().kafka else stack or settings().stack)
+
+
+def _people(ctx: typer.Context, connection: Connection) -> tuple[str, ...]:
+    return people(settings(), _people_file(ctx), acls.credentials(connection.kafka))
+
+
+@contextmanager
+def _superuser(ctx: typer.Context, connection: Connection) -> Iterator[psycopg.Connection[Any]]:
+    """Connect as whoever may set most: a local stack's superuser, elsewhere the owner."""
+    stack = _local(ctx)
+    database = connection.database.get_secret_value()
+    if stack is not None:
+        from deploy.stack import Stack
+
+        database = Stack(stack).postgres.conninfo("postgres", roles.OWNER)
+    with _connected(database) as superuser:
+        yield superuser
+
+
+def _bounds(lacks: Iterable[limits.Lack]) -> list[acls.Change]:
+    return [
+        acls.Change("remove" if lack.what.startswith("no ") else "create", lack.role, lack.what.removeprefix("no "))
+        for lack in lacks
+    ]
+
+
+def _credentials(connection: Connection, named: Iterable[str]) -> list[acls.Change]:
     users = acls.credentials(connection.kafka)
-    gone = access.gone(users, access.principals(load(), connection.province, settings().people))
+    gone = access.gone(users, access.principals(load(), connection.province, named))
     return [acls.Change("remove", user, "credential: no such department any more") for user in sorted(gone)]
 
 
@@ -149,8 +212,12 @@ def _grants(missing: Iterable[roles.Grant], stale: Iterable[roles.Grant]) -> lis
 
 
 def _owner(connection: Connection) -> psycopg.Connection[tuple[object, ...]]:
+    return _connected(connection.database.get_secret_value())
+
+
+def _connected(database: str) -> psycopg.Connection[tuple[object, ...]]:
     try:
-        return psycopg.connect(connection.database.get_secret_value(), autocommit=True, connect_timeout=10)
+        return psycopg.connect(database, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error}") from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from rich.progress import (
 )
 
 from schemas.errors import UsageError
+from schemas.files import create, private_folder
 
 __all__ = [
     "Artifact",
@@ -108,7 +108,7 @@ def fetch_pinned(
         import jgo  # with what it needs, a tenth of a second, which every command of this room would wait for
 
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder, mode=0o755)  # what lies there is run
             _check_room(folder, sum(artifact.size for artifact, _ in missing))
             _download(name, missing, repository or jgo.MAVEN_CENTRAL_URL)
         except PermissionError as error:
@@ -168,23 +168,18 @@ def _download(name: str, missing: Sequence[tuple[Artifact, Path]], repository: s
 def _fetch_one(
     session: requests.Session, url: str, artifact: Artifact, path: Path, bar: Progress, task: TaskID
 ) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     seen = hashlib.sha256()
-    try:
-        with session.get(url, stream=True, timeout=60) as answer, part.open("wb") as out:
-            answer.raise_for_status()
-            for chunk in answer.iter_content(_CHUNK):
-                seen.update(chunk)
-                out.write(chunk)
-                bar.update(task, advance=len(chunk))
+    with session.get(url, stream=True, timeout=60) as answer, create(path, mode=0o644) as out:
+        answer.raise_for_status()
+        for chunk in answer.iter_content(_CHUNK):
+            seen.update(chunk)
+            out.write(chunk)
+            bar.update(task, advance=len(chunk))
         if seen.hexdigest() != artifact.sha256:
             raise UsageError(
                 f"{artifact.name} is not the pinned file (SHA-256 {seen.hexdigest()[:16]}…, expected {artifact.sha256[:16]}…):"
                 " the repository or something on the way changed it; try again, or check XINLIU_MAVEN"
             )
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def lock() -> None:

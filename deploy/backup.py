@@ -13,17 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psycopg
 from psycopg import sql
 
 from schemas.errors import Retryable, UsageError
 from schemas.exposing import expose
+from schemas.files import create, private_folder, write_private
 from schemas.roles import grant
+from schemas.store import serving_generation
 from schemas.store import sql as sql_file
 
-__all__ = ["Saved", "back_up", "restore"]
+__all__ = ["Saved", "back_up", "manifest_of", "restore"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -41,6 +43,28 @@ class Saved:
     sha256: str
 
 
+class _Seen:
+    """A file that is written or read once, from its beginning to its end, and the SHA-256 of that."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Write."""
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read."""
+        data = self._file.read(size)
+        self.sha256.update(data)
+        return data
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._file.flush()
+
+
 def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]) -> tuple[Saved, ...]:
     """Write every table of a database (a libpq connection string) to a new folder, as of one moment.
 
@@ -50,7 +74,7 @@ def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]
     if (folder / _MANIFEST).exists() or (folder.exists() and any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty: name a new folder for the backup")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with _connected(database) as session, session.transaction():
             session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             saved = []
@@ -63,11 +87,10 @@ def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "revision": _revision(session),
                 "sequences": _sequences(session),
+                "positions": _positions(session),
                 "tables": [{name: getattr(table, name) for name in Saved.__slots__} for table in saved],
             }
-            part = folder / f"{_MANIFEST}.part"
-            part.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            part.replace(folder / _MANIFEST)
+            write_private(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
     except OSError as error:
         raise UsageError(
             f"cannot write the backup to {folder}: {error.strerror}; what is there is no backup"
@@ -75,14 +98,38 @@ def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]
     return tuple(saved)
 
 
-def restore(database: str, folder: Path, *, of: str, tell: Callable[[str], None]) -> tuple[Saved, ...]:
+def manifest_of(folder: Path, of: str) -> tuple[str, dict[str, Any]]:
+    """Return the SHA-256 of a backup's manifest, and the manifest. Raises UsageError where the folder is no backup of that."""
+    try:
+        content = (folder / _MANIFEST).read_bytes()
+        known: dict[str, Any] = json.loads(content)
+    except OSError:
+        raise UsageError(f"{folder} is no backup: it has no {_MANIFEST}") from None
+    except ValueError as error:
+        raise UsageError(f"{folder / _MANIFEST} is damaged ({error}): use another backup") from error
+    if known.get("format") != _FORMAT:
+        raise UsageError(f"{folder} was written in format {known.get('format')}, this reads {_FORMAT}")
+    if known["of"] != of:
+        raise UsageError(f"{folder} is a backup of {known['of']}, not of {of}")
+    return hashlib.sha256(content).hexdigest(), known
+
+
+def restore(
+    database: str, folder: Path, *, of: str, tell: Callable[[str], None], sha256: str | None = None
+) -> tuple[Saved, ...]:
     """Put a database back to a backup, in one transaction: it succeeds as a whole or changes nothing.
 
-    Raises UsageError where the folder is no whole backup of that, or of another revision, or while somebody else is
-    connected to the database: stop the workers first.
+    `sha256` is that of the manifest that was vouched for (deploy/backup_log.py). Raises UsageError where the folder is no whole
+    backup of that, or of another revision, or while somebody else is connected to the database: stop the workers first.
     """
-    manifest = _manifest(folder, of)
+    found, manifest = manifest_of(folder, of)
+    if sha256 not in (None, found):
+        raise UsageError(f"{folder / _MANIFEST} has changed since it was looked at: use another backup")
     saved = tuple(Saved(**entry) for entry in manifest["tables"])
+    if foreign := [table.file for table in saved if Path(table.file).name != table.file]:
+        raise UsageError(
+            f"{folder / _MANIFEST} names {foreign[0]!r}, which is no file of the backup: use another backup"
+        )
     for table in saved:
         tell(f"checking {table.file}")
         if _sha256(folder / table.file) != table.sha256:
@@ -162,26 +209,25 @@ def _parents_first(session: Session, saved: tuple[Saved, ...]) -> list[Saved]:
 def _save(session: Session, schema: str, table: str, folder: Path) -> Saved:
     name = f"{schema}.{table}.copy.gz"
     query = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(schema, table))
-    with (
-        gzip.open(folder / name, "wb", compresslevel=1) as out,
-        session.cursor() as cursor,
-    ):
-        with cursor.copy(query) as copy:
+    with create(folder / name) as file, session.cursor() as cursor:
+        seen = _Seen(file)
+        with gzip.GzipFile(fileobj=seen, mode="wb", compresslevel=1) as out, cursor.copy(query) as copy:
             for chunk in copy:
                 out.write(chunk)
         rows = cursor.rowcount
-    return Saved(schema, table, name, rows, _sha256(folder / name))
+    return Saved(schema, table, name, rows, seen.sha256.hexdigest())
 
 
 def _put_back(session: Session, table: Saved, folder: Path) -> None:
     query = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(sql.Identifier(table.schema, table.table))
-    with (
-        gzip.open(folder / table.file, "rb") as source,
-        session.cursor() as cursor,
-    ):
-        with cursor.copy(query) as copy:
+    with (folder / table.file).open("rb") as file, session.cursor() as cursor:
+        seen = _Seen(file)
+        with gzip.GzipFile(fileobj=seen) as source, cursor.copy(query) as copy:
             while chunk := source.read(1 << 20):
                 copy.write(chunk)
+        # What was read, not what lay there when it was looked at.
+        if seen.sha256.hexdigest() != table.sha256:
+            raise UsageError(f"{folder / table.file} is not what was backed up: use another backup")
         if cursor.rowcount != table.rows:
             raise UsageError(f"{folder / table.file} holds {cursor.rowcount} rows, not {table.rows}")
 
@@ -222,18 +268,15 @@ def _sequences(session: Session) -> list[tuple[str, str, int | None]]:
     return [(str(schema), str(name), value) for schema, name, value in rows]
 
 
-def _manifest(folder: Path, of: str) -> dict[str, Any]:
-    try:
-        known: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except OSError:
-        raise UsageError(f"{folder} is no backup: it has no {_MANIFEST}") from None
-    except ValueError as error:
-        raise UsageError(f"{folder / _MANIFEST} is damaged ({error}): use another backup") from error
-    if known.get("format") != _FORMAT:
-        raise UsageError(f"{folder} was written in format {known.get('format')}, this reads {_FORMAT}")
-    if known["of"] != of:
-        raise UsageError(f"{folder} is a backup of {known['of']}, not of {of}")
-    return known
+def _positions(session: Session) -> dict[str, int]:
+    """Return where the generation that serves stands, by partition; nothing in a database that has none."""
+    row = session.execute("SELECT to_regclass('xinliu.serving')").fetchone()
+    if row is None or row[0] is None:
+        return {}
+    positions = sql.SQL("SELECT topic || '/' || partition, next_offset FROM {} ORDER BY topic, partition").format(
+        sql.Identifier(f"g{serving_generation(session):d}", "position")
+    )
+    return {str(place): int(offset) for place, offset in session.execute(positions)}
 
 
 def _sha256(file: Path) -> str:

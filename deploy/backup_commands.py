@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,15 +63,24 @@ def _progress(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def backup(ctx: typer.Context, folder: Folder, as_json: Json = False) -> None:
-    """Write the database, and a local stack's schema registry, to a new folder. Workers and readers go on meanwhile."""
+    """Write the database, and a local stack's schema registry, to a new folder. Workers and readers go on meanwhile.
+
+    `operations` keeps the digest of what was written: restore asks it.
+    """
     from deploy.backup import back_up
+    from deploy.backup_log import vouch
+    from schemas.files import private_folder
 
     stack = _local(ctx)
+    databases = _databases(ctx, stack)
+    try:
+        if not folder.exists():
+            private_folder(folder)
+    except OSError as error:
+        raise UsageError(f"cannot write the backup to {folder}: {error.strerror}") from error
     with _progress("backup") as tell:
-        saved = {
-            name: back_up(database, folder / name, of=of, tell=tell)
-            for name, (database, of) in _databases(ctx, stack).items()
-        }
+        saved = {name: back_up(database, folder / name, of=of, tell=tell) for name, (database, of) in databases.items()}
+    vouch(ctx.obj(), folder, {name: of for name, (_, of) in databases.items()})
     _told(saved, as_json, "saved")
 
 
@@ -83,6 +91,12 @@ def restore(
         str | None, typer.Option("--only", help="database, or registry: put back only this one.", metavar="WHICH")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
+    unvouched: Annotated[
+        bool,
+        typer.Option(
+            "--unvouched", help="Put back what operations does not vouch for, its log being lost: with --reason."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Put the database, and a local stack's schema registry, back to a backup; as a whole or not at all.
@@ -90,8 +104,12 @@ def restore(
     A restored database stands where it stood in the log then, and the view worker catches up from there. Stop workers and
     readers first; a local stack's are stopped and started again by this command.
     """
+    from deploy.backup import manifest_of
     from deploy.backup import restore as put_back
+    from deploy.backup_log import ask
 
+    if unvouched and not reason.strip():
+        raise UsageError("--unvouched takes a --reason: why a backup is put back that nothing vouches for")
     stack = _local(ctx)
     databases = _databases(ctx, stack)
     if only is not None and only not in databases:
@@ -100,31 +118,31 @@ def restore(
     for name in chosen:
         if not (folder / name).is_dir():
             raise UsageError(f"{folder} holds no backup of the {name}: name the folder that `xinliu backup` wrote")
+    digests = {name: manifest_of(folder / name, of)[0] for name, (_, of) in chosen.items()}
+    if not unvouched:
+        ask(ctx.obj(), folder, digests)
     ran = _pause(stack)
     try:
         with _progress("restore") as tell:
             saved = {
-                name: put_back(database, folder / name, of=of, tell=tell) for name, (database, of) in chosen.items()
+                name: put_back(database, folder / name, of=of, tell=tell, sha256=digests[name])
+                for name, (database, of) in chosen.items()
             }
     finally:
         if stack is not None and ran:
             stack.up(province=ctx.obj().province, workers=any(name.startswith("worker-") for name in ran))
-    _write_down(ctx.obj(), folder, saved, reason)
+    rows = {name: sum(table.rows for table in tables) for name, tables in saved.items()}
+    detail = {"folder": str(folder), "after": rows, "manifests": digests, "vouched": not unvouched}
+    _write_down(ctx.obj(), detail, reason)
     _told(saved, as_json, "put back")
 
 
-def _write_down(connection: Connection, folder: Path, saved: dict[str, tuple[Saved, ...]], reason: str) -> None:
+def _write_down(connection: Connection, detail: dict[str, object], reason: str) -> None:
     # Afterwards: the schema registry, without which no event can be written, may be what was lost.
-    from schemas.operations import Operation, OperationsWriter
-    from schemas.operators import operator
-    from schemas.registry import Registry
+    from deploy.backup_log import write
 
-    rows = {name: sum(table.rows for table in tables) for name, tables in saved.items()}
-    detail = {"folder": str(folder), "after": rows}
-    event = Operation("DATABASE_RESTORED", None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail)
     try:
-        with Registry(connection.registry) as registry:
-            OperationsWriter(connection.acting("operator").kafka, registry).write(event)
+        write(connection, "DATABASE_RESTORED", detail, reason.strip())
     except Retryable as error:
         raise Retryable(
             f"it is put back, and that could not be written to operations ({error}): run it again once Kafka answers"

@@ -5,7 +5,6 @@ They are made once, on the first start. An installation brings the certificates 
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["make_certificates", "write_secret"]
+from schemas.files import private_folder, write_private
+
+__all__ = ["make_certificates"]
 
 _VALID = timedelta(days=3650)
 
@@ -28,7 +29,7 @@ def make_certificates(folder: Path) -> None:
     """
     if (folder / "ca.pem").exists():
         return
-    folder.mkdir(exist_ok=True)
+    private_folder(folder)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "xinliu local stack")])
     usage = x509.KeyUsage(
@@ -53,15 +54,7 @@ def make_certificates(folder: Path) -> None:
     _write_server(folder / "broker.pem", "broker", authority, key, also_client=True)
     _write_server(folder / "postgres.pem", "postgres", authority, key, also_client=False)
     # Last: its presence says that all are there.
-    (folder / "ca.pem").write_bytes(authority.public_bytes(Encoding.PEM))
-
-
-def write_secret(file: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    part = file.with_suffix(file.suffix + ".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(content)
-    part.replace(file)
+    write_private(folder / "ca.pem", authority.public_bytes(Encoding.PEM))
 
 
 def _write_server(
@@ -80,7 +73,7 @@ def _write_server(
         .sign(signer, hashes.SHA256())
     )
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    write_secret(file, secret + certificate.public_bytes(Encoding.PEM))
+    write_private(file, secret + certificate.public_bytes(Encoding.PEM))
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

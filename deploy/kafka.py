@@ -14,11 +14,11 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.access import ADMIN, BROKER, SUPER_USERS
 from deploy.acls import ITERATIONS, MECHANISM
-from deploy.certificates import write_secret
 from deploy.layout import Layout
 from deploy.processes import QUICK_JAVA, Process
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
+from schemas.files import private_folder, write_private
 
 __all__ = ["Kafka"]
 
@@ -76,9 +76,7 @@ class Kafka:
         self.layout.check_port(self.layout.ports.kafka, "Kafka")
         self.layout.check_port(self.layout.ports.controller, "Kafka's controller")
         properties = self._write_configuration()
-        if self.layout.secure:  # records, and what passwords can be guessed from
-            self.data.mkdir(exist_ok=True)
-            self.data.chmod(0o700)
+        private_folder(self.data)  # records, and what passwords can be guessed from
         if not (self.data / "meta.properties").exists():
             self._format(properties)
         # One core or two for everything: the compiler that makes the best of a busy broker takes as much as a quiet one.
@@ -110,7 +108,7 @@ class Kafka:
 
     def _write_configuration(self) -> Path:
         ports = self.layout.ports
-        (self.layout.folder / "kafka-log4j2.yaml").write_text(_LOG4J, encoding="utf-8")
+        write_private(self.layout.folder / "kafka-log4j2.yaml", _LOG4J.encode())
         values = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -143,7 +141,7 @@ class Kafka:
         if self.layout.secure:
             values |= self._security()
         file = self.layout.folder / "kafka.properties"
-        write_secret(file, "".join(f"{name}={value}\n" for name, value in values.items()).encode())
+        write_private(file, "".join(f"{name}={value}\n" for name, value in values.items()).encode())
         return file
 
     def _security(self) -> dict[str, str]:
@@ -188,7 +186,7 @@ class Kafka:
                     secret = f"name={user},iterations={ITERATIONS},password={self.layout.password(user)}"
                     words += ["--add-scram", f"{MECHANISM}=[{secret}]"]
                 file = self.layout.folder / "format.args"
-                write_secret(file, "".join(f'"{word}"\n' for word in ["-XX:-UsePerfData", *words]).encode())
+                write_private(file, "".join(f'"{word}"\n' for word in ["-XX:-UsePerfData", *words]).encode())
                 afterwards.callback(file.unlink)
                 words = [f"@{file}"]
             done = subprocess.run([java, *words], capture_output=True, text=True, check=False)

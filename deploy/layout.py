@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import secrets
 import socket
@@ -17,6 +16,7 @@ import psutil
 
 from deploy.processes import wait_until
 from schemas.errors import UsageError
+from schemas.files import open_private, private_folder, write_private
 
 __all__ = ["ANY_PORTS", "LAYOUT_VERSION", "WORKERS", "Layout", "Ports", "cannot_use"]
 
@@ -133,8 +133,8 @@ class Layout:
             "passwords": {name: secrets.token_urlsafe(18) for name in names},
         }
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder.parent / "ports.lock").open("w")
+            private_folder(self.folder, mode=0o711)  # PostgreSQL's user passes through
+            lock = open_private(self.folder.parent / "ports.lock")
         except OSError as error:
             raise UsageError(cannot_use(self.folder, error)) from error
         # A stack listens on its ports only seconds after it has chosen them: until then they are taken by its file alone.
@@ -144,10 +144,7 @@ class Layout:
             self._write(file, {**facts, "base_port": base})
 
     def _write(self, file: Path, facts: dict[str, object]) -> None:
-        part = file.with_suffix(".part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-            json.dump(facts, out, indent=1)
-        part.replace(file)
+        write_private(file, json.dumps(facts, indent=1).encode())
         self.__dict__.pop("_facts", None)
 
     @cached_property

@@ -10,14 +10,16 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from deploy import access, acls, quotas
-from deploy.certificates import write_secret
 from deploy.kafka import Kafka
 from deploy.layout import Layout
+from deploy.people import people
 from deploy.postgres import Postgres
+from deploy.settings import Settings
 from schemas import roles
 from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
 from schemas.connection import Approval, Connection, Exchange
+from schemas.files import private_folder, write_private
 
 __all__ = ["LOCAL", "Parts", "known_to", "write_connection", "write_exchange"]
 
@@ -48,24 +50,26 @@ class Parts:
         """Return the connection that sets everything up."""
         return self._connection(access.ADMIN, self.layout.password(access.ADMIN))
 
-    def settle(self, catalogue: Catalogue) -> Connection:
+    def settle(self, catalogue: Catalogue, known: Settings) -> Connection:
         """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
 
-        A principal keeps its password from one start to the next.
+        A principal keeps its password from one start to the next. People have rights here, and a password from whoever issued
+        it to them.
         """
         cluster = self.kafka.cluster()
-        acls.apply(cluster, access.wanted(catalogue, self.province))
-        quotas.apply(cluster, quotas.wanted(catalogue, self.province))
-        names = access.principals(catalogue, self.province)
         users, held = acls.credentials(cluster), self._passwords()
+        named = people(known, known.people_file(self.layout.name), users)
+        acls.apply(cluster, access.wanted(catalogue, self.province, named))
+        quotas.apply(cluster, quotas.wanted(catalogue, self.province, named))
+        names = access.principals(catalogue, self.province)
         new = {name: secrets.token_urlsafe(18) for name in names if name not in users or name not in held}
         # Given before they are written: a file that is there always opens the door.
         acls.give(cluster, new)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(self.folder)
         for name in names:  # all of them: the stack may have moved to other ports
             write_connection(self._file(name), self._connection(name, new.get(name) or held[name]))
         write_connection(self._file(access.ADMIN), self.admin())
-        acls.withdraw(cluster, access.gone(users, names))
+        acls.withdraw(cluster, access.gone(users, access.principals(catalogue, self.province, named)))
         for name in held.keys() - {*names, access.ADMIN}:
             self._file(name).unlink()
         operator = self._connection("operator", new.get("operator") or held["operator"])
@@ -134,12 +138,12 @@ def write_connection(file: Path, connection: Connection) -> None:
         plain["approval"] = connection.approval.model_dump()
     if connection.exchange is not None:
         plain["exchange"] = _plain_exchange(connection.exchange)
-    write_secret(file, json.dumps(plain, indent=1).encode())
+    write_private(file, json.dumps(plain, indent=1).encode())
 
 
 def write_exchange(file: Path, exchange: Exchange) -> None:
     """Write how a province shares with others, with the secrets of its links, for its owner's eyes only."""
-    write_secret(file, json.dumps(_plain_exchange(exchange), indent=1).encode())
+    write_private(file, json.dumps(_plain_exchange(exchange), indent=1).encode())
 
 
 def _plain_exchange(exchange: Exchange) -> dict[str, object]:

@@ -21,10 +21,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from deploy.artifacts import unpack
-from deploy.certificates import write_secret
 from deploy.layout import Layout
 from deploy.processes import Process
+from schemas import limits
 from schemas.errors import UsageError
+from schemas.files import private_folder, write_private
 from schemas.roles import OPERATOR, WORKER
 
 __all__ = ["SETTINGS", "SHARED_SETTINGS", "Postgres"]
@@ -44,6 +45,8 @@ SETTINGS = {
     # These binaries know pglz alone, which takes 70 µs a page: more than anything else that a statement costs.
     "wal_compression": "off",
     "max_connections": "60",
+    "reserved_connections": str(limits.RESERVED),
+    "max_notify_queue_pages": str(limits.NOTIFY_PAGES),
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
@@ -132,8 +135,8 @@ class Postgres:
                     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
                     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             connection.execute("GRANT CONNECT ON DATABASE xinliu TO xinliu_reader")
-            # Readers ask about one entity: to start a parallel worker takes longer than the answer, whatever the planner thinks.
-            connection.execute("ALTER ROLE xinliu_reader SET max_parallel_workers_per_gather = 0")
+            # Its pool of connections is opened once; without it nobody publishes.
+            connection.execute("GRANT pg_use_reserved_connections TO registry")
             # Whoever plans a replay is told how much room there is where the data are.
             connection.execute("GRANT pg_read_all_settings TO xinliu")
             for role in self._secure_roles:
@@ -143,6 +146,8 @@ class Postgres:
             ):  # the worker's batches land in a temporary table, and so does what an operator compares
                 connection.execute(f"GRANT TEMPORARY ON DATABASE xinliu TO {WORKER}, {OPERATOR}")
                 connection.execute(f"GRANT pg_read_all_settings TO {OPERATOR}")
+        with psycopg.connect(self.conninfo("postgres", "xinliu"), autocommit=True) as connection:
+            limits.apply(connection)
 
     @property
     def _secure_roles(self) -> tuple[str, ...]:
@@ -154,11 +159,8 @@ class Postgres:
         if not self.layout.secure:
             return settings
         settings = settings | _TLS_SETTINGS
-        write_secret(self.data / "server.pem", (self.layout.tls / "postgres.pem").read_bytes())
-        write_secret(self.data / "pg_hba.secure.conf", _TLS_ONLY.encode())
-        for name in ("server.pem", "pg_hba.secure.conf"):
-            if user is not None:
-                os.chown(self.data / name, user, -1)
+        write_private(self.data / "server.pem", (self.layout.tls / "postgres.pem").read_bytes(), owner=user)
+        write_private(self.data / "pg_hba.secure.conf", _TLS_ONLY.encode(), owner=user)
         return settings
 
     def stop(self) -> None:
@@ -205,13 +207,11 @@ class Postgres:
         if shutil.disk_usage(self.layout.folder).free < 1 << 30:
             raise UsageError(f"{self.layout.folder} has less than 1 GiB free: make room, or choose another XINLIU_HOME")
         shutil.rmtree(self.data, ignore_errors=True)  # half made by a first start that was cut off
-        self.data.mkdir()
+        private_folder(self.data)
         secret = self.layout.folder / "postgres.secret"
-        secret.touch(mode=0o600)
-        secret.write_text(self.layout.password("postgres"))
+        write_private(secret, self.layout.password("postgres").encode(), owner=user)
         if user is not None:
             os.chown(self.data, user, -1)
-            os.chown(secret, user, -1)
             _open_path(self.layout.folder)
             _open_path(binaries)
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import UsageError
+from schemas.files import open_private, private_folder, write_private
 
 __all__ = ["QUICK_JAVA", "Process", "wait_until"]
 
@@ -72,8 +73,8 @@ class Process:
         folder: Path | None = None,
     ) -> None:
         """Start the server in a session of its own, its output appended to its log."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as out:
+        private_folder(self.log.parent)
+        with open_private(self.log, append=True) as out:
             child = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
@@ -88,9 +89,7 @@ class Process:
             )
         _children.append(child)
         started = _start_time(child.pid)
-        part = self._file.with_suffix(".pid.part")
-        part.write_text(json.dumps({"pid": child.pid, "started": started}), encoding="utf-8")
-        part.replace(self._file)
+        write_private(self._file, json.dumps({"pid": child.pid, "started": started}).encode())
 
     def ensure(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
         """Wait until the server is ready. Raises UsageError with the end of its log where it ends or never gets there."""

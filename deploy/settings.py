@@ -10,6 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,10 @@ from schemas.connection import Approval, Connection, Exchange, IntakeLimits, Wor
 from schemas.errors import UsageError
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
+
+_QUOTING = (
+    "in a URL, write @ : / ? # % and blanks of a password as %40 %3A %2F %3F %23 %25 %20; elsewhere put it in quotes"
+)
 
 
 class Settings(BaseSettings):
@@ -67,7 +72,9 @@ class Settings(BaseSettings):
     """Seconds after which PostgreSQL ends a worker's transaction in which nothing is said."""
 
     operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
-    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang): `xinliu access apply`."""
+    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang) beside those in the file."""
+    operators_file: Path | None = None
+    """File with their names, one a line (deploy/people.py); `operators` in the home folder, or in a local stack's, where not set."""
     approval: bool | None = None
     """Whether what an operator plans needs the approval of another one; where not set, yes, and no in a local stack."""
     approval_hours: float = Field(default=24, gt=0)
@@ -75,7 +82,7 @@ class Settings(BaseSettings):
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The operators with a principal of their own."""
+        """The operators whom the environment gives a principal of their own."""
         return tuple(filter(None, self.operators.split(",")))
 
     @property
@@ -108,6 +115,10 @@ class Settings(BaseSettings):
         """The folder that holds downloaded servers, shared by all stacks."""
         return self.cache or self.home_folder / "cache"
 
+    def people_file(self, stack: str | None = None) -> Path:
+        """The file that names the people with a principal: that of a local stack, or the installation's."""
+        return self.operators_file or (self.home_folder if stack is None else self.stack_folder(stack)) / "operators"
+
     def stack_folder(self, name: str | None = None) -> Path:
         """The folder of one local stack."""
         return self.home_folder / "stacks" / (name or self.stack)
@@ -133,6 +144,8 @@ def connection(stack: str | None = None) -> Connection:
     # Without a database: departments and intake have none.
     given = {name: getattr(known, name) for name in ("province", "kafka", "registry")}
     others = {"database": known.database, "reader_database": known.reader_database}
+    for name, text in others.items():
+        _check(f"XINLIU_{name.upper()}", text)
     if stack is None and all(given.values()):
         if known.kafka_security is not None and known.kafka is not None:
             given["kafka"] = Cluster.from_file(known.kafka, known.kafka_security)
@@ -164,6 +177,22 @@ def connection(stack: str | None = None) -> Connection:
         raise UsageError(f"cannot read {file}: {error.strerror or error}; is XINLIU_HOME a folder?") from None
     except (ValueError, TypeError) as error:
         raise UsageError(f"{file} is damaged ({error}): `xinliu up` writes it anew") from None
+
+
+def _check(name: str, database: SecretStr | None) -> None:
+    """Raise UsageError where libpq would take part of a password for something else, a host for example, and tell of it."""
+    if database is None or not (text := database.get_secret_value()):
+        return
+    wrong = f"{name} is no connection string of PostgreSQL"
+    try:
+        parts = {key: str(value) for key, value in conninfo_to_dict(text).items()}
+    except ProgrammingError:  # its message quotes what it could not read
+        raise UsageError(f"{wrong}: {_QUOTING}") from None
+    # Only a URL is taken apart by signs that a password may have, and is then another URL.
+    places = "".join(parts.get(key, "") for key in ("host", "dbname")) if "://" in text.partition("=")[0] else ""
+    ports = parts.get("port", "").split(",")
+    if set("@?#") & set(places) or not all(not port or port.isdecimal() for port in ports):
+        raise UsageError(f"{wrong}: {_QUOTING}")
 
 
 def _exchange(file: Path | None) -> Exchange | None:

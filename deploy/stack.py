@@ -34,6 +34,7 @@ from schemas import catalogue
 from schemas.connection import Connection, Exchange, Peer
 from schemas.contracts import CONTRACTS
 from schemas.errors import Retryable, UsageError
+from schemas.files import open_private, private_folder
 from schemas.registry import Registry
 from schemas.store import migrate
 
@@ -122,7 +123,7 @@ class Stack:
             self._set_up(connection, chosen)
             if self.layout.secure:
                 self.tell("rights and credentials are brought up to date")
-                connection = parts.settle(chosen)
+                connection = parts.settle(chosen, self.known)
             write_connection(self.layout.folder / "connection.json", connection)
             if workers:
                 self._start_workers()
@@ -305,8 +306,8 @@ class Stack:
         # Two `xinliu up` at once would start every server twice.
         folder = self.layout.folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("w")
+            private_folder(folder, mode=0o711)  # PostgreSQL's user passes through
+            lock = open_private(folder / "lock")
         except OSError as error:
             raise UsageError(cannot_use(folder, error)) from error
         with lock:

@@ -67,6 +67,8 @@ class Outputs:
                 place = _place(path)
                 if place.exists():
                     shutil.copymode(place, part)
+                else:
+                    part.chmod(0o600)  # refused rows are, often enough, refused for what they say of a person
                 part.replace(place)
 
 

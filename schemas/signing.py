@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from schemas.codec import encode_own, varint
 from schemas.errors import Rejected, UsageError
+from schemas.files import private_folder, write_private
 
 __all__ = [
     "ALGORITHMS", "Algorithm", "Keyring", "NotBelieved", "PublicKey", "Signer", "make_key", "retire", "switch",
@@ -232,8 +233,8 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
     key_id = secrets.token_hex(4)
     private, public = ALGORITHMS[algorithm].generate()
     told = {"province": province, "key_id": key_id, "algorithm": algorithm}
-    keyring.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(keyring, mode=0o755)
+    private_folder(folder, mode=0o755)
     # The public one first: nothing may ever be signed by a key that nobody knows.
     _write(keyring / f"{province}.{key_id}.json", {**told, "public": _text(public), "believed_until": None}, 0o644)
     file = folder / f"{province}.{key_id}{_PRIVATE}"
@@ -317,10 +318,7 @@ def _read_public(file: Path) -> PublicKey:
 
 
 def _write(file: Path, content: Mapping[str, Any], mode: int) -> None:
-    part = file.with_suffix(".part")
-    part.touch(mode=mode)
-    part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    part.replace(file)
+    write_private(file, json.dumps(content, indent=1).encode(), mode=mode)
 
 
 def _text(key: bytes) -> str:

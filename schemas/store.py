@@ -15,6 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from schemas.errors import Retryable, UsageError
+from schemas.limits import allow
 from schemas.roles import grant
 
 __all__ = ["READER_FILES", "connect", "give_back", "migrate", "serving_generation", "sql"]
@@ -34,6 +35,9 @@ READER_FILES = (
 
 _OPTIONS = "-c timezone=UTC -c client_connection_check_interval=5s"
 """A query whose client was killed ends within so many seconds, and with it the locks that others wait for."""
+
+APPLICATION = "xinliu"
+"""What sessions of ours are called in pg_stat_activity: what a leader's lock is told by (streams/guard.py)."""
 
 _SQL = Path(__file__).parent / "sql"
 
@@ -80,6 +84,7 @@ def migrate(database: str) -> None:
         raise Retryable(f"PostgreSQL does not answer: {error.orig}", server="postgres") from error
     with psycopg.connect(database, autocommit=True) as owner:
         grant(owner)
+        allow(owner)
 
 
 def _must_be_set(database: str) -> None:
@@ -110,7 +115,9 @@ def connect(
     """
     _must_be_set(database)
     try:
-        connection = psycopg.connect(database, autocommit=True, options=_OPTIONS, connect_timeout=10)
+        connection = psycopg.connect(
+            database, autocommit=True, options=_OPTIONS, connect_timeout=10, application_name=APPLICATION
+        )
     except psycopg.OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error}", server="postgres") from error
     chosen = serving_generation(connection) if generation is None else generation

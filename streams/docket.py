@@ -28,13 +28,13 @@ from schemas.store import connect, sql
 from schemas.workdays import NoCalendar, Workdays
 from streams.case_log import TOPIC, CaseReader, CaseWriter
 from streams.exchange.cases import Arrival, events_of, project, refold, refusal
+from streams.locks import CASES
 from streams.rounds import go_round
 
 __all__ = ["Docket", "facts_of", "reminder", "terms_of"]
 
 log = structlog.get_logger()
 
-_ADVISORY_LOCK = 0x63617365  # "case"
 _EVERY = 60.0
 """Seconds between two looks for what is due, where nothing new was said and the day has not changed."""
 _STANDBY = 5.0
@@ -199,7 +199,7 @@ class Docket:
         if self._connection is None or self._reader is None:
             self.close()
             connection = connect(self._database, generation=self._generation, autocommit=True)
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (CASES,)).fetchone()
             if not (row and row[0]):
                 connection.close()
                 return None

@@ -6,12 +6,13 @@ It answers from threads of its own, so that a worker whose event loop is stuck s
 from __future__ import annotations
 
 import json
+import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RDWR
 from socketserver import TCPServer
 from time import monotonic
 from typing import Any, Protocol
@@ -30,6 +31,11 @@ from streams.probe import Probe
 __all__ = ["Outside", "Plain", "Shown", "Together", "serving"]
 
 log = structlog.get_logger()
+
+_SECONDS = 10.0
+"""For so long a connection lasts, from its first byte to the last of the answer."""
+_MOST = 64
+"""So many connections are open at once."""
 
 
 class Shown(Protocol):
@@ -185,43 +191,46 @@ def serving(outside: Shown, port: int, *, host: str = "127.0.0.1") -> Iterator[s
         server.server_close()
 
 
-_LONGEST = 10.0
-"""Seconds that a connection may last, whatever drips in meanwhile; an answer takes a hundredth of one."""
-
-_MOST, _MOST_OF_ONE = 256, 32
-"""Connections at once, of all and of one address: each has a thread."""
-
-
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Closing must not wait for a client that keeps its connection.
     block_on_close = False
+    request_queue_size = _MOST
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._open: dict[Any, tuple[float, str]] = {}
-        super().__init__(*args, **kwargs)
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, unless there are too many already."""
-        address = str(client_address[0])
-        of_one = sum(1 for _, other in list(self._open.values()) if other == address)
-        if len(self._open) >= _MOST or of_one >= _MOST_OF_ONE:
-            super().shutdown_request(request)
-            return
-        self._open[request] = monotonic() + _LONGEST, address
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        """Take note of when a connection began."""
+        assert isinstance(request, socket.socket)
+        with self._lock:
+            self._open[request] = monotonic()
+            # Who opens more than anybody needs loses the oldest.
+            oldest = min(self._open, key=self._open.__getitem__) if len(self._open) > _MOST else None
+        if oldest is not None:
+            _cut(oldest)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:
-        """End a connection."""
-        self._open.pop(request, None)
+    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        """Forget it, and close it."""
+        assert isinstance(request, socket.socket)
+        with self._lock:
+            self._open.pop(request, None)
         super().shutdown_request(request)
 
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
+        """Say nothing of a client that went, or was cut."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
     def service_actions(self) -> None:
-        """End the connections that have lasted too long; called twice a second."""
-        for request, (deadline, _) in list(self._open.items()):
-            if monotonic() > deadline:
-                with suppress(OSError):  # it has ended meanwhile
-                    request.shutdown(SHUT_RDWR)
+        """Cut what has been open for too long, however often something came; called twice a second."""
+        with self._lock:
+            late = [request for request, began in self._open.items() if monotonic() - began > _SECONDS]
+        for request in late:
+            _cut(request)
 
     def server_bind(self) -> None:
         # The parent asks the name service for the host's full name, which can take seconds and is used by nobody.
@@ -229,11 +238,17 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
 
+def _cut(request: socket.socket) -> None:
+    # Whoever reads it or writes to it at present is told so, and closes it.
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
+
+
 def _handler(outside: Shown) -> type[BaseHTTPRequestHandler]:
     parts = outside.parts if isinstance(outside, Together) else {}
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = _LONGEST
+        timeout = _SECONDS
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]

@@ -122,6 +122,25 @@ QUALITY = Metric(
 OUTBOX = Metric(
     "xinliu_outbox_rows", Kind.GAUGE, "rows", (), _VIEW, "Rows of the outbox that the relay has still to publish",
 )  # fmt: skip
+FOREIGN_LOCKS = Metric(
+    "xinliu_foreign_locks", Kind.GAUGE, "locks", ("role",), _VIEW,
+    "Advisory locks in the database that a role holds or awaits which is no worker's and not the owner's: any of them keeps workers"
+    " from their work; no series where there is none",
+)  # fmt: skip
+LEADER_MISSING = Metric(
+    "xinliu_leader_missing_seconds", Kind.GAUGE, "seconds", ("lock",), _VIEW,
+    "For how long no worker has had the lock of the one that relays, audits or folds cases; 0 where one has, or where this worker's"
+    " generation does not serve",
+)  # fmt: skip
+READERS_ENDED = Metric(
+    "xinliu_readers_ended_total", Kind.COUNTER, "sessions", ("limit",), _VIEW,
+    "Sessions of readers that were ended because they had lifted the limit of this name and gone beyond it",
+)  # fmt: skip
+LIMITS_LACKING = Metric(
+    "xinliu_limits_lacking", Kind.GAUGE, "differences", ("role",), _VIEW,
+    "Differences between what bounds a role of the database and what is declared; `xinliu access plan` names them; no series where"
+    " there is none",
+)  # fmt: skip
 RELAYED = Metric(
     "xinliu_relay_messages_total", Kind.COUNTER, "messages", ("kind",), _VIEW,
     "Messages that the relay has published: kind receipt, change or tombstone",
@@ -223,7 +242,8 @@ METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, UNREAD, RETRIES,
     ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
-    QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX, RELAYED,
+    QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX,
+    FOREIGN_LOCKS, LEADER_MISSING, READERS_ENDED, LIMITS_LACKING, RELAYED,
     EXCHANGE_ACCEPTED, EXCHANGE_REFUSED, EXCHANGE_CHECKPOINTS,
     EXCHANGE_WAITING, EXCHANGE_TOLD, EXCHANGE_CHECKPOINT,
     EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,

@@ -6,7 +6,7 @@ Health is what a restart can mend; a server that does not answer is no reason fo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -49,6 +49,7 @@ class Probe:
         self._waits_for: dict[str, str] = {}
         self._assigned = 0
         self._unread: Mapping[str, float] = {}
+        self._found: Mapping[str, tuple[str, ...]] = {}
 
     def beat(self, loop: str) -> None:
         """Tell that a loop came round; from its first beat on it is watched."""
@@ -80,6 +81,11 @@ class Probe:
     def unread(self, partitions: Mapping[str, float]) -> None:
         """Tell which partitions nobody reads, and for how many seconds."""
         self._unread = dict(partitions)
+
+    def found(self, by: str, reasons: Iterable[str]) -> None:
+        """Tell why, as this look has found, the worker is not ready; without a reason nothing that it found before counts."""
+        with self._lock:
+            self._found = {**self._found, by: tuple(reasons)}
 
     def waits(self) -> bool:
         """Tell whether the work waits for a server, or has been at one batch for longer than a batch takes."""
@@ -138,4 +144,5 @@ class Probe:
             elif answer.at is not None and now - answer.at > _ANSWER_SECONDS:
                 found.append(f"{server}: last answered {now - answer.at:.0f} s ago")
         found += [f"the work waits: {why}" for why in sorted(waits)]
+        found += [why for reasons in self._found.values() for why in reasons]
         return found

@@ -23,13 +23,13 @@ from schemas.errors import Fatal, Retryable
 from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.crashing import crash_point
+from streams.locks import RELAY
 from streams.recorders import RelayRecorder
 from streams.rounds import go_round
 from streams.serving import while_serving
 
 __all__ = ["Relay"]
 
-_ADVISORY_LOCK = 0x78696E6C6975  # "xinliu"
 _OUTBOX_ROWS = 500
 _ROUND = 0.1
 """Seconds between two rounds, at least."""
@@ -110,7 +110,7 @@ class Relay:
 
     def _publish(self, connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
         if not self._leads:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (RELAY,)).fetchone()
             self._leads = bool(row and row[0])
             if not self._leads:
                 return False

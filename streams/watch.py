@@ -32,7 +32,7 @@ from streams.metrics import (
 )
 from streams.probe import Probe
 
-__all__ = ["EVERY", "QUALITY_EVERY", "IntakeLag", "StoreWatch", "Watch"]
+__all__ = ["EVERY", "QUALITY_EVERY", "IntakeLag", "StoreWatch", "Watch", "in_turn"]
 
 EVERY = 5.0
 """Seconds between two rounds."""
@@ -86,6 +86,16 @@ class Watch:
                 self._probe.silent(server, str(error))
             else:
                 self._probe.answered(server, asked=asked)
+
+
+def in_turn(*calls: Callable[[], None]) -> Callable[[], None]:
+    """Return what calls these, one after the other, up to the first that fails."""
+
+    def call() -> None:
+        for one in calls:
+            one()
+
+    return call
 
 
 class IntakeLag:

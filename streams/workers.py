@@ -33,6 +33,7 @@ from streams.exchange.feeding import Both, others, receiving, resume_exchange
 from streams.exchange.origin import origin_side
 from streams.exchange.threads import status_threads
 from streams.forwarding import Forwarder
+from streams.guard import Guard
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
 from streams.pacing import SHARE, Distance, Paced, Pacing
@@ -49,7 +50,7 @@ from streams.threads import Thread, run_beside
 from streams.unread import Unread
 from streams.view import ViewStage
 from streams.waiting import pauses
-from streams.watch import IntakeLag, StoreWatch, Watch
+from streams.watch import IntakeLag, StoreWatch, Watch, in_turn
 
 __all__ = ["INTAKE_SERVERS", "VIEW_SERVERS", "intake_worker", "view_worker"]
 
@@ -239,8 +240,13 @@ def view_worker(
         for name, thread in beside:
             run_beside(app, name, thread)
         store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
-        looks = {"kafka": store.look_at_kafka, "registry": _asks(connection), "postgres": store.look_at_postgres}
-        watch_servers(app, shown.probe, Watch(shown.probe, looks, close=store.close))
+        guard = Guard(shown.instruments, shown.probe, database, generation=generation)
+        looks = {
+            "kafka": store.look_at_kafka,
+            "registry": _asks(connection),
+            "postgres": in_turn(store.look_at_postgres, guard.look),
+        }
+        watch_servers(app, shown.probe, Watch(shown.probe, looks, close=in_turn(store.close, guard.close)))
         read_everything(app, Unread(_places(facts, PROJECTED), logs.readable, shown.instruments, shown.probe))
         return app
 

@@ -33,6 +33,9 @@ def database_url(text: str) -> URL:
         raise UsageError(
             "--url is no database address: postgresql://user@host/name, mysql://user@host/name or sqlite:///file"
         ) from None
+    if url.host is not None and "@" in url.host + (url.database or ""):
+        # Part of a password, which whoever cannot reach such a host would tell.
+        raise UsageError("--url names a host with an @: write the @ of a password as %40")
     return url
 
 

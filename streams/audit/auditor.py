@@ -25,6 +25,7 @@ from schemas.store import connect, sql
 from streams.audit.chain import BEGINNING, HEAD, Entry
 from streams.audit.log import Message, OperationsLog
 from streams.instruments import Instruments
+from streams.locks import AUDIT
 from streams.metrics import OPERATIONS_AUDITED
 from streams.rounds import go_round
 
@@ -34,8 +35,6 @@ log = structlog.get_logger()
 
 Store = psycopg.Connection[Any]
 
-_ADVISORY_LOCK = 0x78696E6C_61756474
-"""One auditor a database."""
 _STANDBY = 5.0
 _EVERY, _SECONDS = 100, 10.0
 """The head is anchored after so many entries, and so many seconds after one that no head covers."""
@@ -136,7 +135,7 @@ class Auditor:
         if self._store is None or self._log is None:
             self.close()
             store: Store = connect(self._connection.database.get_secret_value(), autocommit=True)
-            row: Any = store.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
+            row: Any = store.execute("SELECT pg_try_advisory_lock(%s)", (AUDIT,)).fetchone()
             if not row[0]:
                 store.close()
                 return None

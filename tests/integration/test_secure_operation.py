@@ -14,6 +14,8 @@ from deploy.backup import restore
 from deploy.layout import WORKERS
 from deploy.processes import wait_until
 from schemas.errors import UsageError
+from schemas.operations import Operation, OperationsReader
+from schemas.registry import Registry
 from schemas.uscc import generate
 from tests.exposition import is_ready, judged
 from tests.offline import assert_view_is_the_fold, view_caught_up
@@ -26,6 +28,16 @@ def test_the_workers_are_ready_with_the_rights_they_have(secure: Secure) -> None
     for worker in WORKERS:
         address = f"http://127.0.0.1:{secure.stack.layout.ports.metrics(worker)}"
         assert wait_until(lambda url=address: is_ready(url), seconds=60), judged(address, "ready")
+
+
+def operations(secure: Secure, kind: str) -> list[Operation]:
+    """Return the events of a kind."""
+    with Registry(secure.connection.registry) as registry:
+        reader = OperationsReader(secure.connection.kafka, registry, principal="operator")
+        try:
+            return [event for event in reader.held() if event.kind == kind]
+        finally:
+            reader.close()
 
 
 def penalties(secure: Secure, entity: int = 900_001) -> list[Any]:
@@ -44,7 +56,13 @@ def test_a_backup_is_put_back_with_everyones_rights(secure: Secure, tmp_path: Pa
     owner = secure.principals["admin"].database.get_secret_value()
     with pytest.raises(UsageError, match="others are connected"):  # the view worker, which is another role
         restore(owner, folder / "database", of="beijing", tell=lambda _: None)
-    assert (done := xinliu(secure, "restore", str(folder), "--json")).returncode == 0, done.stderr
+    manifest = folder / "database" / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")  # as though the log that knew of it had been lost
+    assert "operations vouches for" in xinliu(secure, "restore", str(folder), "--json").stderr
+    words = ("--unvouched", "--reason", "日志已失")
+    assert (done := xinliu(secure, "restore", str(folder), *words, "--json")).returncode == 0, done.stderr
+    (event,) = operations(secure, "DATABASE_RESTORED")
+    assert (event.reason, event.detail["vouched"]) == ("日志已失", False)
     assert xinliu(secure, "access", "plan").returncode == 0
     assert len(penalties(secure)) == 2
     assert wait_until(lambda: view_caught_up(secure.connection), seconds=60)
