@@ -14,11 +14,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from deploy import access, acls
+from deploy import access, acls, installation
 from deploy.certificates import write_secret
 from deploy.settings import settings
 from schemas import roles
 from schemas.catalogue import load
+from schemas.connection import Approval
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.tables import print_table
@@ -65,6 +66,7 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
     catalogue = load()
     changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
     changes += _credentials(connection)
+    changes += installation.plan(connection, settings().people, _approval(ctx))
     with _owner(connection) as owner:
         changes += _grants(*roles.difference(owner))
     _tell(changes, as_json)
@@ -74,14 +76,19 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
 
 @access_app.command("apply")
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
-    """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are."""
+    """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are.
+
+    It also makes the topics of people (XINLIU_OPERATORS), and says for the whole installation whether two people are asked for
+    (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
+    """
     connection = _connection(ctx)
     catalogue = load()
+    settled = installation.settle(connection, settings().people, _approval(ctx))
     changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
     stale = _credentials(connection)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner:
-        changes += [*stale, *_grants(*roles.grant(owner))]
+        changes += [*stale, *settled, *_grants(*roles.grant(owner))]
     _tell(changes, as_json)
 
 
@@ -130,6 +137,13 @@ def _connection(ctx: typer.Context) -> Connection:
             " XINLIU_KAFKA_SECURITY"
         )
     return connection
+
+
+def _approval(ctx: typer.Context) -> Approval | None:
+    known = settings()
+    if ctx.obj().principals is not None and known.approval is None:
+        return None  # a local stack stays as it is: `up` has said what holds
+    return Approval(required=known.approval is not False, hours=known.approval_hours)
 
 
 def _credentials(connection: Connection) -> list[acls.Change]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from schemas.hints import hint
 from schemas.options import Json
 from schemas.signing import Keyring, Signer, make_key, retire, switch
 from schemas.tables import Wide, print_table
+from schemas.two_people import require_two
 
 if TYPE_CHECKING:
     from schemas.connection import Connection, Exchange
@@ -106,9 +107,14 @@ def retire_key(
     until: Annotated[
         str | None, typer.Option(help=f"Nothing that it signs later is believed; now by default. {TIME_HELP}")
     ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the event, where two people are asked for.")] = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Believe nothing that a key of this province signs from now on; what it signed before stands."""
+    """Believe nothing that a key of this province signs from now on; what it signed before stands.
+
+    Where two people are asked for, the first call proposes it, another person approves that (`xinliu approve`), and the same call
+    does it.
+    """
     keys = _keys(ctx)
     if keys.signs == key_id:
         raise UsageError(f"the key {key_id!r} signs: let another sign first (`xinliu exchange keys new`, `… use`)")
@@ -116,12 +122,28 @@ def retire_key(
     if key_id not in {key.key_id for key in Keyring(keys.keyring).held() if key.province == keys.province}:
         raise UsageError(f"there is no key {key_id!r} of {keys.province} in {keys.keyring}")
     if not dry_run:
+        connect: Callable[[], Connection] = ctx.obj
+        about = {"province": keys.province, "key_id": key_id, "until": until and moment.isoformat()}
+        why = reason.strip() or f"{key_id} of {keys.province} is retired"
+        proposal = require_two(connect(), "CUT_OFF_KEY", about, why)
+        if proposal is not None:  # written first: what is not written down is not done
+            _write_down(connect(), {**about, "until": moment.isoformat(), "proposal": proposal}, why)
         retire(keys.keyring, keys.province, key_id, moment)
     file = keys.keyring / f"{keys.province}.{key_id}.json"
     print(
         f"{key_id} {'would be' if dry_run else 'is'} believed until {time_text(moment)};"
         f" copy {file} to the other provinces' keyrings"
     )
+
+
+def _write_down(connection: Connection, detail: Mapping[str, Any], reason: str) -> None:
+    from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
+    from schemas.registry import Registry
+
+    event = Operation("KEY_RETIRED", None, datetime.now(UTC), operator(connection.kafka), reason, detail)
+    with Registry(connection.registry) as registry:
+        OperationsWriter(connection.kafka, registry).write(event)
 
 
 @keys_app.command("list")

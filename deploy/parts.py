@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploy import access, acls
+from deploy import access, acls, installation
 from deploy.certificates import write_secret
 from deploy.kafka import Kafka
 from deploy.layout import Layout
@@ -48,12 +48,14 @@ class Parts:
         """Return the connection that sets everything up."""
         return self._connection(access.ADMIN, self.layout.password(access.ADMIN))
 
-    def settle(self, catalogue: Catalogue) -> Connection:
+    def settle(self, catalogue: Catalogue, approval: Approval | None = None) -> Connection:
         """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
 
-        A principal keeps its password from one start to the next.
+        A principal keeps its password from one start to the next. `approval` is whether two people are asked for; where it is
+        None, what was said stays, and nobody is asked where nothing was.
         """
         cluster = self.kafka.cluster()
+        installation.settle(self.admin(), (), approval, default=LOCAL)
         acls.apply(cluster, access.wanted(catalogue, self.province))
         names = access.principals(catalogue, self.province)
         users, held = acls.credentials(cluster), self._passwords()

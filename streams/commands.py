@@ -133,6 +133,10 @@ def mount(app: typer.Typer, only: str | None = None) -> None:
         mount_cases(app)
     if only in (None, "replay"):
         _mount_replay(app)
+    if only in (None, "approve"):
+        from streams.approve_command import mount as mount_approve
+
+        mount_approve(app)
     if only in (None, "audit"):
         from streams.audit.command import mount as mount_audit
 
