@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,9 +26,11 @@ from schemas.operations import TOPIC, Operation, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.audit.chain import HEAD, Entry, beginning_of
+from streams.audit.examining import examined
 from streams.audit.log import Message, OperationsLog
+from streams.audit.verifying import FINDINGS, Verdict
 from streams.instruments import Instruments
-from streams.metrics import OPERATIONS_AUDITED
+from streams.metrics import OPERATIONS_AUDITED, OPERATIONS_FINDINGS, OPERATIONS_VERIFIED
 from streams.rounds import go_round
 
 __all__ = ["Auditor"]
@@ -41,6 +44,8 @@ _ADVISORY_LOCK = 0x78696E6C_61756474
 _STANDBY = 5.0
 _NEW_TOPICS = 5.0
 """Seconds after which the auditor looks for topics of people that are new."""
+_VERIFY_FIRST, _VERIFY_EVERY = 60.0, 3_600.0
+"""Seconds after the start, and from one time to the next, until the audit is verified."""
 _EVERY, _SECONDS = 100, 10.0
 """The head is anchored after so many entries, and so many seconds after one that no head covers."""
 
@@ -68,8 +73,13 @@ class Auditor:
         shown: Instruments | None = None,
     ) -> None:
         self._connection, self._every, self._seconds = connection, every, seconds
-        self._audited = (shown or Instruments("view")).latest(OPERATIONS_AUDITED)
+        shown = shown or Instruments("view")
+        self._audited = shown.latest(OPERATIONS_AUDITED)
         self._audited.replace({(): time()})
+        self._findings = shown.latest(OPERATIONS_FINDINGS)
+        self._verified = shown.latest(OPERATIONS_VERIFIED)
+        self._verified.replace({(): time()})
+        self._verify_at = monotonic() + _VERIFY_FIRST
         self._by = f"view@{socket.gethostname()}"
         self._registry: Registry | None = None  # its own: that of the work is in use by another thread
         self._store: Store | None = None
@@ -86,7 +96,13 @@ class Auditor:
         go_round(self._go_round, self._stopped, waits="operations.audit_waits", close=self.close, passing=wrong)
 
     def _go_round(self) -> float:
-        return 0.0 if self.step() else _STANDBY
+        if not self.step():
+            return _STANDBY
+        if monotonic() >= self._verify_at:
+            self._verify_at = monotonic() + _VERIFY_FIRST  # where a server is away
+            self.verify()
+            self._verify_at = monotonic() + _VERIFY_EVERY
+        return 0.0
 
     def stop(self) -> None:
         """End `run` after the step that is under way."""
@@ -106,7 +122,8 @@ class Auditor:
         """
         opened = self._opened()
         if opened is None:
-            self._audited.replace({})
+            for shown in (self._audited, self._findings, self._verified):
+                shown.replace({})
             return False
         store, log_of = opened
         read = log_of.read(wait)
@@ -122,6 +139,17 @@ class Auditor:
             if set(log_of.topics_now()) != set(self._heads):
                 self.close()  # somebody's topic is new: opened anew with it
         return True
+
+    def verify(self) -> Verdict:
+        """Hold the audit against its topics, and what was done against approvals, and show what came of it."""
+        verdict = examined(self._connection)
+        found = Counter[str](one.what for one in verdict.findings)
+        found["NOT_BELIEVED"] = verdict.disbelieved
+        self._findings.replace({(what,): float(found[what]) for what in {*FINDINGS, *found}})
+        self._verified.replace({(): time()})
+        for one in verdict.findings:
+            log.error("audit.finding", what=one.what, text=one.text, see="xinliu audit verify")
+        return verdict
 
     def _project(self, store: Store, read: Sequence[Message]) -> None:
         if not read:

@@ -11,7 +11,13 @@ from schemas.operations import TOPIC
 from streams.audit.chain import HEAD, UNREADABLE, Entry, Event, beginning_of
 from streams.audit.log import Message
 
-__all__ = ["Anchor", "Finding", "Verdict", "anchors_of", "verify"]
+__all__ = ["FINDINGS", "Anchor", "Finding", "Verdict", "anchors_of", "verify"]
+
+
+FINDINGS = (
+    "CHANGED", "REMOVED", "INSERTED", "REORDERED", "MISSING", "HEAD_DIFFERS", "EVIDENCE_GONE", "UNAPPROVED",
+)  # fmt: skip
+"""What may be found (docs/audit.md)."""
 
 
 @dataclass(frozen=True, slots=True)
