@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.exchange import exchange_topic, status_topic
-from schemas.operation_topics import PREFIX, SHARED_TOPIC, WORKERS_TOPIC, person_topic
+from schemas.operation_topics import PREFIX, SHARED_TOPIC, STEWARD, STEWARD_TOPIC, WORKERS_TOPIC, person_topic
 from schemas.operators import PERSONAL
 
 __all__ = [
@@ -36,7 +36,7 @@ BROKER = "broker"
 SUPER_USERS = (ADMIN, BROKER)
 """Whom the broker asks for no right."""
 
-WORKERS = ("intake", "view", "link")
+WORKERS = ("intake", "view", "link", STEWARD)
 READERS = ("operator", "report")
 
 _IMPLIES = {
@@ -107,6 +107,7 @@ def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> t
         *_view(province, departments, others),
         *_operator(SHARED_TOPIC),
         *_report(),
+        *_steward(),
     ]
     for department in departments:
         rights += _department(department)
@@ -224,6 +225,16 @@ def _operator(own: str) -> Iterable[Right]:
     yield Right("operator", "GROUP", "LITERAL", "*", "DESCRIBE")
     yield Right("operator", "GROUP", "PREFIXED", "operator.", "READ")
     yield Right("operator", "CLUSTER", "LITERAL", "kafka-cluster", "DESCRIBE")
+
+
+def _steward() -> Iterable[Right]:
+    # Carries out what two people want: reads the logs, and says what it does. The tables are its own by its role of PostgreSQL.
+    for topic in ("accepted", "quarantine"):
+        yield Right(STEWARD, "TOPIC", "LITERAL", topic, "READ")
+    yield from _follows_operations(STEWARD)
+    yield Right(STEWARD, "TOPIC", "LITERAL", STEWARD_TOPIC, "WRITE")
+    yield Right(STEWARD, "TOPIC", "LITERAL", "*", "DESCRIBE")
+    yield Right(STEWARD, "GROUP", "PREFIXED", f"{STEWARD}.", "READ")
 
 
 def _report() -> Iterable[Right]:

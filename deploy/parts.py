@@ -18,13 +18,20 @@ from schemas import roles
 from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
 from schemas.connection import Approval, Connection, Exchange
+from schemas.operation_topics import STEWARD
 
 __all__ = ["LOCAL", "Parts", "known_to", "write_connection", "write_exchange"]
 
 LOCAL = Approval(required=False)
 """Whoever tries something out on his own machine has nobody to ask."""
 
-_ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPERATOR, "report": roles.READER}
+_ROLE = {
+    access.ADMIN: roles.OWNER,
+    STEWARD: roles.OWNER,
+    "view": roles.WORKER,
+    "operator": roles.OPERATOR,
+    "report": roles.READER,
+}
 """Principal of Kafka → role of PostgreSQL; the others have no business there."""
 
 

@@ -23,7 +23,7 @@ from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster, answer
 from schemas.errors import Retryable, UsageError
 from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic, status_topic
-from schemas.operation_topics import ADMIN_TOPIC, SHARED_TOPIC, WORKERS_TOPIC, person_topic
+from schemas.operation_topics import ADMIN_TOPIC, SHARED_TOPIC, STEWARD_TOPIC, WORKERS_TOPIC, person_topic
 
 __all__ = ["Change", "Topic", "apply", "of_authors", "plan", "wanted"]
 
@@ -84,7 +84,7 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
 
 def of_authors(people: Iterable[str]) -> tuple[Topic, ...]:
     """Return the topics of operations on a cluster that asks who everyone is: the workers', the administrator's, each person's."""
-    names = (WORKERS_TOPIC, ADMIN_TOPIC, *(person_topic(name) for name in people))
+    names = (WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC, *(person_topic(name) for name in people))
     return tuple(Topic(name, 1, {**_EVERY, **_KEEP}) for name in names)
 
 

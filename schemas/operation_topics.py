@@ -23,7 +23,10 @@ __all__ = [
     "ADMIN_TOPIC",
     "INSTALLATION",
     "PREFIX",
+    "REQUEST_DONE",
     "SHARED_TOPIC",
+    "STEWARD",
+    "STEWARD_TOPIC",
     "WORKERS_TOPIC",
     "WORKER_KINDS",
     "asks",
@@ -46,7 +49,14 @@ ADMIN_TOPIC = f"{PREFIX}admin"
 INSTALLATION = "INSTALLATION_SET"
 """What holds for the whole installation (detail.approval): the administrator alone says it, by `xinliu access apply`."""
 
-_RESERVED = ("workers", "admin")
+STEWARD = "steward"
+"""The principal that holds the owner's rights and carries out what two people want (streams/steward.py)."""
+STEWARD_TOPIC = f"{PREFIX}{STEWARD}"
+REQUEST_DONE = "REQUEST_DONE"
+"""The steward has carried a request out, or has not: detail.request is its id."""
+
+_OF_ONE = {"admin": ADMIN_TOPIC, STEWARD: STEWARD_TOPIC}
+_RESERVED = ("workers", *_OF_ONE)
 _WORKERS = ("intake", "view", "link")
 
 WORKER_KINDS = frozenset(
@@ -63,6 +73,18 @@ WORKER_KINDS = frozenset(
 """What workers say, and nobody else."""
 _EITHER = frozenset({"POSITION_LOSS_ACCEPTED"})
 """What is carried out in a worker's place, with its credentials."""
+_STEWARDS = frozenset(
+    {
+        "QUARANTINE_REDRIVE",
+        "REPLAY_ABANDONED",
+        "REPLAY_DONE",
+        "REPLAY_PROMOTED",
+        "REPLAY_ROLLED_BACK",
+        "REPLAY_RUNNING",
+        REQUEST_DONE,
+    }
+)
+"""What the steward says, of what it does; it plans, proposes and approves nothing."""
 
 
 def asks(kafka: Cluster) -> bool:
@@ -96,7 +118,7 @@ def topic_of(kafka: Cluster) -> str:
         return SHARED_TOPIC
     if who.startswith(PERSONAL):
         return person_topic(who.removeprefix(PERSONAL))
-    return ADMIN_TOPIC if who == "admin" else WORKERS_TOPIC
+    return _OF_ONE.get(who, WORKERS_TOPIC)
 
 
 def topics_among(names: Iterable[str], kafka: Cluster) -> list[str]:
@@ -139,4 +161,6 @@ def may_say(topic: str, kind: str) -> bool:
         return topic == WORKERS_TOPIC
     if kind == INSTALLATION:
         return topic == ADMIN_TOPIC
+    if topic == STEWARD_TOPIC or kind == REQUEST_DONE:
+        return topic == STEWARD_TOPIC and kind in _STEWARDS
     return topic != WORKERS_TOPIC or kind in _EITHER

@@ -152,7 +152,7 @@ class OperationsReader:
         while not self._stopped.is_set():
             try:
                 if monotonic() - looked > _NEW_TOPICS:
-                    self._look_for_topics()
+                    self.look_for_topics()
                     looked = monotonic()
                 for operation in self.read(_A_LOOK):
                     take(operation)
@@ -175,7 +175,8 @@ class OperationsReader:
     def _assign(self) -> None:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
-    def _look_for_topics(self) -> None:
+    def look_for_topics(self) -> None:
+        """Read the topics of people who have come since, too."""
         try:
             new = [topic for topic in self._topics() if topic not in self._next]
             for topic in new:

@@ -37,8 +37,8 @@ def test_a_department_alone_writes_its_topic_and_reads_its_receipts() -> None:
 def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("WRITE", "accepted") == {"intake", "view"}, "the view's relay writes tombstones there"
     assert those_who("WRITE", "quarantine") == {"intake"}
-    assert those_who("READ", "accepted") == {"view", "operator"}
-    assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
+    assert those_who("READ", "accepted") == {"view", "operator", "steward"}
+    assert those_who("READ", "quarantine") == {"intake", "view", "operator", "steward"}
     assert those_who("WRITE", "changes") == {"view"}
     assert those_who("WRITE", "operations") == {"operator"}
     assert those_who("WRITE", "operations.workers") == {"intake", "link", "view"}
@@ -153,13 +153,13 @@ def test_nobody_else_writes_a_persons_topic_and_whoever_decides_or_audits_reads_
         topic = f"operations.{name}"
         assert {w for w in everybody if permits(rights, w, "TOPIC", topic, "WRITE")} == {f"operator-{name}"}
         readers = {w for w in everybody if permits(rights, w, "TOPIC", topic, "READ")}
-        assert readers == {"intake", "view", "operator", *(f"operator-{one}" for one in people)}
+        assert readers == {"intake", "view", "steward", "operator", *(f"operator-{one}" for one in people)}
     assert [one.name for one in topics.of_authors(people)] == [
-        "operations.workers", "operations.admin", "operations.zhang", "operations.li",
+"operations.workers", "operations.steward", "operations.admin", "operations.zhang", "operations.li",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["workers", "admin"])
+@pytest.mark.parametrize("name", ["workers", "admin", "steward"])
 def test_nobody_is_called_like_a_topic_that_is_no_persons(name: str) -> None:
     with pytest.raises(UsageError, match="no operator can be called"):
         access.wanted(CATALOGUE, "beijing", [name])
