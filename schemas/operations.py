@@ -217,7 +217,7 @@ class OperationsReader:
         vouched = asks(self._kafka)
         try:
             said = operation_of(message.value() or b"", self._registry)
-        except (NotDecodable, ValueError) as error:
+        except (NotDecodable, ValueError, OverflowError, RecursionError) as error:
             if vouched and topic != WORKERS_TOPIC:
                 # One person must not be able to stop what others say; the audit keeps it as UNREADABLE.
                 log.error("operations.unreadable", topic=topic, offset=offset, why=str(error))

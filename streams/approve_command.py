@@ -102,10 +102,14 @@ def _plain(one: Operation) -> dict[str, Any]:
 
 
 def _about(one: Operation) -> str:
+    from streams.quarantine import entries_of
+
     if "step" in one.detail:
         return f"{one.detail['step']} {json.dumps(one.detail.get('about'), ensure_ascii=False)}"
-    entries = one.detail.get("entries") or ()
-    names = [f"{e.get('topic', '').removeprefix('records.')}/{e.get('partition')}/{e.get('offset')}" for e in entries]
+    try:
+        names = [entry.name for entry in entries_of(one)]
+    except ValueError as error:
+        names = [str(error)]
     return f"{one.kind} {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
 
 

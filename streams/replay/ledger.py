@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from schemas.errors import UsageError
 from schemas.operations import Operation, OperationsWriter
-from streams.replay.scope import Scope
+from streams.replay.scope import CORRECT, REBUILD, REDRIVE, REPUSH, Scope
 
 __all__ = ["STEPS", "Ledger", "Replay", "project"]
 
@@ -123,6 +123,21 @@ class Ledger:
             return cursor.execute("SELECT * FROM xinliu.replay ORDER BY planned_at DESC, replay").fetchall()
 
 
+def _whole(one: Operation) -> bool:
+    """Tell whether an event of a replay says what it must: one that does not must not keep others from being entered."""
+    detail = one.detail
+    if one.kind == "REPLAY_PLANNED":
+        parts = (detail.get("kind"), str), (detail.get("scope"), Mapping), (detail.get("plan"), Mapping)
+        if not all(isinstance(value, kind) for value, kind in parts) or detail["kind"] not in (
+            REBUILD,
+            CORRECT,
+            REPUSH,
+            REDRIVE,
+        ):
+            return False
+    return isinstance(detail.get("replay"), str) and bool(detail["replay"])
+
+
 def project(store: Store, operations: Iterable[Operation]) -> None:
     """Bring xinliu.replay to what these events say, in their order; events of other kinds and old ones change nothing."""
     with store.transaction():
@@ -131,6 +146,9 @@ def project(store: Store, operations: Iterable[Operation]) -> None:
             if state is None:
                 continue
             detail = one.detail
+            if not _whole(one):
+                log.warning("replay.event_is_not_whole", id=one.id, by=one.by)
+                continue
             if one.kind == "REPLAY_PLANNED":
                 store.execute(
                     "INSERT INTO xinliu.replay (replay, kind, scope, reason, plan, planned_by, planned_at, state, changed_at)"

@@ -16,6 +16,8 @@ from schemas.operations import Operation
 from schemas.two_people import APPROVED, PROPOSED, TwoPeople, acting_as, digest, two_people
 from streams.audit.approvals import unapproved
 from streams.replay.approving import standing
+from streams.replay.ledger import _whole
+from streams.steward import REQUESTED, words_of
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECURITY: Any = {"security.protocol": "SASL_SSL", "sasl.username": "intake"}
@@ -246,3 +248,57 @@ def test_two_people_are_two_principals_of_people() -> None:
     assert not two_people(zhang, shared)
     assert not two_people(shared, log.say(ADMIN, "NOTE", "y@other"))
     assert not two_people(li, replace(zhang, vouched=False)), "one of whom nobody asked is nobody"
+
+
+@pytest.mark.parametrize("topic", _AUTHORS)
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ({"step": "CORRECT", "replay": "ab12"}, "更正"),
+        ({"step": "ROLL_BACK"}, "误删"),
+        ({"step": "CORRECT", "replay": "--help"}, "更正"),
+        ({"step": "CORRECT", "replay": "ab 12"}, "更正"),
+        ({"step": "CORRECT"}, "更正"),
+        ({"step": "CORRECT", "replay": ["ab"]}, "更正"),
+        ({"step": "APPROVE", "replay": "ab12"}, "更正"),
+        ({"step": ["CORRECT"], "replay": "ab12"}, "更正"),
+        ({"step": "PROMOTE", "replay": "ab12"}, "--yes"),
+        ({"step": "PROMOTE", "replay": "ab12"}, " "),
+    ],
+)
+def test_the_steward_does_known_steps_that_persons_ask_for(topic: str, detail: dict[str, Any], reason: str) -> None:
+    said = Operation(REQUESTED, None, NOON, "operator-zhang@desk", reason, detail)
+    request = believed(topic, said, NOON, vouched=True) or said
+    asked = words_of(request)
+    wanted = topic in (ZHANG, LI) and (detail, reason) in (
+        ({"step": "CORRECT", "replay": "ab12"}, "更正"), ({"step": "ROLL_BACK"}, "误删"),
+    )  # fmt: skip
+    assert (asked is not None) == wanted
+
+
+def test_the_steward_says_what_it_does_and_plans_proposes_and_approves_nothing() -> None:
+    log = Log()
+    for kind in (
+        "REPLAY_PLANNED",
+        "REPLAY_APPROVED",
+        APPROVED,
+        PROPOSED,
+        "QUARANTINE_DISCARD",
+        REQUESTED,
+        "INSTALLATION_SET",
+    ):
+        log.say("operations.steward", kind, "operator-li@desk")
+    assert log.operations == []
+    assert log.say("operations.steward", "REPLAY_RUNNING", "operator-li@desk", replay="r1").by == "steward@desk"
+    log.say(ZHANG, "REQUEST_DONE", request="r")
+    log.say(WORKERS, "REQUEST_DONE", request="r")
+    assert [one.kind for one in log.operations] == ["REPLAY_RUNNING"]
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [{}, {"replay": 1}, {"replay": "r1", "kind": "X", "scope": {}, "plan": {}}, {"replay": "r1", "kind": "CORRECT"}],
+)
+def test_a_plan_that_is_not_whole_keeps_no_other_from_being_entered(detail: dict[str, Any]) -> None:
+    assert not _whole(Operation("REPLAY_PLANNED", None, NOON, "x", "y", detail))
+    assert _whole(Operation("REPLAY_PLANNED", None, NOON, "x", "y", PLAN))
