@@ -76,7 +76,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
     ),
     "schemas": ("catalogue", "rules", "schemas"),
     "producers": ("change", "heartbeat", "mark", "outbox", "publish", "receipts", "reconcile", "refused", "sample"),
-    "streams": ("audit", "cases", "exchange", "intake", "positions", "quarantine", "replay", "worker"),
+    "streams": ("approve", "audit", "cases", "exchange", "intake", "positions", "quarantine", "replay", "worker"),
     "consumers": ("exchange", "quality", "reconcile", "show", "worker"),
 }  # fmt: skip
 """What each room's commands begin with: to import all rooms takes two seconds, and whoever asks something waits for them."""

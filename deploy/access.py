@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
 from schemas.exchange import exchange_topic, status_topic
+from schemas.operation_topics import PREFIX, SHARED_TOPIC, STEWARD, STEWARD_TOPIC, WORKERS_TOPIC, person_topic
 from schemas.operators import PERSONAL
 
 __all__ = [
@@ -35,7 +36,7 @@ BROKER = "broker"
 SUPER_USERS = (ADMIN, BROKER)
 """Whom the broker asks for no right."""
 
-WORKERS = ("intake", "view", "link")
+WORKERS = ("intake", "view", "link", STEWARD)
 READERS = ("operator", "report")
 
 _IMPLIES = {
@@ -101,12 +102,19 @@ def known_principal(name: str, catalogue: Catalogue, province: str, people: Iter
 def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> tuple[Right, ...]:
     """Return all rights of a province, sorted; `people` are operators with a principal of their own."""
     departments, others = catalogue.departments(province), _others(catalogue, province)
-    rights = [*_intake(departments, others), *_view(province, departments, others), *_operator(), *_report()]
+    rights = [
+        *_intake(departments, others),
+        *_view(province, departments, others),
+        *_operator(SHARED_TOPIC),
+        *_report(),
+        *_steward(),
+    ]
     for department in departments:
         rights += _department(department)
     for name in people:
         who = f"{PERSONAL}{name}"
-        rights += [replace(right, principal=who) for right in _operator()]
+        # What the shared principal may, but for its topic: he has one of his own, and there the broker vouches for his name.
+        rights += [replace(right, principal=who) for right in _operator(person_topic(name))]
         rights.append(Right(who, "GROUP", "PREFIXED", f"{who}.", "READ"))
     rights += _link(province)
     for origin in others:
@@ -142,9 +150,9 @@ def _intake(departments: Iterable[Department], others: Iterable[str]) -> Iterabl
         yield Right("intake", "TOPIC", "LITERAL", topic, "WRITE")
     # Takes an entry's value from there when an operator lets it through or has it examined again.
     yield Right("intake", "TOPIC", "LITERAL", "quarantine", "READ")
-    # Follows what operators decide, and writes down whom it has stopped itself.
-    for operation in ("READ", "WRITE"):
-        yield Right("intake", "TOPIC", "LITERAL", "operations", operation)
+    # Follows what operators decide and approve, and writes down whom it has stopped itself.
+    yield from _follows_operations("intake")
+    yield Right("intake", "TOPIC", "LITERAL", WORKERS_TOPIC, "WRITE")
     yield Right("intake", "GROUP", "LITERAL", "xinliu-intake", "READ")
     # How far the view is: while it is far behind, heavy departments rest.
     yield Right("intake", "GROUP", "LITERAL", "xinliu-view", "DESCRIBE")
@@ -176,9 +184,9 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
     # Projects what operators say of cases, and writes reminders of those that are due.
     for operation in ("READ", "WRITE"):
         yield Right("view", "TOPIC", "LITERAL", "cases", operation)
-    # Projects what was done into the audit, and anchors the audit's head.
-    for operation in ("READ", "WRITE"):
-        yield Right("view", "TOPIC", "LITERAL", "operations", operation)
+    # Projects what was done into the audit, and anchors the audit's heads.
+    yield from _follows_operations("view")
+    yield Right("view", "TOPIC", "LITERAL", WORKERS_TOPIC, "WRITE")
     yield Right("view", "GROUP", "LITERAL", "xinliu-view", "READ")
     yield Right("view", "GROUP", "PREFIXED", "view.", "READ")
 
@@ -188,7 +196,7 @@ def _link(province: str) -> Iterable[Right]:
         yield Right("link", "TOPIC", "LITERAL", topic, "READ")
     # Writes down where it stands still, and what its own retention took from it; `xinliu exchange links` shows it.
     for operation in ("READ", "WRITE"):
-        yield Right("link", "TOPIC", "LITERAL", "operations", operation)
+        yield Right("link", "TOPIC", "LITERAL", WORKERS_TOPIC, operation)
     yield Right("link", "GROUP", "PREFIXED", "link.", "READ")
 
 
@@ -201,17 +209,34 @@ def _far_link(origin: str) -> Iterable[Right]:
     yield Right(who, "GROUP", "PREFIXED", f"{who}.", "READ")
 
 
-def _operator() -> Iterable[Right]:
-    # Sees everything, changes nothing but by an event on operations, or of a case.
-    for topic in ("accepted", "quarantine", "changes", "operations", "cases"):
+def _follows_operations(who: str) -> Iterable[Right]:
+    yield Right(who, "TOPIC", "LITERAL", SHARED_TOPIC, "READ")
+    # Of everybody, of those too who are no operators any more: what they have said stays said.
+    yield Right(who, "TOPIC", "PREFIXED", PREFIX, "READ")
+
+
+def _operator(own: str) -> Iterable[Right]:
+    # Sees everything, changes nothing but by an event on a topic of its own, or of a case.
+    for topic in ("accepted", "quarantine", "changes", "cases"):
         yield Right("operator", "TOPIC", "LITERAL", topic, "READ")
-    for topic in ("operations", "cases"):
+    yield from _follows_operations("operator")
+    for topic in (own, "cases"):
         yield Right("operator", "TOPIC", "LITERAL", topic, "WRITE")
     yield Right("operator", "TOPIC", "LITERAL", "*", "DESCRIBE")
     yield Right("operator", "TOPIC", "LITERAL", "*", "DESCRIBE_CONFIGS")
     yield Right("operator", "GROUP", "LITERAL", "*", "DESCRIBE")
     yield Right("operator", "GROUP", "PREFIXED", "operator.", "READ")
     yield Right("operator", "CLUSTER", "LITERAL", "kafka-cluster", "DESCRIBE")
+
+
+def _steward() -> Iterable[Right]:
+    # Carries out what two people want: reads the logs, and says what it does. The tables are its own by its role of PostgreSQL.
+    for topic in ("accepted", "quarantine"):
+        yield Right(STEWARD, "TOPIC", "LITERAL", topic, "READ")
+    yield from _follows_operations(STEWARD)
+    yield Right(STEWARD, "TOPIC", "LITERAL", STEWARD_TOPIC, "WRITE")
+    yield Right(STEWARD, "TOPIC", "LITERAL", "*", "DESCRIBE")
+    yield Right(STEWARD, "GROUP", "PREFIXED", f"{STEWARD}.", "READ")
 
 
 def _report() -> Iterable[Right]:

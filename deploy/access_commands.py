@@ -16,11 +16,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from deploy import access, acls, quotas
+from deploy import access, acls, installation, quotas
 from deploy.people import people
 from deploy.settings import settings
 from schemas import limits, roles
 from schemas.catalogue import load
+from schemas.connection import Approval
 from schemas.errors import Retryable, UsageError
 from schemas.files import write_private
 from schemas.hints import hint
@@ -88,6 +89,7 @@ def plan(
     changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, named)))
     changes += quotas.plan(connection.kafka, quotas.wanted(catalogue, connection.province, named))
     changes += _credentials(connection, named)
+    changes += installation.plan(connection, named, _approval(ctx))
     with _owner(connection) as owner:
         changes += _grants(*roles.difference(owner)) + _bounds(limits.lacking(owner))
     _tell(changes, as_json)
@@ -99,16 +101,20 @@ def plan(
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
     """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are.
 
+    It also makes the topics of people (the file `operators`), and says for the whole installation whether two people are asked
+    for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
+
     Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it.
     """
     connection = _connection(ctx)
     catalogue, named = load(), _people(ctx, connection)
+    settled = installation.settle(connection, named, _approval(ctx))
     changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, named)))
     changes += quotas.apply(connection.kafka, quotas.wanted(catalogue, connection.province, named))
     stale = _credentials(connection, named)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner, _superuser(ctx, connection) as superuser:
-        changes += [*stale, *_grants(*roles.grant(owner))]
+        changes += [*stale, *settled, *_grants(*roles.grant(owner))]
         done, left = limits.apply(superuser)
         changes += _bounds(done)
     _tell(changes, as_json)
@@ -163,6 +169,13 @@ def _connection(ctx: typer.Context) -> Connection:
             " XINLIU_KAFKA_SECURITY"
         )
     return connection
+
+
+def _approval(ctx: typer.Context) -> Approval | None:
+    known = settings()
+    if ctx.obj().principals is not None and known.approval is None:
+        return None  # a local stack stays as it is: `up` has said what holds
+    return Approval(required=known.approval is not False, hours=known.approval_hours)
 
 
 def _local(ctx: typer.Context) -> str | None:

@@ -213,11 +213,14 @@ def topics_apply(ctx: typer.Context, as_json: Json = False) -> None:
 
 def _wanted_topics(ctx: typer.Context, principal: str = "operator") -> tuple[Cluster, tuple[Topic, ...]]:
     from deploy import topics
+    from deploy.settings import settings
     from schemas.catalogue import load
+    from schemas.operation_topics import asks
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(principal)
-    return connection.kafka, topics.wanted(load(), connection.province)
+    own = topics.of_authors(settings().people) if asks(connection.kafka) else ()
+    return connection.kafka, (*topics.wanted(load(), connection.province), *own)
 
 
 def _print_changes(changes: tuple[Change, ...], as_json: bool, nothing: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from schemas.hints import hint
 from schemas.options import Json
 from schemas.signing import Keyring, Signer, make_key, retire, switch
 from schemas.tables import Wide, print_table
+from schemas.two_people import require_two
 
 if TYPE_CHECKING:
     from schemas.connection import Connection, Exchange
@@ -115,11 +116,13 @@ def retire_key(
     province: Annotated[
         str | None, typer.Option(help="Of another province: it is believed here no more, whatever that province does.")
     ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the event, where two people are asked for.")] = "",
     dry_run: DryRun = False,
 ) -> None:
     """Believe nothing of a key that comes, or says it was made, from now on; what came before stands.
 
-    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`.
+    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`. Where two people are asked for, the
+    first call proposes it, another person approves that (`xinliu approve`), and the same call does it.
     """
     keys = _keys(ctx)
     whose = province or keys.province
@@ -129,10 +132,26 @@ def retire_key(
     if key_id not in {key.key_id for key in Keyring(keys.keyring).held() if key.province == whose}:
         raise UsageError(f"there is no key {key_id!r} of {whose} in {keys.keyring}")
     if not dry_run:
+        connect: Callable[[], Connection] = ctx.obj
+        about = {"province": whose, "key_id": key_id, "until": until and moment.isoformat(), "compromised": compromised}
+        why = reason.strip() or f"{key_id} of {whose} is retired"
+        proposal = require_two(connect(), "CUT_OFF_KEY", about, why)
+        if proposal is not None:  # written first: what is not written down is not done
+            _write_down(connect(), {**about, "until": moment.isoformat(), "proposal": proposal}, why)
         retire(keys.keyring, whose, key_id, moment, compromised=compromised)
     file = keys.keyring / f"{whose}.{key_id}.json"
     believed = "believed no more, whatever it signed" if compromised else f"believed until {time_text(moment)}"
     print(f"{key_id} {'would be' if dry_run else 'is'} {believed}; copy {file} to the other provinces' keyrings")
+
+
+def _write_down(connection: Connection, detail: Mapping[str, Any], reason: str) -> None:
+    from schemas.operations import Operation, OperationsWriter
+    from schemas.operators import operator
+    from schemas.registry import Registry
+
+    event = Operation("KEY_RETIRED", None, datetime.now(UTC), operator(connection.kafka), reason, detail)
+    with Registry(connection.registry) as registry:
+        OperationsWriter(connection.kafka, registry).write(event)
 
 
 @keys_app.command("list")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploy import access, acls, quotas
+from deploy import access, acls, installation, quotas
 from deploy.kafka import Kafka
 from deploy.layout import Layout
 from deploy.people import people
@@ -20,13 +20,20 @@ from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster
 from schemas.connection import Approval, Connection, Exchange
 from schemas.files import private_folder, write_private
+from schemas.operation_topics import STEWARD
 
 __all__ = ["LOCAL", "Parts", "known_to", "write_connection", "write_exchange"]
 
 LOCAL = Approval(required=False)
 """Whoever tries something out on his own machine has nobody to ask."""
 
-_ROLE = {access.ADMIN: roles.OWNER, "view": roles.WORKER, "operator": roles.OPERATOR, "report": roles.READER}
+_ROLE = {
+    access.ADMIN: roles.OWNER,
+    STEWARD: roles.OWNER,
+    "view": roles.WORKER,
+    "operator": roles.OPERATOR,
+    "report": roles.READER,
+}
 """Principal of Kafka → role of PostgreSQL; the others have no business there."""
 
 
@@ -50,15 +57,17 @@ class Parts:
         """Return the connection that sets everything up."""
         return self._connection(access.ADMIN, self.layout.password(access.ADMIN))
 
-    def settle(self, catalogue: Catalogue, known: Settings) -> Connection:
+    def settle(self, catalogue: Catalogue, known: Settings, approval: Approval | None = None) -> Connection:
         """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
 
         A principal keeps its password from one start to the next. People have rights here, and a password from whoever issued
-        it to them.
+        it to them. `approval` is whether two people are asked for; where it is None, what was said stays, and nobody is asked
+        where nothing was.
         """
         cluster = self.kafka.cluster()
         users, held = acls.credentials(cluster), self._passwords()
         named = people(known, known.people_file(self.layout.name), users)
+        installation.settle(self.admin(), named, approval, default=LOCAL)
         acls.apply(cluster, access.wanted(catalogue, self.province, named))
         quotas.apply(cluster, quotas.wanted(catalogue, self.province, named))
         names = access.principals(catalogue, self.province)

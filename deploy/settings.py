@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     operators_file: Path | None = None
     """File with their names, one a line (deploy/people.py); `operators` in the home folder, or in a local stack's, where not set."""
     approval: bool | None = None
-    """Whether what an operator plans needs the approval of another one; where not set, yes, and no in a local stack."""
+    """Whether what takes two people needs another one's approval; where not set, yes, and no in a local stack. On a cluster that asks
+    who everyone is, `xinliu access apply` (or `up`) says it for the installation, and no other process's setting counts."""
     approval_hours: float = Field(default=24, gt=0)
     """For so long an approval lets a step begin."""
 

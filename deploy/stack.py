@@ -31,7 +31,7 @@ from deploy.processes import Process
 from deploy.registry import RegistryServer
 from deploy.settings import Settings, settings
 from schemas import catalogue
-from schemas.connection import Connection, Exchange, Peer
+from schemas.connection import Approval, Connection, Exchange, Peer
 from schemas.contracts import CONTRACTS
 from schemas.errors import Retryable, UsageError
 from schemas.files import open_private, private_folder
@@ -123,7 +123,7 @@ class Stack:
             self._set_up(connection, chosen)
             if self.layout.secure:
                 self.tell("rights and credentials are brought up to date")
-                connection = parts.settle(chosen, self.known)
+                connection = parts.settle(chosen, self.known, self._asked_for())
             write_connection(self.layout.folder / "connection.json", connection)
             if workers:
                 self._start_workers()
@@ -266,6 +266,10 @@ class Stack:
             exchange=self._exchange(),
             approval=LOCAL,
         )
+
+    def _asked_for(self) -> Approval | None:
+        asked = self.known.approval
+        return None if asked is None else Approval(required=asked, hours=self.known.approval_hours)
 
     def _parts(self, province: str) -> Parts:
         return Parts(self.layout, self.kafka, self.postgres, self.registry.url, province, self._exchange())

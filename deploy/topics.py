@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,9 @@ from schemas.catalogue import Catalogue
 from schemas.cluster import Cluster, answer
 from schemas.errors import Retryable, UsageError
 from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic, status_topic
+from schemas.operation_topics import ADMIN_TOPIC, SHARED_TOPIC, STEWARD_TOPIC, WORKERS_TOPIC, person_topic
 
-__all__ = ["Change", "Topic", "apply", "plan", "wanted"]
+__all__ = ["Change", "Topic", "apply", "of_authors", "plan", "wanted"]
 
 _DAY = 86_400_000
 _TIMEOUT = 30.0
@@ -70,7 +71,7 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
         ),
         Topic("quarantine", 1, {"retention.ms": str(365 * _DAY), "max.message.bytes": str(8 << 20)}),
         Topic("changes", 1, {"cleanup.policy": "compact"}),
-        Topic("operations", 1, _KEEP),
+        Topic(SHARED_TOPIC, 1, _KEEP),
         Topic("cases", 1, _KEEP),
     ]
     # Not compacted: a run with holes could not be held against its checkpoint (decision 040).
@@ -87,6 +88,12 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
         topics.append(Topic(department.records_topic, department.partitions, records))
         topics.append(Topic(department.receipts_topic, 1, {"retention.ms": str(90 * _DAY)}))
     return tuple(Topic(topic.name, topic.partitions, {**_EVERY, **topic.config}) for topic in topics)
+
+
+def of_authors(people: Iterable[str]) -> tuple[Topic, ...]:
+    """Return the topics of operations on a cluster that asks who everyone is: the workers', the administrator's, each person's."""
+    names = (WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC, *(person_topic(name) for name in people))
+    return tuple(Topic(name, 1, {**_EVERY, **_KEEP}) for name in names)
 
 
 def plan(kafka: Cluster, topics: Sequence[Topic]) -> tuple[Change, ...]:

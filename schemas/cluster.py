@@ -108,11 +108,11 @@ class Cluster(BaseModel):
     def reader(self, principal: str, purpose: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the configuration of a consumer that is given its partitions by hand: it joins no group and commits nothing.
 
-        `principal` is as whom it reads: what its group, which librdkafka asks for all the same, may be named.
+        Its group, which librdkafka asks for all the same, begins with who connects; with `principal` where nobody is asked.
         """
         return self.client(
             {
-                "group.id": f"{principal}.{purpose}-{uuid.uuid4().hex}",
+                "group.id": f"{self.setting('sasl.username') or principal}.{purpose}-{uuid.uuid4().hex}",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",

@@ -106,7 +106,8 @@ class Connection(BaseModel):
     """How long others wait for its workers."""
 
     approval: Approval = Approval()
-    """Two people: on unless said otherwise; a local stack says otherwise."""
+    """Two people, where the cluster asks nobody who he is: on unless said otherwise; a local stack says otherwise. Elsewhere the
+    administrator's word in operations counts, and no process's own (schemas/two_people.py)."""
 
     def acting(self, principal: str) -> Connection:
         """Return the connection as this principal where a local stack plays every part; elsewhere itself.

@@ -1,4 +1,4 @@
-"""The topic `operations`: what people, and workers in their place, decided. Whatever holds now follows from it."""
+"""The topics of operations: what people, and workers in their place, decided. Whatever holds now follows from them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,37 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, decode, encode, frame, unframe
 from schemas.contracts import parsed
 from schemas.errors import ContractBroken, Retryable, UsageError
+from schemas.operation_topics import SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
 from schemas.registry import Registry
 
-__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
+__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "held_operations", "operation_of"]
 
 log = structlog.get_logger()
 
-TOPIC, RECORD = "operations", "xinliu.Operation"
+TOPIC, RECORD = SHARED_TOPIC, "xinliu.Operation"
 _TIMEOUT = 15.0
 _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
+_NEW_TOPICS = 5.0
+"""Seconds after which `follow` looks for topics of people that are new."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One event of `operations`, as schemas/avro/Operation.avsc has it."""
+    """One event of operations, as schemas/avro/Operation.avsc has it.
+
+    As read, `by` is who the broker says has written it, on a cluster that asks; as written, what the process says of itself.
+    """
 
     kind: str
     department: str | None
@@ -40,19 +47,29 @@ class Operation:
     reason: str
     detail: Mapping[str, Any]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    received: datetime | None = field(default=None, compare=False)
+    """Broker time, UTC; None where it was not read from a topic."""
+    vouched: bool = field(default=False, compare=False)
+    """Whether the broker has asked its author who he is."""
+
+    @property
+    def when(self) -> datetime:
+        """Broker time, where it is known: nobody can claim another."""
+        return self.received or self.at
 
 
 class OperationsWriter:
-    """Writes events; each is confirmed by the broker before `write` returns."""
+    """Writes events of this process's principal; each is confirmed by the broker before `write` returns."""
 
     def __init__(self, kafka: Cluster, registry: Registry) -> None:
         self._registry = registry
+        self._kafka, self.topic = kafka, topic_of(kafka)
         self._producer = Producer(
             kafka.client({"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"})
         )
 
     def write(self, operation: Operation) -> None:
-        """Write an event. Raises Retryable where Kafka does not take it."""
+        """Write an event. Raises Retryable where Kafka does not take it, UsageError where this principal may not write it."""
         value = {
             "id": operation.id,
             "kind": operation.kind,
@@ -67,74 +84,76 @@ class OperationsWriter:
         key = operation.department or operation.kind
         try:
             self._producer.produce(
-                TOPIC, body, key.encode(), on_delivery=lambda error, _: refused.append(error) if error else None
+                self.topic, body, key.encode(), on_delivery=lambda error, _: refused.append(error) if error else None
             )
             left = self._producer.flush(_TIMEOUT)
         except (KafkaException, BufferError) as error:
-            raise Retryable(f"Kafka does not take an event for {TOPIC}: {error}") from error
+            raise Retryable(f"Kafka does not take an event for {self.topic}: {error}") from error
+        if refused and self._kafka.forbids(refused[0]):
+            raise self._kafka.failure(refused[0])
         if left or refused:
-            raise Retryable(f"Kafka did not take an event for {TOPIC}: {refused[0].str() if refused else 'time-out'}")
+            why = refused[0].str() if refused else "time-out"
+            raise Retryable(f"Kafka did not take an event for {self.topic}: {why}")
 
 
 class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
-    `principal` is as whom it reads: what its group may be named.
+    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
-        self._registry = registry
+        self._kafka, self._registry = kafka, registry
         self._stopped = threading.Event()
         self._consumer = Consumer(kafka.reader(principal, "operations"))
-        place = TopicPartition(TOPIC, 0)
+        self._ends: dict[str, int] = {}
+        self._next: dict[str, int] = {}
         try:
-            first, self._end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT)
+            for topic in self._topics():
+                self._next[topic], self._ends[topic] = self._consumer.get_watermark_offsets(
+                    TopicPartition(topic, 0), timeout=_TIMEOUT
+                )
         except KafkaException as error:
             self._consumer.close()
-            if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
-                raise UsageError(f"there is no topic {TOPIC}: run `xinliu topics apply`") from None
             raise Retryable(f"Kafka does not answer: {error.args[0].str()}") from error
-        self._next = first
-        self._consumer.assign([TopicPartition(TOPIC, 0, first)])
+        if not self._next:
+            self._consumer.close()
+            raise UsageError(f"there is no topic {TOPIC}: run `xinliu topics apply`")
+        self._assign()
 
     def held(self, wait: Callable[[Retryable], None] | None = None) -> list[Operation]:
-        """Return every event that was there when this reader was opened.
+        """Return every event that was there when this reader was opened, in the order in which the broker received them.
 
         Where a server does not answer `wait` is called, which returns when it is to be asked again; without it Retryable is raised.
         """
-        found: list[Operation] = []
-        while self._next < self._end:
+        found: list[tuple[Operation, str, int]] = []
+        while self._left():
             try:
-                read = self.read(_TIMEOUT)
-                if not read and self._consumer.position([TopicPartition(TOPIC, 0)])[0].offset < self._end:
+                read = self._read(_TIMEOUT)
+                if read is None and self._stands_behind():
                     raise Retryable(f"Kafka does not answer: {TOPIC} could not be read to its end")
             except Retryable as error:
                 if wait is None:
                     raise
                 wait(error)
                 continue
-            found.extend(read)
-            self._next = max(self._next, self._consumer.position([TopicPartition(TOPIC, 0)])[0].offset)
-        return found
+            if read is not None and read[0] is not None:
+                found.append((read[0], read[1], read[2]))
+        return [operation for operation, _, _ in sorted(found, key=lambda one: (one[0].when, one[1], one[2]))]
 
     def read(self, seconds: float) -> list[Operation]:
         """Return the events that arrive within that time; returns as soon as there are any."""
-        message = self._consumer.poll(seconds)
-        if message is None:
-            return []
-        if (error := message.error()) is not None:
-            raise Retryable(f"Kafka does not answer: {error.str()}")
-        try:
-            return [self._operation(message.value() or b"", message.offset())]
-        except Retryable:
-            # Read, but not understood yet, since the registry is away: it comes again, and is not passed over.
-            self._consumer.seek(TopicPartition(TOPIC, message.partition() or 0, message.offset() or 0))
-            raise
+        read = self._read(seconds)
+        return [] if read is None or read[0] is None else [read[0]]
 
     def follow(self, take: Callable[[Operation], None]) -> None:
         """Hand each event to `take` as it comes, until `stop`; waits, with a message, for a broker that is away."""
+        looked = monotonic()
         while not self._stopped.is_set():
             try:
+                if monotonic() - looked > _NEW_TOPICS:
+                    self.look_for_topics()
+                    looked = monotonic()
                 for operation in self.read(_A_LOOK):
                     take(operation)
             except Retryable as error:
@@ -150,13 +169,67 @@ class OperationsReader:
         """End reading, where `follow` was never called."""
         self._consumer.close()
 
-    def _operation(self, value: bytes, offset: int | None) -> Operation:
+    def _topics(self) -> list[str]:
+        return topics_among(self._consumer.list_topics(timeout=_TIMEOUT).topics, self._kafka)
+
+    def _assign(self) -> None:
+        self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
+
+    def look_for_topics(self) -> None:
+        """Read the topics of people who have come since, too."""
         try:
-            return operation_of(value, self._registry)
-        except (NotDecodable, ValueError) as error:
+            new = [topic for topic in self._topics() if topic not in self._next]
+            for topic in new:
+                self._next[topic], _ = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)
+        except KafkaException as error:
+            raise Retryable(f"Kafka does not answer: {error.args[0].str()}") from error
+        if new:
+            log.info("operations.followed", topics=new)
+            self._assign()
+
+    def _left(self) -> list[str]:
+        return [topic for topic, end in self._ends.items() if self._next[topic] < end]
+
+    def _stands_behind(self) -> bool:
+        # What a transaction took back is never seen: the position tells.
+        for place in self._consumer.position([TopicPartition(topic, 0) for topic in self._left()]):
+            self._next[place.topic] = max(self._next[place.topic], place.offset)
+        return bool(self._left())
+
+    def _read(self, seconds: float) -> tuple[Operation | None, str, int] | None:
+        """Return the next event, or None in its place where nobody may believe it; None where none comes in time."""
+        message = self._consumer.poll(seconds)
+        if message is None:
+            return None
+        if (error := message.error()) is not None:
+            raise Retryable(f"Kafka does not answer: {error.str()}")
+        topic, offset = message.topic() or "", message.offset() or 0
+        try:
+            operation = self._operation(message, topic, offset)
+        except Retryable:
+            # Read, but not understood yet, since the registry is away: it comes again, and is not passed over.
+            self._consumer.seek(TopicPartition(topic, message.partition() or 0, offset))
+            raise
+        self._next[topic] = max(self._next[topic], offset + 1)
+        return operation, topic, offset
+
+    def _operation(self, message: Message, topic: str, offset: int) -> Operation | None:
+        vouched = asks(self._kafka)
+        try:
+            said = operation_of(message.value() or b"", self._registry)
+        except (NotDecodable, ValueError, OverflowError, RecursionError) as error:
+            if vouched and topic != WORKERS_TOPIC:
+                # One person must not be able to stop what others say; the audit keeps it as UNREADABLE.
+                log.error("operations.unreadable", topic=topic, offset=offset, why=str(error))
+                return None
             raise ContractBroken(
-                f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
+                f"{topic}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
+        received = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
+        operation = believed(topic, said, received, vouched=vouched)
+        if operation is None:
+            log.error("operations.not_believed", topic=topic, offset=offset, kind=said.kind, by=said.by)
+        return operation
 
 
 def operation_of(value: bytes, registry: Registry) -> Operation:
@@ -169,3 +242,12 @@ def operation_of(value: bytes, registry: Registry) -> Operation:
     return Operation(
         told["kind"], told["department"], told["at"].astimezone(UTC), told["by"], told["reason"], detail, told["id"]
     )
+
+
+def held_operations(kafka: Cluster, registry: Registry, *, principal: str | None = None) -> list[Operation]:
+    """Return every event there is now, in the broker's order. Raises Retryable where a server does not answer."""
+    reader = OperationsReader(kafka, registry, principal=principal or kafka.setting("sasl.username") or "operator")
+    try:
+        return reader.held()
+    finally:
+        reader.close()

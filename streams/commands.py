@@ -111,6 +111,10 @@ def shown_at(outside: Shown, host: str, port: int | None) -> AbstractContextMana
 def mount(app: typer.Typer, only: str | None = None) -> None:
     """Add this room's commands to the command `xinliu`; with `only`, no others than those that begin with it."""
     app.add_typer(workers, name="worker")
+    if only in (None, "worker"):
+        from streams.steward_command import mount_worker
+
+        mount_worker(workers)
     if only in (None, "positions"):
         from streams.positions_command import mount as mount_positions
 
@@ -135,6 +139,10 @@ def mount(app: typer.Typer, only: str | None = None) -> None:
         mount_cases(app)
     if only in (None, "replay"):
         _mount_replay(app)
+    if only in (None, "approve"):
+        from streams.approve_command import mount as mount_approve
+
+        mount_approve(app)
     if only in (None, "audit"):
         from streams.audit.command import mount as mount_audit
 
@@ -149,8 +157,9 @@ def _mount_replay(app: typer.Typer) -> None:
     from streams.replay.generations_command import mount as mount_generations
     from streams.replay.plan_command import mount as mount_plan
     from streams.replay.rebuild_command import mount as mount_rebuild
+    from streams.steward_command import mount as mount_steward
 
     for mount_one in (
-        mount_generations, mount_rebuild, mount_plan, mount_diff, mount_correct, mount_approve, mount_redrive,
+        mount_generations, mount_rebuild, mount_plan, mount_diff, mount_correct, mount_approve, mount_redrive, mount_steward,
     ):  # fmt: skip
         mount_one(app)

@@ -26,14 +26,10 @@ intake = typer.Typer(help="Which departments' intake is stopped, and letting one
 
 
 def _stopped(connection: Connection, registry: Registry) -> dict[str, Operation]:
-    from schemas.operations import OperationsReader
+    from schemas.operations import held_operations
     from streams.stopping import stopped_departments
 
-    reader = OperationsReader(connection.kafka, registry, principal="operator")
-    try:
-        return stopped_departments(reader.held())
-    finally:
-        reader.close()
+    return stopped_departments(held_operations(connection.kafka, registry))
 
 
 def _plain(stop: Operation) -> dict[str, Any]:

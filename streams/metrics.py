@@ -223,6 +223,14 @@ OPERATIONS_AUDITED = Metric(
     "xinliu_operations_audited_timestamp_seconds", Kind.GAUGE, "unix time", (), _VIEW,
     "When the audit (docs/audit.md) had last taken over every event of operations, or began to try; no series where another worker does it",
 )  # fmt: skip
+OPERATIONS_FINDINGS = Metric(
+    "xinliu_operations_findings", Kind.GAUGE, "findings", ("what",), _VIEW,
+    "What `xinliu audit verify` found, which the worker that audits does every hour: by kind; UNAPPROVED is done without a second person, NOT_BELIEVED are events whose author may not say that",
+)  # fmt: skip
+OPERATIONS_VERIFIED = Metric(
+    "xinliu_operations_verified_timestamp_seconds", Kind.GAUGE, "unix time", (), _VIEW,
+    "When the audit was last held against its topics and against approvals, or began to be; no series where another worker does it",
+)  # fmt: skip
 
 EXCHANGE_DIFFERENCES = Metric(
     "xinliu_exchange_differences_open", Kind.GAUGE, "records", ("province", "difference"), _VIEW,
@@ -249,7 +257,7 @@ METRICS = (
     EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,
     STATUS_TOLD, STATUS_REFUSED,
     AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
-    OPERATIONS_AUDITED, REGISTRATIONS_CONTESTED,
+    OPERATIONS_AUDITED, OPERATIONS_FINDINGS, OPERATIONS_VERIFIED, REGISTRATIONS_CONTESTED,
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -123,11 +123,13 @@ def _accept_loss(
 
     The loss becomes an open quarantine entry of the department, so that its *data as of* stands still, and 无 is not said
     in its domains, until somebody has had the records published again and closes the entry. Stop the intake workers first.
-    Where Kafka asks who everyone is, this needs intake's credentials.
+    Where Kafka asks who everyone is, this needs intake's credentials; where two people are asked for, one says it with a principal
+    of his own, which proposes it, and another approves that (`xinliu approve`).
     """
     from schemas.operations import Operation, OperationsWriter
     from schemas.operators import operator
     from schemas.registry import Registry
+    from schemas.two_people import require_two
     from streams.forwarding import Forwarder
     from streams.headers import FINDINGS, ORIGIN, Origin
     from streams.logs import Committed, Logs
@@ -158,6 +160,10 @@ def _accept_loss(
         "version": None,
         "findings": [lost],
     }
+    about = {
+        "topic": topic, "topic_id": facts[topic].topic_id, "partition": partition, "begin": begin, "goes_on_at": row.log_first,
+    }  # fmt: skip
+    proposal = require_two(operators, "ACCEPT_LOSS", about, reason)
     held = logs.committed(INTAKE_GROUP, [(topic, partition)]).get((topic, partition))
     if held is not None:
         # Refused while workers run, before anything is written.
@@ -182,12 +188,13 @@ def _accept_loss(
             "partition": partition,
             "before": {"next_offset": row.next_offset},
             "after": {"next_offset": row.log_first},
+            **({"proposal": proposal} if proposal is not None else {}),
         }
         department = topic.removeprefix("records.")
         event = Operation(
             "POSITION_LOSS_ACCEPTED", department, datetime.now(UTC), operator(operators.kafka), reason, detail
         )
-        OperationsWriter(connection.kafka, registry).write(event)
+        OperationsWriter(operators.kafka, registry).write(event)
     logs.commit(INTAKE_GROUP, (topic, partition), Committed(row.log_first, facts[topic].topic_id))
     if as_json:
         print(json.dumps({"topic": topic, "partition": partition, "goes_on_at": row.log_first}))

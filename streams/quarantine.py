@@ -132,12 +132,13 @@ def entries_of(decision: Operation) -> tuple[Entry, ...]:
 
 def undone(operations: Iterable[Operation]) -> dict[str, Operation]:
     """Return the decisions, by id, that no intake has told to be carried out, in their order."""
+    known = list(operations)
+    # In whatever order: a decision and what intake says of it stand in topics of two authors.
+    done = {str(one.detail.get("decision")) for one in known if one.kind == DONE}
     waiting: dict[str, Operation] = {}
-    for operation in operations:
-        if operation.kind in DECISIONS:
-            waiting[operation.id] = operation
-        elif operation.kind == DONE:
-            waiting.pop(str(operation.detail.get("decision")), None)
+    for one in known:
+        if one.kind in DECISIONS and one.id not in done:
+            waiting.setdefault(one.id, one)  # the first that bears the id: nobody takes its place
     return waiting
 
 

@@ -216,6 +216,7 @@ def _told(decided: Decided, as_json: bool) -> int:
             "left_out": [{"entry": one.name, "code": "VALUE_MASKED"} for one in decided.left_out],
             "decisions": [event.id for event in decided.events],
             "outcomes": decided.outcomes,
+            **({"waits_for_approval": True} if decided.waits else {}),
         }
         print(json.dumps(plain, ensure_ascii=False))
         return decided.exit_code
@@ -228,6 +229,9 @@ def _told(decided: Decided, as_json: bool) -> int:
         )
     if decided.outcomes is not None:
         print(f"  {'by the rules and catalogue here: ' if decided.dry_run else ''}{counted(decided.outcomes)}")
+    elif decided.waits:
+        for event in decided.events:
+            print(hint(f"  waits until another operator says `xinliu approve {event.id[:12]} --reason …`"))
     elif decided.events:
         print(hint("  written to operations; intake carries it out: `xinliu quarantine decisions` says when it has"))
     return decided.exit_code
@@ -243,7 +247,10 @@ def _override(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Accept these very messages although a code refuses them. Codes that can be waived: USCC_CHECK_DIGIT."""
+    """Accept these very messages although a code refuses them. Codes that can be waived: USCC_CHECK_DIGIT.
+
+    Where two people are asked for it waits for another one's `xinliu approve` (exit code 1).
+    """
     from streams.quarantine import OVERRIDE
     from streams.quarantine_deciding import Deciding, overridden
 
@@ -311,7 +318,10 @@ def _discard(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Decide that entries are wrong and stay out: they no longer make 待核 or hold back their source."""
+    """Decide that entries are wrong and stay out: they no longer make 待核 or hold back their source.
+
+    Where two people are asked for it waits for another one's `xinliu approve` (exit code 1).
+    """
     from streams.quarantine import DISCARD
     from streams.quarantine_deciding import Deciding
 

@@ -15,10 +15,12 @@ from rich.progress import Progress
 from schemas.catalogue import load
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
-from schemas.operations import Operation, OperationsReader, OperationsWriter
-from schemas.operators import operator
+from schemas.operation_topics import asks
+from schemas.operations import Operation, OperationsReader, OperationsWriter, held_operations
+from schemas.operators import PERSONAL, operator, person
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
+from schemas.two_people import DECISIONS_OF_TWO, TwoPeople, acting_as
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage
 from streams.logs import Logs
@@ -61,12 +63,15 @@ class Decided:
     left_out: Sequence[Refusal]
     events: Sequence[Operation]
     outcomes: Counter[str] | None
+    waits: bool = False
+    """Whether nothing comes of it until another person has approved it."""
 
     @property
     def exit_code(self) -> int:
-        """1 where an entry was left out, or did not become what was decided; else 0."""
+        """1 where an entry was left out, did not become what was decided, or waits for another person; else 0."""
         wanted = DISCARDED if self.kind == DISCARD else ACCEPTED
-        return 1 if self.left_out or (self.outcomes is not None and set(self.outcomes) - {wanted}) else 0
+        other = self.outcomes is not None and set(self.outcomes) - {wanted}
+        return 1 if self.left_out or self.waits or other else 0
 
 
 class Deciding:
@@ -82,6 +87,7 @@ class Deciding:
             raise UsageError("--reason must say why: it is kept with the decision and told to the department")
         if len(reason.strip()) > _LONGEST_REASON:
             raise UsageError(f"--reason has {len(reason.strip())} characters; {_LONGEST_REASON} are kept")
+        self._connection = connection
         self._kafka, self._province = connection.kafka, connection.province
         self.reason, self.kind = reason.strip(), kind
         self._mark = dict(mark or {})
@@ -106,9 +112,10 @@ class Deciding:
         return one
 
     def decide(self, chosen: Sequence[Refusal], *, wait: float | None, dry_run: bool) -> Decided:
-        """Write the events; with `wait`, in seconds, return once intake has carried them out.
+        """Write the events; with `wait`, in seconds, return once intake has carried them out, or at once where that waits for
+        another person.
 
-        Raises Retryable where Kafka does not answer, or intake has not carried it out in time: the decision stands all the
+        Raises UsageError where two people are asked for and this process has no person's principal, Retryable where Kafka does not answer, or intake has not carried it out in time: the decision stands all the
         same.
         """
         unique = list({one.entry: one for one in chosen}.values())
@@ -119,7 +126,8 @@ class Deciding:
             foreseen = self._foreseen(self.events([one for one in going if one.entry.stored is not None]))
             return Decided(self.kind, self.by, self.reason, dry_run, going, left_out, [], foreseen)
         events = self.events(going)
-        reader = self.followed() if events and wait else None
+        waits = bool(events) and self._needs_two()
+        reader = self.followed() if events and wait and not waits else None
         try:
             if events:
                 writer = self.writer()
@@ -129,7 +137,23 @@ class Deciding:
         finally:
             if reader is not None:
                 reader.close()
-        return Decided(self.kind, self.by, self.reason, dry_run, going, left_out, events, outcomes)
+        return Decided(self.kind, self.by, self.reason, dry_run, going, left_out, events, outcomes, waits)
+
+    def _needs_two(self) -> bool:
+        if self.kind not in DECISIONS_OF_TWO:
+            return False
+        if not asks(self._kafka):
+            return self._connection.approval.required
+        known = TwoPeople.of(self._connection, held_operations(self._kafka, self._registry))
+        if not known.rule().required:
+            return False
+        me = acting_as(self._kafka)
+        if not me.startswith(PERSONAL):
+            raise UsageError(
+                f"two people must want this, each by a principal of his own, and {person(me)} is no person's"
+                " (XINLIU_OPERATORS, docs/audit.md)"
+            )
+        return True
 
     def _foreseen(self, events: Sequence[Operation]) -> Counter[str]:
         # By the rules and the catalogue of this process: intake may have been started with others.

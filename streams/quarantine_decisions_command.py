@@ -30,19 +30,18 @@ def decisions(
     as_json: Json = False,
 ) -> int:
     """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
-    from schemas.operations import OperationsReader
+    from schemas.operations import held_operations
     from schemas.registry import Registry
+    from schemas.two_people import TwoPeople
     from streams.quarantine import DECISIONS, DONE, undone
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
     with Registry(connection.registry) as registry:
-        log = OperationsReader(connection.kafka, registry, principal="operator")
-        try:
-            operations = log.held()
-        finally:
-            log.close()
+        operations = held_operations(connection.kafka, registry)
     left = undone(operations)
+    people = TwoPeople.of(connection, operations)
+    lacking = {one.id for one in left.values() if people.lacks(one)}
     done = {str(one.detail.get("decision")): one for one in operations if one.kind == DONE}
     shown = [
         one
@@ -61,6 +60,7 @@ def decisions(
             "department": one.department,
             "run": one.detail.get("run"),
             "entries": len(one.detail.get("entries", ())),
+            **({"waits_for_approval": True} if one.id in lacking else {}),
             "outcomes": done[one.id].detail.get("outcomes", {}) if one.id in done else None,
             "error": done[one.id].detail.get("error") if one.id in done else None,
         }
@@ -78,7 +78,9 @@ def decisions(
             one.by,
             one.department or "",
             str(row["entries"]),
-            "waits for intake" if row["outcomes"] is None else escape(row["error"] or counted(row["outcomes"])),
+            ("waits for approval" if one.id in lacking else "waits for intake")
+            if row["outcomes"] is None
+            else escape(row["error"] or counted(row["outcomes"])),
             escape(one.reason),
         )
         for row, one in zip(plain, shown, strict=True)

@@ -23,6 +23,7 @@ from schemas.errors import Retryable
 from schemas.operations import Operation
 from schemas.refusal import LOG
 from schemas.rules.overridable import OVERRIDABLE
+from schemas.two_people import TwoPeople
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
@@ -236,28 +237,41 @@ def _headers(decision: Operation, outcome: _Outcome) -> list[tuple[str, bytes]]:
 class Decisions:
     """The decisions that wait to be carried out, and the thread's work that does so, one after the other.
 
-    `follow` may be called from any thread; `write` writes an event to `operations`.
+    `follow` may be called from any thread; `write` writes an event to operations. What needs a second person, as `people` knows,
+    waits until he has approved exactly that; what comes behind it does not.
     """
 
-    def __init__(self, redriver: Redriver, write: Callable[[Operation], None], *, by: str) -> None:
-        self._redriver, self._write, self._by = redriver, write, by
+    def __init__(
+        self, redriver: Redriver, write: Callable[[Operation], None], *, by: str, people: TwoPeople | None = None
+    ) -> None:
+        self._redriver, self._write, self._by, self._people = redriver, write, by, people
+        self._done: set[str] = set()
         self._changed = threading.Condition()
         self._waiting: dict[str, Operation] = {}
         self._stopped = False
 
     def held(self, operations: Iterable[Operation]) -> None:
         """Take over the events that were there at the start: what nobody has carried out is done now."""
+        known = list(operations)
         with self._changed:
-            self._waiting = undone(operations)
+            for one in known:
+                if self._people is not None:
+                    self._people.follow(one)
+            self._done = {str(one.detail.get("decision")) for one in known if one.kind == DONE}
+            self._waiting = undone(known)
 
     def follow(self, operation: Operation) -> None:
-        """Take over an event of `operations`."""
+        """Take over an event of operations."""
         with self._changed:
+            if self._people is not None:
+                self._people.follow(operation)
             if operation.kind in DECISIONS:
-                self._waiting[operation.id] = operation
-                self._changed.notify()
+                if operation.id not in self._done:
+                    self._waiting.setdefault(operation.id, operation)
             elif operation.kind == DONE:  # another worker was first
+                self._done.add(str(operation.detail.get("decision")))
                 self._waiting.pop(str(operation.detail.get("decision")), None)
+            self._changed.notify()
 
     def stop(self) -> None:
         """End `run` after the decision that is under way."""
@@ -280,8 +294,12 @@ class Decisions:
 
     def _next(self) -> Operation | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or bool(self._waiting))
-            return None if self._stopped else next(iter(self._waiting.values()))
+            self._changed.wait_for(lambda: self._stopped or self._ready() is not None)
+            return None if self._stopped else self._ready()
+
+    def _ready(self) -> Operation | None:
+        people = self._people
+        return next((one for one in self._waiting.values() if people is None or not people.lacks(one)), None)
 
     def _carry_out(self, decision: Operation) -> None:
         detail: dict[str, Any] = {"decision": decision.id}
@@ -296,4 +314,5 @@ class Decisions:
             log.info("quarantine.carried_out", kind=decision.kind, by=decision.by, outcomes=dict(counts))
         self._write(Operation(DONE, decision.department, datetime.now(UTC), self._by, decision.reason, detail))
         with self._changed:
+            self._done.add(decision.id)
             self._waiting.pop(decision.id, None)

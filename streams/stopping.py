@@ -108,7 +108,8 @@ class Stopping:
                 self._stopped.add(department)
             elif operation.kind == RESUMED and department in self._stopped:
                 self._stopped.discard(department)
-                self._tallies[department] = _Tally(tolerated=operation.detail.get("tolerate", 0) if news else 0)
+                tolerate = operation.detail.get("tolerate", 0)
+                self._tallies[department] = _Tally(tolerated=tolerate if news and isinstance(tolerate, int) else 0)
                 return next((topic for topic, key in self._departments.items() if key == department), None)
         return None
 

@@ -21,6 +21,7 @@ from schemas.generations import must_be_known
 from schemas.operations import OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
+from schemas.two_people import TwoPeople
 from streams.app import StreamApp
 from streams.audit.auditor import Auditor
 from streams.beside import Holding, follow_decisions, keep_pace, read_everything, standing_of, watch_servers
@@ -104,7 +105,12 @@ def intake_worker(
         letting_through,
         {topic: facts[topic].topic_id for topic in departments},
     )
-    decisions = Decisions(redriver, OperationsWriter(connection.kafka, beside).write, by=by)
+    decisions = Decisions(
+        redriver,
+        OperationsWriter(connection.kafka, beside).write,
+        by=by,
+        people=TwoPeople(connection.kafka, connection.approval),
+    )
     operations = OperationsReader(connection.kafka, registry, principal="intake")
     pause = pauses(_PATIENCE)
     held = operations.held(lambda error: sleep(pause(error)))

@@ -544,9 +544,9 @@ CREATE TABLE xinliu.swept (
 );
 
 -- What operators, and workers in their place, have done: one row an event of the topic operations, in its order, each chained to the
--- one before by SHA-256 (streams/audit/chain.py). A function of the topic alone: nothing in it is of this database's own.
+-- one before of its topic by SHA-256 (streams/audit/chain.py). A function of the topics alone: nothing in it is of this database's own.
 CREATE TABLE xinliu.audit (
-    sequence   bigint PRIMARY KEY CHECK (sequence > 0),
+    sequence   bigint NOT NULL CHECK (sequence > 0),
     topic_id   text NOT NULL,
     "offset"   bigint NOT NULL,
     event_id   text NOT NULL,
@@ -561,6 +561,8 @@ CREATE TABLE xinliu.audit (
     message    text NOT NULL,  -- SHA-256 of the message's value
     previous   text NOT NULL,
     hash       text NOT NULL,
+    topic      text NOT NULL DEFAULT 'operations',  -- whose chain it stands in: each topic has one author and one chain
+    PRIMARY KEY (topic, sequence),
     UNIQUE (topic_id, "offset")
 );
 CREATE INDEX audit_at ON xinliu.audit (at);

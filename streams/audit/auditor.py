@@ -1,13 +1,15 @@
-"""Projects `operations` into xinliu.audit beside the view worker, one worker of a province at a time, and anchors its head.
+"""Projects operations into xinliu.audit beside the view worker, one worker of a province at a time, and anchors its heads.
 
-The head (sequence, hash, offset) goes back to `operations` as an event: whoever rewrites the table would have to rewrite the
+The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of a worker: whoever rewrites the table would have to rewrite the
 topic, too, which nobody but the brokers' administrator can.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,14 +21,17 @@ import structlog
 
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
-from schemas.operations import Operation, OperationsWriter
+from schemas.operation_topics import topic_of
+from schemas.operations import TOPIC, Operation, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, sql
-from streams.audit.chain import BEGINNING, HEAD, Entry
+from streams.audit.chain import HEAD, Entry, beginning_of
+from streams.audit.examining import examined
 from streams.audit.log import Message, OperationsLog
+from streams.audit.verifying import FINDINGS, Verdict
 from streams.instruments import Instruments
 from streams.locks import AUDIT
-from streams.metrics import OPERATIONS_AUDITED
+from streams.metrics import OPERATIONS_AUDITED, OPERATIONS_FINDINGS, OPERATIONS_VERIFIED
 from streams.rounds import go_round
 
 __all__ = ["Auditor"]
@@ -36,13 +41,17 @@ log = structlog.get_logger()
 Store = psycopg.Connection[Any]
 
 _STANDBY = 5.0
+_NEW_TOPICS = 5.0
+"""Seconds after which the auditor looks for topics of people that are new."""
+_VERIFY_FIRST, _VERIFY_EVERY = 60.0, 3_600.0
+"""Seconds after the start, and from one time to the next, until the audit is verified."""
 _EVERY, _SECONDS = 100, 10.0
 """The head is anchored after so many entries, and so many seconds after one that no head covers."""
 
 
 @dataclass
 class _Head:
-    """The last entry, and how many stand behind the last head."""
+    """The last entry of a topic's chain, and how many stand behind the last head that covers it."""
 
     sequence: int
     hash: str
@@ -63,14 +72,21 @@ class Auditor:
         shown: Instruments | None = None,
     ) -> None:
         self._connection, self._every, self._seconds = connection, every, seconds
-        self._audited = (shown or Instruments("view")).latest(OPERATIONS_AUDITED)
+        shown = shown or Instruments("view")
+        self._audited = shown.latest(OPERATIONS_AUDITED)
         self._audited.replace({(): time()})
+        self._findings = shown.latest(OPERATIONS_FINDINGS)
+        self._verified = shown.latest(OPERATIONS_VERIFIED)
+        self._verified.replace({(): time()})
+        self._verify_at = monotonic() + _VERIFY_FIRST
         self._by = f"view@{socket.gethostname()}"
         self._registry: Registry | None = None  # its own: that of the work is in use by another thread
         self._store: Store | None = None
         self._log: OperationsLog | None = None
         self._writer: OperationsWriter | None = None
-        self._head = _Head(0, BEGINNING, -1, 0, 0.0)
+        self._heads: dict[str, _Head] = {}
+        self._heads_in = topic_of(connection.kafka)
+        self._looked = 0.0
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -79,7 +95,13 @@ class Auditor:
         go_round(self._go_round, self._stopped, waits="operations.audit_waits", close=self.close, passing=wrong)
 
     def _go_round(self) -> float:
-        return 0.0 if self.step() else _STANDBY
+        if not self.step():
+            return _STANDBY
+        if monotonic() >= self._verify_at:
+            self._verify_at = monotonic() + _VERIFY_FIRST  # where a server is away
+            self.verify()
+            self._verify_at = monotonic() + _VERIFY_EVERY
+        return 0.0
 
     def stop(self) -> None:
         """End `run` after the step that is under way."""
@@ -99,35 +121,58 @@ class Auditor:
         """
         opened = self._opened()
         if opened is None:
-            self._audited.replace({})
+            for shown in (self._audited, self._findings, self._verified):
+                shown.replace({})
             return False
         store, log_of = opened
         read = log_of.read(wait)
         self._project(store, read)
         if not read:
             self._audited.replace({(): time()})
-        late = monotonic() - self._head.since >= self._seconds
-        if self._head.news >= self._every or (self._head.news and late and not read):
-            self._anchor()
+        for topic, head in self._heads.items():
+            late = monotonic() - head.since >= self._seconds
+            if head.news >= self._every or (head.news and late and not read):
+                self._anchor(topic, head)
+        if monotonic() - self._looked > _NEW_TOPICS:
+            self._looked = monotonic()
+            if set(log_of.topics_now()) != set(self._heads):
+                self.close()  # somebody's topic is new: opened anew with it
         return True
+
+    def verify(self) -> Verdict:
+        """Hold the audit against its topics, and what was done against approvals, and show what came of it."""
+        verdict = examined(self._connection)
+        found = Counter[str](one.what for one in verdict.findings)
+        found["NOT_BELIEVED"] = verdict.disbelieved
+        self._findings.replace({(what,): float(found[what]) for what in {*FINDINGS, *found}})
+        self._verified.replace({(): time()})
+        for one in verdict.findings:
+            log.error("audit.finding", what=one.what, text=one.text, see="xinliu audit verify")
+        return verdict
 
     def _project(self, store: Store, read: Sequence[Message]) -> None:
         if not read:
             return
-        head, rows = self._head, []
+        heads, rows = dict(self._heads), []
         for message in read:
-            entry = Entry.following(head.sequence + 1, head.hash, message.event)
+            head, topic = heads[message.topic], message.topic
+            entry = Entry.following(head.sequence + 1, head.hash, message.event, topic)
             rows.append(entry.to_row())
-            news = 0 if entry.event.kind == HEAD else head.news + 1
-            head = _Head(entry.sequence, entry.hash, entry.event.offset, news, head.since if head.news else monotonic())
+            # A head is no news, and one of its own chain covers what stood before it; who writes elsewhere writes no head.
+            a_head = entry.event.kind == HEAD and topic == self._heads_in
+            own = a_head and json.loads(entry.event.detail).get("topic", TOPIC) == topic
+            news = 0 if own else head.news + (not a_head)
+            since = head.since if head.news else monotonic()
+            heads[topic] = _Head(entry.sequence, entry.hash, entry.event.offset, news, since)
         with store.transaction(), store.cursor() as cursor:
             cursor.executemany(sql("trail/add"), rows)
-        self._head = head
+        self._heads = heads
 
-    def _anchor(self) -> None:
+    def _anchor(self, topic: str, head: _Head) -> None:
         assert self._writer is not None
-        head = self._head
-        detail = {"sequence": head.sequence, "hash": head.hash, "offset": head.offset}
+        detail: dict[str, Any] = {"sequence": head.sequence, "hash": head.hash, "offset": head.offset}
+        if topic != TOPIC:
+            detail["topic"] = topic
         self._writer.write(Operation(HEAD, None, datetime.now(UTC), self._by, "the audit stood here", detail))
         head.news = 0  # what comes until the event itself is read counts anew
 
@@ -147,20 +192,26 @@ class Auditor:
         return self._store, self._log
 
     def _resume(self, store: Store, log_of: OperationsLog) -> None:
-        row: Any = store.execute(sql("trail/head")).fetchone()
-        if row is None:
-            self._head = _Head(0, BEGINNING, -1, 0, monotonic())
-            return
-        sequence, topic_id, offset, digest, news = row
-        self._head = _Head(int(sequence), str(digest), int(offset), int(news), monotonic())
-        if topic_id != log_of.topic_id:
-            log.error("audit.topic_made_anew", was=topic_id, now=log_of.topic_id, see="xinliu audit verify")
-            return
-        if offset >= log_of.end:
-            # Going on would give events to come the places of those that are gone.
-            raise Retryable(
-                f"the audit stands at {offset}, behind the end of operations ({log_of.end}): see `xinliu audit verify`"
-            )
-        if offset + 1 < log_of.first:
-            log.error("audit.events_are_gone", offsets=f"{offset + 1} to {log_of.first - 1}", see="xinliu audit verify")
-        log_of.go_to(max(int(offset) + 1, log_of.first))
+        self._heads, begins = {}, {}
+        for topic, span in log_of.spans.items():
+            row: Any = store.execute(sql("trail/head"), {"topic": topic, "heads_in": self._heads_in}).fetchone()
+            if row is None:
+                self._heads[topic] = _Head(0, beginning_of(topic), -1, 0, monotonic())
+                continue
+            sequence, topic_id, offset, digest, news = row
+            self._heads[topic] = _Head(int(sequence), str(digest), int(offset), int(news), monotonic())
+            if topic_id != span.topic_id:
+                log.error(
+                    "audit.topic_made_anew", topic=topic, was=topic_id, now=span.topic_id, see="xinliu audit verify"
+                )
+                continue
+            if offset >= span.end:
+                # Going on would give events to come the places of those that are gone.
+                raise Retryable(
+                    f"the audit stands at {offset}, behind the end of {topic} ({span.end}): see `xinliu audit verify`"
+                )
+            if offset + 1 < span.first:
+                gone = f"{offset + 1} to {span.first - 1}"
+                log.error("audit.events_are_gone", topic=topic, offsets=gone, see="xinliu audit verify")
+            begins[topic] = max(int(offset) + 1, span.first)
+        log_of.go_to(begins)

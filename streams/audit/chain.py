@@ -1,6 +1,7 @@
-"""The entries of the audit, and how each follows from an event of `operations` and the entry before.
+"""The entries of the audit, and how each follows from an event of operations and the entry before: one chain a topic.
 
-An entry is a function of the topic alone: a database that was restored, or built anew, comes to the same entries and hashes.
+An entry is a function of its topic alone: a database that was restored, or built anew, comes to the same entries and hashes.
+Between topics, which have an author each, there is no order but the broker's time, and no chain needs one.
 """
 
 from __future__ import annotations
@@ -8,22 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from schemas.codec import NotDecodable
-from schemas.operations import Operation, operation_of
+from schemas.operation_topics import author
+from schemas.operations import TOPIC, Operation, operation_of
 from schemas.registry import Registry
 
-__all__ = ["BEGINNING", "HEAD", "UNREADABLE", "Entry", "Event", "event_of", "unreadable"]
+__all__ = ["BEGINNING", "HEAD", "UNREADABLE", "Entry", "Event", "beginning_of", "event_of", "unreadable"]
 
 HEAD = "AUDIT_HEAD"
-"""An event that anchors the audit: its detail has sequence, hash and offset of an entry."""
+"""An event that anchors the audit: its detail has sequence, hash and offset of an entry, and its topic where that is another
+than `operations`."""
 UNREADABLE = "UNREADABLE"
 """What stands for a message that is no event: nothing that was written to the topic is passed over."""
 BEGINNING = "0" * 64
-"""What the first entry is chained to."""
+"""What the first entry of the topic `operations` is chained to."""
 
 _BEYOND = (NotDecodable, ValueError, OverflowError, RecursionError)
 
@@ -61,37 +64,55 @@ class Entry:
     previous: str
     """Hash of the entry before."""
     hash: str
+    topic: str = TOPIC
+    """Whose chain it stands in."""
 
     @classmethod
-    def following(cls, sequence: int, previous: str, event: Event) -> Entry:
+    def following(cls, sequence: int, previous: str, event: Event, topic: str = TOPIC) -> Entry:
         """Return the entry of that event after an entry with that hash."""
         told = [sequence, *(getattr(event, name) for name in Event.__slots__), previous]
         # Escaped, so that the bytes are the same whatever speaks UTF-8 how; a list, so that no order of names matters.
         canonical = json.dumps(told, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-        return cls(sequence, event, previous, hashlib.sha256(canonical).hexdigest())
+        return cls(sequence, event, previous, hashlib.sha256(canonical).hexdigest(), topic)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Entry:
         """Return the entry that a row of schemas/sql/trail/entries.sql holds, whether or not its hash is right."""
         return cls(
-            row["sequence"], Event(**{name: row[name] for name in Event.__slots__}), row["previous"], row["hash"]
+            row["sequence"],
+            Event(**{name: row[name] for name in Event.__slots__}),
+            row["previous"],
+            row["hash"],
+            row["topic"],
         )
 
     def to_row(self) -> dict[str, Any]:
         """Return what schemas/sql/trail/add.sql takes."""
         told = {name: getattr(self.event, name) for name in Event.__slots__}
-        return {"sequence": self.sequence, **told, "previous": self.previous, "hash": self.hash}
+        return {"sequence": self.sequence, **told, "previous": self.previous, "hash": self.hash, "topic": self.topic}
 
     @property
     def whole(self) -> bool:
         """Whether its hash is the one that follows from it."""
-        return self == Entry.following(self.sequence, self.previous, self.event)
+        return self == Entry.following(self.sequence, self.previous, self.event, self.topic)
 
 
-def event_of(topic_id: str, offset: int, written_at: datetime, value: bytes, registry: Registry) -> Event:
-    """Return what the audit keeps of a message; `written_at` is broker time. Raises Retryable where the registry is away."""
+def beginning_of(topic: str) -> str:
+    """Return what the first entry of this topic's chain is chained to: no entry of one chain fits into another."""
+    return BEGINNING if topic == TOPIC else hashlib.sha256(topic.encode()).hexdigest()
+
+
+def event_of(
+    topic_id: str, offset: int, written_at: datetime, value: bytes, registry: Registry, *, topic: str | None = None
+) -> Event:
+    """Return what the audit keeps of a message; `written_at` is broker time. Raises Retryable where the registry is away.
+
+    `topic` is given where the broker vouches for its author: `by` is he then, whatever the event says.
+    """
     try:
         told = operation_of(value, registry)
+        if topic is not None:
+            told = replace(told, by=author(topic, told.by))
         return _event(topic_id, offset, told, _sha256(value))
     except _BEYOND:
         return unreadable(topic_id, offset, written_at, value)

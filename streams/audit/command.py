@@ -61,6 +61,8 @@ def _list(
         replay=replay,
         heads=heads,
     )
+    if len({one.topic for one in found}) > 1:
+        found.sort(key=lambda one: one.event.at)  # each topic has its own order; between them there is the time alone
     shown = found[-limit:]
     if as_json:
         print(json.dumps({"entries_in_all": len(found), "entries": [_plain(one) for one in shown]}, ensure_ascii=False))
@@ -101,10 +103,13 @@ def _about(department: str | None, detail: dict[str, Any]) -> str:
 
 @audit.command("verify")
 def _verify(ctx: typer.Context, as_json: Json = False) -> int:
-    """Compute the chain anew, and hold it against the topic `operations` and the heads that are anchored there.
+    """Compute each topic's chain anew, and hold it against the topic and the heads that are anchored; and every step against approvals.
 
-    Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one is named.
+    Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one of its topic is named. Also
+    where something was done that no second person had approved (UNAPPROVED).
     """
+    from schemas.operations import TOPIC
+
     connect: Callable[[], Connection] = ctx.obj
     verdict = _verified(connect())
     if as_json:
@@ -113,7 +118,11 @@ def _verify(ctx: typer.Context, as_json: Json = False) -> int:
         )
         return 1 if verdict.findings else 0
     for one in verdict.findings:
-        print(f"{one.what}: {one.text}")
+        print(f"{one.what}: {one.text}{'' if one.topic == TOPIC else f' [{one.topic}]'}")
+    if verdict.disbelieved:
+        print(
+            f"{verdict.disbelieved} events say what their author may not say: they have no effect (`xinliu audit list`)"
+        )
     waiting = f"; {verdict.waiting} events wait to be taken over" if verdict.waiting else ""
     ends = "not as it was written" if verdict.findings else "as it was written"
     print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import psycopg
@@ -10,11 +10,15 @@ from psycopg.rows import dict_row
 
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
+from schemas.operation_topics import WORKERS_TOPIC, asks, may_say
+from schemas.operations import TOPIC, Operation, held_operations
 from schemas.registry import Registry
 from schemas.store import connect, sql
-from streams.audit.chain import Entry
-from streams.audit.log import OperationsLog
-from streams.audit.verifying import Verdict, verify
+from schemas.two_people import TwoPeople
+from streams.audit.approvals import unapproved
+from streams.audit.chain import UNREADABLE, Entry
+from streams.audit.log import Message, OperationsLog, Span
+from streams.audit.verifying import Finding, Verdict, anchors_of, verify
 
 __all__ = ["entries", "examined"]
 
@@ -40,16 +44,58 @@ def entries(
 
 
 def examined(connection: Connection, tell: Callable[[int, int], None] = lambda read, end: None) -> Verdict:
-    """Hold the whole table against the whole topic; workers may go on meanwhile. `tell` hears how far the topic is read."""
+    """Hold the whole table against all topics, and what was done against its approvals; workers may go on meanwhile.
+
+    `tell` hears how far the topics are read.
+    """
     principal = connection.kafka.setting("sasl.username") or "operator"
+    vouched = asks(connection.kafka)
     with Registry(connection.registry) as registry:
         log = OperationsLog(connection.kafka, registry, principal=principal)
         try:
             messages = log.to_end(tell)
-            before = log.end
+            before = {topic: span.end for topic, span in log.spans.items()}
             rows = entries(connection.database.get_secret_value())
             # What was written meanwhile may stand in the table already.
             messages += log.to_end()
         finally:
             log.close()
-    return verify(rows, messages, topic_id=log.topic_id, first=log.first, anchored_before=before)
+        operations = held_operations(connection.kafka, registry, principal=principal)
+    heads_in = WORKERS_TOPIC if vouched else TOPIC
+    heads = [message for message in messages if message.topic == heads_in]
+    whole = Verdict()
+    # A topic that is gone has entries all the same.
+    for topic in sorted({*log.spans, *(row.topic for row in rows)}):
+        span = log.spans.get(topic, Span("", 0, 0))
+        whole.add(
+            verify(
+                [row for row in rows if row.topic == topic],
+                [message for message in messages if message.topic == topic],
+                topic_id=span.topic_id,
+                first=span.first,
+                anchored_before=before.get(heads_in),
+                topic=topic,
+                anchors=anchors_of(heads, topic),
+            )
+        )
+    _hold_against_approvals(whole, rows, messages, operations, connection)
+    return whole
+
+
+def _hold_against_approvals(
+    whole: Verdict,
+    rows: Sequence[Entry],
+    messages: Sequence[Message],
+    operations: Sequence[Operation],
+    connection: Connection,
+) -> None:
+    if asks(connection.kafka):
+        said = (message for message in messages if message.event.kind != UNREADABLE)
+        whole.disbelieved = sum(not may_say(message.topic, message.event.kind) for message in said)
+    known = {row.event.event_id: row for row in rows}
+    for one in unapproved(operations, TwoPeople.of(connection, operations)):
+        row = known.get(one.operation.id)
+        offset, topic = (row.event.offset, row.topic) if row is not None else (None, TOPIC)
+        whole.findings.append(
+            Finding("UNAPPROVED", row.sequence if row is not None else 0, offset, one.operation.id, one.text, topic)
+        )

@@ -1,4 +1,4 @@
-"""The messages of `operations` as they stand, one by one, for the audit."""
+"""The messages of operations as they stand, one by one and topic by topic, for the audit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.cluster import Cluster
-from schemas.errors import Retryable
+from schemas.errors import Retryable, UsageError
+from schemas.operation_topics import asks, topics_among
 from schemas.operations import TOPIC
 from schemas.registry import Registry
 from streams.audit.chain import Event, event_of, unreadable
 from streams.logs import Logs
 
-__all__ = ["Message", "OperationsLog"]
+__all__ = ["Message", "OperationsLog", "Span"]
 
 _TIMEOUT = 15.0
 
@@ -27,23 +28,51 @@ class Message:
 
     event: Event
     unreadable: Event
+    topic: str = TOPIC
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A topic of operations: which one it is, and its offsets from `first` to before `end`."""
+
+    topic_id: str
+    first: int
+    end: int
 
 
 class OperationsLog:
-    """Reads from `at` on. `principal` is as whom: what its group may be named. Raises Retryable where Kafka is away."""
+    """Reads every topic of operations from its beginning on, or from where `go_to` says.
+
+    `principal` is as whom: what its group may be named. Raises Retryable where Kafka is away.
+    """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
-        logs = Logs(kafka)
-        self.topic_id = logs.describe([TOPIC])[TOPIC].topic_id
-        self._kafka, self._registry, self._logs = kafka, registry, logs
-        self.first, self.end = logs.ranges([(TOPIC, 0)])[TOPIC, 0]
+        self._kafka, self._registry, self._logs = kafka, registry, Logs(kafka)
         self._consumer = Consumer(kafka.reader(principal, "audit"))
-        self.go_to(self.first)
+        try:
+            topics = self.topics_now()
+            if not topics:
+                raise UsageError(f"there is no topic {TOPIC}: run `xinliu topics apply`")
+            facts = self._logs.describe(topics)
+            ranges = self._logs.ranges([(topic, 0) for topic in topics])
+        except BaseException:
+            self._consumer.close()
+            raise
+        self.spans = {topic: Span(facts[topic].topic_id, *ranges[topic, 0]) for topic in topics}
+        self._next = {topic: span.first for topic, span in self.spans.items()}
+        self.go_to({})
 
-    def go_to(self, offset: int) -> None:
-        """Read on from this offset."""
-        self._next = offset
-        self._consumer.assign([TopicPartition(TOPIC, 0, offset)])
+    def topics_now(self) -> list[str]:
+        """Return the topics that there are now: people may have come since this was opened."""
+        try:
+            return topics_among(self._consumer.list_topics(timeout=_TIMEOUT).topics, self._kafka)
+        except KafkaException as error:
+            raise Retryable(f"Kafka does not answer: {error}", server="kafka") from error
+
+    def go_to(self, offsets: dict[str, int]) -> None:
+        """Read on from these offsets."""
+        self._next |= offsets
+        self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def read(self, seconds: float, *, most: int = 500) -> list[Message]:
         """Return the messages that arrive within that time, `most` at most."""
@@ -55,29 +84,31 @@ class OperationsLog:
         for message in arrived:
             if (failed := message.error()) is not None:
                 raise Retryable(f"Kafka does not answer: {failed.str()}", server="kafka")
-            value, offset = message.value() or b"", message.offset()
+            value, offset, topic = message.value() or b"", message.offset(), message.topic()
             assert offset is not None
-            at = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
-            event = event_of(self.topic_id, offset, at, value, self._registry)
-            found.append(Message(event, unreadable(self.topic_id, offset, at, value)))
-            self._next = offset + 1
+            assert topic is not None
+            at, topic_id = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC), self.spans[topic].topic_id
+            event = event_of(topic_id, offset, at, value, self._registry, topic=topic if asks(self._kafka) else None)
+            found.append(Message(event, unreadable(topic_id, offset, at, value), topic))
+            self._next[topic] = offset + 1
         return found
 
     def to_end(self, tell: Callable[[int, int], None] = lambda read, end: None) -> list[Message]:
         """Return everything from here to what is the end now; `tell` hears how far it is, and of how much."""
-        self.end = self._logs.ends([(TOPIC, 0)])[TOPIC, 0]
+        ends = self._logs.ends([(topic, 0) for topic in self.spans])
+        self.spans = {topic: Span(one.topic_id, one.first, ends[topic, 0]) for topic, one in self.spans.items()}
         found: list[Message] = []
         deadline = monotonic() + _TIMEOUT
-        while self._next < self.end:
-            read = self.read(1.0, most=min(500, self.end - self._next))
+        while left := sum(max(0, span.end - self._next[topic]) for topic, span in self.spans.items()):
+            read = self.read(1.0, most=min(500, left))
             found += read
             if read:
-                tell(self._next, self.end)
+                tell(sum(self._next.values()), sum(span.end for span in self.spans.values()))
                 deadline = monotonic() + _TIMEOUT
                 continue
-            (place,) = self._consumer.position([TopicPartition(TOPIC, 0)])
-            if place.offset >= self.end:  # what a transaction took back is never seen
-                break
+            for place in self._consumer.position([TopicPartition(topic, 0) for topic in self.spans]):
+                # What a transaction took back is never seen.
+                self._next[place.topic] = max(self._next[place.topic], place.offset)
             if monotonic() > deadline:
                 raise Retryable(f"Kafka does not answer: {TOPIC} could not be read to its end", server="kafka")
         return found

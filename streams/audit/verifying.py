@@ -1,4 +1,4 @@
-"""Holds xinliu.audit against itself, against `operations` event by event, and against the heads that are anchored there."""
+"""Holds one chain of xinliu.audit against itself, against its topic event by event, and against the heads that are anchored."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.audit.chain import BEGINNING, HEAD, UNREADABLE, Entry, Event
+from schemas.operations import TOPIC
+from streams.audit.chain import HEAD, UNREADABLE, Entry, Event, beginning_of
 from streams.audit.log import Message
 
-__all__ = ["Finding", "Verdict", "verify"]
+__all__ = ["FINDINGS", "Anchor", "Finding", "Verdict", "anchors_of", "verify"]
+
+
+FINDINGS = (
+    "CHANGED", "REMOVED", "INSERTED", "REORDERED", "MISSING", "HEAD_DIFFERS", "EVIDENCE_GONE", "UNAPPROVED",
+)  # fmt: skip
+"""What may be found (docs/audit.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `what` is CHANGED, REMOVED, INSERTED, REORDERED, MISSING (at the end), HEAD_DIFFERS or
-    EVIDENCE_GONE (the topic no longer holds what the entries are of)."""
+    """One thing that is wrong. `what` is CHANGED, REMOVED, INSERTED, REORDERED, MISSING (at the end), HEAD_DIFFERS,
+    EVIDENCE_GONE (the topic no longer holds what the entries are of) or UNAPPROVED (done without a second person)."""
 
     what: str
     sequence: int
@@ -24,6 +31,7 @@ class Finding:
     offset: int | None
     event_id: str | None
     text: str
+    topic: str = TOPIC
 
 
 @dataclass(slots=True)
@@ -37,16 +45,27 @@ class Verdict:
     """The last entry that one of them covers."""
     waiting: int = 0
     """Events that the audit has not taken over yet, and that no head says it ever had."""
+    disbelieved: int = 0
+    """Events in which somebody said what he may not say, or bore another's name: they have no effect."""
     findings: list[Finding] = field(default_factory=list)
+    topic: str = TOPIC
+
+    def add(self, other: Verdict) -> None:
+        """Take over what came of another chain."""
+        for name in ("entries", "heads", "anchored", "waiting", "disbelieved"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.findings += other.findings
 
     def find(self, what: str, sequence: int, event: Event | None, text: str) -> None:
         """Add a finding."""
         offset, event_id = (None, None) if event is None else (event.offset, event.event_id or None)
-        self.findings.append(Finding(what, sequence, offset, event_id, text))
+        self.findings.append(Finding(what, sequence, offset, event_id, text, self.topic))
 
 
 @dataclass(frozen=True, slots=True)
-class _Anchor:
+class Anchor:
+    """A head in the topic: the chain had this entry with this hash."""
+
     sequence: int
     hash: str
     offset: int
@@ -55,15 +74,24 @@ class _Anchor:
 
 
 def verify(
-    rows: Sequence[Entry], messages: Sequence[Message], *, topic_id: str, first: int, anchored_before: int | None = None
+    rows: Sequence[Entry],
+    messages: Sequence[Message],
+    *,
+    topic_id: str,
+    first: int,
+    anchored_before: int | None = None,
+    topic: str = TOPIC,
+    anchors: Sequence[Anchor] | None = None,
 ) -> Verdict:
     """Return what is wrong, the first entry that is concerned first.
 
     `rows` are the table's, by sequence; `messages` all that the topic with that id holds from its `first` offset on. Of heads
-    that stand at `anchored_before` or behind it, the entries they cover may be younger than `rows`.
+    that stand at `anchored_before` or behind it, the entries they cover may be younger than `rows`. `anchors` are the heads of
+    this chain, where they stand in another topic than its own.
     """
-    verdict = Verdict(entries=len(rows))
-    anchors = list(_anchors(messages))
+    verdict = Verdict(entries=len(rows), topic=topic)
+    anchors = anchors_of(messages) if anchors is None else anchors
+    beginning = beginning_of(topic)
     old = _older_than_the_topic(rows, topic_id, first)
     if old:
         gone = rows[old - 1].event
@@ -78,9 +106,9 @@ def verify(
             None,
             f"the topic begins at {first}: what stood before is gone, and no entry tells of it",
         )
-    if not _itself(rows[:old], verdict):
+    if not _itself(rows[:old], verdict, beginning):
         return verdict
-    held = _against_topic(rows, old, messages, verdict)
+    held = _against_topic(rows, old, messages, verdict, beginning)
     _against_anchors(rows, held, anchors, verdict, anchored_before)
     return verdict
 
@@ -94,9 +122,9 @@ def _older_than_the_topic(rows: Sequence[Entry], topic_id: str, first: int) -> i
     return found if all(r.event.topic_id != topic_id or r.event.offset < first for r in rows[:found]) else 0
 
 
-def _itself(rows: Sequence[Entry], verdict: Verdict) -> bool:
+def _itself(rows: Sequence[Entry], verdict: Verdict, beginning: str) -> bool:
     """Hold entries against the chain alone."""
-    previous, expected = BEGINNING, 1
+    previous, expected = beginning, 1
     for row in rows:
         if row.sequence != expected:
             verdict.find("REMOVED", expected, None, f"entry {expected} is not there, entry {row.sequence} is")
@@ -113,13 +141,15 @@ def _itself(rows: Sequence[Entry], verdict: Verdict) -> bool:
     return True
 
 
-def _against_topic(rows: Sequence[Entry], old: int, messages: Sequence[Message], verdict: Verdict) -> int:
+def _against_topic(
+    rows: Sequence[Entry], old: int, messages: Sequence[Message], verdict: Verdict, beginning: str
+) -> int:
     """Hold the entries behind the old ones against the events that they are of; return how many are right."""
     where = {message.event.offset: number for number, message in enumerate(messages)}
     in_table = {
         row.event.offset for row in rows[old:] if row.event.topic_id in {m.event.topic_id for m in messages[:1]}
     }
-    previous = rows[old - 1].hash if old else BEGINNING
+    previous = rows[old - 1].hash if old else beginning
     number = old
     for at, message in enumerate(messages):
         expected = number + 1
@@ -179,7 +209,7 @@ def _differing(held: Event, message: Message) -> list[str]:
 
 
 def _against_anchors(
-    rows: Sequence[Entry], held: int, anchors: Iterable[_Anchor], verdict: Verdict, anchored_before: int | None
+    rows: Sequence[Entry], held: int, anchors: Iterable[Anchor], verdict: Verdict, anchored_before: int | None
 ) -> None:
     """Hold the entries against every head in the topic: the table cannot be shorter or other than any of them says."""
     found_already = bool([f for f in verdict.findings if f.what != "EVIDENCE_GONE"])
@@ -205,11 +235,19 @@ def _against_anchors(
             found_already = True
 
 
-def _anchors(messages: Iterable[Message]) -> Iterable[_Anchor]:
+def anchors_of(messages: Iterable[Message], topic: str = TOPIC) -> list[Anchor]:
+    """Return the heads of a topic's chain among these messages, which are of the topic that heads are written to."""
+    found = []
     for message in messages:
         if message.event.kind != HEAD:
             continue
         detail: Mapping[str, Any] = json.loads(message.event.detail)
         sequence, digest = detail.get("sequence"), detail.get("hash")
-        if isinstance(sequence, int) and sequence > 0 and isinstance(digest, str):
-            yield _Anchor(sequence, digest, message.event.offset, message.event.by)
+        if (
+            detail.get("topic", TOPIC) == topic
+            and isinstance(sequence, int)
+            and sequence > 0
+            and isinstance(digest, str)
+        ):
+            found.append(Anchor(sequence, digest, message.event.offset, message.event.by))
+    return found

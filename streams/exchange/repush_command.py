@@ -67,7 +67,7 @@ def _repush(
             event = Operation("EXCHANGE_REPUSHED", None, datetime.now(UTC), by, reason.strip(), chosen)
             # Within the transaction: what cannot be written down is not done.
             with Registry(connection.registry) as registry:
-                OperationsWriter(connection.kafka, registry).write(event)
+                OperationsWriter(get().kafka, registry).write(event)
     if as_json:
         print(json.dumps({"records": records, "dry_run": dry_run}))
     elif dry_run:

@@ -39,6 +39,7 @@ def _approve(
     from schemas.operators import another, operator, person
     from schemas.registry import Registry
     from schemas.store import connect
+    from schemas.two_people import acting_as
     from streams.replay.approving import RUN, operations_of, standing
     from streams.replay.ledger import Ledger
 
@@ -46,7 +47,7 @@ def _approve(
         raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
     get: Callable[[], Connection] = ctx.obj
     connection = get()
-    by = operator(connection.kafka)
+    by = acting_as(connection.kafka)
     operations = operations_of(connection)
     ids = {str(one.detail.get("replay")) for one in operations if one.kind == "REPLAY_PLANNED"}
     chosen = sorted(one for one in ids if one.startswith(replay)) if replay else []
@@ -73,7 +74,7 @@ def _approve(
             Registry(connection.registry) as registry,
             connect(connection.database.get_secret_value(), autocommit=True) as store,
         ):
-            ledger = Ledger(store, OperationsWriter(connection.kafka, registry), by=by)
+            ledger = Ledger(store, OperationsWriter(connection.kafka, registry), by=operator(connection.kafka))
             # An operator only reads tables: the event is written all the same, and the next step projects it.
             with suppress(InsufficientPrivilege):
                 ledger.step("REPLAY_APPROVED", chosen[0], reason, **detail)

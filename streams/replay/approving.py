@@ -1,6 +1,7 @@
 """Two people: what one operator plans another one approves, before it is run and before it is promoted.
 
-All of it follows from `operations`, never from a table: whoever can change a row approves nothing.
+All of it follows from operations, never from a table: whoever can change a row approves nothing. Whether it is asked for is
+what the administrator has said there, and who has said what is what the broker vouches for (schemas/two_people.py).
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 from schemas.connection import Connection
 from schemas.errors import UsageError
-from schemas.operations import Operation, OperationsReader
-from schemas.operators import another
+from schemas.operation_topics import asks
+from schemas.operations import Operation, held_operations
 from schemas.registry import Registry
+from schemas.two_people import TwoPeople, two_people
 from streams.replay.ledger import Replay
 
-__all__ = ["PROMOTE", "RUN", "Standing", "operations_of", "require_approved", "standing"]
+__all__ = ["PROMOTE", "RUN", "Standing", "approval_of", "operations_of", "require_approved", "standing"]
 
 RUN, PROMOTE = "RUN", "PROMOTE"
 """What an approval covers: that the plan is run; that what came of it is promoted."""
@@ -52,12 +54,7 @@ class Standing:
 def operations_of(connection: Connection) -> list[Operation]:
     """Return every event of `operations`. Raises Retryable where a server does not answer."""
     with Registry(connection.registry) as registry:
-        principal = connection.kafka.setting("sasl.username") or "operator"
-        log = OperationsReader(connection.kafka, registry, principal=principal)
-        try:
-            return log.held()
-        finally:
-            log.close()
+        return held_operations(connection.kafka, registry)
 
 
 def standing(operations: Iterable[Operation], replay: str) -> Standing | None:
@@ -88,10 +85,14 @@ def require_approved(connection: Connection, replay: Replay, *, step: str) -> No
     Raises UsageError, saying what to do, where another operator than the planner has not approved exactly this plan (and, to
     promote, exactly this result) within the time that an approval holds, or where the table says another plan than the topic.
     """
-    if not connection.approval.required:
+    if not asks(connection.kafka) and not connection.approval.required:
         return
-    known = standing(operations_of(connection), replay.replay)
-    why = refusal(known, replay, promote=step == "promote", hours=connection.approval.hours, now=datetime.now(UTC))
+    operations = operations_of(connection)
+    rule = TwoPeople.of(connection, operations).rule()
+    if not rule.required:
+        return
+    known = standing(operations, replay.replay)
+    why = refusal(known, replay, promote=step == "promote", hours=rule.hours, now=datetime.now(UTC))
     if why is not None:
         raise UsageError(f"{step} of {replay.replay}: {why}")
 
@@ -104,24 +105,29 @@ def refusal(known: Standing | None, replay: Replay, *, promote: bool, hours: flo
     if (replay.kind, replay.scope, replay.plan) != (told.get("kind"), told.get("scope"), told.get("plan")):
         return "xinliu.replay holds another plan than was written to operations (see `xinliu audit verify`): make a new plan"
     ask = f"another operator than {known.planned.by} must say `xinliu replay approve {replay.replay} --reason …`"
-    result = known.done.id if promote and known.done is not None else None
     if promote and known.done is None:
         return "it is not done yet"
+    last = approval_of(known, promote=promote)
+    if last is None:
+        what = "what came of it" if promote else "it"
+        return f"nobody has approved {what}: {ask}"
+    # What began in time may be resumed after it.
+    began = known.running.when if known.running is not None and not promote and known.running.when >= last.when else now
+    if began - last.when > timedelta(hours=hours):
+        return f"the approval of {last.when:%Y-%m-%d %H:%M} UTC by {last.by} held for {hours:g} hours: {ask}"
+    return None
+
+
+def approval_of(known: Standing, *, promote: bool) -> Operation | None:
+    """Return the last approval by another person of exactly this plan, to promote of what came of it; None where there is none."""
+    result = known.done.id if promote and known.done is not None else None
     covering = [
         one for one in known.approvals
         if one.detail.get("plan") == known.plan
         and (one.detail.get("covers"), one.detail.get("result")) == ((PROMOTE, result) if promote else (RUN, None))
-        and another(one.by, known.planned.by)
+        and two_people(one, known.planned)
     ]  # fmt: skip
-    if not covering:
-        what = "what came of it" if promote else "it"
-        return f"nobody has approved {what}: {ask}"
-    last = covering[-1]
-    # What began in time may be resumed after it.
-    began = known.running.at if known.running is not None and not promote and known.running.at >= last.at else now
-    if began - last.at > timedelta(hours=hours):
-        return f"the approval of {last.at:%Y-%m-%d %H:%M} UTC by {last.by} held for {hours:g} hours: {ask}"
-    return None
+    return covering[-1] if covering else None
 
 
 def _hash(planned: Operation) -> str:

@@ -106,7 +106,7 @@ def _promote(
     from streams.replay.promoting import Promoting
 
     _begin(crash_at)
-    with Promoting(_owner(ctx), by=_by(ctx)) as promoting, _bar() as told:
+    with Promoting(_owner(ctx), by=_by(ctx), person=ctx.obj()) as promoting, _bar() as told:
         done = promoting.promote(name, reason, told)
     _tell(done, as_json)
 
@@ -116,7 +116,7 @@ def _rollback(ctx: typer.Context, reason: Reason, as_json: Json = False, crash_a
     from streams.replay.promoting import Promoting
 
     _begin(crash_at)
-    with Promoting(_owner(ctx), by=_by(ctx)) as promoting, _bar() as told:
+    with Promoting(_owner(ctx), by=_by(ctx), person=ctx.obj()) as promoting, _bar() as told:
         done = promoting.rollback(reason, told)
     _tell(done, as_json)
 

@@ -40,12 +40,14 @@ def ledger(connect: Callable[[], Connection]) -> Iterator[Ledger]:
     from schemas.operators import operator
     from schemas.registry import Registry
     from schemas.store import connect as open_store
+    from streams.replay.approving import operations_of
     from streams.replay.ledger import Ledger
 
     connection = connect()
     database = connection.acting("admin").database.get_secret_value()
     with Registry(connection.registry) as registry, open_store(database, autocommit=True) as store:
-        yield Ledger(store, OperationsWriter(connection.kafka, registry), by=operator(connection.kafka))
+        writer = OperationsWriter(connection.kafka, registry)
+        yield Ledger(store, writer, by=operator(connection.kafka), said=lambda: operations_of(connection))
 
 
 def _plan(
@@ -208,20 +210,16 @@ def _show(
     as_json: Json = False,
 ) -> None:
     """One replay: what it is, the figures it was planned with, its steps, and who took them."""
-    from schemas.operations import OperationsReader
-    from schemas.registry import Registry
+    from streams.replay.approving import operations_of
     from streams.replay.ledger import STEPS
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
     with ledger(connect) as book:
         one = book.get(replay)
-    with Registry(connection.registry) as registry:
-        log = OperationsReader(connection.kafka, registry, principal="operator")
-        try:
-            steps = [step for step in log.held() if step.kind in STEPS and step.detail.get("replay") == one.replay]
-        finally:
-            log.close()
+    steps = [
+        step for step in operations_of(connection) if step.kind in STEPS and step.detail.get("replay") == one.replay
+    ]
     if as_json:
         told = [
             {"kind": s.kind, "at": s.at.isoformat(), "by": s.by, "reason": s.reason, "detail": dict(s.detail)}

@@ -24,8 +24,9 @@ from schemas.generations import Generation, generations
 from schemas.operations import OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
+from schemas.two_people import require_two
 from streams.crashing import crash_point
-from streams.replay.approving import require_approved
+from streams.replay.approving import operations_of, require_approved
 from streams.replay.catching_up import CatchingUp
 from streams.replay.ledger import Ledger, Replay
 from streams.replay.switching import Switch, Switched, announce_changes, figures
@@ -71,16 +72,25 @@ def _require_filled(replay: Replay) -> None:
         )
 
 
-class Promoting:
-    """Promotes and rolls back, as the owner of the database; use it as a context. `by` is who does it (user@host)."""
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
 
-    def __init__(self, connection: Connection, *, by: str) -> None:
-        self._connection, self._by = connection, by
+
+class Promoting:
+    """Promotes and rolls back, as the owner of the database; use it as a context. `by` is who does it (user@host).
+
+    `person` is how that person reaches operations: his word is written there, and approvals are read.
+    """
+
+    def __init__(self, connection: Connection, *, by: str, person: Connection | None = None) -> None:
+        self._connection, self._by, self._person = connection, by, person or connection
 
     def __enter__(self) -> Promoting:
         self._store: psycopg.Connection[Any] = connect(self._connection.database.get_secret_value(), autocommit=True)
         self._registry = Registry(self._connection.registry)
-        self._ledger = Ledger(self._store, OperationsWriter(self._connection.kafka, self._registry), by=self._by)
+        writer = OperationsWriter(self._person.kafka, self._registry)
+        self._ledger = Ledger(self._store, writer, by=self._by, said=lambda: operations_of(self._person))
         row = self._store.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
         if not (row and row[0]):
             self.__exit__()
@@ -105,7 +115,7 @@ class Promoting:
             if serving_generation(self._store) == target.number:
                 return self._nothing_left(replay, target)
             _require_filled(replay)
-            require_approved(self._connection, replay, step="promote")
+            require_approved(self._person, replay, step="promote")
             return self._move(replay, "REPLAY_PROMOTED", target, reason, told)
 
     def rollback(self, reason: str, told: Told = lambda *_: None) -> Promoted:
@@ -118,11 +128,15 @@ class Promoting:
             if done is not None and done.kind == "REPLAY_ROLLED_BACK":
                 return done
             replay, target = self._before()
-            return self._move(replay, "REPLAY_ROLLED_BACK", target, reason, told)
+            _require_reason(reason)
+            about = {"replay": replay.replay, "from": replay.generation, "to": target.number}
+            proposal = require_two(self._person, "ROLL_BACK", about, reason)
+            return self._move(replay, "REPLAY_ROLLED_BACK", target, reason, told, proposal)
 
-    def _move(self, replay: Replay, kind: str, target: Generation, reason: str, told: Told) -> Promoted:
-        if not reason.strip():
-            raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
+    def _move(
+        self, replay: Replay, kind: str, target: Generation, reason: str, told: Told, proposal: str | None = None
+    ) -> Promoted:
+        _require_reason(reason)
         if target.state not in STATES:
             raise UsageError(
                 f"generation {target.number} is {target.state}: only one that is READY or RETIRED can serve"
@@ -130,6 +144,8 @@ class Promoting:
         old = serving_generation(self._store)
         expose(self._store)
         plain = {"kind": kind, "from": old, "to": target.number, "by": self._by, "reason": reason.strip()}
+        if proposal is not None:
+            plain["proposal"] = proposal
         self._note(replay, {**plain, "phase": "checked"})
         crash_point("promote.checked")
         with (
@@ -167,7 +183,9 @@ class Promoting:
         if state["phase"] == "switched":
             told("tells", 0, 1)
             before, after = figures(self._store, old), figures(self._store, new)
-            changed = {name: state[name] for name in ("moved", "withdrawn", "held_seconds")}
+            changed = {
+                name: state[name] for name in ("moved", "withdrawn", "held_seconds", "proposal") if name in state
+            }
             self._ledger.step(
                 state["kind"], replay.replay, state["reason"], generation=replay.generation, before=before, after=after,
                 switched_at=state["at"], switched_by=state["by"], **changed,

@@ -62,7 +62,7 @@ def _rebuild(
     from schemas.registry import Registry
     from schemas.store import connect as open_store
     from streams.crashing import arm
-    from streams.replay.approving import require_approved
+    from streams.replay.approving import operations_of, require_approved
     from streams.replay.filling import Pace
     from streams.replay.ledger import Ledger
     from streams.replay.rebuilding import Rebuild
@@ -73,15 +73,20 @@ def _rebuild(
     if crash_at:
         arm(crash_at)
     get: Callable[[], Connection] = ctx.obj
-    by = operator(get().kafka)  # the person's principal, not the owner's
-    connection = get().acting("admin")
+    person = get()  # whose word the steps are, not the owner's
+    connection = person.acting("admin")
     with (
         Registry(connection.registry) as registry,
         open_store(connection.database.get_secret_value(), autocommit=True) as store,
     ):
-        ledger = Ledger(store, OperationsWriter(connection.kafka, registry), by=by)
+        ledger = Ledger(
+            store,
+            OperationsWriter(person.kafka, registry),
+            by=operator(person.kafka),
+            said=lambda: operations_of(person),
+        )
         chosen = ledger.get(replay).replay if replay else ledger.plan(REBUILD, Scope(), reason, {})
-        require_approved(connection, ledger.get(chosen), step="rebuild")
+        require_approved(person, ledger.get(chosen), step="rebuild")
         with _Shown(as_json) as shown:
             generation = Rebuild(
                 connection,

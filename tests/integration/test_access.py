@@ -227,7 +227,7 @@ def everyone(secure: Secure, resource: str, names: Sequence[str], attempts: dict
 
 
 def test_every_principal_topic_and_operation(quiet: Secure) -> None:
-    names = [topic.name for topic in topics.wanted(CATALOGUE, "beijing")]
+    names = [topic.name for topic in (*topics.wanted(CATALOGUE, "beijing"), *topics.of_authors(()))]
     tries = everyone(quiet, "TOPIC", names, TOPIC_OPERATIONS)
     assert tries == len(PRINCIPALS) * len(names) * 9
 

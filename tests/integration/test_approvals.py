@@ -103,3 +103,21 @@ def test_a_local_stack_asks_nobody_and_an_installation_does_unless_told(stack: C
     replay = ledger.plan(REBUILD, Scope(), "试试", {})
     require_approved(stack, ledger.get(replay), step="rebuild")
     assert Connection(province="beijing", kafka=stack.kafka, registry=stack.registry).approval.required is True
+
+
+def test_what_ran_without_another_person_is_found(strict: Connection, stack: Connection, ledger: Ledger) -> None:
+    def found(connection: Connection) -> list[str]:
+        words = [sys.executable, "-m", "xinliu", "audit", "verify", "--json"]
+        ran = warm.run(words, env=environment(connection), capture_output=True, text=True, check=False, timeout=120)
+        findings = [one for one in json.loads(ran.stdout)["findings"] if one["what"] == "UNAPPROVED"]
+        assert not findings or ran.returncode == 1
+        return [one["text"] for one in findings]
+
+    approved, alone = (ledger.plan(REBUILD, Scope(), "规则有误", {"events": n}) for n in range(2))
+    approve(strict, approved, user="li")
+    for replay in (approved, alone):
+        ledger.step("REPLAY_RUNNING", replay, "开始")
+    texts = " ".join(found(strict))
+    assert alone in texts
+    assert approved not in texts
+    assert found(stack) == [], "nobody asks for two people there"

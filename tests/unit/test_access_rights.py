@@ -37,10 +37,12 @@ def test_a_department_alone_writes_its_topic_and_reads_its_receipts() -> None:
 def test_the_log_of_truth_has_one_writer_and_one_eraser() -> None:
     assert those_who("WRITE", "accepted") == {"intake", "view"}, "the view's relay writes tombstones there"
     assert those_who("WRITE", "quarantine") == {"intake"}
-    assert those_who("READ", "accepted") == {"view", "operator"}
-    assert those_who("READ", "quarantine") == {"intake", "view", "operator"}
+    assert those_who("READ", "accepted") == {"view", "operator", "steward"}
+    assert those_who("READ", "quarantine") == {"intake", "view", "operator", "steward"}
     assert those_who("WRITE", "changes") == {"view"}
-    assert those_who("WRITE", "operations") == {"operator", "intake", "link", "view"}
+    assert those_who("WRITE", "operations") == {"operator"}
+    assert those_who("WRITE", "operations.workers") == {"intake", "link", "view"}
+    assert those_who("WRITE", "operations.admin") == set(), "the administrator needs no right"
     assert those_who("WRITE", "cases") == those_who("READ", "cases") == {"operator", "view"}
 
 
@@ -136,7 +138,28 @@ def test_an_operator_with_a_principal_of_his_own_may_do_what_an_operator_may_and
     rights = access.wanted(CATALOGUE, "beijing", ["zhang"])
     may = {(r.resource, r.pattern, r.name, r.operation) for r in rights if r.principal == "operator-zhang"}
     shared = {(r.resource, r.pattern, r.name, r.operation) for r in rights if r.principal == "operator"}
-    assert may - shared == {("GROUP", "PREFIXED", "operator-zhang.", "READ")}
-    assert shared <= may
+    own = ("TOPIC", "LITERAL", "operations.zhang", "WRITE")
+    assert may - shared == {("GROUP", "PREFIXED", "operator-zhang.", "READ"), own}
+    assert shared - may == {("TOPIC", "LITERAL", "operations", "WRITE")}, "the shared principal's topic is no person's"
     assert access.known_principal("operator-zhang", CATALOGUE, "beijing", ["zhang"]) == "operator-zhang"
     assert access.gone(["operator-zhang", "operator"], access.principals(CATALOGUE, "beijing")) == {"operator-zhang"}
+
+
+def test_nobody_else_writes_a_persons_topic_and_whoever_decides_or_audits_reads_them_all() -> None:
+    people = ["zhang", "li"]
+    rights = access.wanted(CATALOGUE, "beijing", people)
+    everybody = access.principals(CATALOGUE, "beijing", people)
+    for name in people:
+        topic = f"operations.{name}"
+        assert {w for w in everybody if permits(rights, w, "TOPIC", topic, "WRITE")} == {f"operator-{name}"}
+        readers = {w for w in everybody if permits(rights, w, "TOPIC", topic, "READ")}
+        assert readers == {"intake", "view", "steward", "operator", *(f"operator-{one}" for one in people)}
+    assert [one.name for one in topics.of_authors(people)] == [
+"operations.workers", "operations.steward", "operations.admin", "operations.zhang", "operations.li",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["workers", "admin", "steward"])
+def test_nobody_is_called_like_a_topic_that_is_no_persons(name: str) -> None:
+    with pytest.raises(UsageError, match="no operator can be called"):
+        access.wanted(CATALOGUE, "beijing", [name])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from schemas.codec import encode, frame
 from schemas.operations import RECORD
-from streams.audit.chain import BEGINNING, HEAD, UNREADABLE, Entry, Event, event_of, unreadable
+from streams.audit.chain import BEGINNING, HEAD, UNREADABLE, Entry, Event, beginning_of, event_of, unreadable
 from streams.audit.log import Message
-from streams.audit.verifying import Verdict, verify
+from streams.audit.verifying import Anchor, Verdict, verify
 from tests.fuzz.choices import Consumed
 from tests.fuzz.hostile import Writers
 
@@ -192,3 +192,24 @@ def test_what_postgresql_cannot_hold_is_kept_as_it_can(writers: Writers) -> None
     told = event_of(TOPIC_ID, 7, NOW, frame(schema_id, encode(RECORD, body)), writers.registry)
     assert (told.by, told.before) == ("x\ufffdy", '{"n":1}')
     assert told.detail == '{"a":"\\u0000","b":"\\ud800","before":{"n":1}}'
+
+
+def test_each_topic_has_a_chain_of_its_own_and_the_broker_says_whose(writers: Writers) -> None:
+    messages, rows = log_and_table()
+    topic = "operations.zhang"
+    own: list[Entry] = []
+    for row in rows:
+        own.append(Entry.following(row.sequence, own[-1].hash if own else beginning_of(topic), row.event, topic))
+    heads = [Anchor(own[4].sequence, own[4].hash, 900, "view@m")]
+    told = verify(own, messages, topic_id=TOPIC_ID, first=0, topic=topic, anchors=heads)
+    assert (told.findings, told.heads, told.anchored) == ([], 1, 5), "heads in its own messages are nobody's"
+    for foreign in (rows, [replace(row, topic=topic) for row in rows]):
+        (found, *_) = verify(foreign, messages, topic_id=TOPIC_ID, first=0, topic=topic, anchors=[]).findings
+        assert (found.what, found.sequence, found.topic) == ("CHANGED", 1, topic)
+    (found,) = verify(own[:3], messages, topic_id=TOPIC_ID, first=0, topic=topic, anchors=heads).findings
+    assert (found.what, found.sequence) == ("MISSING", 4)
+    schema_id = writers.registry.register(RECORD)
+    body = {"id": "1", "kind": "NOTE", "department": None, "at": NOW, "by": "li@x", "reason": "", "detail": "{}"}
+    value = frame(schema_id, encode(RECORD, body))
+    assert event_of(TOPIC_ID, 7, NOW, value, writers.registry, topic=topic).by == "operator-zhang@x"
+    assert event_of(TOPIC_ID, 7, NOW, value, writers.registry).by == "li@x"

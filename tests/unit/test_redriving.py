@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from schemas.cluster import Cluster
 from schemas.codec import encode, frame
+from schemas.connection import Approval
 from schemas.errors import Retryable
 from schemas.operations import Operation
+from schemas.two_people import APPROVED, TwoPeople, digest
 from schemas.uscc import generate
 from streams.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, Origin
 from streams.quarantine import DISCARD, DONE, OVERRIDE, REDRIVE, Entry
@@ -224,7 +227,9 @@ class _Carries:
         return {"ACCEPTED": 1}
 
 
-def carried(redriver: _Carries, feed: Callable[[Decisions], None], until: int) -> list[Operation]:
+def carried(
+    redriver: _Carries, feed: Callable[[Decisions], None], until: int, people: TwoPeople | None = None
+) -> list[Operation]:
     """Run until so many events were written, and return them."""
     written: list[Operation] = []
     decisions: Decisions
@@ -235,7 +240,7 @@ def carried(redriver: _Carries, feed: Callable[[Decisions], None], until: int) -
         if len(written) == until:
             decisions.stop()
 
-    decisions = Decisions(redriver, write, by="intake@test")  # type: ignore[arg-type]
+    decisions = Decisions(redriver, write, by="intake@test", people=people)  # type: ignore[arg-type]
     feed(decisions)
     thread = threading.Thread(target=decisions.run, daemon=True)
     thread.start()
@@ -251,6 +256,37 @@ def test_what_was_left_undone_is_done_at_the_start_and_in_order_and_nothing_else
     written = carried(redriver, lambda it: it.held([*events, done]), 3)
     assert redriver.done == [events[0].id, events[2].id, events[3].id]
     assert [one.detail for one in written] == [{"decision": id, "outcomes": {"ACCEPTED": 1}} for id in redriver.done]
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+@pytest.mark.parametrize("kind", [DISCARD, OVERRIDE])
+def test_what_takes_two_waits_for_another_person_and_nothing_waits_behind_it(kind: str, at_start: bool) -> None:
+    def vouched(one: Operation, by: str) -> Operation:
+        return replace(one, by=by, received=one.at, vouched=True)
+
+    first, alone, behind = (decision(what, []) for what in (kind, kind, REDRIVE))
+    first, alone, behind = (vouched(one, "operator-zhang@desk") for one in (first, alone, behind))
+
+    def approval(of: Operation, by: str) -> Operation:
+        detail = {"of": of.id, "digest": digest(of)}
+        return vouched(Operation(APPROVED, None, of.at, by, "", detail), by)
+
+    own, other = approval(alone, "operator-zhang@other"), approval(first, "operator-li@desk")
+    same_id = replace(first, by="operator-li@desk", detail={"entries": [], "more": 1})
+    events = [first, same_id, alone, own, behind, other]
+    redriver = _Carries()
+    asks: Any = {"security.protocol": "SASL_SSL", "sasl.username": "intake"}
+    people = TwoPeople(Cluster(servers="h:1", security=asks), Approval(required=False))
+
+    def feed(it: Decisions) -> None:
+        if at_start:
+            it.held(events)
+        else:
+            for one in events:
+                it.follow(one)
+
+    carried(redriver, feed, 2, people)
+    assert redriver.done == [first.id, behind.id]
 
 
 def test_what_another_worker_has_done_is_left_alone() -> None:

@@ -9,7 +9,7 @@ from schemas.exposing import expose
 from schemas.store import READER_FILES, sql
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -1,0 +1,60 @@
+"""What holds for a whole installation: authors' topics, and whether two people are asked for; said by the administrator alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from deploy import topics
+from deploy.access import ADMIN
+from deploy.acls import Change
+from schemas.connection import Approval, Connection
+from schemas.operation_topics import INSTALLATION
+from schemas.operations import Operation, OperationsWriter, held_operations
+from schemas.operators import operator
+from schemas.registry import Registry
+from schemas.two_people import TwoPeople
+
+__all__ = ["plan", "settle"]
+
+
+def plan(connection: Connection, people: Iterable[str], approval: Approval | None) -> list[Change]:
+    """Return what would change; nothing is touched. `approval` is what is to hold, None where it may stay as it is."""
+    missing = [one for one in topics.plan(connection.kafka, topics.of_authors(people)) if one.action != "extra"]
+    changes = [Change("create", ADMIN, f"{one.action} topic {one.topic}") for one in missing]
+    if approval is not None and _said(connection) != approval:
+        changes.append(Change("create", ADMIN, _shown(approval)))
+    return changes
+
+
+def settle(
+    connection: Connection, people: Iterable[str], approval: Approval | None, *, default: Approval | None = None
+) -> list[Change]:
+    """Make the topics, say what is to hold, and return what was changed. `connection` is the administrator's.
+
+    Where `approval` is None, what was said stays; `default` is said where nothing was.
+    """
+    wanted = approval if approval is not None else default if _said(connection) is None else None
+    changes = plan(connection, people, wanted)
+    topics.apply(connection.kafka, topics.of_authors(people))
+    if wanted is not None and _said(connection) != wanted:
+        detail = {"approval": wanted.model_dump()}
+        event = Operation(
+            INSTALLATION, None, datetime.now(UTC), operator(connection.kafka), "xinliu access apply", detail
+        )
+        with Registry(connection.registry) as registry:
+            OperationsWriter(connection.kafka, registry).write(event)
+    return changes
+
+
+def _said(connection: Connection) -> Approval | None:
+    with Registry(connection.registry) as registry:
+        operations = held_operations(connection.kafka, registry)
+    said = any(one.kind == INSTALLATION and one.vouched for one in operations)
+    return TwoPeople.of(connection, operations).rule() if said else None
+
+
+def _shown(approval: Approval) -> str:
+    return (
+        f"approval by a second person: {f'within {approval.hours:g} hours' if approval.required else 'not asked for'}"
+    )
