@@ -285,8 +285,10 @@ def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
         if sheet in read:
             continue
         if sheet and (like := sheet.like_a_record()):
+            first = like == sheet.layout.line
+            what = "没有表头, 第一行就像一条记录" if first else f"没有可用的表头, 第 {like} 行却像一条记录"
             raise UsageError(
-                f"{path}: 工作表 {name} 没有可用的表头, 第 {like} 行却像一条记录; 请补全表头 (多余的工作表则删去),"
+                f"{path}: 工作表 {name} {what}; 请补全表头 (多余的工作表则删去),"
                 f" 或用 --sheet 指明要读取的工作表: {'、'.join(one.name for one in read)}"
             )
         why = "没有表头" if sheet and sheet.headers else "空白" if sheet else "图表" if not worksheet else "隐藏"

@@ -90,8 +90,6 @@ def raw_text(cell: Cell) -> tuple[str, tuple[str, ...]]:
     """Return a cell as text, and what was mended in it. Raises CellRefused where Excel has rounded the number that it was."""
     if cell is None:
         return "", ()
-    if isinstance(cell, bool):
-        raise CellRefused("NOT_TEXT", "此格是逻辑值 (TRUE 或 FALSE), 不是文字")
     if isinstance(cell, str):
         if not cell.isascii() and _MISREAD.search(cell):
             raise CellRefused("GARBLED_TEXT", "此格的文字曾按错误的编码读取, 原字符已丢失; 请从原表重新取得")
