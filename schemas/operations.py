@@ -17,6 +17,7 @@ from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, decode, encode, frame, unframe
 from schemas.contracts import parsed
 from schemas.errors import ContractBroken, Retryable, UsageError
+from schemas.persons import cover_persons
 from schemas.registry import Registry
 
 __all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
@@ -52,15 +53,15 @@ class OperationsWriter:
         )
 
     def write(self, operation: Operation) -> None:
-        """Write an event. Raises Retryable where Kafka does not take it."""
+        """Write an event, with persons' numbers in its texts covered: it is kept for good. Raises Retryable where Kafka does not take it."""
         value = {
             "id": operation.id,
             "kind": operation.kind,
             "department": operation.department,
             "at": operation.at,
-            "by": operation.by,
-            "reason": operation.reason,
-            "detail": json.dumps(operation.detail, ensure_ascii=False),
+            "by": cover_persons(operation.by),
+            "reason": cover_persons(operation.reason),
+            "detail": json.dumps(_covered(operation.detail), ensure_ascii=False),
         }
         refused: list[KafkaError] = []
         body = frame(self._registry.register(RECORD), encode(RECORD, value))
@@ -157,6 +158,14 @@ class OperationsReader:
             raise ContractBroken(
                 f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
+
+
+def _covered(value: Any) -> Any:
+    if isinstance(value, str):
+        return cover_persons(value)
+    if isinstance(value, Mapping):
+        return {name: _covered(one) for name, one in value.items()}
+    return [_covered(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def operation_of(value: bytes, registry: Registry) -> Operation:

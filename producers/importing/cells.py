@@ -19,7 +19,8 @@ from producers.importing.repairs import Mended
 from producers.importing.table import unreadable
 from producers.importing.workbook import LONGEST_CELL
 from schemas.flat import FLAT
-from schemas.uscc import cover_persons, mask, names_person
+from schemas.persons import cover_persons, names_person
+from schemas.uscc import mask
 from schemas.visible import visible
 
 __all__ = ["Mending", "Reader", "as_written", "reader_of", "shown"]
@@ -55,9 +56,6 @@ _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
 """Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
 
 _SHOWN = 60
-_PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
-"""What may be a resident identity number, of 15 or 18 digits."""
-
 _FRACTION = re.compile(r"-?\d{1,9}\.\d+", re.ASCII)
 
 
@@ -113,8 +111,8 @@ def shown(cell: object) -> str:
     text = as_written(cell)
     if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
         return text[:_SHOWN]
-    covered = cover_persons(_PERSONAL.sub(lambda found: mask(found[0]), text))
-    if covered == text and names_person(text):  # written in full width, or with something between its digits
+    covered = cover_persons(text)
+    if covered == text and names_person(text):  # as a code it is one, as a text it might not be
         covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))
     return visible(covered[:_SHOWN])
 

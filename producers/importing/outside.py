@@ -10,6 +10,7 @@ from producers.importing.cells import shown
 from producers.importing.headers import Columns, field_of, mandatory_of
 from producers.importing.table import Cell, Fault, Table, some
 from schemas.errors import UsageError
+from schemas.visible import NOTHING
 
 __all__ = ["without_outsiders"]
 
@@ -24,7 +25,6 @@ _NAMING = (
 """Fields that say of whom a row is, or what was done: one in which none of them stands says nothing of anybody."""
 
 _CODE = 18
-_NOTHING = "".join(map(chr, range(32))) + "\x7f\u200b\u200c\u200d\u2060\ufeff\u3000\xa0 "
 _COUNTED = re.compile(r"\d{1,7}(?:\.0)?")
 """A row's number, in a column that is not read."""
 
@@ -87,7 +87,7 @@ class _Outsiders:
         if self._is_prefilled(cells):
             self._prefilled.append(line)
             return True
-        text = "、".join(dict.fromkeys(str(cell).strip(_NOTHING) for cell in cells if _says(cell)))
+        text = "、".join(dict.fromkeys(str(cell).strip(NOTHING) for cell in cells if _says(cell)))
         reason = f"此行不是记录 (如说明、合计、签名): 只有 {len(said)} 格有内容, 没有代码或文号; 如非记录, 请删去此行"
         self.faults.append(Fault(line, "NO_RECORD", reason, cells, shown(text)))
         return True
@@ -138,4 +138,4 @@ class _Outsiders:
 
 
 def _says(cell: Cell) -> bool:
-    return bool(cell.strip(_NOTHING)) if isinstance(cell, str) else cell is not None
+    return bool(cell.strip(NOTHING)) if isinstance(cell, str) else cell is not None

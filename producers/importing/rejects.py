@@ -20,7 +20,8 @@ from producers.importing.reading import Cell, Table
 from producers.importing.refusals import REASON_HEADER, REFUSAL_NUMBER
 from producers.importing.workbook import LONGEST_CELL
 from schemas.errors import UsageError
-from schemas.uscc import cover_persons, mask, names_person
+from schemas.persons import cover_persons, names_person
+from schemas.uscc import mask
 
 __all__ = ["REASON_HEADER", "write_rejects"]
 
