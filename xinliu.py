@@ -15,6 +15,7 @@ import typer
 
 from schemas.errors import XinliuError
 from schemas.hints import hint, hints_for
+from schemas.terminal import guard
 
 if TYPE_CHECKING:
     from schemas.connection import Connection
@@ -112,6 +113,7 @@ def _mount() -> None:
 
 def main() -> None:
     """Run the command; every foreseeable mistake ends in one line on stderr."""
+    guard()
     _mount()
     try:
         outcome = app(standalone_mode=False)

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import time_text
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from consumers.cases import OpenCase

@@ -10,12 +10,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from deploy.provinces import Provinces

@@ -56,13 +56,16 @@ _OTHERS: Final = re.compile(
     r"[账帐]号|[账帐]户|卡号|注册号|登记号|识别号|税号|信用代码|机构代码|编号|单号|流水号|凭证号|票号|文号|案号|[〔\[［（(【][0-9０-９]{4}[〕\]］）)】]第?$"
 )
 """What is said before numbers that are no person's."""
-_YEARS: Final = frozenset(map(str, range(2010, 2040)))
-"""Years that numbers of documents carry: with a place and a day they look like a child's."""
+_YEARS: Final = frozenset(map(str, range(1920, 2010)))
+"""Years of birth that are looked for in what is called another's number: those carry the year in which they were given."""
 
 _BEFORE, _BEHIND = 14, re.compile(r"\s*号")
 
 
-_PERSONS, _ANOTHERS = "person", "another"
+_PERSONS, _ANOTHERS, _ENTRY = "person", "another", "entry"
+_OF_ENTRIES: Final = "/-1/"
+"""Before the number of a refused row, as its entry is named (schemas/refusal.py): covered, it could not be asked for."""
+
 _AMOUNT, _OF_AMOUNTS = (
     re.compile(r"(?<![0-9.,])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)\.[0-9]{2}(?![0-9.])"),
     frozenset("0123456789.,"),
@@ -91,7 +94,8 @@ def cover_persons(text: str) -> str:
     """
     if len(text) < FEWEST:
         return text
-    covered, at = [], 0
+    covered: list[str] = []
+    at = 0
     for begin, end in _numbers(text):
         covered += (text[at:begin], "*" * (end - begin))
         at = end
@@ -99,19 +103,19 @@ def cover_persons(text: str) -> str:
 
 
 def names_person(text: str) -> bool:
-    """Tell whether a text that should be a code is a resident identity number, or holds one.
+    """Tell whether a text that should be a code is a resident identity number, with whatever words round it.
 
     In the field of a code a number of 15 digits is no other's: rather one too many is covered than one too few.
     """
-    if len(text) < FEWEST or (len(text) == 18 and text.isascii() and text.isalnum() and not text[:17].isdigit()):
+    if not FEWEST <= len(text) <= _LONGEST_CODE or (
+        len(text) == 18 and text.isascii() and text.isalnum() and not text[:17].isdigit()
+    ):
         return False
-    if len(text) <= _LONGEST_CODE:
-        plain = "".join(one.upper() for one in text.translate(FOLD) if one.isalnum())
-        if len(plain) == 15 and plain.isdigit():
-            return plain[0] != "0" and is_day(f"19{plain[6:12]}")
-        if len(plain) == 18 and is_resident_id(plain):
-            return True
-    return holds_person(text)
+    signs = [one.upper() for one in text.translate(FOLD) if one.isalnum()]
+    plain = "".join(one for place, one in enumerate(signs, 1) if one != CROSS.upper() or place == len(signs))
+    if len(plain) == 15 and plain.isdigit():
+        return plain[0] != "0" and is_day(f"19{plain[6:12]}")
+    return len(plain) == 18 and is_resident_id(plain)
 
 
 _LONGEST_CODE = 80
@@ -150,7 +154,9 @@ def _is_18(run: Run, at: int, behind: int) -> bool:
     if not last or not is_place(body) or body[6:8] not in ("19", "20") or not is_day(body[6:14]):
         return False
     said, parted = _said(run, at, behind), run.parted(at, behind)
-    if said == _ANOTHERS and (body[6:10] in _YEARS or not wrong_in(body + last)):
+    if said == _ENTRY:
+        return False
+    if said == _ANOTHERS and (body[6:10] not in _YEARS or not wrong_in(body + last)):
         return False
     if check_of(body) == last:
         return len(parted) < _FEWEST_OF_AMOUNTS or not _is_amounts(run, at, behind)
@@ -196,7 +202,8 @@ def check_of(body: str) -> str:
 
 def is_place(digits: str) -> bool:
     """Tell whether digits begin with a province."""
-    return digits[:2] in _PROVINCES and digits[2:4] in _MUNICIPALITIES.get(digits[:2], digits[2:4])
+    province, city = digits[:2], digits[2:4]
+    return province in _PROVINCES and city != "00" and city in _MUNICIPALITIES.get(province, city)
 
 
 def is_day(digits: str) -> bool:
@@ -209,9 +216,11 @@ def is_day(digits: str) -> bool:
 
 
 def _said(run: Run, at: int, behind: int) -> str:
-    """Return whose the text says that a number is: a person's, another's (an account's, a document's), or nothing."""
+    """Return whose the text says that a number is: a person's, an entry's, another's (an account's), or nothing."""
     first, last = run.places[at], run.places[behind - 1] + 1
     before = run.text[max(0, first - _BEFORE) : first].rstrip()
+    if before.endswith(_OF_ENTRIES):
+        return _ENTRY
     if _PERSONAL.search(before):
         return _PERSONS
     return _ANOTHERS if _OTHERS.search(before) or _BEHIND.match(run.text, last) else ""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
 from schemas.catalogue import load
@@ -19,6 +18,7 @@ from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.operators import operator
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
+from schemas.terminal import Console
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage
 from streams.logs import Logs

@@ -56,6 +56,9 @@ _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
 """Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
 
 _SHOWN = 60
+_PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
+"""What is covered where it is shown, whatever it is: a number as long as a resident identity number."""
+
 _FRACTION = re.compile(r"-?\d{1,9}\.\d+", re.ASCII)
 
 
@@ -111,7 +114,7 @@ def shown(cell: object) -> str:
     text = as_written(cell)
     if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
         return text[:_SHOWN]
-    covered = cover_persons(text)
+    covered = cover_persons(_PERSONAL.sub(lambda found: mask(found[0]), text))
     if covered == text and names_person(text):  # as a code it is one, as a text it might not be
         covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))
     return visible(covered[:_SHOWN])

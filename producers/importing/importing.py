@@ -15,9 +15,10 @@ from producers.importing.headers import Columns, knows_any, must_be_said, must_s
 from producers.importing.outside import without_outsiders
 from producers.importing.parsing import RowError, parse
 from producers.importing.reading import Table, read_table
-from producers.importing.refusals import REASON_HEADER, mended_ids, refusals_of
+from producers.importing.refusals import mended_ids, refusals_of
 from producers.importing.repairs import Mended, Repairs
 from producers.importing.states import state_in, title_speaks
+from producers.importing.table import REASON_HEADER
 from producers.importing.words import Words
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department

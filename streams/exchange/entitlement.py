@@ -12,7 +12,7 @@ import polars as pl
 from schemas.catalogue import Catalogue
 from schemas.exchange import WITHDRAWN
 from schemas.partitioning import partitions_of
-from schemas.persons import names_person
+from schemas.persons import holds_person, names_person
 from schemas.persons_columns import persons_in
 from schemas.registration import DOMAIN, KIND
 from schemas.rules import Origins
@@ -55,7 +55,7 @@ class Entitlement:
         self._mark(found, frame, "EXCHANGE_BODY", "status", _misshapen())
         self._mark(found, frame, "EXCHANGE_RECORD", "record_id", ~pl.col("record_id").str.contains(_ID))
         for row, uscc in frame.select("row", "uscc").rows():
-            if names_person(uscc):
+            if names_person(uscc) or holds_person(uscc):
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field="uscc"))
         for name in TEXTS:
             for row in frame["row"].filter(persons_in(frame[name])).to_list() if name not in FORMED else ():
