@@ -72,7 +72,7 @@ def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Thread]], Seque
 
 ROOMS: Mapping[str, Sequence[str]] = {
     "deploy": (
-        "access", "backup", "config", "demo", "demo-four", "down", "exchange", "migrate", "reset", "restore", "status", "topics",
+        "access", "backup", "config", "demo", "demo-four", "doctor", "down", "exchange", "migrate", "reset", "restore", "status", "topics",
         "up",
     ),
     "schemas": ("catalogue", "rules", "schemas"),

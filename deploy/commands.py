@@ -263,6 +263,10 @@ def mount(app: typer.Typer, only: str | None = None) -> None:
         from deploy.demo_four import demo_four
 
         app.command()(demo_four)
+    if only in (None, "doctor"):
+        from deploy.doctor_command import doctor
+
+        app.command()(doctor)
     if only in (None, "access"):
         from deploy.access_commands import access_app
 
