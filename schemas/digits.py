@@ -25,10 +25,8 @@ _ZEROS: Final = frozenset("○◯")
 _BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 """Letters, and a pattern of Braille, that nobody sees."""
 
-_RUN: Final = re.compile(rf"[0-9](?:[ x\0]*[0-9]){{{FEWEST - 1},}}(?:[ \0]*[Xx])?")
-
-
-_DIGITS, _TEN = re.compile("[0-9]+"), frozenset("0123456789")
+_RUN: Final = re.compile(rf"[0-9][0-9 x\0]{{{FEWEST - 1},}}")
+_ONLY_DIGITS, _TEN = str.maketrans("", "", " x\0"), frozenset("0123456789")
 
 
 class Run(NamedTuple):
@@ -70,8 +68,8 @@ def runs(text: str, likely: re.Pattern[str]) -> Iterator[Run]:
     """Yield the runs of digits in a text that are long enough, in order; those in whose digits alone `likely` is found."""
     folded = text.translate(FOLD)
     for found in _RUN.finditer(folded):
-        digits = "".join(_DIGITS.findall(found[0]))
-        if likely.search(digits):
+        digits = found[0].translate(_ONLY_DIGITS)
+        if len(digits) >= FEWEST and likely.search(digits):
             places = [place for place in range(*found.span()) if folded[place] in _TEN]
             yield Run(text, folded, digits, places, [_gap(text, folded, *pair) for pair in pairwise(places)])
 
