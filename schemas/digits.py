@@ -37,7 +37,7 @@ class Run(NamedTuple):
     digits: str
     places: Sequence[int]
     gaps: Sequence[int]
-    """Behind each digit: 2 a gap, 1 a digit of another script, 0 nothing."""
+    """Behind each digit: 2 a gap, 1 a digit of another script, 0 nothing. Empty for a run that is too long to be looked at."""
 
     def parted(self, at: int, behind: int) -> frozenset[int]:
         """Return behind how many of these digits there is a gap."""
@@ -64,14 +64,18 @@ class Run(NamedTuple):
         return self.folded[first - 1 : first] in (LETTER, CHECK) or self.folded[last : last + 1] == LETTER
 
 
-def runs(text: str, likely: re.Pattern[str]) -> Iterator[Run]:
-    """Yield the runs of digits in a text that are long enough, in order; those in whose digits alone `likely` is found."""
+def runs(text: str, likely: re.Pattern[str], *, longest: int) -> Iterator[Run]:
+    """Yield the runs of digits in a text that are long enough, in order; those in whose digits alone `likely` is found.
+
+    Of one with more digits than `longest` the gaps are not told: there are none of it.
+    """
     folded = text.translate(FOLD)
     for found in _RUN.finditer(folded):
         digits = found[0].translate(_ONLY_DIGITS)
         if len(digits) >= FEWEST and likely.search(digits):
             places = [place for place in range(*found.span()) if folded[place] in _TEN]
-            yield Run(text, folded, digits, places, [_gap(text, folded, *pair) for pair in pairwise(places)])
+            told = pairwise(places) if len(digits) <= longest else ()
+            yield Run(text, folded, digits, places, [_gap(text, folded, *pair) for pair in told])
 
 
 def _gap(text: str, folded: str, place: int, following: int) -> int:

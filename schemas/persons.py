@@ -20,7 +20,7 @@ from schemas.digits import CROSS, FEWEST, FOLD, Run, runs
 from schemas.uscc import RESIDENT_CHECKS, RESIDENT_WEIGHTS, is_resident_id, mask, wrong_in
 
 __all__ = [
-    "check_of", "cover_persons", "holds_person", "is_day", "is_place", "names_person", "secret_from", "showable",
+    "DAY", "LONGEST", "check_of", "cover_persons", "holds_person", "is_day", "is_place", "names_person", "secret_from", "showable",
 ]  # fmt: skip
 
 _PROVINCES: Final = frozenset(
@@ -36,11 +36,15 @@ _MUNICIPALITIES: Final = {"11": "01 02", "12": "01 02 03", "31": "01 02", "50": 
 
 _ALONE: Final = 15
 
-_DAY: Final = r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+DAY: Final = r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
 _LIKELY: Final = re.compile(
-    rf"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3])[0-9]{{4}}(?:(?:19|20)[0-9]{{2}}{_DAY}[0-9]{{3}}|[0-9]{{2}}{_DAY}[0-9]{{3}})"
+    rf"(?=(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3])[0-9]{{4}}"
+    rf"(?:(?:19|20)[0-9]{{2}}{DAY}[0-9]{{3}}|[0-9]{{2}}{DAY}[0-9]{{3}}))"
 )
-"""What any number has: a province and a day. Most long digits have not, and are not looked at more closely."""
+"""Where a number may begin among digits: with a province, a day behind it. Most have none, and are not looked at closely."""
+
+LONGEST: Final = 20_000
+"""Digits with no word between them that are looked at: as many as the longest text of a statement may have."""
 
 _PARTED_18: Final = frozenset({6, 14})
 """Where nearly everybody parts a number: place, day, the rest. It is one then even where its check character was mistyped."""
@@ -53,16 +57,19 @@ _LISTED: Final = frozenset("、，,；;：:。!！?？\r\n")
 
 _PERSONAL: Final = re.compile(r"身份|证件|公民|ID", re.IGNORECASE)
 _OTHERS: Final = re.compile(
-    r"[账帐]号|[账帐]户|卡号|注册号|登记号|识别号|税号|信用代码|机构代码|编号|单号|流水号|凭证号|票号|文号|案号|[〔\[［（(【][0-9０-９]{4}[〕\]］）)】]第?$"
+    r"注册号|登记号|识别号|税号|信用代码|机构代码|编号|单号|流水号|凭证号|票号|文号|案号|[〔\[［（(【][0-9０-９]{4}[〕\]］）)】]第?$"
 )
 """What is said before numbers that are no person's."""
-_YEARS: Final = frozenset(map(str, range(1920, 2010)))
-"""Years of birth that are looked for in what is called another's number: those carry the year in which they were given."""
+_ACCOUNTS: Final = re.compile("[账帐]号|[账帐]户|卡号")
+"""What is said before numbers of accounts, which may hold any digits."""
+
+_ADULTS, _CHILDREN = frozenset(map(str, range(1920, 2010))), frozenset(map(str, range(2010, 2040)))
+"""Years of birth that are looked for in an account's number, and that are not in a document's: it holds the year it is of."""
 
 _BEFORE, _BEHIND = 14, re.compile(r"\s*号")
 
 
-_PERSONS, _ANOTHERS, _ENTRY = "person", "another", "entry"
+_PERSONS, _ACCOUNT, _ANOTHERS, _NUMBERED, _ENTRY = "person", "account", "another", "numbered", "entry"
 _OF_ENTRIES: Final = "/-1/"
 """Before the number of a refused row, as its entry is named (schemas/refusal.py): covered, it could not be asked for."""
 
@@ -130,13 +137,16 @@ def showable(code: str) -> str:
 
 def _numbers(text: str) -> Iterator[_Number]:
     """Yield the numbers that stand in a text, in order; none overlaps another."""
-    for run in runs(text, _LIKELY):
-        at = 0
-        while at <= len(run.digits) - FEWEST:
-            length = _length(run, at) if at == 0 or run.gaps[at - 1] else 0
-            if length:
+    for run in runs(text, _LIKELY, longest=LONGEST):
+        if not run.gaps:  # nobody writes so many, and to look at them would take seconds
+            yield _Number(run.places[0], run.places[-1] + 1)
+            continue
+        reached = 0
+        for found in _LIKELY.finditer(run.digits):
+            at = found.start()
+            if at >= reached and (at == 0 or run.gaps[at - 1]) and (length := _length(run, at)):
                 yield _Number(run.places[at + secret_from(length)], run.places[at + min(length, 17) - 1] + 1)
-            at += length or 1
+                reached = at + length
 
 
 def _length(run: Run, at: int) -> int:
@@ -156,7 +166,10 @@ def _is_18(run: Run, at: int, behind: int) -> bool:
     said, parted = _said(run, at, behind), run.parted(at, behind)
     if said == _ENTRY:
         return False
-    if said == _ANOTHERS and (body[6:10] not in _YEARS or not wrong_in(body + last)):
+    year = body[6:10]
+    if (said == _ACCOUNT and year not in _ADULTS) or (
+        said in (_ANOTHERS, _NUMBERED) and (year in _CHILDREN or not wrong_in(body + last))
+    ):
         return False
     if check_of(body) == last:
         return len(parted) < _FEWEST_OF_AMOUNTS or not _is_amounts(run, at, behind)
@@ -176,7 +189,7 @@ def _is_15(run: Run, at: int, behind: int) -> bool:
     if not whole and not (run.is_alone(at, behind, _LISTED) and _is_parted_15(run, at, behind, parted)):
         return False
     said = _said(run, at, behind)
-    return said == _PERSONS or (not said and not run.touched(at, behind))
+    return said == _PERSONS or (said in ("", _NUMBERED) and not run.touched(at, behind))
 
 
 def _is_parted_15(run: Run, at: int, behind: int, parted: frozenset[int]) -> bool:
@@ -216,14 +229,18 @@ def is_day(digits: str) -> bool:
 
 
 def _said(run: Run, at: int, behind: int) -> str:
-    """Return whose the text says that a number is: a person's, an entry's, another's (an account's), or nothing."""
+    """Return whose the text says that a number is: a person's, an entry's, an account's, another's (or only numbered), or nothing."""
     first, last = run.places[at], run.places[behind - 1] + 1
     before = run.text[max(0, first - _BEFORE) : first].rstrip()
     if before.endswith(_OF_ENTRIES):
         return _ENTRY
     if _PERSONAL.search(before):
         return _PERSONS
-    return _ANOTHERS if _OTHERS.search(before) or _BEHIND.match(run.text, last) else ""
+    if _ACCOUNTS.search(before):
+        return _ACCOUNT
+    if _OTHERS.search(before):
+        return _ANOTHERS
+    return _NUMBERED if _BEHIND.match(run.text, last) else ""
 
 
 def _is_amounts(run: Run, at: int, behind: int) -> bool:

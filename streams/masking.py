@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from schemas.digits import FEWEST, Run, runs
-from schemas.persons import check_of, holds_person, is_day, is_place, names_person, secret_from
+from schemas.digits import Run, runs
+from schemas.persons import DAY, check_of, holds_person, is_day, is_place, names_person, secret_from
 
 __all__ = ["is_masked", "keepable", "keepable_number", "masked"]
 
@@ -20,8 +20,11 @@ _GB_DIGIT = re.compile("\udca3([\udcb0-\udcb9])")
 _LENGTHS = 2
 """Bytes before and behind a text that may be taken for digits of it: a length, and what says that there is a text."""
 
-_DATED = re.compile(r"[1-9][0-9]{7}(?:0[1-9]|1[0-2]|[0-9]{2}(?:0[1-9]|1[0-2]))[0-3]")
-"""What the digits of any number have: a month and a day."""
+_DATED = re.compile(rf"(?=[1-9][0-9]{{5}}(?:(?:18|19|20)[0-9]{{2}}{DAY}[0-9]{{3}}|[0-9]{{2}}{DAY}[0-9]{{3}}))")
+"""Where a number may begin among digits: a day is behind it."""
+
+_LONG, _LARGE = 1_000, 1 << 16
+"""Digits with no word between them, and bytes of a message, of which all such digits are covered without a closer look."""
 
 _USUAL = (frozenset[int](), frozenset({6, 14}))
 """Where there are gaps in numbers: nowhere, or between place, day and the rest."""
@@ -62,8 +65,12 @@ def _found(value: bytes) -> Iterator[tuple[int, int, int]]:
         sizes = (len(one.encode("utf-8", "surrogateescape")) for one in text)
         offsets = list(accumulate(sizes, initial=0))
         text = _GB_DIGIT.sub(lambda found: chr(ord(found[1]) - 0xDCB0 + 0x30) + "\u200b", text)
-    for run in runs(text, _DATED):
-        for at in range(len(run.digits) - FEWEST + 1):
+    for run in runs(text, _DATED, longest=_LONG if len(value) <= _LARGE else 0):
+        if not run.gaps:
+            yield offsets[run.places[0]], offsets[run.places[0]], offsets[run.places[-1] + 1]
+            continue
+        for found in _DATED.finditer(run.digits):
+            at = found.start()
             if length := _likely(run, at):
                 last = offsets[run.places[at + length - 1] + 1]
                 yield offsets[run.places[at]], offsets[run.places[at + secret_from(length)]], last
@@ -72,8 +79,6 @@ def _found(value: bytes) -> Iterator[tuple[int, int, int]]:
 def _likely(run: Run, at: int) -> int:
     """Return how many digits from there may be a number's, without its check character: 17, 15 or 0."""
     digits, behind = run.digits, at + 17
-    if digits[at] == "0":
-        return 0
     last = digits[behind : behind + 1] or (run.check(behind).upper() if behind <= len(digits) else "")
     if last and digits[at + 6 : at + 8] in ("18", "19", "20") and is_day(digits[at + 6 : at + 14]):
         body = digits[at:behind]

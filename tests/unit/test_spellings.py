@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import unicodedata
+from time import process_time
 from typing import Any
 
 import polars as pl
@@ -17,9 +18,10 @@ from producers.statements import nested
 from schemas.codec import encode
 from schemas.memory_registry import MemoryRegistry
 from schemas.operations import _covered
-from schemas.persons import cover_persons, holds_person, names_person
+from schemas.persons import LONGEST, cover_persons, holds_person, names_person
 from schemas.persons_columns import covered_column, persons_in
 from schemas.rules.examples import DEPARTMENT, good
+from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.texts import FORMED, TEXTS, broken_texts
 from streams.masking import is_masked, keepable, keepable_number, masked
 from streams.messages import shown
@@ -29,7 +31,7 @@ from tests.persons import CHECKS, GAPS, SCRIPTS, UNSEEN, number, others, short, 
 _APART = tuple(gap for gap in GAPS if not set(gap) & set("、，,；;:：。.．×"))
 """What stands between the digits of one number of 15, and not between two numbers."""
 _BEFORE = ("", "联系人", "身份证号:", "电话 13800138000, ", "ID", "三、", "(", "法定代表人\n", "=", "第1条 ")
-_BEHIND = ("", "。", ", 已到场", ")", "\n电话 13800138000", "先生")
+_BEHIND = ("", "号", "。", ", 已到场", ")", "\n电话 13800138000", "先生")
 
 
 def _mixed(draw: random.Random, plain: str) -> str:
@@ -137,6 +139,27 @@ def test_digits_in_other_encodings_are_covered_too() -> None:
         kept, _ = masked(b"\xff\xfe\x24" + text + b"\x80", None)
         assert is_masked(kept)
         assert len(kept) == len(text) + 4
+
+
+def test_a_flood_of_digits_is_covered_in_a_moment() -> None:
+    plain = number(random.Random(8))
+    for text in (
+        "1" * 1_000_000,
+        "1 " * 500_000,
+        (plain + " ") * 50_000,
+        f"{plain[:12]} {plain[12:]}号" * 40_000,
+        "１" * 300_000,
+    ):
+        began = process_time()
+        kept, _ = masked(text.encode(), None)
+        covered = cover_persons(text)
+        assert process_time() - began < 5, "a message of 1 MiB holds nobody up"
+        assert not readable(kept.decode("utf-8", "replace")[:2_000], plain)
+        assert not readable(covered[:2_000], plain)
+
+
+def test_every_text_that_may_be_stated_is_looked_at() -> None:
+    assert max(TEXT_LIMITS.values()) <= LONGEST
 
 
 def test_a_version_that_is_a_persons_number_is_not_kept() -> None:
