@@ -73,14 +73,20 @@ class Outputs:
 
 
 def _keep_earlier(place: Path, part: Path) -> None:
-    """Give an earlier file that says something else a name of its own: somebody may have written in it."""
-    if filecmp.cmp(place, part, shallow=False):
+    """Give an earlier file with rows that says something else a name of its own: somebody may have mended or made it."""
+    if not _has_rows(place) or filecmp.cmp(place, part, shallow=False):
         return
     for number in count(1):
         kept = place.with_name(f"{place.name}.~{number}~")
         if not os.path.lexists(kept):
             shutil.copy2(place, kept)
             return
+
+
+def _has_rows(place: Path) -> bool:
+    """Tell whether a file is a workbook, or a text of more than one line."""
+    with place.open("rb") as file:
+        return file.readline().startswith(b"PK") or bool(file.read(1))
 
 
 def _begin(path: Path, opened: ExitStack) -> Path:

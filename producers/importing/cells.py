@@ -114,8 +114,10 @@ def shown(cell: object) -> str:
     text = as_written(cell)
     if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
         return text[:_SHOWN]
-    covered = cover_persons(_PERSONAL.sub(lambda found: mask(found[0]), text))
-    if covered == text and names_person(text):  # as a code it is one, as a text it might not be
+    once = _PERSONAL.sub(lambda found: mask(found[0]), text)
+    covered = cover_persons(once)
+    # As a code it is a number, as a text it might not be; with something between its digits it is shown without.
+    if names_person(text) and (covered == text or (once == text and not text.isalnum())):
         covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))
     return visible(covered[:_SHOWN])
 

@@ -141,14 +141,14 @@ def test_a_hostile_file_does_not_steer_the_terminal_of_whoever_publishes_it(tmp_
 
 def test_a_file_that_somebody_wrote_in_is_not_lost(tmp_path: Path) -> None:
     place = tmp_path / "r.csv"
-    for text in ("mended by hand", "written again", "written again", "and again"):
+    for text in ("rows\nmended by hand", "rows\nwritten again", "rows\nwritten again", "rows\nand again"):
         if not place.exists():
             place.write_text(text)
             continue
         with Outputs({"--rejects": place}) as outputs:
             outputs.part(place).write_text(text)
             outputs.keep()
-    assert place.read_text() == "and again"
+    assert place.read_text() == "rows\nand again"
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == ["r.csv", "r.csv.~1~", "r.csv.~2~"]
-    assert [(tmp_path / name).read_text() for name in kept[1:]] == ["mended by hand", "written again"]
+    assert [(tmp_path / name).read_text() for name in kept[1:]] == ["rows\nmended by hand", "rows\nwritten again"]
