@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import XinliuError
+from schemas.harmless import guard
 from schemas.hints import hint, hints_for
-from schemas.terminal import guard
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

@@ -9,7 +9,7 @@ from html import escape as escaped
 from typing import Any
 
 from schemas.clock import time_text
-from schemas.terminal import harmless
+from schemas.harmless import harmless
 from streams.replay.differing import Change, Compared, Turn
 
 __all__ = ["page"]

@@ -7,8 +7,8 @@ import json
 import random
 from pathlib import Path
 
+from schemas.harmless import harmless
 from schemas.store import connect
-from schemas.terminal import harmless
 from schemas.uscc import generate
 from tests.offline import log_of
 from tests.persons import SCRIPTS, number, short, written_in

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from producers.importing.rejects import write_rejects
+from schemas.harmless import Guard, harmless
 from schemas.outputs import Outputs
 from schemas.spreadsheets import CONTROL, cell_read, cell_written
-from schemas.terminal import Console, Guard, harmless
+from schemas.terminal import Console
 from streams.replay.page import escape
 from tests.unit.importing import penalty, read, write
 
