@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
+from consumers.printing import _escaped
 from producers.importing.rejects import write_rejects
 from schemas.harmless import Guard, harmless
 from schemas.outputs import Outputs
@@ -126,6 +127,14 @@ def test_what_is_printed_and_what_rich_prints_is_harmless() -> None:
     assert not steers(stream.getvalue())
     assert not steers(escape(HOSTILE))
     assert "<" not in escape("<script>")
+
+
+def test_what_a_record_says_makes_no_line_of_its_own() -> None:
+    said = "逾期\n\n行政处罚 无\r\u2028[bold]无[/bold]"
+    assert _escaped({"facts": said, "fine": None}) == {
+        "facts": "逾期 ⏎  ⏎ 行政处罚 无 ⏎  ⏎ \\[bold]无\\[/bold]",
+        "fine": None,
+    }
 
 
 def test_a_hostile_file_does_not_steer_the_terminal_of_whoever_publishes_it(tmp_path: Path) -> None:
