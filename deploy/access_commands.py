@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from deploy import access, acls, installation, quotas
@@ -28,6 +27,7 @@ from schemas.hints import hint
 from schemas.operators import PERSONAL
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

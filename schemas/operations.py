@@ -19,6 +19,7 @@ from schemas.codec import NotDecodable, decode, encode, frame, unframe
 from schemas.contracts import parsed
 from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.operation_topics import SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
+from schemas.persons import cover_persons
 from schemas.registry import Registry
 
 __all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "held_operations", "operation_of"]
@@ -69,15 +70,18 @@ class OperationsWriter:
         )
 
     def write(self, operation: Operation) -> None:
-        """Write an event. Raises Retryable where Kafka does not take it, UsageError where this principal may not write it."""
+        """Write an event, with persons' numbers in its texts covered: it is kept for good.
+
+        Raises Retryable where Kafka does not take it, UsageError where this principal may not write it.
+        """
         value = {
             "id": operation.id,
             "kind": operation.kind,
             "department": operation.department,
             "at": operation.at,
-            "by": operation.by,
-            "reason": operation.reason,
-            "detail": json.dumps(operation.detail, ensure_ascii=False),
+            "by": cover_persons(operation.by),
+            "reason": cover_persons(operation.reason),
+            "detail": json.dumps(_covered(operation.detail), ensure_ascii=False),
         }
         refused: list[KafkaError] = []
         body = frame(self._registry.register(RECORD), encode(RECORD, value))
@@ -230,6 +234,14 @@ class OperationsReader:
         if operation is None:
             log.error("operations.not_believed", topic=topic, offset=offset, kind=said.kind, by=said.by)
         return operation
+
+
+def _covered(value: Any) -> Any:
+    if isinstance(value, str):
+        return cover_persons(value)
+    if isinstance(value, Mapping):
+        return {name: _covered(one) for name, one in value.items()}
+    return [_covered(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def operation_of(value: bytes, registry: Registry) -> Operation:

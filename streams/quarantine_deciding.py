@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
 from schemas.catalogue import load
@@ -20,6 +19,7 @@ from schemas.operations import Operation, OperationsReader, OperationsWriter, he
 from schemas.operators import PERSONAL, operator, person
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
+from schemas.terminal import Console
 from schemas.two_people import DECISIONS_OF_TWO, TwoPeople, acting_as
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import time_text
@@ -17,6 +16,7 @@ from schemas.groups import EXCHANGE, group
 from schemas.hints import hint
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import code_typed
 
 if TYPE_CHECKING:

@@ -19,9 +19,11 @@ from schemas.catalogue import Catalogue
 from schemas.exchange import WITHDRAWN
 from schemas.partitioning import partitions_of
 from schemas.periods import china_day
+from schemas.persons import holds_person, names_person
+from schemas.persons_columns import persons_in
 from schemas.registration import DOMAIN, KIND
 from schemas.rules import Origins, validate
-from schemas.uscc import names_person
+from schemas.rules.texts import FORMED, TEXTS
 from streams.messages import Finding, finding
 
 __all__ = ["AHEAD", "Entitlement", "out_of_bounds"]
@@ -78,8 +80,11 @@ class Entitlement:
         self._mark(found, frame, "EXCHANGE_BODY", "status", _misshapen())
         self._mark(found, frame, "EXCHANGE_RECORD", "record_id", ~pl.col("record_id").str.contains(_ID))
         for row, uscc in frame.select("row", "uscc").rows():
-            if names_person(uscc):
+            if names_person(uscc) or holds_person(uscc):
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field="uscc"))
+        for name in TEXTS:
+            for row in frame["row"].filter(persons_in(frame[name])).to_list() if name not in FORMED else ():
+                found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field=name))
         said_by = frame.select(pl.when(pl.col("department").is_in(self._departments)).then("department")).to_series()
         flat = frame.drop("epoch", "partition")
         broken = self._who.validate(flat, said_by)

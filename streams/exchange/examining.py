@@ -18,16 +18,16 @@ from schemas.columns import decode_batch, digests
 from schemas.errors import ContractBroken
 from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA
 from schemas.identity import accepted_key
+from schemas.persons import names_person
 from schemas.registry import Registry
 from schemas.signing import Keyring, NotBelieved
-from schemas.uscc import names_person
 from streams.exchange.chain import Message, Told
 from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT, carried_key, fault
 from streams.exchange.entitlement import AHEAD, Entitlement
 from streams.forwarding import Outgoing
 from streams.headers import CARRIED, ORIGIN, Origin, header
 from streams.keeping import kept
-from streams.masking import keepable
+from streams.masking import keepable, keepable_number
 from streams.messages import Finding, finding
 from streams.runs import Record, Run
 
@@ -228,7 +228,7 @@ def _refusal(
         "uscc": uscc if uscc is not None and names_person(uscc) else keepable(uscc),
         "domain": domain,
         "record_id": record_id,
-        "version": version,
+        "version": keepable_number(version),
         "findings": list(findings),
     }
     return Refused(*kept(record.value, known, (ORIGIN, place.to_bytes())))

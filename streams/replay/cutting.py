@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from schemas.persons import names_person
 from schemas.store import sql
-from schemas.uscc import names_person
 from streams.headers import ORIGIN, SIGNED, Origin, header
 from streams.masking import keepable
 from streams.messages import finding
