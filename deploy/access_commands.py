@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from rich.markup import escape
 from deploy import access, acls
 from deploy.certificates import write_secret
 from deploy.settings import settings
-from schemas import roles
+from schemas import definitions, grants, roles
 from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
@@ -66,7 +67,10 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
     changes = list(acls.plan(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
     changes += _credentials(connection)
     with _owner(connection) as owner:
-        changes += _grants(*roles.difference(owner))
+        differing = definitions.differences(owner)
+        changes += _grants(*roles.difference(owner, without=_unshipped(differing)))
+        changes += _foreign(grants.foreign(owner, connection.database_roles))
+        changes += _differing(differing)
     _tell(changes, as_json)
     if changes:
         raise typer.Exit(1)
@@ -74,15 +78,28 @@ def plan(ctx: typer.Context, as_json: Json = False) -> None:
 
 @access_app.command("apply")
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
-    """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are."""
+    """Give what is missing and take away what is not declared, whoever gave it; passwords stay as they are.
+
+    Exit code 1 where something is left: what only a superuser of the database may take away, and tables, views or functions that are
+    not as they were shipped, which nobody changes back by himself.
+    """
     connection = _connection(ctx)
     catalogue = load()
     changes = list(acls.apply(connection.kafka, access.wanted(catalogue, connection.province, settings().people)))
     stale = _credentials(connection)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
-    with _owner(connection) as owner:
-        changes += [*stale, *_grants(*roles.grant(owner))]
-    _tell(changes, as_json)
+    with _owner(connection) as owner, ExitStack() as stack:
+        unshipped = _unshipped(definitions.differences(owner))
+        changes += [*stale, *_grants(*roles.grant(owner, without=unshipped))]
+        superuser = _superuser(ctx, connection)
+        may = [owner] if superuser is None else [owner, stack.enter_context(superuser)]
+        gone, left = grants.remove(may, connection.database_roles)
+        changes += _foreign(gone)
+        remains = [acls.Change("left", one.role, f"{one.what} (a superuser: {one.statement})") for one in left]
+        remains += _differing(definitions.differences(owner))
+    _tell([*changes, *remains], as_json)
+    if remains:
+        raise typer.Exit(1)
 
 
 @access_app.command("issue")
@@ -142,6 +159,28 @@ def _grants(missing: Iterable[roles.Grant], stale: Iterable[roles.Grant]) -> lis
     return [acls.Change("create", g.role, str(g)) for g in missing] + [
         acls.Change("remove", g.role, str(g)) for g in stale
     ]
+
+
+def _foreign(found: Iterable[grants.Foreign]) -> list[acls.Change]:
+    return [acls.Change("remove", one.role, one.what) for one in found]
+
+
+def _differing(found: Iterable[definitions.Difference]) -> list[acls.Change]:
+    return [acls.Change("differs", roles.OWNER, str(one)) for one in found]
+
+
+def _unshipped(found: Iterable[definitions.Difference]) -> frozenset[tuple[str, str]]:
+    return frozenset((one.what.schema, one.what.name) for one in found if one.difference == "EXTRA")
+
+
+def _superuser(ctx: typer.Context, connection: Connection) -> psycopg.Connection[tuple[object, ...]] | None:
+    """Return a connection of the server's superuser, whom a local stack plays, too; None anywhere else."""
+    if connection.principals is None and ctx.obj().principals is None:
+        return None
+    from deploy.stack import Stack
+
+    name = ctx.find_root().params.get("stack") or settings().stack
+    return psycopg.connect(Stack(name).postgres.conninfo("postgres", "xinliu"), autocommit=True, connect_timeout=10)
 
 
 def _owner(connection: Connection) -> psycopg.Connection[tuple[object, ...]]:

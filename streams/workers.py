@@ -26,6 +26,7 @@ from streams.audit.auditor import Auditor
 from streams.beside import Holding, follow_decisions, read_everything, standing_of, watch_servers
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
+from streams.definitions import DefinitionsWatch
 from streams.docket import Docket
 from streams.endpoint import Outside
 from streams.exchange.equality import equal_threads
@@ -224,6 +225,9 @@ def view_worker(
             ).items(),
             ("cases", docket),
             ("operations' audit", Auditor(connection, shown=shown.instruments)),
+            ("definitions", DefinitionsWatch(
+                database, every=connection.looks.definitions, others=connection.database_roles, shown=shown.instruments,
+            )),
         ]  # fmt: skip
         if origin is not None:
             beside += [("exchange", origin.publisher), ("sweep", origin.sweep)]

@@ -23,9 +23,10 @@ from schemas.operations import Operation, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, sql
 from streams.audit.chain import BEGINNING, HEAD, Entry
+from streams.audit.examining import examined
 from streams.audit.log import Message, OperationsLog
 from streams.instruments import Instruments
-from streams.metrics import OPERATIONS_AUDITED
+from streams.metrics import OPERATIONS_AUDITED, OPERATIONS_FINDINGS
 from streams.rounds import go_round
 
 __all__ = ["Auditor"]
@@ -37,6 +38,8 @@ Store = psycopg.Connection[Any]
 _ADVISORY_LOCK = 0x78696E6C_61756474
 """One auditor a database."""
 _STANDBY = 5.0
+_VERIFIED_EVERY = 3_600.0
+"""Seconds from one time that all of it is held against the topic to the next."""
 _EVERY, _SECONDS = 100, 10.0
 """The head is anchored after so many entries, and so many seconds after one that no head covers."""
 
@@ -65,6 +68,8 @@ class Auditor:
     ) -> None:
         self._connection, self._every, self._seconds = connection, every, seconds
         self._audited = (shown or Instruments("view")).latest(OPERATIONS_AUDITED)
+        self._findings = (shown or Instruments("view")).latest(OPERATIONS_FINDINGS)
+        self._verified_at = -_VERIFIED_EVERY
         self._audited.replace({(): time()})
         self._by = f"view@{socket.gethostname()}"
         self._registry: Registry | None = None  # its own: that of the work is in use by another thread
@@ -101,6 +106,7 @@ class Auditor:
         opened = self._opened()
         if opened is None:
             self._audited.replace({})
+            self._findings.replace({})
             return False
         store, log_of = opened
         read = log_of.read(wait)
@@ -110,7 +116,19 @@ class Auditor:
         late = monotonic() - self._head.since >= self._seconds
         if self._head.news >= self._every or (self._head.news and late and not read):
             self._anchor()
+        if not read and monotonic() - self._verified_at >= _VERIFIED_EVERY:
+            self.verify()
         return True
+
+    def verify(self) -> None:
+        """Hold all entries against the topic, and show how many findings there are."""
+        verdict = examined(self._connection)
+        for finding in verdict.findings:
+            log.error(
+                "audit.finding", what=finding.what, entry=finding.sequence, text=finding.text, see="xinliu audit verify"
+            )
+        self._findings.replace({(): float(len(verdict.findings))})
+        self._verified_at = monotonic()
 
     def _project(self, store: Store, read: Sequence[Message]) -> None:
         if not read:

@@ -95,6 +95,12 @@ DAMAGE: dict[str, str] = {
     "counts changed": "UPDATE credit_view SET penalties = 0, records = 7",
     "counts deleted": "DELETE FROM credit_view",
     "counts added": f"INSERT INTO credit_view VALUES ('{OTHER}', 'beijing', 'tax', 1, 1, 0, 1, 1, now())",
+    "a record deleted with its history and its counts": "WITH gone AS (DELETE FROM record WHERE penalty_document_number = 'M0'"
+    " RETURNING *), told AS (DELETE FROM record_history h USING gone g WHERE h.record_id = g.record_id)"
+    " DELETE FROM credit_view v USING gone g WHERE v.uscc = g.uscc",
+    "all deleted of all tables": "WITH a AS (DELETE FROM record), b AS (DELETE FROM record_history) DELETE FROM credit_view",
+    "an older statement deleted": "DELETE FROM record_history h WHERE EXISTS (SELECT FROM record r WHERE r.record_id = h.record_id"
+    " AND r.version > h.version AND h.statement IS NOT NULL)",
     "digest kept wrong": "INSERT INTO foreign_digest VALUES ('hebei', 0, 'tax', 3, 4, 5)",
 }
 
