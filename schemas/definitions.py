@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from schemas.exposing import differing_views
+from schemas.exposing import STATES, differing_views
 from schemas.store import sql
 
 __all__ = ["SHIPPED", "Definition", "Difference", "as_shipped", "differences", "fingerprints", "shipped"]
@@ -29,6 +29,9 @@ VERSION = 18
 """Of PostgreSQL: another one says the same definitions in other words."""
 SHIPPED = Path(__file__).parent / "shipped.csv"
 GENERATION = "generation"
+_GENERATIONS = """
+SELECT schema_name, state = ANY(%s) OR generation IN (SELECT s.generation FROM xinliu.serving s) FROM xinliu.generation
+"""
 _COLUMNS = re.compile(r"(?:^ {8,}(?:\w+\.)?\w+,?\n)+", re.MULTILINE)
 """Columns that `*` stands for within a view of a generation: those that there were when it was made. Under their own names they are handed
 on to what is compared, and without one that this needs there is no view."""
@@ -75,11 +78,10 @@ def differences(connection: Connection) -> list[Difference]:
     if version != VERSION:
         told = f"PostgreSQL {version}: definitions are known as PostgreSQL {VERSION} tells them"
         return [Difference("CHANGED", Definition("", "server", told))]
-    generations = {
-        str(schema)
-        for (schema,) in connection.execute("SELECT schema_name FROM xinliu.generation WHERE state <> 'DROPPED'")
-    }
-    found = fingerprints(connection)
+    known = {str(schema): bool(shown) for schema, shown in connection.execute(_GENERATIONS, (list(STATES),))}
+    generations = {schema for schema, shown in known.items() if shown}
+    # One that is filled has fewer indexes and tables of its own, and no reader; one that was dropped goes when its readers have.
+    found = {one: text for one, text in fingerprints(connection).items() if known.get(one.schema, True)}
     wanted = dict(_as_shipped(found, generations))
     differing = [Difference("MISSING", one) for one in wanted.keys() - found.keys()]
     differing += [Difference("EXTRA", one) for one in found.keys() - wanted.keys()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic, time
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 import structlog
@@ -128,10 +128,20 @@ class IntakeLag:
         )
 
 
+class Broker(Protocol):
+    """What a broker says of where its logs begin (streams.logs.Logs)."""
+
+    def firsts(self, partitions: Iterable[Place]) -> Mapping[Place, int]:
+        """Return the first offset that each log still holds."""
+
+    def since(self, partitions: Iterable[Place], moment: float) -> Mapping[Place, int]:
+        """Return the first offset of each log at that time or later; one without any is missing."""
+
+
 class Beginnings:
     """Where logs begin that keep everything, or for as long as `quarantine` does: a log that lost its beginning tells of nothing else."""
 
-    def __init__(self, instruments: Instruments, logs: Logs, *, clock: Callable[[], float] = time) -> None:
+    def __init__(self, instruments: Instruments, logs: Broker, *, clock: Callable[[], float] = time) -> None:
         self._first, self._lost = instruments.latest(LOG_FIRST_OFFSET), instruments.latest(LOG_LOST)
         self._logs, self._clock = logs, clock
         self._young: dict[Place, int] = {}

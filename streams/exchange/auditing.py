@@ -25,6 +25,7 @@ from streams.exchange.comparing import Comparing, Connection, RowDifference, Spa
 from streams.exchange.log_audit import LogAudit, LogFound
 from streams.exchange.log_set import BITS, Sums
 from streams.exchange.mending import Mended, Mending, note
+from streams.exchange.quarantine_audit import QuarantineAudit
 from streams.exchange.rereading import WholeLog
 from streams.instruments import Instruments
 from streams.metrics import AUDIT_BEYOND, AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_PASSED, AUDIT_UNFOUNDED
@@ -49,7 +50,10 @@ _SHORTEST_PASS = 5.0
 _LOOK = 1.0
 _MOST = 500
 """Records that one transaction mends: it holds up the view for some 50 ms."""
-_RELATIONS = ("record", "record_history", "credit_view", "foreign_digest", "shared_record", "shared_digest")
+_RELATIONS = (
+    "record", "record_history", "credit_view", "quarantine", "quarantine_outcome", "foreign_digest", "shared_record",
+    "shared_digest",
+)  # fmt: skip
 _LOCK = 0x7075646974  # "audit" in the tables: one worker of a generation at a time
 
 
@@ -82,8 +86,9 @@ class Auditor:
         on_commit: Callable[[], None] = lambda: None,
         sharing: Reshares | None = None,
         shortest_pass: float = _SHORTEST_PASS,
+        quarantine: QuarantineAudit | None = None,
     ) -> None:
-        self._sharing = sharing
+        self._sharing, self._quarantine = sharing, quarantine
         self._database, self._log, self._own, self._partitions = database, log, own, partitions
         self._generation, self._on_commit, self._shortest = generation, on_commit, shortest_pass
         shown = instruments or Instruments("view")
@@ -117,6 +122,8 @@ class Auditor:
         """Close the connection; the next pass opens another."""
         if self._connection is not None:
             self._connection.close()
+        if self._quarantine is not None:
+            self._quarantine.close()
         self._connection = self._comparing = self._log_audit = None
 
     def _pause(self, worked: float) -> None:
@@ -164,6 +171,8 @@ class Auditor:
             after = span[1]
             if after == "\U0010ffff":
                 break
+        if self._quarantine is not None:
+            yield partial(self._refused, self._quarantine)
         yield partial(self._digests, connection, comparing, mending)
         yield partial(self._shared, connection, comparing, mending)
         first: UUID | None = UUID(int=0)
@@ -216,6 +225,13 @@ class Auditor:
                 self._told(mending.entities(usccs[start : start + _MOST]))
         return len(found)
 
+    def _refused(self, quarantine: QuarantineAudit) -> int:
+        found, mended = quarantine.look()
+        if found:
+            self._count(found)
+            self._told(Mended({"LOG": mended}))
+        return len(found)
+
     def _digests(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
         with _snapshot(connection):
             wrong = comparing.foreign_digests()
@@ -256,6 +272,9 @@ class Auditor:
 
     def _note(self, connection: Connection, found: Sequence[RowDifference]) -> None:
         note(connection, found)
+        self._count(found)
+
+    def _count(self, found: Sequence[RowDifference]) -> None:
         counted = Counter((row.relation, row.difference) for row in found)
         self._found.add({key: float(rows) for key, rows in counted.items()})
         for (relation, difference), rows in sorted(counted.items()):

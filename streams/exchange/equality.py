@@ -8,6 +8,7 @@ from schemas.connection import Connection
 from schemas.registry import Registry
 from streams.endpoint import Outside
 from streams.exchange.auditing import Auditor, Reshares
+from streams.exchange.quarantine_audit import QuarantineAudit, Refused
 from streams.exchange.rereading import Accepted
 from streams.exchange.tending import Tending
 
@@ -30,6 +31,7 @@ def equal_threads(
     auditor = Auditor(
         database, audited, own=own, partitions=partitions, generation=generation, instruments=shown.instruments,
         on_commit=on_commit, sharing=sharing, shortest_pass=connection.looks.audit,
+        quarantine=QuarantineAudit(database, Refused(connection.kafka), generation=generation),
     )  # fmt: skip
     if connection.exchange is None:
         return {"audit": auditor}
