@@ -205,7 +205,8 @@ AUDIT_PASSED = Metric(
 )  # fmt: skip
 DEFINITIONS_DIFFER = Metric(
     "xinliu_definitions_differ", Kind.GAUGE, "objects", ("part",), _VIEW,
-    "What is not as it was shipped or declared, when last looked at: part definitions (tables, views, functions, triggers), or rights",
+    "What is not as it was shipped or declared, when last looked at: part definitions (tables, views, functions,"
+    " triggers), rights, or catalogue (rows that this worker filled from it)",
 )  # fmt: skip
 LOG_FIRST_OFFSET = Metric(
     "xinliu_log_first_offset", Kind.GAUGE, "offset", ("topic", "partition"), _VIEW,

@@ -26,7 +26,7 @@ from streams.audit.auditor import Auditor
 from streams.beside import Holding, follow_decisions, read_everything, standing_of, watch_servers
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
-from streams.definitions import DefinitionsWatch
+from streams.definitions import DefinitionsWatch, catalogue_sums
 from streams.docket import Docket
 from streams.endpoint import Outside
 from streams.exchange.equality import equal_threads
@@ -170,6 +170,7 @@ def view_worker(
     registry = Registry(connection.registry)
     with connect(database, generation=generation, autocommit=True) as session:
         load_catalogue(session, known, connection.province)
+        catalogue_rows = catalogue_sums(session)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
     reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
@@ -226,7 +227,8 @@ def view_worker(
             ("cases", docket),
             ("operations' audit", Auditor(connection, shown=shown.instruments)),
             ("definitions", DefinitionsWatch(
-                database, every=connection.looks.definitions, others=connection.database_roles, shown=shown.instruments,
+                database, every=connection.looks.definitions, others=connection.database_roles, catalogue=catalogue_rows,
+                shown=shown.instruments,
             )),
         ]  # fmt: skip
         if origin is not None:

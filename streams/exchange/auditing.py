@@ -41,9 +41,9 @@ SHARE, LEAST_SHARE = 0.1, 0.02
 """Of the time that it works, at most; the rest it waits. The smaller one where no row was touched since the last pass began, or
 where more than BUSY statements a second are folded."""
 BUSY = 50.0
-LONGEST_PAUSE = 2.0
-"""Seconds after a step, at most, where rows were touched: one that waited for a lock or for the log has not worked all that time,
-and what is wrong must be found within a minute."""
+LONGEST_PAUSE, LONGEST_QUIET = 2.0, 10.0
+"""Seconds after a step, at most, the first where rows were touched: one that waited for a lock, the log or the processor has not worked
+all that time, and what is wrong must be found within a minute."""
 SLICE = 4_096
 """Records of a slice, about: some 50 ms of work."""
 _SHORTEST_PASS = 5.0
@@ -128,10 +128,14 @@ class Auditor:
 
     def _pause(self, worked: float) -> None:
         connection, _, _ = self._connected()
-        quiet = self._load.quiet(connection)
-        share = LEAST_SHARE if quiet else SHARE
-        pause = worked * (1 - share) / share
-        self._stopped.wait(pause if quiet else min(pause, LONGEST_PAUSE))
+        began = monotonic()
+        while True:
+            quiet = self._load.quiet(connection)
+            share, longest = (LEAST_SHARE, LONGEST_QUIET) if quiet else (SHARE, LONGEST_PAUSE)
+            left = min(worked * (1 - share) / share, longest) - (monotonic() - began)
+            # What is touched meanwhile ends a long pause.
+            if left <= 0 or self._stopped.wait(min(left, _LOOK)):
+                return
 
     def pass_through(self, pause: Callable[[float], None] = lambda worked: None) -> int:
         """Look at everything once and mend what differs; return how many rows did. `pause` is told of each step's seconds.

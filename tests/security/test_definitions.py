@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from schemas.definitions import differences
-from streams.definitions import DefinitionsWatch
+from streams.definitions import CATALOGUE, DefinitionsWatch, catalogue_sums
 from streams.instruments import Instruments
 from tests.secure import Secure, xinliu
 
@@ -90,6 +90,16 @@ CHANGES: dict[str, tuple[str, str]] = {
     ),
     "a view with its caller's rights": ("ALTER VIEW report.penalty SET (security_invoker = true)", "CHANGED view report.penalty"),
 }  # fmt: skip
+
+
+def test_rows_that_the_catalogue_filled_are_held_against_it(owner: Owner) -> None:
+    with owner.transaction(force_rollback=True):
+        sums = catalogue_sums(owner)
+        for table in CATALOGUE:
+            owner.execute(f"DELETE FROM xinliu.{table} WHERE ctid = (SELECT max(ctid) FROM xinliu.{table})")  # type: ignore[arg-type]
+            changed = catalogue_sums(owner)
+            assert {name for name in sums if sums[name] != changed[name]} == {table}
+            sums = changed
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def held(owner: Owner, entity: int = ENTITY) -> tuple[list[Any], ...]:
 
 def found(secure: Secure) -> float:
     """Return how many rows the worker has found."""
-    address = f"http://127.0.0.1:{secure.stack.layout.ports.metrics('worker-view')}"
+    address = f"http://127.0.0.1:{secure.stack.layout.ports.metrics('view')}"
     return scrape(address).total("xinliu_audit_differences_total")
 
 
