@@ -88,7 +88,8 @@ def differences(connection: Connection) -> list[Difference]:
     differing += [
         Difference("CHANGED", one) for one in found.keys() & wanted.keys() if wanted[one] not in ("", found[one])
     ]
-    changed = [Difference("CHANGED", Definition("serving", "view", name)) for name in differing_views(connection)]
+    with _named_in_full(connection):
+        changed = [Difference("CHANGED", Definition("serving", "view", name)) for name in differing_views(connection)]
     return sorted({*differing, *changed})
 
 

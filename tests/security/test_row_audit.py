@@ -33,7 +33,7 @@ def owner(secure: Secure) -> Iterator[Owner]:
         framed(secure.connection, [penalty(f"表{n}号", entity=ENTITY) for n in (1, 2)]),
     )
     with connect(secure.principals["admin"].database.get_secret_value(), generation=1, autocommit=True) as connection:
-        assert wait_until(lambda: len(held(connection)[0]) == 2, seconds=60)
+        assert wait_until(lambda: len(held(connection)[0]) == 2, seconds=120)
         yield connection
 
 
@@ -67,7 +67,7 @@ def test_what_the_owner_changes_is_found_and_mended(secure: Secure, owner: Owner
     before, counted = _without_times(held(owner)), found(secure)
     owner.execute(done)  # type: ignore[call-overload]
     assert _without_times(held(owner)) != before
-    assert wait_until(lambda: _without_times(held(owner)) == before, seconds=60), held(owner)
+    assert wait_until(lambda: _without_times(held(owner)) == before, seconds=120), held(owner)
     assert wait_until(lambda: found(secure) > counted, seconds=10)
     shown = xinliu(secure, "show", generate(ENTITY), "--json")
     assert len(json.loads(shown.stdout)["penalties"]) == 2
@@ -80,7 +80,7 @@ def test_what_nobody_said_is_taken_out(secure: Secure, owner: Owner) -> None:
         number = projection.writer_number(WRITER.fingerprint, WRITER.schema)
         frame = decoded([penalty("假1号", entity=FORGED)], 0).with_columns(writer=pl.lit(number, dtype=pl.Int16))
         projection.fold(staged(frame)[0])
-    assert wait_until(lambda: held(owner, FORGED) == ([], [], []), seconds=60), held(owner, FORGED)
+    assert wait_until(lambda: held(owner, FORGED) == ([], [], []), seconds=120), held(owner, FORGED)
     named = owner.execute(
         "SELECT relation, difference FROM row_difference WHERE mended_at IS NOT NULL AND record_id = %s",
         (penalty("假1号", entity=FORGED)["record_id"],),
