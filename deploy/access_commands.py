@@ -18,7 +18,7 @@ from rich.markup import escape
 from deploy import access, acls, installation, quotas
 from deploy.people import people
 from deploy.settings import settings
-from schemas import limits, roles
+from schemas import definitions, grants, limits, roles
 from schemas.catalogue import load
 from schemas.connection import Approval
 from schemas.errors import Retryable, UsageError
@@ -91,7 +91,11 @@ def plan(
     changes += _credentials(connection, named)
     changes += installation.plan(connection, named, _approval(ctx))
     with _owner(connection) as owner:
-        changes += _grants(*roles.difference(owner)) + _bounds(limits.lacking(owner))
+        differing = definitions.differences(owner)
+        changes += _grants(*roles.difference(owner, without=_unshipped(differing)))
+        changes += _foreign(grants.foreign(owner, connection.database_roles))
+        changes += _differing(differing)
+        changes += _bounds(limits.lacking(owner))
     _tell(changes, as_json)
     if changes:
         raise typer.Exit(1)
@@ -104,7 +108,8 @@ def apply(ctx: typer.Context, as_json: Json = False) -> None:
     It also makes the topics of people (the file `operators`), and says for the whole installation whether two people are asked
     for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
 
-    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it.
+    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also where
+    tables, views or functions are not as they were shipped, which nobody changes back by himself.
     """
     connection = _connection(ctx)
     catalogue, named = load(), _people(ctx, connection)
@@ -114,13 +119,18 @@ def apply(ctx: typer.Context, as_json: Json = False) -> None:
     stale = _credentials(connection, named)
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner, _superuser(ctx, connection) as superuser:
-        changes += [*stale, *settled, *_grants(*roles.grant(owner))]
+        unshipped = _unshipped(definitions.differences(owner))
+        changes += [*stale, *settled, *_grants(*roles.grant(owner, without=unshipped))]
         done, left = limits.apply(superuser)
-        changes += _bounds(done)
-    _tell(changes, as_json)
+        gone, kept = grants.remove([owner, superuser], connection.database_roles)
+        changes += [*_bounds(done), *_foreign(gone)]
+        remains = [acls.Change("left", one.role, f"{one.what} (a superuser: {one.statement})") for one in kept]
+        remains += _differing(definitions.differences(owner))
+    _tell([*changes, *remains], as_json)
     if left:
         hinted = hint("`xinliu access plan --sql` prints the statements")
         print(f"{len(left)} things take a superuser of the database server: {hinted}", file=sys.stderr)
+    if left or remains:
         raise typer.Exit(1)
 
 
@@ -222,6 +232,18 @@ def _grants(missing: Iterable[roles.Grant], stale: Iterable[roles.Grant]) -> lis
     return [acls.Change("create", g.role, str(g)) for g in missing] + [
         acls.Change("remove", g.role, str(g)) for g in stale
     ]
+
+
+def _foreign(found: Iterable[grants.Foreign]) -> list[acls.Change]:
+    return [acls.Change("remove", one.role, one.what) for one in found]
+
+
+def _differing(found: Iterable[definitions.Difference]) -> list[acls.Change]:
+    return [acls.Change("differs", roles.OWNER, str(one)) for one in found]
+
+
+def _unshipped(found: Iterable[definitions.Difference]) -> frozenset[tuple[str, str]]:
+    return frozenset((one.what.schema, one.what.name) for one in found if one.difference == "EXTRA")
 
 
 def _owner(connection: Connection) -> psycopg.Connection[tuple[object, ...]]:

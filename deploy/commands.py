@@ -180,11 +180,30 @@ def config(ctx: typer.Context, as_json: Json = False) -> None:
         print(f"{name:16} {value}")
 
 
-def migrate(ctx: typer.Context) -> None:
+def migrate(
+    ctx: typer.Context,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Change nothing: name what is not as it was shipped; exit code 1 where something is not."
+        ),
+    ] = False,
+) -> None:
     """Bring the province's database to the newest tables; nothing happens where it is there already."""
+    from schemas.definitions import differences
+    from schemas.store import connect as connect_to
     from schemas.store import migrate as bring_up_to_date
 
     connect: Callable[[], Connection] = ctx.obj
+    if check:
+        with connect_to(connect().acting("admin").database.get_secret_value(), autocommit=True) as owner:
+            found = differences(owner)
+        for one in found:
+            print(one)
+        if found:
+            raise typer.Exit(1)
+        print("everything is as it was shipped")
+        return
     bring_up_to_date(connect().acting("admin").database.get_secret_value())
     print("the tables are up to date")
 

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.cluster import Cluster
-from schemas.connection import Approval, Connection, Exchange, IntakeLimits, WorkerTimes
+from schemas.connection import Approval, Connection, Exchange, IntakeLimits, LookTimes, WorkerTimes
 from schemas.errors import UsageError
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
@@ -71,6 +71,14 @@ class Settings(BaseSettings):
     worker_idle_in_transaction: float = Field(default=20, ge=1)
     """Seconds after which PostgreSQL ends a worker's transaction in which nothing is said."""
 
+    database_roles: str = Field(default="", pattern=r"^([a-z0-9_]{1,63}(,[a-z0-9_]{1,63})*)?$")
+    """Login roles that the database server may have beside ours, by commas; `xinliu access plan` names all others."""
+
+    worker_audit: float = Field(default=5, gt=0)
+    """Seconds from one pass of the audit over the rows to the next, at least."""
+    worker_definitions: float = Field(default=120, gt=0)
+    """Seconds from one look at definitions and rights to the next."""
+
     operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
     """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang) beside those in the file."""
     operators_file: Path | None = None
@@ -87,6 +95,11 @@ class Settings(BaseSettings):
         return tuple(filter(None, self.operators.split(",")))
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """The login roles that may be there."""
+        return tuple(filter(None, self.database_roles.split(",")))
+
+    @property
     def intake_limits(self) -> IntakeLimits:
         """The limits as the workers take them."""
         return IntakeLimits(
@@ -99,7 +112,15 @@ class Settings(BaseSettings):
     @property
     def times(self) -> WorkerTimes:
         """The times as the workers take them."""
-        return WorkerTimes(session=self.worker_session, idle_in_transaction=self.worker_idle_in_transaction)
+        return WorkerTimes(
+            session=self.worker_session,
+            idle_in_transaction=self.worker_idle_in_transaction,
+        )
+
+    @property
+    def looks(self) -> LookTimes:
+        """How often the view looks at what it holds."""
+        return LookTimes(audit=self.worker_audit, definitions=self.worker_definitions)
 
     @property
     def home_folder(self) -> Path:
@@ -155,6 +176,8 @@ def connection(stack: str | None = None) -> Connection:
                 **given,
                 "intake_limits": known.intake_limits,
                 "times": known.times,
+                "looks": known.looks,
+                "database_roles": known.others,
                 "approval": Approval(required=known.approval is not False, hours=known.approval_hours),
                 "exchange": _exchange(known.exchange),
                 **{name: value for name, value in others.items() if value},
@@ -169,7 +192,14 @@ def connection(stack: str | None = None) -> Connection:
         plain = json.loads(file.read_text(encoding="utf-8"))
         required = Approval(**plain.pop("approval", {})).required if known.approval is None else known.approval
         approval = Approval(required=required, hours=known.approval_hours)
-        return Connection(**plain, intake_limits=known.intake_limits, times=known.times, approval=approval)
+        return Connection(
+            **plain,
+            intake_limits=known.intake_limits,
+            times=known.times,
+            looks=known.looks,
+            approval=approval,
+            database_roles=known.others,
+        )
     except FileNotFoundError:
         raise UsageError(f"there is no local stack {name!r}: start one with `xinliu up`") from None
     except PermissionError:
@@ -221,7 +251,7 @@ def redacted(known: Connection) -> dict[str, str]:
             shown[name] = " ".join(f"{key}={part}" for key, part in parts.items() if key != "password")
         elif isinstance(value, Exchange):
             shown[name] = f"keyring={value.keyring} peers={','.join(sorted(value.peers)) or 'none'}"
-        elif isinstance(value, IntakeLimits | WorkerTimes | Approval):
+        elif isinstance(value, IntakeLimits | WorkerTimes | LookTimes | Approval):
             shown[name] = " ".join(f"{key}={part}" for key, part in value)
         elif value:
             shown[name] = str(value)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
 
-__all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "Peer", "WorkerTimes"]
+__all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "LookTimes", "Peer", "WorkerTimes"]
 
 
 class Approval(BaseModel):
@@ -47,6 +47,17 @@ class WorkerTimes(BaseModel):
     """Without a heartbeat for so long it loses its partitions to the others of its group; brokers allow no less than 6."""
     idle_in_transaction: float = Field(default=20, ge=1)
     """PostgreSQL ends a transaction in which nothing was said for so long, and with it the lock on its positions."""
+
+
+class LookTimes(BaseModel):
+    """How often the view worker looks at whether the tables are what they must be, in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audit: float = Field(default=5, gt=0)
+    """From the begin of one pass over the rows to that of the next, at least."""
+    definitions: float = Field(default=120, gt=0)
+    """From one look at definitions and rights to the next."""
 
 
 class Peer(BaseModel):
@@ -105,6 +116,12 @@ class Connection(BaseModel):
     times: WorkerTimes = WorkerTimes()
     """How long others wait for its workers."""
 
+    looks: LookTimes = LookTimes()
+    """How often they look at what they hold."""
+
+    database_roles: tuple[str, ...] = ()
+    """Login roles that the database server may have beside ours: of those who watch it, for example."""
+
     approval: Approval = Approval()
     """Two people, where the cluster asks nobody who he is: on unless said otherwise; a local stack says otherwise. Elsewhere the
     administrator's word in operations counts, and no process's own (schemas/two_people.py)."""
@@ -120,7 +137,10 @@ class Connection(BaseModel):
         try:
             known = Connection.model_validate_json(file.read_bytes())
             return known.model_copy(
-                update={"approval": self.approval, "intake_limits": self.intake_limits, "times": self.times}
+                update={
+                    name: getattr(self, name)
+                    for name in ("approval", "intake_limits", "times", "looks", "database_roles")
+                }
             )
         except FileNotFoundError:
             raise UsageError(f"this stack has no principal {principal!r}: `xinliu access show` names them") from None

@@ -24,7 +24,7 @@ from psycopg.pq import TransactionStatus
 from schemas.errors import Retryable
 from schemas.store import sql
 
-__all__ = ["EXPOSED", "STATES", "changing_generations", "expose"]
+__all__ = ["EXPOSED", "STATES", "changing_generations", "differing_views", "expose"]
 
 Connection = psycopg.Connection[Any]
 
@@ -60,6 +60,13 @@ EXPOSED = (
 )
 """Tables and views of a generation of which there is one in `serving`: what the views of `report` are made of."""
 
+_SHOWN = "SELECT generation FROM xinliu.generation WHERE state = ANY(%s) ORDER BY generation"
+_HELD = """
+SELECT c.relname::text, pg_get_viewdef(c.oid) FROM pg_class c
+WHERE c.relnamespace = to_regnamespace('serving') AND c.relname = ANY(%s) AND c.relkind = 'v'
+"""
+_KNOWN_SAME = set[tuple[str, str | None]]()
+"""What a view was made of, and what PostgreSQL says of it: pairs that were found the same in this process."""
 _LOCK = 0x67656E65726174  # "generat": one process at a time says which generations the views hold
 _PATIENCE = (50, 100, 200, 400, 800)
 """Milliseconds. A reader's transaction may hold a view for minutes. Whoever waits behind it to replace the view holds up every
@@ -86,17 +93,38 @@ def expose(connection: Connection) -> None:
     columns, and keeps those that it had. Raises Retryable where readers hold a view for some ten minutes.
     """
     with changing_generations(connection):
-        shown = [
-            int(number)
-            for (number,) in connection.execute(
-                "SELECT generation FROM xinliu.generation WHERE state = ANY(%s) ORDER BY generation", (list(STATES),)
-            )
-        ]
+        shown = [int(number) for (number,) in connection.execute(_SHOWN, (list(STATES),))]
         shape = _shape(connection, [f"g{number}" for number in shown])
         for relation in EXPOSED:
             definition = _view(relation, shown, shape)
             if not _stands(connection, relation, definition):
                 _replace(connection, relation, definition)
+
+
+def differing_views(connection: Connection) -> list[str]:
+    """Return the views of `serving` that are not what `expose` makes of the generations that there are.
+
+    Each is made once more, for this session alone, and what PostgreSQL says of both compared: what stands in a comment proves nothing.
+    """
+    shown = [int(number) for (number,) in connection.execute(_SHOWN, (list(STATES),))]
+    shape = _shape(connection, [f"g{number}" for number in shown])
+    held: dict[str, str] = dict(connection.execute(_HELD, (list(EXPOSED),)).fetchall())
+    return [
+        one for one in EXPOSED if not _same(connection, one, held.get(one), _view(one, shown, shape, temporary=True))
+    ]
+
+
+def _same(connection: Connection, relation: str, held: str | None, wanted: compose.Composed) -> bool:
+    pair = wanted.as_string(connection), held
+    if pair not in _KNOWN_SAME:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL client_min_messages = warning")
+            connection.execute(wanted)
+            row = connection.execute("SELECT pg_get_viewdef(to_regclass(%s))", (f"pg_temp.{relation}",)).fetchone()
+        if row is None or row[0] != held:
+            return False
+        _KNOWN_SAME.add(pair)
+    return True
 
 
 @contextmanager
@@ -138,7 +166,7 @@ def _stands(connection: Connection, relation: str, definition: compose.Composed)
     return row is not None and row[0] == definition.as_string(connection)
 
 
-def _view(relation: str, shown: Sequence[int], shape: Shape) -> compose.Composed:
+def _view(relation: str, shown: Sequence[int], shape: Shape, *, temporary: bool = False) -> compose.Composed:
     columns = _columns(relation, shown, shape)
     names = compose.SQL(", ").join(compose.Identifier(column.name) for column in columns)
     parts = [
@@ -151,9 +179,10 @@ def _view(relation: str, shown: Sequence[int], shape: Shape) -> compose.Composed
         if relation in shape[f"g{number}"]
     ]
     return compose.SQL(
-        "CREATE OR REPLACE VIEW {} AS SELECT {} FROM ({}) g (serving_generation, {}) WHERE serving_generation = ({})"
+        "CREATE OR REPLACE {}VIEW {} AS SELECT {} FROM ({}) g (serving_generation, {}) WHERE serving_generation = ({})"
     ).format(
-        _name(relation),
+        compose.SQL("TEMPORARY " if temporary else ""),
+        compose.Identifier(relation) if temporary else _name(relation),
         names,
         compose.SQL(" UNION ALL ").join(parts),
         names,

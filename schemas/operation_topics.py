@@ -35,6 +35,7 @@ __all__ = [
     "may_say",
     "person_topic",
     "principal_of",
+    "standing_topics",
     "topic_of",
     "topics_among",
 ]
@@ -124,6 +125,11 @@ def topic_of(kafka: Cluster) -> str:
 def topics_among(names: Iterable[str], kafka: Cluster) -> list[str]:
     """Return which of these topics hold events that count, sorted."""
     return sorted(name for name in names if name == SHARED_TOPIC or (asks(kafka) and name.startswith(PREFIX)))
+
+
+def standing_topics(kafka: Cluster) -> tuple[str, ...]:
+    """Return the topics of operations that are there whoever the people are."""
+    return (SHARED_TOPIC, *((WORKERS_TOPIC, *_OF_ONE.values()) if asks(kafka) else ()))
 
 
 def author(topic: str, by: str) -> str:

@@ -82,7 +82,10 @@ def migrate(database: str) -> None:
             command.upgrade(config, "head")
     except OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error.orig}", server="postgres") from error
+    from schemas.exposing import expose
+
     with psycopg.connect(database, autocommit=True) as owner:
+        expose(owner)  # a column that a migration adds to a generation is one of the readers' views from then on
         grant(owner)
         allow(owner)
 

@@ -92,7 +92,11 @@ class Logs:
         return dict(
             zip(
                 wanted,
-                zip(self._offsets(wanted, first=True), self._offsets(wanted, first=False), strict=True),
+                zip(
+                    self._offsets(wanted, OffsetSpec.earliest()),
+                    self._offsets(wanted, OffsetSpec.latest()),
+                    strict=True,
+                ),
                 strict=True,
             )
         )
@@ -100,12 +104,23 @@ class Logs:
     def ends(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Return the offset after the last message of each log, those of open transactions among them."""
         wanted = list(partitions)
-        return dict(zip(wanted, self._offsets(wanted, first=False), strict=True))
+        return dict(zip(wanted, self._offsets(wanted, OffsetSpec.latest()), strict=True))
+
+    def firsts(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Return the first offset that each log still holds."""
+        wanted = list(partitions)
+        return dict(zip(wanted, self._offsets(wanted, OffsetSpec.earliest()), strict=True))
+
+    def since(self, partitions: Iterable[tuple[str, int]], moment: float) -> Mapping[tuple[str, int], int]:
+        """Return the first offset of each log at that time (seconds since 1970) or later; one without any is missing."""
+        wanted = list(partitions)
+        found = self._offsets(wanted, OffsetSpec.for_timestamp(round(moment * 1000)))
+        return {place: offset for place, offset in zip(wanted, found, strict=True) if offset >= 0}
 
     def readable(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Return up to where each log can be read: the first message of an open transaction, or its end."""
         wanted = list(partitions)
-        return dict(zip(wanted, self._offsets(wanted, first=False, level=IsolationLevel.READ_COMMITTED), strict=True))
+        return dict(zip(wanted, self._offsets(wanted, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED), strict=True))
 
     def committed(self, group: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Committed]:
         """Return what a consumer group has committed of these partitions; those without a commit are missing."""
@@ -159,11 +174,9 @@ class Logs:
     def _offsets(
         self,
         partitions: list[tuple[str, int]],
-        *,
-        first: bool,
+        spec: OffsetSpec,
         level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
     ) -> list[int]:
-        spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
         request = {TopicPartition(topic, partition): spec for topic, partition in partitions}
         asked = self._admin.list_offsets(request, isolation_level=level, request_timeout=_TIMEOUT)
         try:

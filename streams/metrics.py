@@ -204,7 +204,7 @@ EXCHANGE_CHECKPOINT = Metric(
 )  # fmt: skip
 AUDIT_DIFFERENCES = Metric(
     "xinliu_audit_differences_total", Kind.COUNTER, "rows", ("relation", "difference"), _VIEW,
-    "Rows that the audit found not to be what they follow from (docs/exchange.md): in relation, missing, extra or changed",
+    "Rows that the audit found not to be what they follow from (docs/audit.md): in relation, missing, extra or changed",
 )  # fmt: skip
 AUDIT_MENDED = Metric(
     "xinliu_audit_mended_total", Kind.COUNTER, "rows", ("how",), _VIEW,
@@ -214,9 +214,26 @@ AUDIT_BEYOND = Metric(
     "xinliu_audit_beyond_mending", Kind.GAUGE, "records", (), _VIEW,
     "Records of the last pass that neither history nor the log could set right",
 )  # fmt: skip
+AUDIT_UNFOUNDED = Metric(
+    "xinliu_audit_unfounded_tombstones", Kind.GAUGE, "records", (), _VIEW,
+    "Records of which a tombstone took a statement out of accepted that no revocation erases; the tables keep it",
+)  # fmt: skip
 AUDIT_PASSED = Metric(
     "xinliu_audit_passed_timestamp_seconds", Kind.GAUGE, "unix time", (), _VIEW,
     "When the audit had last looked at everything; no series where this worker does not audit",
+)  # fmt: skip
+DEFINITIONS_DIFFER = Metric(
+    "xinliu_definitions_differ", Kind.GAUGE, "objects", ("part",), _VIEW,
+    "What is not as it was shipped or declared, when last looked at: part definitions (tables, views, functions,"
+    " triggers), rights, or catalogue (rows that this worker filled from it)",
+)  # fmt: skip
+LOG_FIRST_OFFSET = Metric(
+    "xinliu_log_first_offset", Kind.GAUGE, "offset", ("topic", "partition"), _VIEW,
+    "First offset that a log still holds: accepted, operations and cases keep everything, and must begin at 0",
+)  # fmt: skip
+LOG_LOST = Metric(
+    "xinliu_log_lost", Kind.GAUGE, "0 or 1", ("topic", "partition"), _VIEW,
+    "1 where a log has lost messages that it should still hold, while this worker looked (quarantine) or ever (the others)",
 )  # fmt: skip
 
 OPERATIONS_AUDITED = Metric(
@@ -256,8 +273,9 @@ METRICS = (
     EXCHANGE_WAITING, EXCHANGE_TOLD, EXCHANGE_CHECKPOINT,
     EXCHANGE_LAG_RECORDS, EXCHANGE_LAG_SECONDS, EXCHANGE_DIFFERING, EXCHANGE_HEARD, EXCHANGE_SILENT, EXCHANGE_OWED,
     STATUS_TOLD, STATUS_REFUSED,
-    AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
+    AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_BEYOND, AUDIT_UNFOUNDED, AUDIT_PASSED, EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED,
     OPERATIONS_AUDITED, OPERATIONS_FINDINGS, OPERATIONS_VERIFIED, REGISTRATIONS_CONTESTED,
+    DEFINITIONS_DIFFER, LOG_FIRST_OFFSET, LOG_LOST,
 )  # fmt: skip
 """All metrics of ours."""
 

@@ -6,11 +6,12 @@ How far the logs reach (lag), what the sources vouch for and what waits (Postgre
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic, time
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
+import structlog
 
 from schemas.errors import Retryable
 from schemas.store import connect, sql
@@ -19,6 +20,8 @@ from streams.logs import Logs
 from streams.metrics import (
     EXCHANGE_WAITING,
     INTAKE_LAG,
+    LOG_FIRST_OFFSET,
+    LOG_LOST,
     OUTBOX,
     POSITION,
     QUALITY,
@@ -32,7 +35,9 @@ from streams.metrics import (
 )
 from streams.probe import Probe
 
-__all__ = ["EVERY", "QUALITY_EVERY", "IntakeLag", "StoreWatch", "Watch", "in_turn"]
+__all__ = [
+    "BEGINNINGS_EVERY", "EVERY", "QUALITY_EVERY", "Beginnings", "IntakeLag", "StoreWatch", "Watch", "in_turn",
+]  # fmt: skip
 
 EVERY = 5.0
 """Seconds between two rounds."""
@@ -40,7 +45,16 @@ EVERY = 5.0
 QUALITY_EVERY = 60.0
 """Seconds between two looks at the figures of the month: they move slowly, and are sums of some thousand rows."""
 
+BEGINNINGS_EVERY = 15.0
+"""Seconds between two looks at where the logs begin."""
+
 Place = tuple[str, int]
+
+log = structlog.get_logger()
+
+_RETAINED = frozenset({"quarantine"})
+_RETAINED_SECONDS = 360 * 86_400.0
+"""What is in these is kept for 365 days (deploy/topics.py)."""
 
 _STATES = ("正常", "迟", "中断")
 _INDICATORS = ("accepted", "refused", "published", "late", "corrected", "conflicts")
@@ -125,19 +139,69 @@ class IntakeLag:
         )
 
 
+class Broker(Protocol):
+    """What a broker says of where its logs begin (streams.logs.Logs)."""
+
+    def firsts(self, partitions: Iterable[Place]) -> Mapping[Place, int]:
+        """Return the first offset that each log still holds."""
+
+    def since(self, partitions: Iterable[Place], moment: float) -> Mapping[Place, int]:
+        """Return the first offset of each log at that time or later; one without any is missing."""
+
+
+class Beginnings:
+    """Where logs begin that keep everything, or for as long as `quarantine` does: a log that lost its beginning tells of nothing else."""
+
+    def __init__(self, instruments: Instruments, logs: Broker, *, clock: Callable[[], float] = time) -> None:
+        self._first, self._lost = instruments.latest(LOG_FIRST_OFFSET), instruments.latest(LOG_LOST)
+        self._logs, self._clock = logs, clock
+        self._young: dict[Place, int] = {}
+        self._gone = set[Place]()
+        self._looked_at = -BEGINNINGS_EVERY
+
+    def look(self, places: Sequence[Place]) -> None:
+        """Ask Kafka, every BEGINNINGS_EVERY seconds at most. Raises Retryable where it does not answer."""
+        if monotonic() - self._looked_at < BEGINNINGS_EVERY:
+            return
+        first = self._logs.firsts(places)
+        for place, offset in first.items():
+            if offset > (self._young.get(place, offset) if place[0] in _RETAINED else 0) and place not in self._gone:
+                self._gone.add(place)
+                log.error("watch.log_lost", topic=place[0], partition=place[1], begins_at=offset)
+        retained = [place for place in places if place[0] in _RETAINED]
+        # What is younger must be there at the next look.
+        self._young = dict(self._logs.since(retained, self._clock() - _RETAINED_SECONDS))
+        self._gone &= {place for place in first if first[place] > 0}
+        self._first.replace({(topic, str(partition)): offset for (topic, partition), offset in first.items()})
+        self._lost.replace({(topic, str(p)): float((topic, p) in self._gone) for topic, p in first})
+        self._looked_at = monotonic()
+
+
 class StoreWatch:
-    """What PostgreSQL knows, and the lag of the view: the position that counts is the one in PostgreSQL."""
+    """What PostgreSQL knows, and the lag of the view: the position that counts is the one in PostgreSQL.
+
+    `kept` are logs beside those of the view that keep everything.
+    """
 
     def __init__(
-        self, instruments: Instruments, logs: Logs, places: Iterable[Place], database: str, *, generation: int
+        self,
+        instruments: Instruments,
+        logs: Logs,
+        places: Iterable[Place],
+        database: str,
+        *,
+        generation: int,
+        kept: Iterable[Place] = (),
     ) -> None:
         self._logs = logs
         self._places = list(places)
+        self._kept = list(kept)
         self._database = database
         self._generation = generation
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._ends: Mapping[Place, int] = {}
         self._positions: Mapping[Place, int] = {}
+        self._begins = Beginnings(instruments, logs)
         self._lag = instruments.latest(VIEW_LAG)
         self._position = instruments.latest(POSITION)
         self._as_of = instruments.latest(SOURCE_AS_OF)
@@ -152,8 +216,9 @@ class StoreWatch:
         self._contested = instruments.latest(REGISTRATIONS_CONTESTED)
 
     def look_at_kafka(self) -> None:
-        """Ask how far the logs reach. Raises Retryable where Kafka does not answer."""
+        """Ask how far the logs reach, and where they begin. Raises Retryable where Kafka does not answer."""
         self._ends = self._logs.ends(self._places)
+        self._begins.look([*self._places, *self._kept])
 
     def look_at_postgres(self) -> None:
         """Ask for everything else. Raises Retryable or psycopg.OperationalError where PostgreSQL does not answer."""

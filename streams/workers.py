@@ -18,6 +18,7 @@ from schemas.connection import Connection
 from schemas.errors import Retryable
 from schemas.exchange import exchange_topic
 from schemas.generations import must_be_known
+from schemas.operation_topics import standing_topics
 from schemas.operations import OperationsReader, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, serving_generation
@@ -27,6 +28,7 @@ from streams.audit.auditor import Auditor
 from streams.beside import Holding, follow_decisions, keep_pace, read_everything, standing_of, watch_servers
 from streams.case_log import TOPIC as CASES
 from streams.collector import Collector, Hold, Work
+from streams.definitions import DefinitionsWatch, catalogue_sums
 from streams.docket import Docket
 from streams.endpoint import Outside
 from streams.exchange.equality import equal_threads
@@ -184,6 +186,7 @@ def view_worker(
     registry = Registry(connection.registry)
     with connect(database, generation=generation, autocommit=True) as session:
         load_catalogue(session, known, connection.province)
+        catalogue_rows = catalogue_sums(session)
         prepare(session, facts, {department.key: facts[department.records_topic] for department in sources})
     relay = Relay(database, connection.kafka, registry, generation=generation, recorder=RelayRecorder(shown))
     reconciler = Reconciler(database, province=connection.province, generation=generation, on_commit=relay.wake)
@@ -240,12 +243,19 @@ def view_worker(
             ).items(),
             ("cases", docket),
             ("operations' audit", Auditor(connection, shown=shown.instruments)),
+            ("definitions", DefinitionsWatch(
+                database, every=connection.looks.definitions, others=connection.database_roles, catalogue=catalogue_rows,
+                shown=shown.instruments,
+            )),
         ]  # fmt: skip
         if origin is not None:
             beside += [("exchange", origin.publisher), ("sweep", origin.sweep)]
         for name, thread in beside:
             run_beside(app, name, thread)
-        store = StoreWatch(shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation)
+        kept = [(topic, 0) for topic in (*standing_topics(connection.kafka), CASES)]
+        store = StoreWatch(
+            shown.instruments, logs, _places(facts, PROJECTED), database, generation=generation, kept=kept
+        )
         guard = Guard(shown.instruments, shown.probe, database, generation=generation)
         looks = {
             "kafka": store.look_at_kafka,

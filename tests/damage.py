@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import polars as pl
 
 from schemas.identity import accepted_key
-from streams.exchange.rereading import Entry
+from streams.exchange.rereading import Entry, Keys
 from streams.fold import RANK
 from streams.projection import Projection
 from streams.staging import staged
@@ -38,16 +38,21 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.messages: dict[int, list[tuple[int, str, bool]]] = {}
+        """By partition: offset, key, and whether it has content."""
+        self.first = 0
         self.read_through = 0
         self.meanwhile: Any = None
         """Called once while the log is read: what happens between the look and the lock."""
 
     def append(self, frame: pl.DataFrame) -> None:
         for row in frame.iter_rows(named=True):
+            key = accepted_key(row["record_id"], *(row[name] for name in RANK))
+            self.messages.setdefault(row["accepted_partition"], []).append((row["accepted_offset"], key, True))
             self.entries.append(
                 Entry(
                     row["accepted_partition"], row["accepted_offset"],
-                    accepted_key(row["record_id"], *(row[name] for name in RANK)), row["epoch"], row["known_at"],
+                    key, row["epoch"], row["known_at"],
                     row["received_at"], WRITER, row["statement"],
                 )
             )  # fmt: skip
@@ -55,6 +60,16 @@ class MemoryLog:
     def erase(self, keys: Collection[tuple[int, str]]) -> None:
         gone = {key for _, key in keys}
         self.entries = [entry for entry in self.entries if entry.key not in gone]
+        for messages in self.messages.values():
+            messages[:] = [(offset, key, live and key not in gone) for offset, key, live in messages]
+
+    def keys(self, since: Mapping[int, int], upto: Mapping[int, int]) -> Iterator[Keys]:
+        for partition, end in upto.items():
+            told = self.messages.get(partition, ())
+            yield Keys(partition, [one for one in told if since.get(partition, 0) <= one[0] < end], end)
+
+    def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
+        return dict.fromkeys(partitions, self.first)
 
     def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
         if self.meanwhile is not None:

@@ -8,6 +8,7 @@ from schemas.connection import Connection
 from schemas.registry import Registry
 from streams.endpoint import Outside
 from streams.exchange.auditing import Auditor, Reshares
+from streams.exchange.quarantine_audit import QuarantineAudit, Refused
 from streams.exchange.rereading import Accepted
 from streams.exchange.tending import Tending
 
@@ -23,16 +24,17 @@ def equal_threads(
     sharing: Reshares | None = None,
     on_commit: Callable[[], None] = lambda: None,
 ) -> dict[str, Auditor | Tending]:
-    """Return the threads by name; nothing where the province shares nothing. `partitions` is how many `accepted` has."""
-    if connection.exchange is None:
-        return {}
+    """Return the threads by name; sets of others are tended where the province shares. `partitions` is how many `accepted` has."""
     database, own = connection.database.get_secret_value(), connection.province
     # A log and a registry each: a client is used by one thread alone.
     audited, tended = (Accepted(connection.kafka, Registry(connection.registry)) for _ in range(2))
     auditor = Auditor(
         database, audited, own=own, partitions=partitions, generation=generation, instruments=shown.instruments,
-        on_commit=on_commit, sharing=sharing,
+        on_commit=on_commit, sharing=sharing, shortest_pass=connection.looks.audit,
+        quarantine=QuarantineAudit(database, Refused(connection.kafka), generation=generation),
     )  # fmt: skip
+    if connection.exchange is None:
+        return {"audit": auditor}
     tending = Tending(
         database, tended, own=own, partitions=partitions, generation=generation, instruments=shown.instruments,
         on_commit=on_commit,

@@ -230,6 +230,7 @@ class Mending:
     def _correct(self, evidence: _Evidence, folded: Mapping[int, int], *, keeps_withdrawn: bool) -> None:
         copy_rows(self._connection, "told", self._history(evidence.entries), _HISTORY)
         values = {
+            "own": self._own,
             "keeps_withdrawn": keeps_withdrawn,
             "ids": list(evidence.records),
             "partitions": list(folded),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
@@ -20,10 +21,11 @@ from schemas.codec import HEADER, NotDecodable
 from schemas.errors import Retryable
 from schemas.exchange import EPOCH
 from schemas.registry import Registry, WriterSchema
+from streams.exchange.log_set import Key
 from streams.headers import RECEIVED, SCHEMA
 from streams.stored import StoredMessages
 
-__all__ = ["Accepted", "Entry", "Log"]
+__all__ = ["Accepted", "Entry", "Keys", "Log", "WholeLog"]
 
 _TIMEOUT = 15.0
 _AT_ONCE = 10_000
@@ -44,8 +46,17 @@ class Entry:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What stands in a part of a partition, by its keys."""
+
+    partition: int
+    keys: Sequence[Key]
+    next_offset: int
+
+
 class Log(Protocol):
-    """The log of truth, as far as mending needs it. Both raise Retryable where a server does not answer."""
+    """The log of truth, as far as mending needs it. All raise Retryable where a server does not answer."""
 
     def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
         """Return the statements at these places (partition, offset); those that are gone are missing."""
@@ -57,6 +68,16 @@ class Log(Protocol):
         """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
 
 
+class WholeLog(Log, Protocol):
+    """The log of truth, as the audit needs it."""
+
+    def keys(self, since: Mapping[int, int], upto: Mapping[int, int]) -> Iterator[Keys]:
+        """Yield the keys of all messages from the one offset on to before the other, in their order, some at a time."""
+
+    def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """Return the first offset of these partitions; what stood before it is gone."""
+
+
 class Accepted:
     """`accepted` of this province's cluster; `principal` is as whom it is read."""
 
@@ -64,6 +85,7 @@ class Accepted:
         self._cluster, self._registry = kafka, registry
         self._principal = principal
         self._single: StoredMessages | None = None
+        self._following: Consumer | None = None
 
     def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
         """Return the statements at these places (partition, offset); those that are gone are missing."""
@@ -98,20 +120,56 @@ class Accepted:
 
     def close(self) -> None:
         """Close the clients."""
-        if self._single is not None:
-            self._single.close()
-        self._single = None
+        for opened in (self._single, self._following):
+            if opened is not None:
+                opened.close()
+        self._single = self._following = None
+
+    def keys(self, since: Mapping[int, int], upto: Mapping[int, int]) -> Iterator[Keys]:
+        """Yield the keys of all messages from the one offset on to before the other, in their order, some at a time."""
+        consumer = self._follower()
+        try:
+            for partition, end in upto.items():
+                first = since.get(partition, 0)
+                if first >= end:
+                    continue
+                self._reach(consumer, partition, end)
+                consumer.assign([TopicPartition("accepted", partition, first)])
+                read = self._partition(consumer, first, end)
+                while messages := list(islice(read, _AT_ONCE)):
+                    yield Keys(partition, [_key(message) for message in messages], (messages[-1].offset() or 0) + 1)
+                yield Keys(partition, (), end)
+        except KafkaException as error:
+            raise self._cluster.failure(error.args[0]) from error
+        finally:
+            consumer.unassign()  # nothing is fetched in between
+
+    def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
+        """Return the first offset of these partitions; what stood before it is gone."""
+        consumer = self._follower()
+        try:
+            return {
+                partition: consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)[0]
+                for partition in partitions
+            }
+        except KafkaException as error:
+            raise self._cluster.failure(error.args[0]) from error
+
+    def _follower(self) -> Consumer:
+        if self._following is None:
+            self._following = Consumer(self._cluster.reader(self._principal, "follow", {"enable.partition.eof": True}))
+        return self._following
 
     def every(self, upto: Mapping[int, int]) -> Iterator[Message]:
         """Yield every message before these offsets, partition by partition. Raises Retryable where a log ends before that."""
         consumer = Consumer(self._cluster.reader(self._principal, "reread", {"enable.partition.eof": True}))
         try:
             for partition, end in upto.items():
-                first, last = consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)
-                if last < end:
-                    # Another log, or one that lost its end: what it does not hold may have been said all the same.
+                first = self._reach(consumer, partition, end)
+                if first > 0:
+                    # What it held before may have been said all the same: nothing may be struck out because it is not there.
                     raise Retryable(
-                        f"accepted/{partition} ends at {last}, and {end} was folded from it", server="kafka"
+                        f"accepted/{partition} begins at {first}: restore what stood before", server="kafka"
                     )
                 consumer.assign([TopicPartition("accepted", partition, first)])
                 yield from self._partition(consumer, first, end)
@@ -119,6 +177,15 @@ class Accepted:
             raise self._cluster.failure(error.args[0]) from error
         finally:
             consumer.close()
+
+    @staticmethod
+    def _reach(consumer: Consumer, partition: int, end: int) -> int:
+        """Return where a partition begins. Raises Retryable where it ends before that offset."""
+        first, last = consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)
+        if last < end:
+            # Another log, or one that lost its end: what it does not hold may have been said all the same.
+            raise Retryable(f"accepted/{partition} ends at {last}, and {end} was folded from it", server="kafka")
+        return int(first)
 
     def _partition(self, consumer: Consumer, first: int, end: int) -> Iterator[Message]:
         offset = first
@@ -165,6 +232,10 @@ class Accepted:
         if fingerprint and writer.fingerprint != fingerprint:
             raise Retryable(f"schema id {schema_id} meant another schema when it was accepted", server="registry")
         return writer
+
+
+def _key(message: Message) -> Key:
+    return message.offset() or 0, (message.key() or b"").decode(errors="replace"), bool(message.value())
 
 
 def _time(milliseconds: int) -> datetime:

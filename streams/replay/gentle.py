@@ -26,7 +26,7 @@ from streams.logs import Logs
 if TYPE_CHECKING:
     from streams.replay.filling import Pace
 
-__all__ = ["Judged", "LiveLag", "Throttle", "be_nice"]
+__all__ = ["Judged", "LiveLag", "Throttle", "be_nice", "lower_backend"]
 
 log = structlog.get_logger()
 
@@ -173,9 +173,14 @@ def be_nice(store: psycopg.Connection[Any]) -> None:
     Nothing happens where that is not allowed. What the connection asks is done by that backend alone: those that PostgreSQL
     would have help it have a priority of their own.
     """
+    _lower(threading.get_native_id())
+    lower_backend(store)
+
+
+def lower_backend(store: psycopg.Connection[Any]) -> None:
+    """Give the backend of this connection alone that priority: a thread that holds Python's lock must not be kept waiting."""
     store.execute("SET max_parallel_workers_per_gather = 0")
     store.execute("SET max_parallel_maintenance_workers = 0")
-    _lower(threading.get_native_id())
     pid = store.info.backend_pid
     with suppress(OSError):
         # Another machine's backend of that number is some other process here.

@@ -13,6 +13,7 @@ from psycopg.errors import UniqueViolation
 from schemas.connection import Connection
 from schemas.uscc import generate
 from streams.exchange.auditing import Auditor
+from streams.instruments import Instruments
 from tests.damage import MemoryLog, emptied, fold, standing
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
@@ -35,8 +36,9 @@ def log(store: Store) -> MemoryLog:
     return MemoryLog()
 
 
-def auditor(stack: Connection, log: MemoryLog) -> Auditor:
-    return Auditor(stack.database.get_secret_value(), log, own="beijing", partitions=1, generation=GENERATION)
+def auditor(stack: Connection, log: MemoryLog, shown: Instruments | None = None) -> Auditor:
+    database = stack.database.get_secret_value()
+    return Auditor(database, log, own="beijing", partitions=1, generation=GENERATION, instruments=shown)
 
 
 def audited(stack: Connection, log: MemoryLog) -> int:
@@ -95,6 +97,12 @@ DAMAGE: dict[str, str] = {
     "counts changed": "UPDATE credit_view SET penalties = 0, records = 7",
     "counts deleted": "DELETE FROM credit_view",
     "counts added": f"INSERT INTO credit_view VALUES ('{OTHER}', 'beijing', 'tax', 1, 1, 0, 1, 1, now())",
+    "a record deleted with its history and its counts": "WITH gone AS (DELETE FROM record WHERE penalty_document_number = 'M0'"
+    " RETURNING *), told AS (DELETE FROM record_history h USING gone g WHERE h.record_id = g.record_id)"
+    " DELETE FROM credit_view v USING gone g WHERE v.uscc = g.uscc",
+    "all deleted of all tables": "WITH a AS (DELETE FROM record), b AS (DELETE FROM record_history) DELETE FROM credit_view",
+    "an older statement deleted": "DELETE FROM record_history h WHERE EXISTS (SELECT FROM record r WHERE r.record_id = h.record_id"
+    " AND r.version > h.version AND h.statement IS NOT NULL)",
     "digest kept wrong": "INSERT INTO foreign_digest VALUES ('hebei', 0, 'tax', 3, 4, 5)",
 }
 
@@ -109,6 +117,38 @@ def test_what_was_done_by_hand_is_undone(stack: Connection, store: Store, log: M
     assert audited(stack, log) > 0
     assert standing(store) == before
     assert store.execute("SELECT count(*) FROM row_difference WHERE mended_at IS NULL").fetchone() == (0,)
+
+
+def test_nothing_is_struck_out_because_the_log_lost_its_beginning(
+    stack: Connection, store: Store, log: MemoryLog
+) -> None:
+    fold(store, log, SAID)
+    audited(stack, log)
+    before = standing(store)
+    log.first = 3
+    log.messages = {partition: told[3:] for partition, told in log.messages.items()}
+    log.entries = log.entries[3:]
+    assert audited(stack, log) == 0
+    assert standing(store) == before
+
+
+def test_a_tombstone_of_nothing_that_is_revoked_takes_nothing_out(
+    stack: Connection, store: Store, log: MemoryLog
+) -> None:
+    fold(store, log, SAID)
+    before = standing(store)
+    shown = Instruments("view")
+    made = auditor(stack, log, shown)
+    try:
+        assert made.pass_through() == 0
+        log.erase({(0, log.messages[0][0][1])})  # by whoever may write to accepted
+        log.messages[0].append((len(SAID), log.messages[0][0][1], False))
+        store.execute("UPDATE position SET next_offset = next_offset + 1")
+        assert made.pass_through() == 0
+        assert b"xinliu_audit_unfounded_tombstones 1.0" in shown.exposition()[0]
+    finally:
+        made.close()
+    assert standing(store) == before
 
 
 COLUMNS = (

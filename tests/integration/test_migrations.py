@@ -10,7 +10,9 @@ import pytest
 
 from deploy.stack import Stack
 from schemas.connection import Connection
+from schemas.definitions import SHIPPED, differences
 from schemas.store import migrate
+from tests.shipped import written
 
 EARLIER = Path(__file__).parents[1] / "data" / "revision_0001.sql"
 SHAPE = """
@@ -67,6 +69,14 @@ def test_an_earlier_database_becomes_what_a_new_one_is(databases: tuple[str, str
         with psycopg.connect(database) as connection:
             found.append(connection.execute(query).fetchall())
     assert found[1] == found[0] != []
+
+
+def test_both_are_what_was_shipped(databases: tuple[str, str]) -> None:
+    for database in databases:
+        migrate(database)
+        with psycopg.connect(database, autocommit=True) as connection:
+            assert differences(connection) == []
+    assert SHIPPED.read_text(encoding="utf-8") == written(databases[0]), "python -m tests.shipped writes it anew"
 
 
 def test_what_it_holds_stays_and_is_read_as_before(databases: tuple[str, str]) -> None:

@@ -1,5 +1,6 @@
 -- Rows of history that no message of the log has made. Those stay that were folded after it was read, those whose content was
--- erased, since their messages are gone from the log, and what this province itself took out (WITHDRAWN, streams/exchange).
+-- erased, since their messages are gone from the log, and what this province itself took out
+-- of another's (WITHDRAWN, streams/exchange/asking.py).
 DELETE FROM record_history h
 WHERE h.record_id = ANY(%(ids)s)
   AND NOT EXISTS (
@@ -11,7 +12,7 @@ WHERE h.record_id = ANY(%(ids)s)
       WHERE t.record_id = h.record_id AND t.province = h.province AND t.department = h.department
         AND (t.epoch, t.version, t.digest_hi, t.digest_lo) = (h.epoch, h.version, h.digest_hi, h.digest_lo)
   )
-  AND NOT (h.status = 'WITHDRAWN' AND %(keeps_withdrawn)s)
+  AND NOT (h.status = 'WITHDRAWN' AND h.accepted_offset = -1 AND h.epoch > 0 AND h.province <> %(own)s AND %(keeps_withdrawn)s)
   AND NOT (h.statement IS NULL AND EXISTS (
       SELECT FROM record_history e
       WHERE e.record_id = h.record_id AND e.province = h.province AND e.department = h.department
