@@ -59,6 +59,7 @@ def migrate(database: str) -> None:
     # Only this needs them, and a worker starts half a second sooner without.
     from alembic import command
     from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
     from sqlalchemy import URL, create_engine
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.pool import NullPool
@@ -79,7 +80,11 @@ def migrate(database: str) -> None:
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if MigrationContext.configure(connection).get_current_revision() is None:
+                command.upgrade(config, "0001")  # an empty database: its files hold the newest state
+                command.stamp(config, "head")
+            else:
+                command.upgrade(config, "head")
     except OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error.orig}", server="postgres") from error
     from schemas.exposing import expose

@@ -9,7 +9,7 @@ BEGIN ATOMIC
             WHEN xact_start < clock_timestamp() - whole THEN 'transaction_timeout'
             WHEN state IN ('active', 'fastpath function call') AND query_start < clock_timestamp() - statement
                 THEN 'statement_timeout'
-            WHEN state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - idle
+            WHEN starts_with(state, 'idle in transaction') AND state_change < clock_timestamp() - idle
                 THEN 'idle_in_transaction_session_timeout'
             END AS lifted
         FROM pg_stat_activity

@@ -12,7 +12,7 @@ down_revision = "0007"
 
 def upgrade() -> None:
     """Make the function that ends them."""
-    op.get_bind().exec_driver_sql(sql("migrations/0008_shared").replace("%", "%%"))
+    op.get_bind().exec_driver_sql(sql("migrations/0008_shared"))
 
 
 def downgrade() -> None:
