@@ -18,7 +18,7 @@ LONGEST_SHOWN = 200
 LARGEST_PART = 1 << 26
 """Bytes of the parts that name the sheets, or hold comments."""
 
-_LARGEST_TEXTS = 1 << 29
+_CHUNK = 1 << 20
 REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})", re.ASCII)
 
 
@@ -86,15 +86,25 @@ def looks_of(archive: zipfile.ZipFile, names: dict[str, str]) -> Looks:
         within.pop()
 
     for part, needed in (("xl/styles.xml", b""), ("xl/sharedstrings.xml", b"strike")):
-        if part in names:
+        if part in names and _holds(archive, names[part], needed):
+            parser = expat.ParserCreate()
+            parser.StartElementHandler, parser.EndElementHandler = start, end
             with archive.open(names[part]) as file:
-                content = file.read(_LARGEST_TEXTS)
-            if needed in content:
-                parser = expat.ParserCreate()
-                parser.StartElementHandler, parser.EndElementHandler = start, end
-                parser.Parse(content, True)
-                within.clear()
+                while read := file.read(_CHUNK):
+                    parser.Parse(read, False)
+                parser.Parse(b"", True)
+            within.clear()
     return Looks({place: form for place, form in styles.items() if form is None or form}, frozenset(struck))
+
+
+def _holds(archive: zipfile.ZipFile, part: str, needed: bytes) -> bool:
+    before = b""
+    with archive.open(part) as file:
+        while read := file.read(_CHUNK):
+            if needed in before + read:
+                return True
+            before = read[-len(needed) :]
+    return not needed
 
 
 def comments_of(archive: zipfile.ZipFile, names: dict[str, str], part: str) -> list[tuple[int, str]]:

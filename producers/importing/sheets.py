@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from producers.importing import workbook
+from producers.importing import looks, workbook
 from producers.importing.headers import fitting
 from producers.importing.layout import Layout
 from producers.importing.table import Passed, Unread, some
@@ -165,10 +165,16 @@ def _named_columns(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[: next((place for place in range(len(names), 0, -1) if names[place - 1]), 0)])
 
 
+_START = "import runpy, sys; sys.path.append(sys.argv[1]); del sys.argv[:2]; runpy.run_path(sys.argv[0], run_name='__main__')"
+"""Runs workbook.py with the folder in which looks.py is: -I leaves out every folder but Python's own."""
+
+
 def _told(path: Path, wanted: Sequence[str]) -> Generator[Any, None, None]:
     """Yield what another process reads of a workbook: see producers/importing/workbook.py."""
     with subprocess.Popen(
-        [sys.executable, "-I", workbook.__file__, str(path), *wanted], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-I", "-c", _START, str(Path(looks.__file__).parent), workbook.__file__, str(path), *wanted],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as reader:
         assert reader.stdout is not None
         try:
