@@ -31,6 +31,8 @@ _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
 _NEW_TOPICS = 5.0
 """Seconds after which `follow` looks for topics of people that are new."""
+_SOON = 3.0
+"""Seconds that this may take: whoever ends `follow` waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class OperationsReader:
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
         self._kafka, self._registry = kafka, registry
-        self._stopped = threading.Event()
+        self._stopped, self._looked = threading.Event(), monotonic()
         self._consumer = Consumer(kafka.reader(principal, "operations"))
         self._ends: dict[str, int] = {}
         self._next: dict[str, int] = {}
@@ -148,12 +150,9 @@ class OperationsReader:
 
     def follow(self, take: Callable[[Operation], None]) -> None:
         """Hand each event to `take` as it comes, until `stop`; waits, with a message, for a broker that is away."""
-        looked = monotonic()
         while not self._stopped.is_set():
             try:
-                if monotonic() - looked > _NEW_TOPICS:
-                    self.look_for_topics()
-                    looked = monotonic()
+                self.look_for_topics()
                 for operation in self.read(_A_LOOK):
                     take(operation)
             except Retryable as error:
@@ -169,16 +168,19 @@ class OperationsReader:
         """End reading, where `follow` was never called."""
         self._consumer.close()
 
-    def _topics(self) -> list[str]:
-        return topics_among(self._consumer.list_topics(timeout=_TIMEOUT).topics, self._kafka)
+    def _topics(self, seconds: float = _TIMEOUT) -> list[str]:
+        return topics_among(self._consumer.list_topics(timeout=seconds).topics, self._kafka)
 
     def _assign(self) -> None:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def look_for_topics(self) -> None:
-        """Read the topics of people who have come since, too."""
+        """Read the topics of people who have come since, too; looks every few seconds at most."""
+        if monotonic() - self._looked < _NEW_TOPICS:
+            return
+        self._looked = monotonic()
         try:
-            new = [topic for topic in self._topics() if topic not in self._next]
+            new = [topic for topic in self._topics(_SOON) if topic not in self._next]
             for topic in new:
                 self._next[topic], _ = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)
         except KafkaException as error:
