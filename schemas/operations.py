@@ -32,6 +32,8 @@ _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
 _NEW_TOPICS = 5.0
 """Seconds after which `follow` looks for topics of people that are new."""
+_SOON = 3.0
+"""Seconds that this may take: whoever ends `follow` waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,13 @@ class OperationsWriter:
 class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
-    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged.
+    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged by `follow`.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
         self._kafka, self._registry = kafka, registry
-        self._stopped = threading.Event()
+        self._stopped, self._looked = threading.Event(), monotonic()
+        self._tells = False  # a command's stdout is its answer: `xinliu audit verify` counts what nobody believes
         self._consumer = Consumer(kafka.reader(principal, "operations"))
         self._ends: dict[str, int] = {}
         self._next: dict[str, int] = {}
@@ -152,12 +155,10 @@ class OperationsReader:
 
     def follow(self, take: Callable[[Operation], None]) -> None:
         """Hand each event to `take` as it comes, until `stop`; waits, with a message, for a broker that is away."""
-        looked = monotonic()
+        self._tells = True
         while not self._stopped.is_set():
             try:
-                if monotonic() - looked > _NEW_TOPICS:
-                    self.look_for_topics()
-                    looked = monotonic()
+                self.look_for_topics()
                 for operation in self.read(_A_LOOK):
                     take(operation)
             except Retryable as error:
@@ -173,16 +174,19 @@ class OperationsReader:
         """End reading, where `follow` was never called."""
         self._consumer.close()
 
-    def _topics(self) -> list[str]:
-        return topics_among(self._consumer.list_topics(timeout=_TIMEOUT).topics, self._kafka)
+    def _topics(self, seconds: float = _TIMEOUT) -> list[str]:
+        return topics_among(self._consumer.list_topics(timeout=seconds).topics, self._kafka)
 
     def _assign(self) -> None:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def look_for_topics(self) -> None:
-        """Read the topics of people who have come since, too."""
+        """Read the topics of people who have come since, too; looks every few seconds at most."""
+        if monotonic() - self._looked < _NEW_TOPICS:
+            return
+        self._looked = monotonic()
         try:
-            new = [topic for topic in self._topics() if topic not in self._next]
+            new = [topic for topic in self._topics(_SOON) if topic not in self._next]
             for topic in new:
                 self._next[topic], _ = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)
         except KafkaException as error:
@@ -224,14 +228,15 @@ class OperationsReader:
         except (NotDecodable, ValueError, OverflowError, RecursionError) as error:
             if vouched and topic != WORKERS_TOPIC:
                 # One person must not be able to stop what others say; the audit keeps it as UNREADABLE.
-                log.error("operations.unreadable", topic=topic, offset=offset, why=str(error))
+                if self._tells:
+                    log.error("operations.unreadable", topic=topic, offset=offset, why=str(error))
                 return None
             raise ContractBroken(
                 f"{topic}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
         received = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
         operation = believed(topic, said, received, vouched=vouched)
-        if operation is None:
+        if operation is None and self._tells:
             log.error("operations.not_believed", topic=topic, offset=offset, kind=said.kind, by=said.by)
         return operation
 

@@ -20,6 +20,7 @@ from streams.logs import Logs
 __all__ = ["Message", "OperationsLog", "Span"]
 
 _TIMEOUT = 15.0
+_SOON = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class OperationsLog:
     def topics_now(self) -> list[str]:
         """Return the topics that there are now: people may have come since this was opened."""
         try:
-            return topics_among(self._consumer.list_topics(timeout=_TIMEOUT).topics, self._kafka)
+            return topics_among(self._consumer.list_topics(timeout=_SOON).topics, self._kafka)
         except KafkaException as error:
             raise Retryable(f"Kafka does not answer: {error}", server="kafka") from error
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -21,8 +21,6 @@ from schemas.operations import Operation, OperationsWriter
 from streams.replay.scope import CORRECT, REBUILD, REDRIVE, REPUSH, Scope
 
 __all__ = ["STEPS", "Ledger", "Replay", "project"]
-
-log = structlog.get_logger()
 
 Store = psycopg.Connection[Any]
 
@@ -94,10 +92,8 @@ class Ledger:
 
         An operator only reads tables: his events stand in operations all the same, and whoever may write the table projects them.
         """
-        try:
+        with suppress(psycopg.errors.InsufficientPrivilege):
             project(self._store, operations)
-        except psycopg.errors.InsufficientPrivilege:
-            log.info("replay.projected_later", why="this role may not write xinliu.replay")
 
     def get(self, replay: str) -> Replay:
         """Return a replay. Raises UsageError where there is none of that id; a beginning that is one's alone will do."""
@@ -147,7 +143,6 @@ def project(store: Store, operations: Iterable[Operation]) -> None:
                 continue
             detail = one.detail
             if not _whole(one):
-                log.warning("replay.event_is_not_whole", id=one.id, by=one.by)
                 continue
             if one.kind == "REPLAY_PLANNED":
                 store.execute(

@@ -180,7 +180,8 @@ def test_nobody_but_the_administrator_says_what_holds_for_the_installation(house
 
 def test_a_topic_that_would_be_a_new_authors_is_not_made_by_an_operator(house: House) -> None:
     for connection in (house.connection("zhang"), house.principal("view")):
-        (made,) = AdminClient(connection.kafka.client({})).create_topics([NewTopic("operations.wang", 1)]).values()
+        admin = AdminClient(connection.kafka.client({}))
+        (made,) = admin.create_topics([NewTopic("operations.wang", 1)]).values()
         with pytest.raises(KafkaException) as refused:
             made.result(30)
         assert connection.kafka.forbids(refused.value.args[0])
