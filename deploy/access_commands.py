@@ -90,11 +90,15 @@ def apply(ctx: typer.Context, as_json: Json = False) -> None:
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner, ExitStack() as stack:
         unshipped = _unshipped(definitions.differences(owner))
-        changes += [*stale, *_grants(*roles.grant(owner, without=unshipped))]
         superuser = _superuser(ctx, connection)
         may = [owner] if superuser is None else [owner, stack.enter_context(superuser)]
         gone, left = grants.remove(may, connection.database_roles)
-        changes += _foreign(gone)
+        # Behind the rest: what somebody else owns the owner can give nobody.
+        try:
+            changes += [*stale, *_foreign(gone), *_grants(*roles.grant(owner, without=unshipped))]
+        except psycopg.errors.InsufficientPrivilege as error:
+            shown = "; ".join(f"{one} (a superuser: {one.statement})" for one in left)
+            raise UsageError(f"{str(error).strip()}: first of all {shown}") from error
         remains = [acls.Change("left", one.role, f"{one.what} (a superuser: {one.statement})") for one in left]
         remains += _differing(definitions.differences(owner))
     _tell([*changes, *remains], as_json)
