@@ -120,10 +120,15 @@ def apply(ctx: typer.Context, as_json: Json = False) -> None:
     acls.withdraw(connection.kafka, [change.principal for change in stale])
     with _owner(connection) as owner, _superuser(ctx, connection) as superuser:
         unshipped = _unshipped(definitions.differences(owner))
-        changes += [*stale, *settled, *_grants(*roles.grant(owner, without=unshipped))]
-        done, left = limits.apply(superuser)
         gone, kept = grants.remove([owner, superuser], connection.database_roles)
-        changes += [*_bounds(done), *_foreign(gone)]
+        # Behind the rest: what somebody else owns the owner can give nobody.
+        try:
+            changes += [*stale, *settled, *_foreign(gone), *_grants(*roles.grant(owner, without=unshipped))]
+        except psycopg.errors.InsufficientPrivilege as error:
+            shown = "; ".join(f"{one} (a superuser: {one.statement})" for one in kept)
+            raise UsageError(f"{str(error).strip()}: first of all {shown}") from error
+        done, left = limits.apply(superuser)
+        changes += _bounds(done)
         remains = [acls.Change("left", one.role, f"{one.what} (a superuser: {one.statement})") for one in kept]
         remains += _differing(definitions.differences(owner))
     _tell([*changes, *remains], as_json)

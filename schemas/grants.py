@@ -54,7 +54,7 @@ def remove(connections: Sequence[Connection], others: Iterable[str] = ()) -> tup
             try:
                 with connection.transaction():
                     connection.execute(one.statement)
-            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DependentObjectsStillExist):
-                continue  # it is told of as what is left
+            except (psycopg.ProgrammingError, psycopg.errors.DependentObjectsStillExist):
+                continue  # no right to, or gone with another one: what is left is told
     left = foreign(connections[0], names)
     return [one for one in before if one not in left], left
