@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.persons import cover_persons
 from schemas.registry import Registry
 
-__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
+__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "covered", "operation_of"]
 
 log = structlog.get_logger()
 
@@ -54,14 +54,15 @@ class OperationsWriter:
 
     def write(self, operation: Operation) -> None:
         """Write an event, with persons' numbers in its texts covered: it is kept for good. Raises Retryable where Kafka does not take it."""
+        operation = covered(operation)
         value = {
             "id": operation.id,
             "kind": operation.kind,
             "department": operation.department,
             "at": operation.at,
-            "by": cover_persons(operation.by),
-            "reason": cover_persons(operation.reason),
-            "detail": json.dumps(_covered(operation.detail), ensure_ascii=False),
+            "by": operation.by,
+            "reason": operation.reason,
+            "detail": json.dumps(operation.detail, ensure_ascii=False),
         }
         refused: list[KafkaError] = []
         body = frame(self._registry.register(RECORD), encode(RECORD, value))
@@ -158,6 +159,12 @@ class OperationsReader:
             raise ContractBroken(
                 f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
+
+
+def covered(operation: Operation) -> Operation:
+    """Return an event as it may be kept: persons' numbers in its texts are covered."""
+    by, reason, detail = (_covered(part) for part in (operation.by, operation.reason, operation.detail))
+    return replace(operation, by=by, reason=reason, detail=detail)
 
 
 def _covered(value: Any) -> Any:
