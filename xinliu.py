@@ -124,7 +124,9 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except XinliuError as error:
-        print(f"xinliu: {hint(str(error))}", file=sys.stderr)
+        from schemas.persons import cover_persons
+
+        print(f"xinliu: {hint(cover_persons(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
     sys.exit(outcome if isinstance(outcome, int) else 0)
 

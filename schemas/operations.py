@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -22,7 +22,9 @@ from schemas.operation_topics import SHARED_TOPIC, WORKERS_TOPIC, asks, believed
 from schemas.persons import cover_persons
 from schemas.registry import Registry
 
-__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "held_operations", "operation_of"]
+__all__ = [
+    "TOPIC", "Operation", "OperationsReader", "OperationsWriter", "covered", "held_operations", "operation_of",
+]  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -76,14 +78,15 @@ class OperationsWriter:
 
         Raises Retryable where Kafka does not take it, UsageError where this principal may not write it.
         """
+        operation = covered(operation)
         value = {
             "id": operation.id,
             "kind": operation.kind,
             "department": operation.department,
             "at": operation.at,
-            "by": cover_persons(operation.by),
-            "reason": cover_persons(operation.reason),
-            "detail": json.dumps(_covered(operation.detail), ensure_ascii=False),
+            "by": operation.by,
+            "reason": operation.reason,
+            "detail": json.dumps(operation.detail, ensure_ascii=False),
         }
         refused: list[KafkaError] = []
         body = frame(self._registry.register(RECORD), encode(RECORD, value))
@@ -239,6 +242,12 @@ class OperationsReader:
         if operation is None and self._tells:
             log.error("operations.not_believed", topic=topic, offset=offset, kind=said.kind, by=said.by)
         return operation
+
+
+def covered(operation: Operation) -> Operation:
+    """Return an event as it may be kept: persons' numbers in its texts are covered."""
+    by, reason, detail = (_covered(part) for part in (operation.by, operation.reason, operation.detail))
+    return replace(operation, by=by, reason=reason, detail=detail)
 
 
 def _covered(value: Any) -> Any:

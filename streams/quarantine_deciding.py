@@ -17,6 +17,7 @@ from schemas.errors import Retryable, UsageError
 from schemas.operation_topics import asks
 from schemas.operations import Operation, OperationsReader, OperationsWriter, held_operations
 from schemas.operators import PERSONAL, operator, person
+from schemas.persons import cover_persons
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
 from schemas.terminal import Console
@@ -89,7 +90,7 @@ class Deciding:
             raise UsageError(f"--reason has {len(reason.strip())} characters; {_LONGEST_REASON} are kept")
         self._connection = connection
         self._kafka, self._province = connection.kafka, connection.province
-        self.reason, self.kind = reason.strip(), kind
+        self.reason, self.kind = cover_persons(reason.strip()), kind
         self._mark = dict(mark or {})
         self.by = operator(connection.kafka)
         self.reader = QuarantineReader(connection.database.get_secret_value())

@@ -58,7 +58,7 @@ def test_no_part_of_the_way_keeps_a_number_in_any_spelling(secure: Secure, tmp_p
         resumed.stdout,
         rejects.read_text(encoding="utf-8-sig"),
     ]
-    entries = [one["entry"] for one in json.loads(resumed.stdout)]
+    entries = [one["entry"] for one in json.loads(resumed.stdout) if one["never_sent"]]
     assert len(entries) >= len(forms), resumed.stdout
     done = xinliu(secure, "refused", "discard", *entries, "--department", "tax", "--reason", reason)
     assert not done.returncode, done.stderr

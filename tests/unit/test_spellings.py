@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import unicodedata
+from datetime import UTC, datetime
 from time import process_time
 from typing import Any
 
@@ -17,7 +18,8 @@ from structlog.testing import capture_logs
 from producers.statements import nested
 from schemas.codec import encode
 from schemas.memory_registry import MemoryRegistry
-from schemas.operations import _covered
+from schemas.operations import Operation
+from schemas.operations import covered as kept_event
 from schemas.persons import LONGEST, cover_persons, holds_person, names_person
 from schemas.persons_columns import covered_column, persons_in
 from schemas.rules.examples import DEPARTMENT, good
@@ -96,7 +98,8 @@ def test_any_spelling_is_known_and_covered(draw: random.Random) -> None:
     assert not readable(kept.decode("utf-8", "replace"), plain), kept
     assert keepable(text) is None
     assert not readable(shown(text), plain)
-    assert not readable(json.dumps(_covered({"choice": [{"why": text}]}), ensure_ascii=False), plain)
+    event = kept_event(Operation("REDRIVEN", "tax", datetime.now(UTC), text, text, {"choice": [{"why": text}], "n": 1}))
+    assert not readable(json.dumps([event.by, event.reason, event.detail], ensure_ascii=False), plain)
 
 
 @pytest.mark.parametrize("field", [name for name in TEXTS if name not in FORMED])
