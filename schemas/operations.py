@@ -11,19 +11,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.cluster import Cluster
-from schemas.codec import NotDecodable, decode, encode, frame, unframe
-from schemas.contracts import parsed
+from schemas.codec import NotDecodable, encode, frame
+from schemas.contracts import Headers, schema_header
 from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.registry import Registry
 
-__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
+__all__ = ["SCHEMA_ACCEPTED", "TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
 
 log = structlog.get_logger()
 
 TOPIC, RECORD = "operations", "xinliu.Operation"
+
+SCHEMA_ACCEPTED = "SCHEMA_ACCEPTED"
+"""An operator vouches for a version of a contract that was not shipped: its detail has name and fingerprint."""
+
 _TIMEOUT = 15.0
 _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
@@ -63,11 +67,15 @@ class OperationsWriter:
             "detail": json.dumps(operation.detail, ensure_ascii=False),
         }
         refused: list[KafkaError] = []
-        body = frame(self._registry.register(RECORD), encode(RECORD, value))
+        body = frame(self._registry.schema_id(RECORD), encode(RECORD, value))
         key = operation.department or operation.kind
         try:
             self._producer.produce(
-                TOPIC, body, key.encode(), on_delivery=lambda error, _: refused.append(error) if error else None
+                TOPIC,
+                body,
+                key.encode(),
+                headers=[schema_header(RECORD)],
+                on_delivery=lambda error, _: refused.append(error) if error else None,
             )
             left = self._producer.flush(_TIMEOUT)
         except (KafkaException, BufferError) as error:
@@ -125,7 +133,7 @@ class OperationsReader:
         if (error := message.error()) is not None:
             raise Retryable(f"Kafka does not answer: {error.str()}")
         try:
-            return [self._operation(message.value() or b"", message.offset())]
+            return [self._operation(message)]
         except Retryable:
             # Read, but not understood yet, since the registry is away: it comes again, and is not passed over.
             self._consumer.seek(TopicPartition(TOPIC, message.partition() or 0, message.offset() or 0))
@@ -150,19 +158,18 @@ class OperationsReader:
         """End reading, where `follow` was never called."""
         self._consumer.close()
 
-    def _operation(self, value: bytes, offset: int | None) -> Operation:
+    def _operation(self, message: Message) -> Operation:
         try:
-            return operation_of(value, self._registry)
+            return operation_of(message.value(), self._registry, message.headers())
         except (NotDecodable, ValueError) as error:
             raise ContractBroken(
-                f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
+                f"{TOPIC}/0@{message.offset()} is no Operation ({error}): only workers and operators may write there"
             ) from error
 
 
-def operation_of(value: bytes, registry: Registry) -> Operation:
+def operation_of(value: bytes | None, registry: Registry, headers: Headers | None = None) -> Operation:
     """Return the event that a message of the topic holds. Raises NotDecodable or ValueError where it is none."""
-    schema_id, body = unframe(value)
-    told = decode(registry.writer(schema_id).parsed, body, parsed(RECORD))
+    told = registry.read(RECORD, value, headers)
     detail = json.loads(told["detail"])
     if not isinstance(detail, dict):
         raise ValueError("its detail is no JSON object")

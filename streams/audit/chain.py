@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.codec import NotDecodable
+from schemas.contracts import Headers
 from schemas.operations import Operation, operation_of
 from schemas.registry import Registry
 
@@ -88,10 +89,17 @@ class Entry:
         return self == Entry.following(self.sequence, self.previous, self.event)
 
 
-def event_of(topic_id: str, offset: int, written_at: datetime, value: bytes, registry: Registry) -> Event:
+def event_of(
+    topic_id: str,
+    offset: int,
+    written_at: datetime,
+    value: bytes,
+    registry: Registry,
+    headers: Headers | None = None,
+) -> Event:
     """Return what the audit keeps of a message; `written_at` is broker time. Raises Retryable where the registry is away."""
     try:
-        told = operation_of(value, registry)
+        told = operation_of(value, registry, headers)
         return _event(topic_id, offset, told, _sha256(value))
     except _BEYOND:
         return unreadable(topic_id, offset, written_at, value)

@@ -58,7 +58,7 @@ class OperationsLog:
             value, offset = message.value() or b"", message.offset()
             assert offset is not None
             at = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
-            event = event_of(self.topic_id, offset, at, value, self._registry)
+            event = event_of(self.topic_id, offset, at, value, self._registry, message.headers())
             found.append(Message(event, unreadable(self.topic_id, offset, at, value)))
             self._next = offset + 1
         return found
