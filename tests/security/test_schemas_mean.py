@@ -142,7 +142,8 @@ def test_behind_a_registry_that_takes_no_write_all_goes_on_and_an_id_that_change
             return started[-1]
 
         def said(entity: int, number: str) -> Statement:
-            return penalty(number, entity=entity, fine=Decimal("0.5"), confiscated=Decimal(300))
+            kinds = "罚款;没收违法所得;没收非法财物"
+            return penalty(number, entity=entity, fine=Decimal("0.5"), confiscated=Decimal(300), categories=kinds)
 
         try:
             intake, _ = start("intake"), start("view")
