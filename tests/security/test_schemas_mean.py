@@ -134,11 +134,12 @@ def test_behind_a_registry_that_takes_no_write_all_goes_on_and_an_id_that_change
     started: list[Worker] = []
     with between(owner.registry) as registry:
 
-        def start(name: str) -> Worker:
+        def start(name: str, logs: str) -> Worker:
+            (tmp_path / logs).mkdir(exist_ok=True)
             known = installation(secure, name, tmp_path) | {"XINLIU_REGISTRY": registry.url}
             known.pop("XINLIU_REGISTRY_SECURITY")
             options = ("--instance", name, "--metrics-port", "0")
-            started.append(Worker(secure.principals[name], name, tmp_path, *options, settings=known))
+            started.append(Worker(secure.principals[name], name, tmp_path / logs, *options, settings=known))
             return started[-1]
 
         def said(entity: int, number: str) -> Statement:
@@ -146,7 +147,7 @@ def test_behind_a_registry_that_takes_no_write_all_goes_on_and_an_id_that_change
             return penalty(number, entity=entity, fine=Decimal("0.5"), confiscated=Decimal(300), categories=kinds)
 
         try:
-            intake, _ = start("intake"), start("view")
+            intake, _ = start("intake", "before"), start("view", "before")
             receipts = Receipts(tax.kafka, registry.url, "tax")
             with closing(receipts), Publisher(PublisherConfig(tax.kafka, registry.url, "tax")) as publisher:
                 publisher.publish(said(905_001, "义1号"))
@@ -162,7 +163,7 @@ def test_behind_a_registry_that_takes_no_write_all_goes_on_and_an_id_that_change
 
             intake.kill()
             registry.lie = swapped
-            intake = start("intake")
+            intake = start("intake", "after")
             told = [encode(STATEMENT, said(905_002, "义2号")), encode(STATEMENT, said(905_003, "义3号"))]
             producer = Producer(tax.kafka.client({}))
             for body, headers in zip(
