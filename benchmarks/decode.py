@@ -55,7 +55,7 @@ def measure(rows: int, runs: int) -> list[Measured]:
     parsed = registry.writer(schema_id).parsed
 
     def columns(batch: Sequence[bytes], lost: int) -> None:
-        read = decode_batch(registry, batch, expected={STATEMENT})
+        read = decode_batch(registry, batch, named=[None] * len(batch), expected={STATEMENT})
         if (read.statements.height, len(read.undecodable)) != (rows - lost, lost):
             raise AssertionError(f"{read.statements.height} of {rows} rows were read")
 

@@ -184,12 +184,12 @@ def contenders(pair: Pair) -> dict[str, tuple[str, list[str], dict[str, str]]]:
     """Return what can be measured: its name, command and environment."""
     own, far = pair.own.kafka.servers, pair.far.kafka.servers
     exchange = pair.folder / "exchange.json"
-    peer = {"kafka": {"servers": far}, "registry": pair.far.registry}
+    peer = {"kafka": {"servers": far}, "registry": pair.far.registry.url}
     exchange.write_text(json.dumps({"keyring": str(pair.folder), "peers": {_FAR: peer}}), encoding="utf-8")
     known = {
         "XINLIU_PROVINCE": _OWN,
         "XINLIU_KAFKA": own,
-        "XINLIU_REGISTRY": pair.own.registry,
+        "XINLIU_REGISTRY": pair.own.registry.url,
         "XINLIU_EXCHANGE": str(exchange),
     }
     python = sys.executable

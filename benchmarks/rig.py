@@ -214,7 +214,7 @@ class Rig:
             **os.environ,
             "XINLIU_PROVINCE": self.connection.province,
             "XINLIU_KAFKA": self.connection.kafka.servers,
-            "XINLIU_REGISTRY": self.connection.registry,
+            "XINLIU_REGISTRY": self.connection.registry.url,
             "XINLIU_DATABASE": database,
             "XINLIU_APPROVAL": "false",
         }

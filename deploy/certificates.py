@@ -17,17 +17,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from schemas.files import private_folder, write_private
 
-__all__ = ["make_certificates"]
+__all__ = ["have_certificates", "make_certificates"]
 
 _VALID = timedelta(days=3650)
 
 
 def make_certificates(folder: Path) -> None:
-    """Write ca.pem, and broker.pem and postgres.pem with their keys; nothing happens where they are there.
+    """Write ca.pem, and a file with key and certificate for each server; nothing happens where they are there.
 
     The authority's own key is thrown away: nobody, not even this stack's user, can make another certificate.
     """
-    if (folder / "ca.pem").exists():
+    if have_certificates(folder):
         return
     private_folder(folder)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -52,9 +52,15 @@ def make_certificates(folder: Path) -> None:
     )
     # The broker is its own controller's client, so its certificate serves both ways; PostgreSQL's cannot pose as one.
     _write_server(folder / "broker.pem", "broker", authority, key, also_client=True)
-    _write_server(folder / "postgres.pem", "postgres", authority, key, also_client=False)
+    for server in ("postgres", "registry"):
+        _write_server(folder / f"{server}.pem", server, authority, key, also_client=False)
     # Last: its presence says that all are there.
     write_private(folder / "ca.pem", authority.public_bytes(Encoding.PEM))
+
+
+def have_certificates(folder: Path) -> bool:
+    """Tell whether every server has its certificate: that of the registry came later than the others."""
+    return all((folder / name).exists() for name in ("registry.pem", "ca.pem"))
 
 
 def _write_server(

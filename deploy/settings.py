@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from schemas.cluster import Cluster
 from schemas.connection import Approval, Connection, Exchange, IntakeLimits, LookTimes, WorkerTimes
 from schemas.errors import UsageError
+from schemas.registry_address import RegistryAddress
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
 
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     kafka_security: Path | None = None
     """Properties file with the Kafka credentials of this process (docs/security.md); none where the cluster asks none."""
     registry: str | None = None
+    registry_security: Path | None = None
+    """Properties file with the registry's credentials of this process (docs/security.md); none where it asks none."""
     database: SecretStr | None = None
     reader_database: SecretStr | None = None
     exchange: Path | None = None
@@ -171,6 +174,8 @@ def connection(stack: str | None = None) -> Connection:
     if stack is None and all(given.values()):
         if known.kafka_security is not None and known.kafka is not None:
             given["kafka"] = Cluster.from_file(known.kafka, known.kafka_security)
+        if known.registry_security is not None and known.registry is not None:
+            given["registry"] = RegistryAddress.from_file(known.registry, known.registry_security)
         return Connection.model_validate(
             {
                 **given,
@@ -246,6 +251,8 @@ def redacted(known: Connection) -> dict[str, str]:
             shown[name] = value.servers
             if value.security:
                 shown["kafka_security"] = " ".join(f"{key}={part}" for key, part in value.shown().items())
+        elif isinstance(value, RegistryAddress):
+            shown[name] = value.url if value.user is None else f"{value.url} user={value.user}"
         elif isinstance(value, SecretStr) and value:
             parts = conninfo_to_dict(value.get_secret_value())
             shown[name] = " ".join(f"{key}={part}" for key, part in parts.items() if key != "password")

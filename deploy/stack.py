@@ -20,9 +20,9 @@ import psycopg
 from pydantic import SecretStr
 
 from deploy import topics
-from deploy.access import link_principal
+from deploy.access import link_principal, principals
 from deploy.artifacts import fetch, postgres_artifact
-from deploy.certificates import make_certificates
+from deploy.certificates import have_certificates, make_certificates
 from deploy.kafka import Kafka
 from deploy.layout import Layout, cannot_use
 from deploy.parts import LOCAL, Parts, write_connection, write_exchange
@@ -115,7 +115,10 @@ class Stack:
                 raise UsageError(f"the stack {self.name!r} runs: `xinliu down` first, then move it with --base-port")
             self.layout.prepare(base_port, secure=secure, shared=shared)
             if self.layout.secure:
+                if not have_certificates(self.layout.tls) and any(self.process(name).pid for name in SERVERS):
+                    raise UsageError(f"the stack {self.name!r} runs without TLS for its registry: `xinliu down` first")
                 make_certificates(self.layout.tls)
+                self.registry.let_in(principals(chosen, province))
             self._start_servers()
             parts = self._parts(province)
             connection = parts.admin() if self.layout.secure else self._connection(province)
@@ -148,7 +151,7 @@ class Stack:
         """Return how the push links of another province reach this one's servers."""
         parts = self._parts(self.province or "")
         kafka = parts.of(link_principal(origin)).kafka if self.layout.secure else self.kafka.cluster()
-        return Peer(kafka=kafka, registry=self.registry.url)
+        return Peer(kafka=kafka, registry=self.registry.address(link_principal(origin)))
 
     def share(self, exchange: Exchange) -> None:
         """Let the stack share records with others from now on; workers that know it otherwise are stopped."""
@@ -215,7 +218,7 @@ class Stack:
         addresses = {
             "postgres": f"127.0.0.1:{ports.postgres}",
             "kafka": f"127.0.0.1:{ports.kafka}",
-            "registry": f"http://127.0.0.1:{ports.registry}/apis/ccompat/v7",
+            "registry": f"http{'s' * self.layout.secure}://127.0.0.1:{ports.registry}/apis/ccompat/v7",
             **{f"worker-{name}": f"http://127.0.0.1:{ports.metrics(name)}/metrics" for name in self.layout.workers},
         }
         names = [*SERVERS, *(f"worker-{worker}" for worker in self.layout.workers)]
@@ -260,7 +263,7 @@ class Stack:
         return Connection(
             province=province,
             kafka=self.kafka.cluster(),
-            registry=self.registry.url,
+            registry=self.registry.address(),
             database=SecretStr(self.postgres.conninfo("xinliu", "xinliu")),
             reader_database=SecretStr(self.postgres.conninfo("xinliu_reader", "xinliu")),
             exchange=self._exchange(),
@@ -272,7 +275,7 @@ class Stack:
         return None if asked is None else Approval(required=asked, hours=self.known.approval_hours)
 
     def _parts(self, province: str) -> Parts:
-        return Parts(self.layout, self.kafka, self.postgres, self.registry.url, province, self._exchange())
+        return Parts(self.layout, self.kafka, self.postgres, self.registry, province, self._exchange())
 
     def _exchange(self) -> Exchange | None:
         found = self._written("exchange.json")

@@ -7,6 +7,7 @@ from producers.registrations import Registration
 from schemas.cluster import Cluster
 from schemas.refusal import Refusal
 from schemas.registration import FormerName
+from schemas.registry_address import RegistryAddress
 
 __all__ = [
     "ChangePublisher",
@@ -19,5 +20,6 @@ __all__ = [
     "PublisherConfig",
     "Refusal",
     "Registration",
+    "RegistryAddress",
     "StatementRejected",
 ]

@@ -20,11 +20,12 @@ from producers.refusing import refusal_of
 from producers.registrations import Registration, registration_statement
 from schemas.cluster import Cluster
 from schemas.codec import decode, encode, frame
-from schemas.contracts import parsed
+from schemas.contracts import SCHEMA, own_fingerprint, parsed
 from schemas.errors import Retryable, UsageError
 from schemas.refusal import DISCARDED, MENDED, Refusal
 from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import Registry
+from schemas.registry_address import RegistryAddress
 
 __all__ = ["Publisher", "PublisherConfig"]
 
@@ -52,8 +53,8 @@ class PublisherConfig:
 
     kafka: Cluster | str
     """The cluster and as whom it is reached; its bootstrap servers alone where it asks nobody who they are."""
-    registry: str
-    """Base address of the schema registry's Confluent-compatible API."""
+    registry: RegistryAddress | str
+    """The schema registry's Confluent-compatible API; its base address alone where it asks nobody who they are."""
     department: str
     """Key of the department, which names its topic."""
     linger_ms: int = 20
@@ -89,7 +90,7 @@ class Publisher(ChangePublisher):
     def __init__(self, config: PublisherConfig, *, track: bool = False) -> None:
         self.config = config
         self._registry = Registry(config.registry)
-        self._schema_id = self._registry.register(_STATEMENT)
+        self._schema_id = self._registry.schema_id(_STATEMENT)
         self._published = self._confirmed = self._failed = self._lost = 0
         self._first_failure: KafkaError | None = None
         self._cluster = Cluster.of(config.kafka)
@@ -156,8 +157,7 @@ class Publisher(ChangePublisher):
     def publish_refusals(self) -> int:
         """Tell readers of every statement that `publish` raised on: 待核 for its entity and domain, or, where no entity can
         be read, the source's data as of stands still. Returns how many; raises as `publish` does."""
-        waiting = self.refused
-        for refusal in waiting:
+        for refusal in (waiting := self.refused):
             self.refuse(refusal)
         self.flush()
         for refusal in waiting:
@@ -187,11 +187,11 @@ class Publisher(ChangePublisher):
         self._refused_row({**record, "outcome": DISCARDED, "by": by})
 
     def _refused_row(self, record: Mapping[str, Any], uscc: str | None = None) -> None:
-        value = frame(self._registry.register(REFUSED_ROW), encode(REFUSED_ROW, dict(record)))
-        key = uscc or str(record["refusal_id"])
-        self._produce(value, key=key.encode(), on_delivery=lambda error, _: self._told(error))
+        value = frame(self._registry.schema_id(REFUSED_ROW), encode(REFUSED_ROW, dict(record)))
+        key = (uscc or str(record["refusal_id"])).encode()
+        self._produce(value, own_fingerprint(REFUSED_ROW), key=key, on_delivery=self._told)
 
-    def _told(self, error: KafkaError | None) -> None:
+    def _told(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
             self._lost += 1
             self._note_failure(error)
@@ -230,33 +230,32 @@ class Publisher(ChangePublisher):
         return str(statement["record_id"])
 
     def publish_encoded(
-        self, uscc: str, body: bytes, *, schema_id: int | None = None, on_delivery: OnDelivery | None = None
+        self, uscc: str, body: bytes, *, writer: tuple[int, str] | None = None, on_delivery: OnDelivery | None = None
     ) -> None:
         """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already.
 
-        `schema_id` is that of the schema it was encoded with, where that is not this version's. Whoever gives
+        `writer` is id and fingerprint of the schema it was encoded with, where that is not this version's. Whoever gives
         `on_delivery` is told what became of this record, by the time of the next `flush` that returns; its failure is
         then his, and no error of the Publisher's.
         """
-        value = frame(self._schema_id if schema_id is None else schema_id, body)
+        schema_id, named = writer or (self._schema_id, own_fingerprint(_STATEMENT))
+        value = frame(schema_id, body)
         if on_delivery is not None:
-            self._produce(value, key=uscc.encode(), on_delivery=on_delivery)
+            self._produce(value, named, key=uscc.encode(), on_delivery=on_delivery)
             self._published += 1
             return
         place = self._published
         if self._track:
-            self._partitions.append(-1)
-            self._offsets.append(-1)
-            self._received.append(-1)
+            for places in (self._partitions, self._offsets, self._received):
+                places.append(-1)
         try:
-            self._produce(value, key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m))
+            self._produce(value, named, key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m))
         except BaseException as error:
             if self._track and isinstance(error, StatementRejected):
                 # It was not published: the places of the others must stay theirs.
-                self._partitions.pop()
-                self._offsets.pop()
-                self._received.pop()
-            self._note_refused(decode(parsed(_STATEMENT), body) if schema_id is None else None, error)
+                for places in (self._partitions, self._offsets, self._received):
+                    places.pop()
+            self._note_refused(decode(parsed(_STATEMENT), body) if writer is None else None, error)
             raise
         self._published += 1
 
@@ -295,7 +294,7 @@ class Publisher(ChangePublisher):
 
     def _behind_all(self, name: str, record: Mapping[str, Any], partitions: Iterable[int]) -> dict[int, int]:
         self.flush()
-        value = frame(self._registry.register(name), encode(name, dict(record)))
+        value = frame(self._registry.schema_id(name), encode(name, dict(record)))
         places: dict[int, int] = {}
 
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -305,7 +304,7 @@ class Publisher(ChangePublisher):
                 self._note_failure(error)
 
         for partition in partitions:
-            self._produce(value, partition=partition, on_delivery=delivered)
+            self._produce(value, own_fingerprint(name), partition=partition, on_delivery=delivered)
         self.flush()
         return places
 
@@ -365,11 +364,11 @@ class Publisher(ChangePublisher):
         finally:
             self._registry.close()
 
-    def _produce(self, value: bytes, **rest: Any) -> None:
-        deadline = monotonic() + self.config.timeout
+    def _produce(self, value: bytes, named: str, **rest: Any) -> None:
+        deadline, headers = monotonic() + self.config.timeout, [(SCHEMA, named.encode())]
         while True:
             try:
-                self._producer.produce(self.config.topic, value, **rest)
+                self._producer.produce(self.config.topic, value, headers=headers, **rest)
                 self._producer.poll(0)
                 break
             except BufferError:

@@ -11,10 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from producers.errors import NotVisibleYet
 from schemas.cluster import Cluster
-from schemas.codec import decode, unframe
-from schemas.contracts import parsed
 from schemas.errors import UsageError
 from schemas.registry import Registry
+from schemas.registry_address import RegistryAddress
 
 __all__ = ["Receipts"]
 
@@ -27,7 +26,9 @@ class Receipts:
     Opened before publishing, it misses nothing that is said of what is published after.
     """
 
-    def __init__(self, kafka: Cluster | str, registry: str, department: str, *, from_beginning: bool = False) -> None:
+    def __init__(
+        self, kafka: Cluster | str, registry: RegistryAddress | str, department: str, *, from_beginning: bool = False
+    ) -> None:
         self._registry = Registry(registry)
         self._cluster = Cluster.of(kafka)
         self._topic = f"receipts.{department}"
@@ -67,8 +68,7 @@ class Receipts:
         for message in (first, *self._consumer.consume(500, 0)):
             if message.error() is not None:
                 raise self._cluster.failure(message.error())
-            schema_id, body = unframe(message.value() or b"")
-            receipts.append(decode(self._registry.writer(schema_id).parsed, body, parsed("xinliu.Receipt")))
+            receipts.append(self._registry.read("xinliu.Receipt", message.value(), message.headers()))
         return receipts
 
     def held(self) -> Iterator[Receipt]:

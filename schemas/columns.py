@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import fastavro
 import numpy as np
@@ -30,9 +30,9 @@ from schemas.codec import HEADER, NotDecodable, decode, unframe, varint
 from schemas.contracts import CONTRACTS, parsed
 from schemas.fitness import unfit
 from schemas.flat import FLAT, STATEMENT_SHAPE, Shape, physical
-from schemas.registry import Registry, WriterSchema
+from schemas.registry import WriterSchema
 
-__all__ = ["FLAT", "Batch", "Decoded", "Undecodable", "decode_batch", "decode_statements", "digests"]
+__all__ = ["FLAT", "Batch", "Decoded", "Undecodable", "Writers", "decode_batch", "decode_statements", "digests"]
 
 # polars says by a panic that a block is damaged. Where this asks for backtraces each one takes a second, and whoever sends
 # damaged messages could hold up intake by it.
@@ -72,27 +72,34 @@ class Batch:
     undecodable: tuple[Undecodable, ...]
 
 
+class Writers(Protocol):
+    """Who says which schema a message was written with: a Registry, or whoever believes less."""
+
+    def believed(self, schema_id: int, named: bytes | None, askers: Callable[[], Collection[str]], /) -> WriterSchema:
+        """Return the writer's schema of an id, for messages of `askers` whose header SCHEMA is `named`. Raises NotDecodable."""
+
+
 def decode_batch(
-    registry: Registry,
+    writers: Writers,
     values: Sequence[bytes | None],
     *,
+    named: Sequence[bytes | None],
     expected: Collection[str],
     max_bytes: int | None = None,
     source_of: Callable[[int], str] = lambda _row: "",
 ) -> Batch:
     """Decode messages (header and body) of any writer schemas mixed; rows are their places in `values`.
 
-    `expected` are the full names of the records that may occur; anything else is UNEXPECTED_RECORD. `source_of` tells whose
-    message a row is: each source has look-ups of its own for ids that are not known. Never raises for
-    what a message holds; raises Retryable where the registry does not answer.
+    `named` is the header SCHEMA of each. `expected` are the full names of the records that may occur; anything else is
+    UNEXPECTED_RECORD. `source_of` tells whose message a row is: each source has look-ups of its own for ids that are not known.
+    Never raises for what a message holds; raises Retryable where the registry does not answer.
     """
     bad: list[Undecodable] = []
-    by_writer = _by_writer(values, bad, max_bytes)
     frames: list[pl.DataFrame] = []
     others: list[tuple[int, str, dict[str, Any]]] = []
-    for schema_id, (rows, bodies) in by_writer.items():
+    for (schema_id, name), (rows, bodies) in _by_writer(values, named, bad, max_bytes).items():
         try:
-            writer = registry.writer(schema_id, partial(_sources, source_of, rows))
+            writer = writers.believed(schema_id, name, partial(_sources, source_of, rows))
         except NotDecodable as error:
             bad.extend(Undecodable(row, error.code, str(error)) for row in rows)
             continue
@@ -115,16 +122,17 @@ def _sources(source_of: Callable[[int], str], rows: Sequence[int]) -> set[str]:
 
 
 def _by_writer(
-    values: Sequence[bytes | None], bad: list[Undecodable], max_bytes: int | None
-) -> dict[int, tuple[Sequence[int], Sequence[bytes]]]:
-    """Part messages by their writer's schema id: rows and bodies; what has none goes to `bad`."""
+    values: Sequence[bytes | None], named: Sequence[bytes | None], bad: list[Undecodable], max_bytes: int | None
+) -> dict[tuple[int, bytes | None], tuple[Sequence[int], Sequence[bytes]]]:
+    """Part messages by their schema id and the schema they name: rows and bodies; what has no id goes to `bad`."""
     prefixes = {value[:HEADER] if value else b"" for value in values}
-    if len(prefixes) == 1:
-        (prefix,) = prefixes
+    names = set(named)
+    if len(prefixes) == 1 and len(names) == 1:
+        (prefix,), (name,) = prefixes, names
         whole = [value for value in values if value]  # all or none
         if len(prefix) == HEADER and prefix[0] == 0 and (max_bytes is None or max(map(len, whole)) <= max_bytes):
-            return {int.from_bytes(prefix[1:], "big"): (range(len(whole)), [value[HEADER:] for value in whole])}
-    parted: defaultdict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
+            return {(int.from_bytes(prefix[1:], "big"), name): (range(len(whole)), [value[HEADER:] for value in whole])}
+    parted: defaultdict[tuple[int, bytes | None], tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
     for row, value in enumerate(values):
         if not value:
             bad.append(Undecodable(row, "EMPTY_VALUE", "the message has no value"))
@@ -136,7 +144,7 @@ def _by_writer(
             except NotDecodable as error:
                 bad.append(Undecodable(row, error.code, str(error)))
                 continue
-            rows, bodies = parted[schema_id]
+            rows, bodies = parted[schema_id, named[row]]
             rows.append(row)
             bodies.append(body)
     return dict(parted)

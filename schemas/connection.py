@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from schemas.cluster import Cluster
 from schemas.errors import UsageError
+from schemas.registry_address import RegistryAddress
 
 __all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "LookTimes", "Peer", "WorkerTimes"]
 
@@ -67,7 +68,8 @@ class Peer(BaseModel):
 
     kafka: Cluster
     """Its cluster, as the principal that may write this province's topics there and nothing else."""
-    registry: str
+    registry: RegistryAddress
+    """Its schema registry, as whoever may read there."""
 
 
 class Exchange(BaseModel):
@@ -97,8 +99,8 @@ class Connection(BaseModel):
     """Key of the province in the catalogue."""
     kafka: Cluster
     """The cluster, and as whom this process reaches it."""
-    registry: str
-    """Base address of the Confluent-compatible API of the schema registry."""
+    registry: RegistryAddress
+    """The Confluent-compatible API of the schema registry, and as whom this process reaches it; as text its address alone."""
     database: SecretStr = SecretStr("")
     """libpq connection string of this process's role; empty where it has no business there (departments, intake)."""
     reader_database: SecretStr | None = None

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from schemas.contracts import SCHEMA
+
 __all__ = [
     "EPOCH",
     "EXCHANGE_PARTITIONS",
@@ -40,9 +42,6 @@ KNOWN: Final = "xinliu-known"
 
 MEND: Final = "xinliu-mend"
 """Present where a statement is pushed again because a set differed: it counts even where its rank is held already."""
-
-SCHEMA: Final = "xinliu-schema"
-"""Fingerprint of the writer's schema: on every message, so that signatures cover it."""
 
 ORIGIN: Final = "xinliu-origin"
 """Added by the link: topic, topic id, partition and offset in the origin's log, separated by blanks."""

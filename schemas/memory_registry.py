@@ -40,16 +40,23 @@ class MemoryRegistry(Registry):
     def ask(self) -> None:
         """It always answers."""
 
-    def register(self, name: str) -> int:
+    def register(self, name: str, schema: Any = None) -> int:
         """Register a record of our contracts and return its schema id."""
-        return self.add(source(name))
+        return self.add(source(name) if schema is None else schema)
 
-    def adopt(self, writer: WriterSchema) -> int:
-        """Register a schema that another registry holds and return its id here. Raises UsageError as `add` does."""
-        if not writer.name:
-            raise UsageError(f"schema {writer.id} is no record's, so it has no subject")
-        known = self.ids(writer.name)
-        return known[writer.fingerprint] if writer.fingerprint in known else self.add(writer.schema)
+    def schema_id(self, name: str) -> int:
+        """Return the schema id of a record of our contracts, which is registered where it is not."""
+        return self.register(name)
+
+    def id_of(self, name: str, wanted: str) -> int:
+        """Return the id of a record's version by its fingerprint. Raises UsageError where there is none."""
+        known = self.ids(name)
+        if wanted not in known:
+            raise UsageError(f"there is no {name} with the fingerprint {wanted[:16]}…")
+        return known[wanted]
+
+    def _must_be_shipped(self, known: WriterSchema) -> None:
+        """Nobody but this process has written here."""
 
     def add(self, schema: Any, *, checked: bool = True) -> int:
         """Register any record's schema and return its id.
@@ -85,6 +92,9 @@ class MemoryRegistry(Registry):
         if schema_id not in self._held:
             raise NotDecodable("UNKNOWN_SCHEMA", f"the registry has no schema with the id {schema_id}")
         return self._held[schema_id]
+
+    def forget(self, schema_id: int, *, older: float = 0.0) -> None:
+        """Nothing is cached."""
 
     def versions(self, name: str) -> dict[int, Any]:
         """Return the registered schemas of a subject, as JSON, by version; empty where there is no such subject."""

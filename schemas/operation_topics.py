@@ -69,6 +69,7 @@ WORKER_KINDS = frozenset(
         "LINK_RENEWED",
         "LINK_WENT_ON",
         "QUARANTINE_DONE",
+        "SCHEMA_SEEN",
     }
 )
 """What workers say, and nobody else."""

@@ -15,20 +15,25 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.cluster import Cluster
-from schemas.codec import NotDecodable, decode, encode, frame, unframe
-from schemas.contracts import parsed
+from schemas.codec import NotDecodable, encode, frame
+from schemas.contracts import Headers, schema_header
 from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.operation_topics import SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
 from schemas.persons import cover_persons
 from schemas.registry import Registry
 
 __all__ = [
-    "TOPIC", "Operation", "OperationsReader", "OperationsWriter", "covered", "held_operations", "operation_of",
+    "SCHEMA_ACCEPTED", "TOPIC", "Operation", "OperationsReader", "OperationsWriter", "covered", "held_operations",
+    "operation_of",
 ]  # fmt: skip
 
 log = structlog.get_logger()
 
 TOPIC, RECORD = SHARED_TOPIC, "xinliu.Operation"
+
+SCHEMA_ACCEPTED = "SCHEMA_ACCEPTED"
+"""An operator vouches for a version of a contract that was not shipped: its detail has name and fingerprint."""
+
 _TIMEOUT = 15.0
 _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
@@ -89,11 +94,15 @@ class OperationsWriter:
             "detail": json.dumps(operation.detail, ensure_ascii=False),
         }
         refused: list[KafkaError] = []
-        body = frame(self._registry.register(RECORD), encode(RECORD, value))
+        body = frame(self._registry.schema_id(RECORD), encode(RECORD, value))
         key = operation.department or operation.kind
         try:
             self._producer.produce(
-                self.topic, body, key.encode(), on_delivery=lambda error, _: refused.append(error) if error else None
+                self.topic,
+                body,
+                key.encode(),
+                headers=[schema_header(RECORD)],
+                on_delivery=lambda error, _: refused.append(error) if error else None,
             )
             left = self._producer.flush(_TIMEOUT)
         except (KafkaException, BufferError) as error:
@@ -227,7 +236,7 @@ class OperationsReader:
     def _operation(self, message: Message, topic: str, offset: int) -> Operation | None:
         vouched = asks(self._kafka)
         try:
-            said = operation_of(message.value() or b"", self._registry)
+            said = operation_of(message.value(), self._registry, message.headers())
         except (NotDecodable, ValueError, OverflowError, RecursionError) as error:
             if vouched and topic != WORKERS_TOPIC:
                 # One person must not be able to stop what others say; the audit keeps it as UNREADABLE.
@@ -258,10 +267,9 @@ def _covered(value: Any) -> Any:
     return [_covered(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def operation_of(value: bytes, registry: Registry) -> Operation:
+def operation_of(value: bytes | None, registry: Registry, headers: Headers | None = None) -> Operation:
     """Return the event that a message of the topic holds. Raises NotDecodable or ValueError where it is none."""
-    schema_id, body = unframe(value)
-    told = decode(registry.writer(schema_id).parsed, body, parsed(RECORD))
+    told = registry.read(RECORD, value, headers)
     detail = json.loads(told["detail"])
     if not isinstance(detail, dict):
         raise ValueError("its detail is no JSON object")

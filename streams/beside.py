@@ -12,6 +12,7 @@ from schemas.errors import PositionLost, Retryable
 from schemas.operations import Operation, OperationsReader
 from streams.app import StreamApp
 from streams.collector import Collector
+from streams.meanings import Meanings
 from streams.pacing import Pacing
 from streams.probe import Probe
 from streams.redriving import Decisions
@@ -58,7 +59,12 @@ class Holding:
 
 
 def follow_decisions(
-    app: StreamApp, operations: OperationsReader, stopping: Stopping, collector: Collector, decisions: Decisions
+    app: StreamApp,
+    operations: OperationsReader,
+    stopping: Stopping,
+    collector: Collector,
+    decisions: Decisions,
+    meanings: Meanings,
 ) -> None:
     """Follow what operators decide for as long as the app runs, and carry it out."""
 
@@ -68,6 +74,7 @@ def follow_decisions(
 
         def take(operation: Operation) -> None:
             decisions.follow(operation)
+            meanings.follow(operation)
             topic = stopping.follow(operation)
             if topic is not None:
                 log.info("intake.resumed", department=operation.department, by=operation.by, why=operation.reason)

@@ -19,7 +19,7 @@ from confluent_kafka import (
 from schemas.cases import CONTRACT, CaseEvent
 from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, decode, frame, unframe
-from schemas.contracts import parsed
+from schemas.contracts import named_by, parsed, schema_header
 from schemas.errors import Retryable, UsageError
 from schemas.registry import Registry
 from streams.exchange.cases import Arrival
@@ -44,13 +44,14 @@ class CaseWriter:
     def write(self, *events: CaseEvent) -> None:
         """Write events, in order. Raises Retryable where Kafka does not take them all: writing them again harms nothing."""
         refused: list[KafkaError] = []
-        schema_id = self._registry.register(CONTRACT)
+        schema_id = self._registry.schema_id(CONTRACT)
         try:
             for event in events:
                 self._producer.produce(
                     TOPIC,
                     frame(schema_id, event.body()),
                     event.case_id.encode(),
+                    headers=[schema_header(CONTRACT)],
                     on_delivery=lambda error, _: refused.append(error) if error else None,
                 )
             left = self._producer.flush(_TIMEOUT)
@@ -136,7 +137,7 @@ class CaseReader:
         value = message.value() or b""
         try:
             schema_id, body = unframe(value)
-            writer = self._registry.writer(schema_id)
+            writer = self._registry.believed(schema_id, named_by(message.headers()))
             event = CaseEvent.of(decode(writer.parsed, body, parsed(CONTRACT)))
         except (NotDecodable, KeyError) as error:
             log.error("cases.not_an_event", offset=message.offset(), why=str(error))

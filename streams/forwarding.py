@@ -102,7 +102,7 @@ class Forwarder:
 
     def vector(self, key: bytes, progress: dict[str, Any]) -> None:
         """Write a Progress vector behind everything, to every partition of both topics, and wait for it."""
-        value = frame(self._registry.register("xinliu.Progress"), encode_own("xinliu.Progress", progress))
+        value = frame(self._registry.schema_id("xinliu.Progress"), encode_own("xinliu.Progress", progress))
         for partition in range(self.accepted_partitions):
             self._produce("accepted", value, key=key, partition=partition)
         for partition in range(self._quarantine_partitions):

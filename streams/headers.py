@@ -1,6 +1,7 @@
 """Headers of the messages that intake writes to `accepted` and `quarantine`; only intake may write there.
 
-A message without ORIGIN is a manifest where it has MANIFEST, another province's where it has CARRIED, a Progress vector
+SCHEMA, the fingerprint of the writer's schema, is on every message of every topic: a registry that was put back to an older
+state, or written to by somebody else, can give an id another meaning. A message without ORIGIN is a manifest where it has MANIFEST, another province's where it has CARRIED, a Progress vector
 otherwise; a department's bytes never decide what a message is.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.contracts import SCHEMA
 from schemas.errors import ContractBroken
 from schemas.exchange import province_of
 from streams.runs import Record
@@ -34,9 +36,6 @@ __all__ = [
 
 ORIGIN = "xinliu-origin"
 """Where the department's message stands: topic, topic id, partition and offset."""
-
-SCHEMA = "xinliu-schema"
-"""Fingerprint of the writer schema: a registry restored from a backup can issue an id twice."""
 
 RECEIVED = "xinliu-received"
 """On `accepted`: broker time of the department's message, in milliseconds since 1970; only measured by."""

@@ -33,11 +33,12 @@ from schemas.registry import Registry
 from schemas.rules import Origins, validate
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
-from streams.headers import DECISION, FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, Origin, origins
+from streams.headers import DECISION, FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, Origin, headers_of, origins
 from streams.instruments import Instruments
 from streams.keeping import LONGEST, kept
 from streams.logs import TopicFacts
 from streams.masking import keepable, keepable_number, masked
+from streams.meanings import Meanings, Reading, named_for_keeps
 from streams.messages import Finding, finding
 from streams.progress import latest
 from streams.recorders import IntakeRecorder
@@ -100,7 +101,8 @@ class IntakeStage:
     """The work of the intake worker, in two steps: `prepare` examines, `finish` writes.
 
     `departments` maps an input topic to the department that may write it; `now` is the clock, in UTC; `stopping` stops a
-    department of which too much is refused.
+    department of which too much is refused; `meanings` knows which schemas are believed: those that were shipped, where none
+    is given.
     """
 
     def __init__(
@@ -115,9 +117,10 @@ class IntakeStage:
         progress_every: float = 0.25,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         stopping: Stopping | None = None,
+        meanings: Meanings | None = None,
     ) -> None:
         self._stopping = stopping
-        self._registry = registry
+        self._reading = Reading(registry, meanings or Meanings())
         self._catalogue = catalogue
         self._departments = departments
         self._who = Origins(departments.values())
@@ -139,8 +142,9 @@ class IntakeStage:
         """
         records = [record for run in runs for record in run.records]
         batch = decode_batch(
-            self._registry,
+            self._reading,
             [record.value for record in records],
+            named=headers_of(records, SCHEMA, 0),
             expected=_KNOWN_RECORDS,
             max_bytes=MAX_BYTES,
             source_of=lambda row: records[row].topic,
@@ -313,10 +317,7 @@ class IntakeStage:
         ).to_series()
         places = partitions_of(good["uscc"], self._forwarder.accepted_partitions)
         prefixes = [record.value[1:HEADER] for record in chosen]
-        writers = {
-            prefix: self._registry.writer(int.from_bytes(prefix, "big")).fingerprint.encode()
-            for prefix in set(prefixes)
-        }
+        writers = {prefix: self._reading.meant(prefix) for prefix in set(prefixes)}
         messages = [
             (
                 place,
@@ -343,7 +344,9 @@ class IntakeStage:
             parts = (record.topic, record.partition, manifest["domain"], manifest["kind"], manifest["part"] % 256)
             key = "|".join(("manifest", *map(str, parts))).encode()
             (origin,) = self._origins([record])
-            messages.append((place, key, record.value, [(MANIFEST, origin)]))
+            messages.append(
+                (place, key, record.value, [(MANIFEST, origin), (SCHEMA, self._reading.meant(record.value[1:HEADER]))])
+            )
         self._forwarder.accept(messages)
         self._forwarder.flush()
 
@@ -364,7 +367,8 @@ class IntakeStage:
             "findings": verdict.findings,
         }
         (origin,) = self._origins([record])
-        self._forwarder.quarantine(*kept(record.value, known, (ORIGIN, origin)))
+        value, headers = kept(record.value, known, (ORIGIN, origin))
+        self._forwarder.quarantine(value, [*headers, *named_for_keeps(record)])
 
     def _forward_refused_row(self, record: Record, refusal: RefusedRow) -> None:
         headers = [(ORIGIN, refusal.origin(record.topic).to_bytes())]

@@ -16,7 +16,7 @@ from schemas.errors import ContractBroken
 from schemas.manifest import fault, total
 from schemas.registry import Registry
 from schemas.store import sql
-from streams.headers import MANIFEST, Origin, header
+from streams.headers import MANIFEST, SCHEMA, Origin, header
 from streams.runs import Record
 
 __all__ = ["NAME", "Stated", "announce", "answer", "harmless", "keep", "stated"]
@@ -37,7 +37,8 @@ class Stated:
 
 def stated(registry: Registry, records: Sequence[Record]) -> tuple[Stated, ...]:
     """Decode manifests as intake forwarded them. Raises ContractBroken where it cannot have."""
-    decoded = decode_batch(registry, [record.value for record in records], expected={NAME})
+    values, named = [record.value for record in records], [header(record.headers, SCHEMA) for record in records]
+    decoded = decode_batch(registry, values, named=named, expected={NAME})
     if decoded.undecodable:
         record = records[decoded.undecodable[0].row]
         raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is no manifest")

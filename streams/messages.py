@@ -51,6 +51,8 @@ STAGE_FINDINGS = {
     "NOT_AVRO": "不是 Confluent 格式的 Avro 消息",
     "EMPTY_VALUE": "消息内容为空",
     "UNKNOWN_SCHEMA": "模式编号未在模式注册中心登记",
+    "SCHEMA_DIFFERS": "模式编号的含义与消息所称、或与此前不同, 内容不予读取",
+    "SCHEMA_NOT_BELIEVED": "模式不是平台所附的任何版本, 也未经运维人员认可",
     "UNEXPECTED_RECORD": "消息类型不属于部门主题",
     "DAMAGED": "Avro 内容损坏",
     "TRAILING_BYTES": "Avro 内容之后还有多余字节",

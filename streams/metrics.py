@@ -60,6 +60,10 @@ INTAKE_SECONDS = Metric(
 INTAKE_MESSAGES = Metric(
     "xinliu_intake_batch_messages", Kind.HISTOGRAM, "messages", (), _INTAKE, "Messages of a batch", _MESSAGES,
 )  # fmt: skip
+SCHEMAS_DIFFERING = Metric(
+    "xinliu_schemas_differing", Kind.GAUGE, "ids", (), _INTAKE,
+    "Schema ids that mean something else in the registry than when intake first saw them; messages with them are refused",
+)  # fmt: skip
 
 STATEMENTS = Metric(
     "xinliu_view_statements_total", Kind.COUNTER, "statements", ("department",), _VIEW,
@@ -265,7 +269,7 @@ REGISTRATIONS_CONTESTED = Metric(
 
 METRICS = (
     READY, SERVER_ANSWERS, SERVER_ASKED, UNREAD, RETRIES,
-    ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES,
+    ACCEPTED, REFUSED, FINDINGS, INTAKE_LAG, INTAKE_SECONDS, INTAKE_MESSAGES, SCHEMAS_DIFFERING,
     STATEMENTS, TOLD, VISIBLE_SECONDS, TRANSACTION_SECONDS, TRANSACTION_ROWS, REREADS, VIEW_LAG, POSITION, RECORDS,
     QUARANTINE_OPEN, SOURCE_AS_OF, SOURCE_SILENT, SOURCE_STATE, QUALITY, OUTBOX,
     FOREIGN_LOCKS, LEADER_MISSING, READERS_ENDED, LIMITS_LACKING, RELAYED,

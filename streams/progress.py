@@ -12,6 +12,7 @@ from typing import Any
 from schemas.columns import decode_batch
 from schemas.errors import ContractBroken
 from schemas.registry import Registry
+from streams.headers import SCHEMA, header
 from streams.runs import Record
 
 __all__ = ["latest", "newest_vectors"]
@@ -30,7 +31,8 @@ def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[s
     Raises Retryable where the registry does not answer, ContractBroken where a message is no Progress vector.
     """
     together: dict[tuple[str, int, str, int], dict[str, Any]] = {}
-    decoded = decode_batch(registry, [record.value for record in records], expected={"xinliu.Progress"})
+    values, named = [record.value for record in records], [header(record.headers, SCHEMA) for record in records]
+    decoded = decode_batch(registry, values, named=named, expected={"xinliu.Progress"})
     if decoded.undecodable:
         record = records[decoded.undecodable[0].row]
         raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is no Progress vector")

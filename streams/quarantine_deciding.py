@@ -25,6 +25,7 @@ from schemas.two_people import DECISIONS_OF_TWO, TwoPeople, acting_as
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage
 from streams.logs import Logs
+from streams.meanings import Meanings
 from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, DONE, OPEN, OVERRIDE
 from streams.quarantine_reading import QuarantineReader, Refusal
 from streams.redriving import Redriver
@@ -162,7 +163,13 @@ class Deciding:
         departments = {one.records_topic: one for one in catalogue.departments(self._province)}
         facts = Logs(self._kafka).describe(departments)
         stored = StoredMessages(self._kafka, principal="operator")
-        stage = IntakeStage(self._registry, catalogue, departments, facts, Nowhere())
+        meanings, reader = Meanings(), self.followed()
+        try:
+            for operation in reader.held():
+                meanings.follow(operation)
+        finally:
+            reader.close()
+        stage = IntakeStage(self._registry, catalogue, departments, facts, Nowhere(), meanings=meanings)
         redriver = Redriver(stage, stored, Nowhere(), {topic: known.topic_id for topic, known in facts.items()})
         foreseen = Counter[str]()
         try:

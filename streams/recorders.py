@@ -6,7 +6,7 @@ A recorder is called once a batch, not once a record. One that is given fresh in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import time
 from typing import Protocol
@@ -27,6 +27,7 @@ from streams.metrics import (
     RELAYED,
     REREADS,
     RETRIES,
+    SCHEMAS_DIFFERING,
     STATEMENTS,
     TOLD,
     TRANSACTION_ROWS,
@@ -35,7 +36,7 @@ from streams.metrics import (
 )
 from streams.runs import Record, Run
 
-__all__ = ["IntakeRecorder", "RelayRecorder", "ViewRecorder", "WorkRecorder", "arrivals_of"]
+__all__ = ["IntakeRecorder", "RelayRecorder", "SchemaRecorder", "ViewRecorder", "WorkRecorder", "arrivals_of"]
 
 _SERVERS = ("kafka", "registry", "postgres")
 
@@ -116,6 +117,18 @@ class IntakeRecorder:
         self._accepted.add(accepted)
         self._refused.add(refused)
         self._findings.add(findings)
+
+
+class SchemaRecorder:
+    """Told by intake which schema ids mean something else than they meant when they were first seen."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._differing = instruments.latest(SCHEMAS_DIFFERING)
+        self.changed(frozenset())
+
+    def changed(self, ids: Collection[int]) -> None:
+        """These ids do, and no others."""
+        self._differing.replace({(): len(ids)})
 
 
 class ViewRecorder:

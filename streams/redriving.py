@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import Message
 
+from schemas.contracts import named_by
 from schemas.errors import Retryable
 from schemas.operations import Operation
 from schemas.refusal import LOG
@@ -26,7 +27,7 @@ from schemas.rules.overridable import OVERRIDABLE
 from schemas.two_people import TwoPeople
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
-from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
+from streams.headers import DECISION, FINDINGS, ORIGIN, SCHEMA, Origin
 from streams.intake import Examined, IntakeStage
 from streams.keeping import Cut, cut_of
 from streams.masking import is_masked
@@ -114,7 +115,7 @@ class Redriver:
 
     def _examined(
         self, decision: Operation
-    ) -> tuple[Examined | None, Sequence[tuple[Entry, bytes]], Sequence[_Outcome]]:
+    ) -> tuple[Examined | None, Sequence[tuple[Entry, Message]], Sequence[_Outcome]]:
         entries = entries_of(decision)
         if decision.kind == DISCARD:
             told = [finding("DISCARDED", detail=decision.reason or None)]
@@ -122,7 +123,7 @@ class Redriver:
         found = self._stored.read(_place(entry) for entry in entries)
         cuts = self._cuts(entries, found)
         originals = self._stored.read(_sent(entry) for entry in cuts)
-        outcomes, whole, waivers = list[_Outcome](), list[tuple[Entry, bytes]](), dict[int, frozenset[str]]()
+        outcomes, whole, waivers = list[_Outcome](), list[tuple[Entry, Message]](), dict[int, frozenset[str]]()
         for entry, codes in zip(entries, waived_by(decision), strict=True):
             message = found.get(_place(entry))
             why = self._impossible(entry, message)
@@ -133,10 +134,10 @@ class Redriver:
                 outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding(why)]))
             elif message is not None:
                 waivers[len(whole)] = codes
-                whole.append((entry, message.value() or b""))
+                whole.append((entry, message))
         if not whole:
             return None, (), outcomes
-        examined = self._stage.prepare([_run(entry, value) for entry, value in whole], waived=waivers)
+        examined = self._stage.prepare([_run(entry, message) for entry, message in whole], waived=waivers)
         good = {row: (record_id, version) for row, _, record_id, version in examined.good.rows()}
         for row, (entry, _) in enumerate(whole):
             verdict = examined.verdicts.get(row)
@@ -157,7 +158,7 @@ class Redriver:
         told = {entry: cut_of(message.headers()) for entry, message in there.items()}
         return {entry: cut for entry, cut in told.items() if cut is not None}
 
-    def _outgoing(self, examined: Examined, whole: Sequence[tuple[Entry, bytes]]) -> list[Outgoing]:
+    def _outgoing(self, examined: Examined, whole: Sequence[tuple[Entry, Message]]) -> list[Outgoing]:
         return [
             (partition, key, value, _under(whole[row][0].origin, headers))
             for row, (partition, key, value, headers) in zip(
@@ -198,10 +199,11 @@ def _place(entry: Entry) -> Place:
     return "quarantine", *entry.stored
 
 
-def _run(entry: Entry, value: bytes) -> Run:
-    where = entry.origin
+def _run(entry: Entry, message: Message) -> Run:
+    where, named = entry.origin, named_by(message.headers())
+    headers = () if named is None else ((SCHEMA, named),)
     # Without a time of receipt: how long it lay in the quarantine is not what a metric should call the way to the view.
-    record = Fetched(where.topic, where.partition, where.offset, 0, None, value, ())
+    record = Fetched(where.topic, where.partition, where.offset, 0, None, message.value() or b"", headers)
     return Run(where.topic, where.partition, where.offset, (record,))
 
 

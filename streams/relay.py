@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 
 from schemas.cluster import Cluster
 from schemas.codec import encode_own, frame
+from schemas.contracts import schema_header
 from schemas.errors import Fatal, Retryable
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -201,15 +202,15 @@ class Relay:
             "exceptions": exceptions or [],
             "reconciliation": reconciliation,
         }
-        value = frame(self._registry.register("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
-        self._produce(f"receipts.{department}", department, value)
+        value = frame(self._registry.schema_id("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
+        self._produce(f"receipts.{department}", department, value, headers=[schema_header("xinliu.Receipt")])
 
     def _changed(self, connection: psycopg.Connection[tuple[Any, ...]], rows: Iterable[tuple[Any, ...]]) -> list[Any]:
         entities = sorted({uscc for _, kind, _, payload in rows if kind == "CHANGES" for uscc in payload["uscc"]})
         return connection.execute(sql("relay/digests"), {"uscc": entities}).fetchall() if entities else []
 
     def _changes(self, changed: Iterable[tuple[Any, ...]]) -> None:
-        schema_id = self._registry.register("xinliu.EntityChange")
+        schema_id = self._registry.schema_id("xinliu.EntityChange")
         for uscc, high, low, changed_at in changed:
             digest = high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True)
             change = {
@@ -218,12 +219,20 @@ class Relay:
                 "generation": self._generation,
                 "digest": digest.hex(),
             }
-            self._produce("changes", uscc, frame(schema_id, encode_own("xinliu.EntityChange", change)))
+            value = frame(schema_id, encode_own("xinliu.EntityChange", change))
+            self._produce("changes", uscc, value, headers=[schema_header("xinliu.EntityChange")])
 
-    def _produce(self, topic: str, key: str, value: bytes | None, partition: int = _BY_KEY) -> None:
+    def _produce(
+        self,
+        topic: str,
+        key: str,
+        value: bytes | None,
+        partition: int = _BY_KEY,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
         while True:
             try:
-                self._producer.produce(topic, value, key.encode(), partition)
+                self._producer.produce(topic, value, key.encode(), partition, headers=headers)
                 return
             except BufferError:
                 self._producer.poll(0.1)

@@ -26,7 +26,7 @@ from streams.exchange.applying import Applying, Carried, carried
 from streams.exchange.foreign import last_of, of_exchange
 from streams.exchange.handling import HANDLERS, ON_APPLIED
 from streams.exchange.sharing import Sharing
-from streams.headers import CARRIED, FINDINGS, ORIGIN, SCHEMA, Origin, findings_of, header, headers_of
+from streams.headers import CARRIED, FINDINGS, MANIFEST, ORIGIN, SCHEMA, Origin, findings_of, header, headers_of
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
 from streams.manifests import Stated, keep, stated
@@ -87,7 +87,9 @@ class _Batch:
     def _beside(self, record: Record) -> list[Record]:
         if not record.headers:
             return self.progress
-        return self.manifests if header(record.headers, CARRIED) is None else self.carried
+        if header(record.headers, CARRIED) is not None:
+            return self.carried
+        return self.progress if header(record.headers, MANIFEST) is None else self.manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,8 @@ class ViewStage:
     def _decoded(self, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[WriterSchema, ...]]:
         places, writers = self._writers_of(records)  # first: with another schema's reading, nothing is worth decoding
         values = [record.value for record in records]
-        decoded = decode_batch(self._registry, values, expected={"xinliu.Statement"})
+        named = headers_of(records, SCHEMA, 1)
+        decoded = decode_batch(self._registry, values, named=named, expected={"xinliu.Statement"})
         if decoded.undecodable:
             worst = decoded.undecodable[0]
             raise ContractBroken(

@@ -13,10 +13,14 @@ from typing import Any, Protocol
 import psycopg
 import structlog
 
-from schemas.errors import Retryable
+from schemas.codec import NotDecodable
+from schemas.errors import Retryable, UsageError
+from schemas.registry import Registry
+from schemas.registry_address import RegistryAddress
 from schemas.store import connect, sql
 from streams.instruments import Instruments
 from streams.logs import Logs
+from streams.meanings import Meanings
 from streams.metrics import (
     EXCHANGE_WAITING,
     INTAKE_LAG,
@@ -36,7 +40,8 @@ from streams.metrics import (
 from streams.probe import Probe
 
 __all__ = [
-    "BEGINNINGS_EVERY", "EVERY", "QUALITY_EVERY", "Beginnings", "IntakeLag", "StoreWatch", "Watch", "in_turn",
+    "BEGINNINGS_EVERY", "EVERY", "QUALITY_EVERY", "SCHEMAS_EVERY", "Beginnings", "IntakeLag", "SchemaLook", "StoreWatch", "Watch",
+    "in_turn",
 ]  # fmt: skip
 
 EVERY = 5.0
@@ -47,6 +52,9 @@ QUALITY_EVERY = 60.0
 
 BEGINNINGS_EVERY = 15.0
 """Seconds between two looks at where the logs begin."""
+
+SCHEMAS_EVERY = 60.0
+"""Seconds between two looks at what the schema ids mean."""
 
 Place = tuple[str, int]
 
@@ -96,7 +104,7 @@ class Watch:
             asked = time()
             try:
                 look()
-            except (Retryable, psycopg.OperationalError) as error:
+            except (Retryable, UsageError, psycopg.OperationalError) as error:  # one that says no may say yes again
                 self._probe.silent(server, str(error))
             else:
                 self._probe.answered(server, asked=asked)
@@ -137,6 +145,27 @@ class IntakeLag:
                 if (topic, partition) in ends
             }
         )
+
+
+class SchemaLook:
+    """Whether the schema ids that intake has seen still mean what they meant; asks the registry anew, by a client of its own."""
+
+    def __init__(self, registry: RegistryAddress | str, meanings: Meanings) -> None:
+        self._registry, self._meanings = Registry(registry), meanings
+        self._looked_at = -SCHEMAS_EVERY
+
+    def look(self) -> None:
+        """Ask. Raises Retryable where the registry does not answer."""
+        self._registry.ask()
+        if monotonic() - self._looked_at < SCHEMAS_EVERY:
+            return
+        for schema_id in tuple(self._meanings.ids):
+            self._registry.forget(schema_id)
+            try:
+                self._meanings.holds(self._registry.writer(schema_id))
+            except NotDecodable:
+                continue  # noted by `holds`; an id that is not there any more means nothing else
+        self._looked_at = monotonic()
 
 
 class Broker(Protocol):

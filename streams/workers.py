@@ -39,10 +39,11 @@ from streams.forwarding import Forwarder
 from streams.guard import Guard
 from streams.intake import IntakeStage
 from streams.logs import Logs, TopicFacts
+from streams.meanings import Meanings
 from streams.pacing import SHARE, Distance, Paced, Pacing
 from streams.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
 from streams.reconciling import Reconciler
-from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder
+from streams.recorders import IntakeRecorder, RelayRecorder, SchemaRecorder, ViewRecorder, WorkRecorder
 from streams.redriving import Decisions, Redriver
 from streams.relay import Relay
 from streams.serving import Following
@@ -53,7 +54,7 @@ from streams.threads import Thread, run_beside
 from streams.unread import Unread
 from streams.view import ViewStage
 from streams.waiting import pauses
-from streams.watch import IntakeLag, StoreWatch, Watch, in_turn
+from streams.watch import IntakeLag, SchemaLook, StoreWatch, Watch, in_turn
 
 __all__ = ["INTAKE_SERVERS", "VIEW_SERVERS", "intake_worker", "view_worker"]
 
@@ -98,11 +99,14 @@ def intake_worker(
         OperationsWriter(connection.kafka, registry).write,
         by=by,
     )
+    meanings = Meanings(
+        OperationsWriter(connection.kafka, registry).write, by, changed=SchemaRecorder(shown.instruments).changed
+    )
     # All of its own: the clients of the work are in use by other threads.
     beside = Registry(connection.registry)
     letting_through = _forwarder(connection, beside, facts)
     redriver = Redriver(
-        IntakeStage(beside, known, departments, facts, letting_through),
+        IntakeStage(beside, known, departments, facts, letting_through, meanings=meanings),
         StoredMessages(connection.kafka, principal="intake"),
         letting_through,
         {topic: facts[topic].topic_id for topic in departments},
@@ -114,15 +118,13 @@ def intake_worker(
         people=TwoPeople(connection.kafka, connection.approval),
     )
     operations = OperationsReader(connection.kafka, registry, principal="intake")
-    pause = pauses(_PATIENCE)
-    held = operations.held(lambda error: sleep(pause(error)))
-    decisions.held(held)
-    for operation in held:
-        stopping.follow(operation, news=False)
+    _take_up(operations, decisions, stopping, meanings)
     for topic in filter(stopping.holds, departments):
         log.warning("intake.still_stopped", department=departments[topic].key, see="xinliu intake status")
     recorder = IntakeRecorder(shown.instruments, [department.key for department in departments.values()])
-    stage = IntakeStage(registry, known, departments, facts, forwarder, recorder=recorder, stopping=stopping)
+    stage = IntakeStage(
+        registry, known, departments, facts, forwarder, recorder=recorder, stopping=stopping, meanings=meanings
+    )
 
     foreign = receiving(connection, known, registry, forwarder, shown.instruments)
     lost = list[TP]()
@@ -150,15 +152,29 @@ def intake_worker(
         (collector,) = _feed(
             app, [*departments, *exchanges], [Paced(both, pacing)], work, hold=hold, tick=stage.tick, share=pacing.share
         )
-        follow_decisions(app, operations, stopping, collector, decisions)
+        follow_decisions(app, operations, stopping, collector, decisions, meanings)
         keep_pace(app, pacing, stopping, collector)
         lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: standing_of(app))
-        watch_servers(app, shown.probe, Watch(shown.probe, {"kafka": lag.look, "registry": _asks(connection)}))
+        watch_servers(
+            app,
+            shown.probe,
+            Watch(shown.probe, {"kafka": lag.look, "registry": SchemaLook(connection.registry, meanings).look}),
+        )
         read = _places(facts, [*departments, *exchanges])
         read_everything(app, Unread(read, logs.readable, shown.instruments, shown.probe), hold.holds)
         return app
 
     return build
+
+
+def _take_up(operations: OperationsReader, decisions: Decisions, stopping: Stopping, meanings: Meanings) -> None:
+    """Let them know what operators and workers have said so far."""
+    pause = pauses(_PATIENCE)
+    held = operations.held(lambda error: sleep(pause(error)))
+    decisions.held(held)
+    for operation in held:
+        stopping.follow(operation, news=False)
+        meanings.follow(operation)
 
 
 def view_worker(

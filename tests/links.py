@@ -225,7 +225,7 @@ def link_process(connection: Connection, folder: Path, to: str = FAR, *options: 
     assert connection.exchange is not None
     file = folder / "exchange.json"
     peers: dict[str, Any] = {
-        name: {"kafka": {"servers": peer.kafka.servers}, "registry": peer.registry}
+        name: {"kafka": {"servers": peer.kafka.servers}, "registry": peer.registry.url}
         for name, peer in connection.exchange.peers.items()
     }
     file.write_text(json.dumps({"keyring": os.fspath(folder), "peers": peers}), encoding="utf-8")

@@ -34,7 +34,14 @@ class MemoryKafka:
         self._answers: list[Callable[[], None]] = []
 
     def produce(
-        self, topic: str, value: bytes, *, key: bytes = b"", partition: int | None = None, on_delivery: Any
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes = b"",
+        partition: int | None = None,
+        on_delivery: Any,
+        headers: Any = None,
     ) -> None:
         """Take a record, or end."""
         if self.kill_after is not None and len(self.values) >= self.kill_after:

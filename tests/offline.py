@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from deploy.processes import wait_until
 from schemas.columns import decode_batch, digests
 from schemas.connection import Connection
+from schemas.contracts import named_by
 from schemas.exchange import EPOCH
 from schemas.identity import accepted_key
 from schemas.registry import Registry
@@ -61,7 +62,8 @@ def _statements(connection: Connection, since: dict[int, int] | None) -> tuple[p
     messages = [message for message in log if message.value() is not None and ORIGIN in dict(message.headers() or [])]
     values = [message.value() for message in messages]
     with Registry(connection.registry) as registry:
-        batch = decode_batch(registry, values, expected={"xinliu.Statement"})
+        named = [named_by(message.headers()) for message in messages]
+        batch = decode_batch(registry, values, named=named, expected={"xinliu.Statement"})
     assert not batch.undecodable
     high, low = digests([value[5:] for value in values])
     return batch.statements.with_columns(

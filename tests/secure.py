@@ -41,6 +41,7 @@ class Secure:
         """Every password that there is."""
         roles = ("xinliu", "xinliu_worker", "xinliu_operator", "xinliu_reader", "registry", "postgres", "broker")
         known = {self.stack.layout.password(role) for role in roles}
+        known |= {c.registry.password.get_secret_value() for c in self.principals.values() if c.registry.password}
         return known | {c.kafka.setting("sasl.password") or "" for c in self.principals.values()}
 
 
@@ -85,11 +86,14 @@ def installation(secure: Secure, principal: str, folder: Path) -> dict[str, str]
     known = secure.principals[principal]
     mine = folder / f"{principal}.properties"
     mine.write_text("".join(f"{name}={text.get_secret_value()}\n" for name, text in known.kafka.security.items()))
+    secrets = folder / f"{principal}.registry.properties"
+    secrets.write_text(known.registry.properties())
     return {
         "XINLIU_PROVINCE": known.province,
         "XINLIU_KAFKA": known.kafka.servers,
         "XINLIU_KAFKA_SECURITY": str(mine),
-        "XINLIU_REGISTRY": known.registry,
+        "XINLIU_REGISTRY": known.registry.url,
+        "XINLIU_REGISTRY_SECURITY": str(secrets),
         "XINLIU_DATABASE": known.database.get_secret_value(),
     }
 

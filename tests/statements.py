@@ -14,6 +14,7 @@ from schemas.codec import encode, frame
 from schemas.connection import Connection
 from schemas.identity import record_id, registration_id
 from schemas.registry import Registry
+from schemas.registry_address import RegistryAddress
 from schemas.uscc import generate
 
 __all__ = ["FIRST_VERSION", "framed", "listing", "penalty", "put", "registration", "state"]
@@ -131,10 +132,10 @@ def state(statement: Statement, status: str, *, version: int) -> Statement:
     }
 
 
-def registered(url: str, name: str) -> int:
+def registered(address: RegistryAddress | str, name: str) -> int:
     """Return the schema id of one of our contracts in the registry there."""
-    with Registry(url) as registry:
-        return registry.register(name)
+    with Registry(address) as registry:
+        return registry.schema_id(name)
 
 
 def framed(connection: Connection, statements: Sequence[Statement]) -> list[bytes]:

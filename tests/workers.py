@@ -26,7 +26,7 @@ def environment(connection: Connection) -> dict[str, str]:
     known = {
         "XINLIU_PROVINCE": connection.province,
         "XINLIU_KAFKA": connection.kafka.servers,
-        "XINLIU_REGISTRY": connection.registry,
+        "XINLIU_REGISTRY": connection.registry.url,
         "XINLIU_DATABASE": connection.database.get_secret_value(),
         **{f"XINLIU_INTAKE_STOP_{key.upper()}": str(value) for key, value in connection.intake_limits},
         "XINLIU_WORKER_SESSION": str(SHORT.session),

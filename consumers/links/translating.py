@@ -1,4 +1,7 @@
-"""Schema ids are each registry's own: the 5 bytes before a body are rewritten, the body never is."""
+"""Schema ids are each registry's own: the 5 bytes before a body are rewritten, the body never is.
+
+Nothing is registered here: a version that the peer's registry does not have is registered there, by its own operators.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ __all__ = ["Translation", "Untranslatable"]
 
 
 class Untranslatable(Exception):
-    """A message whose schema the own registry does not know, or which the peer's registry refuses."""
+    """A message whose schema one of the two registries does not have."""
 
 
 class Translation:
-    """From the own registry's ids to the peer's; what is missing there is registered. Answers are kept.
+    """From the own registry's ids to the peer's. Answers are kept.
 
     `own` and `peer` name the registries where one of them does not answer.
     """
@@ -47,7 +50,7 @@ class Translation:
         except Retryable as error:
             raise Retryable(str(error), server=self._names[0]) from error
         try:
-            return frame(self._peer.adopt(writer), b"")
+            return frame(self._peer.id_of(writer.name, writer.fingerprint), b"")
         except UsageError as error:
             raise Untranslatable(f"its schema: {error}") from error
         except Retryable as error:

@@ -18,6 +18,7 @@ from schemas.contracts import fingerprint, source
 from schemas.errors import Retryable, UsageError, XinliuError
 from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import Registry
+from schemas.registry_address import RegistryAddress
 
 __all__ = ["Delivery", "KafkaSender", "Sender"]
 
@@ -54,7 +55,9 @@ class Sender(Protocol):
 class KafkaSender:
     """Publishes by a Publisher that is made when it is needed, and made anew after every failure."""
 
-    def __init__(self, kafka: Cluster | str, registry: str, department: str, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self, kafka: Cluster | str, registry: RegistryAddress | str, department: str, *, timeout: float = 10.0
+    ) -> None:
         self._config = PublisherConfig(kafka, registry, department, linger_ms=5, timeout=timeout)
         self._cluster = Cluster.of(kafka)
         self._publisher: Publisher | None = None
@@ -94,7 +97,7 @@ class KafkaSender:
                     publisher.publish_encoded(
                         row.uscc,
                         row.body,
-                        schema_id=self._schema_id(row.writer_schema),
+                        writer=self._writer(row.writer_schema),
                         on_delivery=partial(answers.take, row.id),
                     )
                 except StatementRejected as error:  # larger than any broker is asked to take
@@ -125,8 +128,8 @@ class KafkaSender:
             return self._cluster.failure(error)
         return Retryable(f"Kafka did not confirm row {id}: {error.str()}", server="kafka")
 
-    def _schema_id(self, wanted: str) -> int | None:
-        """Return the schema id of what a row was encoded with; None where it is this version's.
+    def _writer(self, wanted: str) -> tuple[int, str] | None:
+        """Return id and fingerprint of the schema that a row was encoded with; None where it is this version's.
 
         Rows wait, and the program that wrote them may be of another version than the relay: under a wrong id their
         bytes would be read as something else.
@@ -140,7 +143,8 @@ class KafkaSender:
                 "rows are encoded with a schema that the registry does not have: the program that writes them is newer"
                 " than this relay; bring the relay to its version (`xinliu schemas register`)"
             )
-        return self._ids[wanted]
+        schema_id = self._ids[wanted]
+        return None if schema_id is None else (schema_id, wanted)
 
 
 class _Answers:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.codec import NotDecodable
+from schemas.contracts import Headers
 from schemas.operation_topics import author
 from schemas.operations import TOPIC, Operation, operation_of
 from schemas.registry import Registry
@@ -103,14 +104,21 @@ def beginning_of(topic: str) -> str:
 
 
 def event_of(
-    topic_id: str, offset: int, written_at: datetime, value: bytes, registry: Registry, *, topic: str | None = None
+    topic_id: str,
+    offset: int,
+    written_at: datetime,
+    value: bytes,
+    registry: Registry,
+    headers: Headers | None = None,
+    *,
+    topic: str | None = None,
 ) -> Event:
     """Return what the audit keeps of a message; `written_at` is broker time. Raises Retryable where the registry is away.
 
     `topic` is given where the broker vouches for its author: `by` is he then, whatever the event says.
     """
     try:
-        told = operation_of(value, registry)
+        told = operation_of(value, registry, headers)
         if topic is not None:
             told = replace(told, by=author(topic, told.by))
         return _event(topic_id, offset, told, _sha256(value))

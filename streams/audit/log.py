@@ -89,7 +89,8 @@ class OperationsLog:
             assert offset is not None
             assert topic is not None
             at, topic_id = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC), self.spans[topic].topic_id
-            event = event_of(topic_id, offset, at, value, self._registry, topic=topic if asks(self._kafka) else None)
+            vouched = topic if asks(self._kafka) else None
+            event = event_of(topic_id, offset, at, value, self._registry, message.headers(), topic=vouched)
             found.append(Message(event, unreadable(topic_id, offset, at, value), topic))
             self._next[topic] = offset + 1
         return found

@@ -22,7 +22,7 @@ from schemas.partitioning import partitions_of
 from schemas.registry import Registry
 from schemas.store import sql
 from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT
-from streams.headers import CARRIED, Origin, header
+from streams.headers import CARRIED, SCHEMA, Origin, header
 from streams.runs import Record
 
 __all__ = ["Applied", "Applying", "Carried", "Handler", "carried"]
@@ -71,7 +71,8 @@ def carried(registry: Registry, records: Sequence[Record]) -> tuple[Carried, ...
     """Decode what intake forwarded with the header CARRIED. Raises ContractBroken where it cannot have."""
     if not records:
         return ()
-    decoded = decode_batch(registry, [record.value for record in records], expected={CHECKPOINT, *CARRIED_CONTRACTS})
+    values, named = [record.value for record in records], [header(record.headers, SCHEMA) for record in records]
+    decoded = decode_batch(registry, values, named=named, expected={CHECKPOINT, *CARRIED_CONTRACTS})
     if decoded.undecodable or decoded.statements.height:
         record = records[decoded.undecodable[0].row] if decoded.undecodable else records[0]
         raise ContractBroken(f"{record.topic}/{record.partition}@{record.offset} is nothing that an exchange carries")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.cluster import Cluster
-from schemas.codec import NotDecodable, decode, unframe
-from schemas.contracts import parsed
+from schemas.codec import NotDecodable
 from schemas.errors import Retryable
 from schemas.exchange import EXCHANGE_PARTITIONS, ORIGIN, exchange_topic
 from schemas.registry import Registry
@@ -115,7 +114,6 @@ class Arrivals:
         if not (message.key() or b"").startswith(_KEY):
             return None
         try:
-            schema_id, body = unframe(message.value() or b"")
-            return int(decode(self._registry.writer(schema_id).parsed, body, parsed(_CHECKPOINT))["sequence"])
+            return int(self._registry.read(_CHECKPOINT, message.value(), message.headers())["sequence"])
         except NotDecodable:
             return None

@@ -6,7 +6,7 @@ word; or something that nobody can believe or place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from schemas.errors import ContractBroken
 from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA
 from schemas.identity import accepted_key
 from schemas.persons import names_person
-from schemas.registry import Registry
+from schemas.registry import Registry, WriterSchema
 from schemas.signing import Keyring, NotBelieved
 from streams.exchange.chain import Message, Told
 from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT, carried_key, fault
@@ -64,6 +64,16 @@ class Doubt:
 Step = Message | Closing | Doubt
 
 
+@dataclass(frozen=True, slots=True)
+class _Unasked:
+    """Whatever the registry says of an id: whether its province has signed that schema is asked message by message."""
+
+    registry: Registry
+
+    def believed(self, schema_id: int, _: bytes | None, askers: Callable[[], Collection[str]]) -> WriterSchema:
+        return self.registry.writer(schema_id, askers)
+
+
 class Examining:
     """Examines the runs of one province's exchange. `now` is the clock, in UTC."""
 
@@ -85,8 +95,9 @@ class Examining:
         """Return what each record of a run is. Raises Retryable where the registry does not answer."""
         records = run.records
         batch = decode_batch(
-            self._registry,
+            _Unasked(self._registry),
             [record.value for record in records],
+            named=[None] * len(records),
             expected={STATEMENT, CHECKPOINT, *CARRIED_CONTRACTS},
             max_bytes=MOST_CARRIED,
         )

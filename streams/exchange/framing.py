@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Final
 
 import fastavro
@@ -13,7 +12,7 @@ import psycopg
 import structlog
 
 from schemas.codec import decode, encode_own, frame
-from schemas.contracts import fingerprint, parsed, source
+from schemas.contracts import own_fingerprint, parsed
 from schemas.errors import Retryable
 from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA, WITHDRAWN
 from schemas.identity import accepted_key, digest
@@ -74,7 +73,7 @@ class Framing:
 
     def beside(self, message: Message) -> Framed:
         """Return a message that goes along."""
-        own = message.fingerprint or _own(message.name)
+        own = message.fingerprint or own_fingerprint(message.name)
         value = frame(self._id(message.name, own), message.body)
         return Framed(message.partition, message.key.encode(), ((SCHEMA, own.encode()), *message.headers), value)
 
@@ -99,7 +98,7 @@ class Framing:
             STATEMENT, {**told, **empty, "version": entry.version, "status": WITHDRAWN, "reason": WITHDRAWN}
         )
         key = accepted_key(entry.record_id, entry.epoch, entry.version, *digest(body))
-        own = _own(STATEMENT)
+        own = own_fingerprint(STATEMENT)
         value = frame(self._id(STATEMENT, own), body)
         # A withdrawal is known since its epoch began: the same whenever it is told.
         return Framed(entry.partition, key.encode(), _headers(own, entry.epoch, entry.epoch, entry.mends), value)
@@ -147,8 +146,6 @@ class Framing:
 
     def _id(self, name: str, writer: str) -> int:
         if (name, writer) not in self._ids:
-            if writer == _own(name):
-                self._registry.register(name)
             self._ids |= {(name, known): schema_id for known, schema_id in self._registry.ids(name).items()}
         if (name, writer) not in self._ids:
             raise Retryable(
@@ -162,8 +159,3 @@ class Framing:
 def _headers(writer: str, epoch: int, known: int, mends: bool) -> tuple[tuple[str, bytes], ...]:
     told = ((SCHEMA, writer.encode()), (EPOCH, b"%d" % epoch), (KNOWN, b"%d" % known))
     return (*told, (MEND, b"1")) if mends else told
-
-
-@cache
-def _own(name: str) -> str:
-    return fingerprint(source(name))

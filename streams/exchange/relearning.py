@@ -9,8 +9,7 @@ import psycopg
 from confluent_kafka import Message
 from psycopg.types.json import Jsonb
 
-from schemas.codec import decode, unframe
-from schemas.contracts import parsed
+from schemas.codec import unframe
 from schemas.exchange import EPOCH, WITHDRAWN
 from schemas.identity import digest
 from schemas.registry import Registry
@@ -59,8 +58,8 @@ def _told(registry: Registry, messages: Iterable[Message]) -> Iterator[dict[str,
         epoch = dict(message.headers() or ()).get(EPOCH)
         if epoch is None:
             continue  # a checkpoint, or what went along
-        schema_id, body = unframe(message.value() or b"")
-        told = decode(registry.writer(schema_id).parsed, body, parsed(STATEMENT))
+        _, body = unframe(message.value() or b"")
+        told = registry.read(STATEMENT, message.value(), message.headers())
         withdrawn = told["status"] == WITHDRAWN
         high, low = (_LOWEST, _LOWEST) if withdrawn else digest(body)
         yield {

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.cluster import Cluster
-from schemas.codec import HEADER, decode, frame, unframe
-from schemas.contracts import fingerprint, parsed, source
+from schemas.codec import HEADER, frame
+from schemas.contracts import schema_header
 from schemas.errors import Fatal, Retryable
-from schemas.exchange import EXCHANGE_PARTITIONS, FIRST_HASH, SCHEMA, RunHash, exchange_topic
+from schemas.exchange import EXCHANGE_PARTITIONS, FIRST_HASH, RunHash, exchange_topic
 from schemas.registry import Registry
 from streams.crashing import crash_point
 
@@ -158,7 +158,7 @@ class SignedLog:
         runs: dict[int, list[Framed]] = defaultdict(list)
         for message in messages:
             runs[message.partition].append(message)
-        schema_id = self._registry.register(CONTRACT)
+        schema_id = self._registry.schema_id(CONTRACT)
         now = datetime.now(UTC)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         places, made = dict(self._offsets), []
@@ -195,7 +195,7 @@ class SignedLog:
                     "domains": list(domains.get(partition, ())) if complete else [],
                 },
             )
-            headers = ((SCHEMA, fingerprint(source(CONTRACT)).encode()),)
+            headers = (schema_header(CONTRACT),)
             key = f"{_KEY}{self._province}|{partition}".encode()
             self._produce(Framed(partition, key, headers, frame(schema_id, body)))
             made.append((partition, sequence, total.hexdigest(), made_at))
@@ -307,8 +307,7 @@ class SignedLog:
         raise Retryable(f"the end of {self._topic}/{partition} was not reached within {_TIMEOUT:.0f} s", server="kafka")
 
     def _read(self, message: Message) -> Closed:
-        schema_id, body = unframe(message.value() or b"")
-        known = decode(self._registry.writer(schema_id).parsed, body, parsed(CONTRACT))
+        known = self._registry.read(CONTRACT, message.value(), message.headers())
         if known["topic_id"] != self._topic_id or known["province"] != self._province:
             raise Fatal(
                 f"the last checkpoint of {self._topic}/{known['partition']} is of another log ({known['province']},"

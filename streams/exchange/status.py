@@ -18,9 +18,9 @@ from confluent_kafka import KafkaException, Producer
 
 from schemas.cluster import Cluster
 from schemas.codec import frame
-from schemas.contracts import fingerprint, source
+from schemas.contracts import schema_header
 from schemas.errors import Retryable
-from schemas.exchange import SCHEMA, status_topic
+from schemas.exchange import status_topic
 from schemas.registry import Registry
 from schemas.signing import Signer
 from schemas.store import connect, sql
@@ -181,10 +181,10 @@ class StatusTeller:
         try:
             self._producer.produce(
                 status_topic(self._province),
-                frame(self._registry.register(RECORD), body),
+                frame(self._registry.schema_id(RECORD), body),
                 self._province.encode(),
                 partition=0,
-                headers=[(SCHEMA, fingerprint(source(RECORD)).encode())],
+                headers=[schema_header(RECORD)],
                 on_delivery=lambda error, _: refused.append(error.str()) if error is not None else None,
             )
             left = self._producer.flush(_TIMEOUT + 5)

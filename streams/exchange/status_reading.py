@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, decode, unframe
-from schemas.contracts import parsed
+from schemas.contracts import named_by, parsed
 from schemas.errors import Rejected, Retryable
 from schemas.exchange import EXCHANGE_PARTITIONS, status_topic
 from schemas.registry import Registry
@@ -183,7 +183,14 @@ class StatusReader:
         for message in messages:
             received_at = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
             try:
-                told = examine(self._registry, self._keyring, province, message.value() or b"", received_at)
+                told = examine(
+                    self._registry,
+                    self._keyring,
+                    province,
+                    message.value() or b"",
+                    received_at,
+                    named_by(message.headers()),
+                )
                 newest = heard.told["made_at"] if heard.told is not None else last
                 if told["made_at"] == newest:
                     continue  # the same once more: a link may bring it twice
@@ -236,15 +243,20 @@ class StatusReader:
 
 
 def examine(
-    registry: Registry, keyring: Keyring, province: str, value: bytes, received_at: datetime
+    registry: Registry,
+    keyring: Keyring,
+    province: str,
+    value: bytes,
+    received_at: datetime,
+    named: bytes | None = None,
 ) -> Mapping[str, Any]:
-    """Return the status that a message holds, once it is sure that `province` says so.
+    """Return the status that a message holds, once it is sure that `province` says so; `named` is its header SCHEMA.
 
     Raises NotTold where it cannot count, Retryable where the registry does not answer.
     """
     try:
         schema_id, body = unframe(value)
-        writer = registry.writer(schema_id, lambda: (province,))
+        writer = registry.believed(schema_id, named, lambda: (province,))
         if writer.name != RECORD:
             raise NotTold("DAMAGED", f"a {writer.name or 'record without a name'} is no status")
         told = decode(writer.parsed, body, parsed(RECORD))

@@ -76,7 +76,7 @@ class Province:
         known = self.connection.exchange
         assert known is not None
         peers = {
-            other: {"kafka": f"127.0.0.1:{port}", "registry": known.peers[other].registry}
+            other: {"kafka": f"127.0.0.1:{port}", "registry": known.peers[other].registry.plain()}
             for other, port in ports.items()
         }
         told = {"signing_key": str(known.signing_key), "keyring": str(known.keyring), "peers": peers}

@@ -19,7 +19,7 @@ from deploy.processes import wait_until
 from deploy.stack import Stack
 from schemas.codec import encode, frame
 from schemas.connection import Connection
-from schemas.contracts import source
+from schemas.contracts import fingerprint, source
 from schemas.store import connect
 from tests import warm
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, log_of, view_caught_up
@@ -116,8 +116,10 @@ def test_an_id_that_the_registry_issues_twice_is_noticed(stack: Connection, loca
     assert command(local_stack, "backup", str(older)).returncode == 0
     evolved = copy.deepcopy(source(STATEMENT))
     evolved["fields"].append({"name": f"later_{uuid.uuid4().hex[:6]}", "type": ["null", "string"], "default": None})
-    with SchemaRegistryClient({"url": stack.registry}) as client:
+    with SchemaRegistryClient({"url": stack.registry.url}) as client:
         evolved_id = client.register_schema(STATEMENT, Schema(json.dumps(evolved), "AVRO"))
+    accepted = command(local_stack, "schemas", "accept", fingerprint(evolved), "--reason", "下一版")
+    assert accepted.returncode == 0, accepted.stderr
     # What a newer publisher would send: the fields that we know, and its own, null, behind them.
     values = [frame(evolved_id, encode(STATEMENT, statement) + b"\x00") for statement in fresh(20, "survey")]
     since = ends_of(stack, "accepted")
@@ -128,7 +130,7 @@ def test_an_id_that_the_registry_issues_twice_is_noticed(stack: Connection, loca
     assert command(local_stack, "backup", str(newest)).returncode == 0
     # Both are put back; then the registry gives the id away again.
     assert command(local_stack, "restore", str(older)).returncode == 0
-    with SchemaRegistryClient({"url": stack.registry}) as client:
+    with SchemaRegistryClient({"url": stack.registry.url}) as client:
         given = 0
         while given < evolved_id:
             name = f"Other{uuid.uuid4().hex[:6]}"

@@ -84,7 +84,7 @@ def test_confluents_own_deserializer_reads_our_topics(stack: Connection) -> None
     with _published(stack.kafka.servers, [frame(schema_id, encode(STATEMENT, value)) for value in told]) as topic:
         context = SerializationContext(topic, MessageField.VALUE)
         # It asks for what only Confluent's own registry has. Once in hundreds of times the answer 404 did not arrive: asked again.
-        with SchemaRegistryClient({"url": stack.registry, "timeout": 10}) as client:
+        with SchemaRegistryClient({"url": stack.registry.url, "timeout": 10}) as client:
             read = AvroDeserializer(client)
             seen = [read(value, context) for value in _read(stack.kafka.servers, topic, len(told))]
     assert [value["version"] for value in seen] == list(range(20))
@@ -116,7 +116,7 @@ def test_java_reads_our_bytes() -> None:
 
 def test_registering_again_changes_nothing(stack: Connection) -> None:
     ids = {name: registered(stack.registry, name) for name in CONTRACTS}
-    with Registry(stack.registry) as registry, SchemaRegistryClient({"url": stack.registry}) as client:
+    with Registry(stack.registry) as registry, SchemaRegistryClient({"url": stack.registry.url}) as client:
         before = {name: registry.versions(name) for name in CONTRACTS}
         assert {name: registry.register(name) for name in CONTRACTS} == ids
         assert {name: registry.versions(name) for name in CONTRACTS} == before

@@ -28,7 +28,7 @@ def hostile(connection: Connection, seed: int) -> list[bytes | None]:
     """Return messages of the fuzzer's making, under the real registry's ids."""
     chance = random.Random(seed)
     made: list[bytes | None] = []
-    with SchemaRegistryClient({"url": connection.registry}) as client:
+    with SchemaRegistryClient({"url": connection.registry.url}) as client:
         while len(made) < MESSAGES:
             choose = Consumed(chance.randbytes(20_000))
             writers = Writers(choose)

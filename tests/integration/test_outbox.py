@@ -121,7 +121,7 @@ def test_a_row_of_another_version_is_published_under_its_own_schema(stack: Conne
     older: Any = source("xinliu.Statement")
     older["fields"] = [field for field in older["fields"] if field["name"] not in ("registration", "disputed_since")]
     older["doc"] = "as it was"
-    with SchemaRegistryClient({"url": stack.registry}) as client:
+    with SchemaRegistryClient({"url": stack.registry.url}) as client:
         older_id = client.register_schema("xinliu.Statement", Schema(json.dumps(older, ensure_ascii=False), "AVRO"))
     housing.add(penalty("旧1号", key="housing-fund"), penalty("新1号", key="housing-fund"))
     statement = {key: value for key, value in penalty("旧1号", key="housing-fund").items() if key in [f["name"] for f in older["fields"]]}  # fmt: skip

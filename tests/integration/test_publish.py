@@ -139,7 +139,7 @@ os.kill(os.getpid(), 9)
 @using("press")
 def test_a_crash_half_way_and_the_whole_file_again_change_nothing(source: Source, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [source.row(number) for number in range(40)])
-    crash = [sys.executable, "-c", CRASH, str(path), *(source.connection.kafka.servers, source.config().registry)]
+    crash = [sys.executable, "-c", CRASH, str(path), *(source.connection.kafka.servers, str(source.config().registry))]
     assert subprocess.run(crash, check=False, timeout=SECONDS).returncode == -9
     assert 20 <= len(statements(source.messages())) < 40
     with Publisher(source.config()) as publisher:

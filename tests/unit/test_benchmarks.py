@@ -40,7 +40,7 @@ def test_a_latency_ends_when_the_position_has_passed_the_event() -> None:
 def test_one_event_in_ten_is_no_news() -> None:
     registry = MemoryRegistry()
     said = [event.value for event in events(registry.register("xinliu.Statement"), 2_000)]
-    frame = decode_batch(registry, said, expected={"xinliu.Statement"}).statements
+    frame = decode_batch(registry, said, named=[None] * len(said), expected={"xinliu.Statement"}).statements
     assert frame.height == 2_000
     assert frame["record_id"].n_unique() == 1_800
     assert len(set(said)) == 1_900, "said again to the byte: one in twenty; in a new version: another"

@@ -243,7 +243,9 @@ def test_a_mixed_batch_is_taken_apart() -> None:
         frame(ids["xinliu.Receipt"], b""), frame(plain, GOOD + b"x"), frame(plain, _body(facts="长" * 400)),
         frame(told, marker[:-3]), frame(wider, b"\x06API" + GOOD), frame(wider, GOOD),
     ]  # fmt: skip
-    batch = decode_batch(registry, values, expected={STATEMENT, "xinliu.Marker"}, max_bytes=1000)
+    batch = decode_batch(
+        registry, values, named=[None] * len(values), expected={STATEMENT, "xinliu.Marker"}, max_bytes=1000
+    )
     assert batch.statements["row"].to_list() == [0, 2, 11]
     assert batch.statements.schema == STATEMENT_SHAPE.schema
     assert batch.statements.drop("row").unique().height == 1
@@ -260,7 +262,7 @@ def test_any_batch_of_any_bytes_is_answered_row_by_row(bodies: list[bytes], data
     registry, ids = _registry()
     known = st.sampled_from((*ids.values(), 77))
     values = [frame(data.draw(known), body) if data.draw(st.booleans()) else body for body in bodies]
-    batch = decode_batch(registry, values, expected={STATEMENT})
+    batch = decode_batch(registry, values, named=[None] * len(values), expected={STATEMENT})
     answered = sorted([*batch.statements["row"], *(u.row for u in batch.undecodable)])
     assert answered == list(range(len(values)))
     for row in batch.statements["row"]:

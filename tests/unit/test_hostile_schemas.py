@@ -45,7 +45,9 @@ def with_field(name: str, kind: Any) -> Any:
 def read(schema: Any, body: bytes) -> Batch:
     """Read a body of a schema that is registered unchecked."""
     registry = MemoryRegistry()
-    return decode_batch(registry, [frame(registry.add_text(json.dumps(schema)), body)], expected={STATEMENT, MARKER})
+    return decode_batch(
+        registry, [frame(registry.add_text(json.dumps(schema)), body)], named=[None], expected={STATEMENT, MARKER}
+    )
 
 
 @pytest.mark.parametrize("name", [STATEMENT, MARKER])

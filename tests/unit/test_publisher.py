@@ -36,7 +36,7 @@ class OneSchema:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def register(self, name: str) -> int:
+    def schema_id(self, name: str) -> int:
         return 1
 
     def close(self) -> None:
