@@ -53,7 +53,7 @@ __all__ = ["LONGEST_CELL"]
 LONGEST_CELL = 32_767
 """Characters that a cell of Excel can hold."""
 
-_MEMORY = 1 << 29
+_MEMORY = 1 << 30
 _SECONDS = 60
 _ROWS = 1 << 20
 """A sheet of Excel has as many; a cell may say that it stands in row 99,999,999,999 all the same."""

@@ -57,7 +57,7 @@ def test_a_cell_computes_nothing_and_comes_back(text: str) -> None:
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_mended_rejects_file_says_what_the_file_said(tmp_path: Path, text: str) -> None:
-    rows = [penalty(CF_BZ=text, CF_SY=""), penalty(CF_WSH="2号", CF_FRDB=f"{text}甲", CF_SY="")]
+    rows = [penalty(CF_BZ=f"{text}注", CF_SY=""), penalty(CF_WSH="2号", CF_FRDB=f"{text}甲", CF_SY="")]
     sent = write(tmp_path / "a.csv", rows)
     found = read(sent)
     assert len(found.refused_lines) == 2

@@ -46,7 +46,7 @@ def test_a_small_workbook_of_terabytes_is_refused_and_nothing_else_happens(tmp_p
 
 
 @pytest.mark.timeout(60)
-def test_the_reader_of_workbooks_has_half_a_gigabyte_and_a_minute(tmp_path: Path) -> None:
+def test_the_reader_of_workbooks_has_a_gigabyte_and_a_minute(tmp_path: Path) -> None:
     """Asked of the process, for a workbook would have to fill them; what happens then, the next test says with less."""
     pipe = tmp_path / "a.xlsx"
     os.mkfifo(pipe)
@@ -57,16 +57,16 @@ def test_the_reader_of_workbooks_has_half_a_gigabyte_and_a_minute(tmp_path: Path
         with pipe.open("wb"):
             limits = {kind: resource.prlimit(reader.pid, kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU)}
         reader.kill()
-    assert limits == {resource.RLIMIT_AS: (1 << 29, 1 << 29), resource.RLIMIT_CPU: (60, 60)}
+    assert limits == {resource.RLIMIT_AS: (1 << 30, 1 << 30), resource.RLIMIT_CPU: (60, 60)}
 
 
 def test_one_long_string_in_every_cell_ends_the_reader_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """16 GB of text in 3 kB. With a quarter of a gigabyte instead of a half, which takes longer to fill."""
+    """16 GB of text in 3 kB. With a quarter of a gigabyte instead of a whole one, which takes longer to fill."""
     script = Path(workbook_reader.__file__).read_text(encoding="utf-8")
     less = tmp_path / "workbook.py"
-    less.write_text(script.replace("\n_MEMORY = 1 << 29\n", "\n_MEMORY = 1 << 28\n"), encoding="utf-8")
+    less.write_text(script.replace("\n_MEMORY = 1 << 30\n", "\n_MEMORY = 1 << 28\n"), encoding="utf-8")
     assert less.read_text(encoding="utf-8") != script
     monkeypatch.setattr(workbook_reader, "__file__", str(less))
     assert read_table(small(tmp_path / "good.xlsx", GOOD)).rows == ((2, (1,)),)
@@ -79,7 +79,7 @@ def test_a_workbook_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "zip.xlsx"
     text = ("x" * 1_000_000 for _ in range(300))
     path.write_bytes(workbook(chain(['<row r="1"><c t="inlineStr"><is><t>'], text, ["</t></is></c></row>"])))
-    with pytest.raises(UsageError, match="缺少列"):
+    with pytest.raises(UsageError, match="需要超出限度的内存"):
         read(path)
 
 

@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry import SchemaRegistryError
 
 from schemas.codec import NotDecodable, encode, frame
 from schemas.columns import decode_batch
-from schemas.contracts import source
+from schemas.contracts import own_fingerprint, source
 from schemas.errors import Retryable
 from schemas.lookups import Lookups
 from schemas.registry import Registry
@@ -134,7 +134,13 @@ def test_a_batch_of_both_refuses_the_random_and_reads_the_new() -> None:
     body = encode("xinliu.Statement", penalty("新"))
     values = [frame(schema_id, b"junk") for schema_id in range(1_000, 1_600)] + [frame(900, body)]
     topics = ["records.water"] * 600 + ["records.tax"]
-    batch = decode_batch(registry, values, expected={"xinliu.Statement"}, source_of=lambda row: topics[row])
+    batch = decode_batch(
+        registry,
+        values,
+        named=[None] * 600 + [own_fingerprint("xinliu.Statement").encode()],
+        expected={"xinliu.Statement"},
+        source_of=lambda row: topics[row],
+    )
     assert batch.statements["row"].to_list() == [600]
     assert {one.code for one in batch.undecodable} == {"UNKNOWN_SCHEMA"}
     assert len(batch.undecodable) == 600

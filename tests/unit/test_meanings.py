@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -40,10 +41,10 @@ class Tampered(MemoryRegistry):
         super().__init__()
         self.means: dict[int, Any] = {}
 
-    def writer(self, schema_id: int) -> WriterSchema:
+    def writer(self, schema_id: int, askers: Callable[[], Collection[str]] = tuple) -> WriterSchema:
         schema = self.means.get(schema_id)
         if schema is None:
-            return super().writer(schema_id)
+            return super().writer(schema_id, askers)
         parsed = fastavro.parse_schema(copy.deepcopy(schema))
         return WriterSchema(schema_id, str(parsed["name"]), fingerprint(schema), schema, parsed)
 
