@@ -23,7 +23,7 @@ from schemas.contracts import schema_header
 from schemas.errors import UsageError
 from schemas.registry import Registry
 from schemas.uscc import generate
-from tests.exposition import address, scrape
+from tests.exposition import address, is_ready, scrape
 from tests.registry_between import between, swapped
 from tests.secure import Secure, installation, xinliu
 from tests.statements import Statement, penalty
@@ -175,17 +175,24 @@ def test_behind_a_registry_that_takes_no_write_all_goes_on_and_an_id_that_change
             assert (fines(owner, second), fines(owner, third)) == ([], [])
             assert fines(owner, first) == [SAID]
             assert scrape(address(intake)).value("xinliu_schemas_differing") == 1
-            with pytest.raises(UsageError, match=r"has no xinliu\.Statement with the fingerprint"):
-                Publisher(PublisherConfig(tax.kafka, registry.url, "tax"))
+            with (
+                Registry(registry.url) as told_lies,
+                pytest.raises(UsageError, match=r"has no xinliu\.Statement with the fingerprint"),
+            ):
+                told_lies.schema_id(STATEMENT)
             registry.lie = lambda schema: schema
         finally:
             for worker in started:
                 if worker.runs:
                     worker.stop()
             secure.stack.up()
+    layout = secure.stack.layout
+    url = f"http://127.0.0.1:{layout.ports.metrics('intake')}"
+    log = layout.folder / "logs" / "worker-intake.log"
+    assert wait_until(lambda: is_ready(url), seconds=90), log.read_text(encoding="utf-8")[-3000:]
     entries = [one["entry"] for one in _open(secure)]
     done = xinliu(secure, "quarantine", "redrive", *entries, "--reason", "注册中心已复原", "--wait", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + log.read_text(encoding="utf-8")[-4000:]
     assert wait_until(lambda: (fines(owner, second), fines(owner, third)) == ([SAID], [SAID]), seconds=60)
 
 
