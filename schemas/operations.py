@@ -118,10 +118,11 @@ class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
     `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged by `follow`.
+    `lenient` passes over what cannot be read, too: for the audit, which keeps it as UNREADABLE.
     """
 
-    def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
-        self._kafka, self._registry = kafka, registry
+    def __init__(self, kafka: Cluster, registry: Registry, *, principal: str, lenient: bool = False) -> None:
+        self._kafka, self._registry, self._lenient = kafka, registry, lenient
         self._stopped, self._looked = threading.Event(), monotonic()
         self._tells = False  # a command's stdout is its answer: `xinliu audit verify` counts what nobody believes
         self._consumer = Consumer(kafka.reader(principal, "operations"))
@@ -238,7 +239,7 @@ class OperationsReader:
         try:
             said = operation_of(message.value(), self._registry, message.headers())
         except (NotDecodable, ValueError, OverflowError, RecursionError) as error:
-            if vouched and topic != WORKERS_TOPIC:
+            if self._lenient or (vouched and topic != WORKERS_TOPIC):
                 # One person must not be able to stop what others say; the audit keeps it as UNREADABLE.
                 if self._tells:
                     log.error("operations.unreadable", topic=topic, offset=offset, why=str(error))
@@ -278,9 +279,10 @@ def operation_of(value: bytes | None, registry: Registry, headers: Headers | Non
     )
 
 
-def held_operations(kafka: Cluster, registry: Registry, *, principal: str | None = None) -> list[Operation]:
+def held_operations(kafka: Cluster, registry: Registry, *, lenient: bool = False) -> list[Operation]:
     """Return every event there is now, in the broker's order. Raises Retryable where a server does not answer."""
-    reader = OperationsReader(kafka, registry, principal=principal or kafka.setting("sasl.username") or "operator")
+    principal = kafka.setting("sasl.username") or "operator"
+    reader = OperationsReader(kafka, registry, principal=principal, lenient=lenient)
     try:
         return reader.held()
     finally:
