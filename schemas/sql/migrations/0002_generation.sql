@@ -181,7 +181,8 @@ SELECT record_id, uscc, subject_name AS name, subject_kind, registration_entity_
        registration_remark AS remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at,
        row_number() OVER (
            PARTITION BY uscc ORDER BY registration_since DESC, version DESC, digest_hi DESC, digest_lo DESC
-       ) = 1 AS current
+       ) = 1 AS current,
+       false AS contested  -- what it means came with 0011; a new database has the column already
 FROM (
     SELECT DISTINCT ON (uscc, province) *
     FROM record
