@@ -43,6 +43,11 @@ def seconds_until_visible(secure: Secure, entity: int) -> float:
     return monotonic() - began
 
 
+def soon_enough(secure: Secure, entity: int) -> float:
+    """Return the seconds within which a neighbour's row must be visible: three, and more where the machine is busy itself."""
+    return max(3.0, 4 * seconds_until_visible(secure, entity))
+
+
 @contextmanager
 def resumed_after(secure: Secure, department: str, messages: int) -> Iterator[None]:
     """Wait until the department is stopped, or all is through, and let it go on behind what it wrote."""
@@ -63,19 +68,21 @@ def resumed_after(secure: Secure, department: str, messages: int) -> Iterator[No
 def test_random_schema_ids_hold_nobody_up(secure: Secure) -> None:
     chance, flooding = random.Random(5), secure.principals["department-health"]
     seconds_until_visible(secure, ENTITY)  # the first one waits for what is made ready once
+    soon = soon_enough(secure, ENTITY + 10)
     with resumed_after(secure, "health", 5_000):
         put(flooding, "records.health", [frame(chance.randrange(2**32), b"junk") for _ in range(5_000)])
-        assert seconds_until_visible(secure, ENTITY + 1) < 3.0
+        assert seconds_until_visible(secure, ENTITY + 1) < soon
     query = (
         "SELECT count(*) FROM quarantine WHERE department = 'health' AND findings @> '[{\"code\": \"UNKNOWN_SCHEMA\"}]'"
     )
     assert wait_until(lambda: count(secure.connection, query) >= 5_000, seconds=60), "each has its answer"
-    assert seconds_until_visible(secure, ENTITY + 2) < 3.0
+    assert seconds_until_visible(secure, ENTITY + 2) < soon
 
 
 @pytest.mark.timeout(200)
 def test_a_producer_of_megabytes_is_throttled_and_leaves_little_behind(secure: Secure) -> None:
     throttled: list[float] = []
+    soon = soon_enough(secure, ENTITY + 20)
     client = secure.principals["department-health"].kafka.client(
         {
             "linger.ms": 0,
@@ -94,7 +101,7 @@ def test_a_producer_of_megabytes_is_throttled_and_leaves_little_behind(secure: S
     found = "SELECT count(*) FROM quarantine WHERE department = 'health' AND length(value) = 4096"
     assert wait_until(lambda: count(secure.connection, found) == sent, seconds=90)
     assert count(secure.connection, "SELECT max(length(value)) FROM quarantine WHERE department = 'health'") <= 64 << 10
-    assert seconds_until_visible(secure, ENTITY + 3) < 3.0
+    assert seconds_until_visible(secure, ENTITY + 3) < soon
 
 
 def test_a_missing_quota_is_named_and_set_again(secure: Secure) -> None:
