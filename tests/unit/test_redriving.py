@@ -134,13 +134,11 @@ def test_an_override_waives_nothing_else_and_no_other_entry() -> None:
 
 def test_what_is_done_twice_forwards_the_same_statement_and_tells_the_same_outcome() -> None:
     house = House()
-    entries = house.refuse(house.statement("放4", uscc=FAILS_ITS_CHECK))
-    same = decision(OVERRIDE, entries)
+    same = decision(OVERRIDE, house.refuse(house.statement("放4", uscc=FAILS_ITS_CHECK)))
     for _ in range(2):
         house.redriver.carry_out(same)
-    first, second = house.later.accepted
-    assert first == second
-    assert house.later.quarantined[0] == house.later.quarantined[1]
+    for first, second in (house.later.accepted, house.later.quarantined):
+        assert first == second
 
 
 def test_what_cannot_be_examined_is_said_and_its_neighbours_are() -> None:
@@ -149,16 +147,14 @@ def test_what_cannot_be_examined_is_said_and_its_neighbours_are() -> None:
     late = marker("finance", house.writers.marker)
     good = house.statement("放6", uscc=FAILS_ITS_CHECK)
     masked, damaged, wrong, passing = house.refuse(person, b"damaged", late, good)
-    gone = Entry(passing.origin, (0, 99))
-    other = Entry(passing.origin, (0, 0))
+    gone, other = (Entry(passing.origin, (0, offset)) for offset in (99, 0))
     foreign = Entry(Origin("records.dissolved", "id", 0, 0), (0, 3))
     entries = [masked, damaged, wrong, gone, other, foreign, passing]
     assert house.redriver.carry_out(decision(OVERRIDE, entries)) == {"IMPOSSIBLE": 4, "REFUSED": 2, "ACCEPTED": 1}
     assert [value for _, _, value, _ in house.later.accepted] == [good]
     codes = [(outcome, told) for _, outcome, told in house.told]
-    assert codes.count(("IMPOSSIBLE", ["VALUE_GONE"])) == 2
-    assert ("IMPOSSIBLE", ["VALUE_MASKED"]) in codes
-    assert ("IMPOSSIBLE", ["NO_DEPARTMENT"]) in codes
+    for code, times in (("VALUE_GONE", 2), ("VALUE_MASKED", 1), ("NO_DEPARTMENT", 1)):
+        assert codes.count(("IMPOSSIBLE", [code])) == times
     assert ("REFUSED", ["NOT_AVRO"]) in codes
 
 
