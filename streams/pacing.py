@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -32,6 +32,9 @@ SHARE = 4_000
 _FAR, _NEAR = 5_000, 2_000
 """Records that the view is behind when a heavy department begins to rest, and when it goes on: a quarter of a second's folding."""
 
+_ENTRY = 10
+"""As many statements as an entry of the quarantine costs the view, which writes these one by one."""
+
 _HEAVY = 1_000
 """Records within the last looks that make a department heavy."""
 
@@ -43,7 +46,8 @@ _ALIVE = 5.0
 
 
 class Distance:
-    """How far the view is, and how far `accepted` reaches: sums over its partitions, as the view's group has committed them."""
+    """How far the view is, and how far what it folds reaches: sums over the partitions, as the view's group has committed them;
+    an entry of the quarantine counts as the statements that it costs."""
 
     def __init__(self, kafka: Cluster, logs: Logs, places: Sequence[tuple[str, int]]) -> None:
         # A client of its own that stays connected, and joins nothing.
@@ -59,16 +63,20 @@ class Distance:
             found = self._consumer.committed([TopicPartition(*place) for place in self._places], timeout=5.0)
         except KafkaException as error:
             raise self._cluster.failure(error.args[0]) from error
-        reached = sum(max(place.offset, 0) for place in found)
-        return reached, sum(self._logs.ends(self._places).values())
+        reached = _cost({(place.topic, place.partition): place.offset for place in found})
+        return reached, _cost(self._logs.ends(self._places))
 
     def close(self) -> None:
         """End the client."""
         self._consumer.close()
 
 
+def _cost(offsets: Mapping[tuple[str, int], int]) -> int:
+    return sum(max(offset, 0) * (_ENTRY if topic == "quarantine" else 1) for (topic, _), offset in offsets.items())
+
+
 class Pacing:
-    """Decides who rests. `topics` are those that may; `distance` says how far the view is and how far `accepted` reaches."""
+    """Decides who rests. `topics` are those that may; `distance` says how far the view is and how far the logs reach."""
 
     def __init__(
         self,

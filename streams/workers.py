@@ -286,7 +286,7 @@ def view_worker(
 
 
 def _pacing(connection: Connection, logs: Logs, facts: Mapping[str, TopicFacts], departments: Iterable[str]) -> Pacing:
-    distance = Distance(connection.kafka, logs, _places(facts, ["accepted"]))
+    distance = Distance(connection.kafka, logs, _places(facts, PROJECTED))
     return Pacing(departments, distance, close=distance.close)
 
 

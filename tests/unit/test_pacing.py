@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import Retryable
 from streams.collector import Collector
-from streams.pacing import SHARE, Paced, Pacing
+from streams.pacing import SHARE, Paced, Pacing, _cost
 from streams.runs import Run
 from tests.fuzz.properties import records_of
 from tests.unit.test_stopping import unseen
@@ -94,6 +94,10 @@ def test_a_view_that_is_away_holds_nobody_up(how: str) -> None:
         freed |= pacing.look()
     assert freed == {HEAVY}
     assert not pacing.holds(HEAVY)
+
+
+def test_an_entry_of_the_quarantine_counts_as_what_it_costs() -> None:
+    assert _cost({("accepted", 0): 7, ("accepted", 1): -1001, ("quarantine", 0): 3}) == 37
 
 
 def test_what_is_no_departments_never_rests() -> None:
