@@ -78,6 +78,8 @@ WHERE CASE
     WHEN system THEN true
     WHEN known AND kind IN ('SCHEMA', 'TABLE') AND columns = '' THEN is_grantable
     WHEN kind = 'DATABASE' THEN (role, privilege_type) NOT IN (SELECT * FROM declared) OR is_grantable
+    WHEN kind = 'ROUTINE' AND name = 'xinliu.end_readers(interval,interval,interval)'
+        THEN role <> 'xinliu_worker' OR is_grantable
     WHEN kind = 'ROUTINE' THEN NOT (role = 'PUBLIC' OR known) OR is_grantable
     WHEN kind IN ('TYPE', 'LANGUAGE') THEN (role, privilege_type) <> ('PUBLIC', 'USAGE')
     WHEN kind = 'SCHEMA' AND name = 'public' THEN (role, privilege_type) <> ('PUBLIC', 'USAGE')
@@ -109,6 +111,9 @@ WHERE NOT m.rolsuper AND m.rolname !~ '^pg_' AND NOT (m.rolname = ANY(%(others)s
                        'pg_execute_server_program', 'pg_maintain', 'pg_database_owner') OR r.rolsuper
   )
   AND NOT (r.rolname = 'pg_read_all_settings' AND (m.rolname = here.owner OR m.rolname = 'xinliu_operator'))
+  -- Workers keep connections of their own, and the owner's routine ends the sessions of readers (schemas/limits.py).
+  AND NOT (r.rolname = 'pg_use_reserved_connections' AND (m.rolname = here.owner OR m.rolname = 'xinliu_worker'))
+  AND NOT (r.rolname = 'xinliu_reader' AND m.rolname = here.owner AND NOT a.set_option AND NOT a.admin_option)
 UNION ALL
 -- What a role may beside all rights.
 SELECT r.rolname, lower(a.attribute), format('ALTER ROLE %%I NO%%s', r.rolname, a.attribute)
@@ -162,5 +167,5 @@ SELECT 'PUBLIC', 'rights of ' || w.rolname || ' by routine ' || p.oid::regproced
             THEN format('ALTER ROUTINE %%s SECURITY INVOKER', p.oid::regprocedure)
             ELSE format('DROP ROUTINE %%s', p.oid::regprocedure) END
 FROM pg_proc p JOIN ours o ON o.oid = p.pronamespace JOIN pg_roles w ON w.oid = p.proowner
-WHERE p.prosecdef
+WHERE p.prosecdef AND p.oid::regprocedure::text <> 'xinliu.end_readers(interval,interval,interval)'
 ORDER BY 1, 2
