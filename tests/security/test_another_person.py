@@ -280,13 +280,17 @@ def steward(house: House) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            _, log = process.communicate(timeout=60)
+            try:
+                _, log = process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
             assert process.returncode == 0, log
 
 
 def test_a_person_without_the_owners_rights_has_the_steward_do_what_two_want_and_nothing_else(house: House) -> None:
     plan, zhang = house.plan, house.people["zhang"]
-    why = ("--reason", "更正", "--timeout", "120")
+    why = ("--reason", "更正", "--timeout", "60")
     pretended = Operation(
         "REPLAY_REQUESTED", None, datetime.now(UTC), "operator-li@desk", "更正", {"step": "CORRECT", "replay": plan}
     )
