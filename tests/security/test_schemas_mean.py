@@ -191,7 +191,9 @@ def test_behind_a_registry_that_takes_no_write_all_goes_on_and_an_id_that_change
     log = layout.folder / "logs" / "worker-intake.log"
     assert wait_until(lambda: is_ready(url), seconds=90), log.read_text(encoding="utf-8")[-3000:]
     entries = [one["entry"] for one in _open(secure)]
-    done = xinliu(secure, "quarantine", "redrive", *entries, "--reason", "注册中心已复原", "--wait", "--json")
+    done = xinliu(
+        secure, "quarantine", "redrive", *entries, "--reason", "注册中心已复原", "--wait", "--timeout", "100", "--json"
+    )
     assert done.returncode == 0, done.stderr + log.read_text(encoding="utf-8")[-4000:]
     assert wait_until(lambda: (fines(owner, second), fines(owner, third)) == ([SAID], [SAID]), seconds=60)
 

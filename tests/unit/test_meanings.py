@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import fastavro
@@ -19,8 +20,10 @@ from schemas.evolution import check
 from schemas.memory_registry import MemoryRegistry
 from schemas.operations import SCHEMA_ACCEPTED, Operation
 from schemas.registry import Registry, WriterSchema
-from streams.headers import ORIGIN, header
+from streams.headers import ORIGIN, Origin, header
 from streams.meanings import SEEN, Meanings, Reading, named_for_keeps
+from streams.quarantine import Entry
+from streams.redriving import Redriver
 from streams.runs import Fetched, Run
 from tests.fuzz.properties import Recorder, stage_of
 from tests.registry_between import swapped
@@ -246,3 +249,27 @@ def test_whatever_an_id_is_made_to_mean_a_statement_is_read_as_it_was_written_or
         ((_, _, value, headers),) = recorder.accepted
         assert (value, header(headers, SCHEMA)) == (message.value, own_fingerprint(STATEMENT).encode())
         assert header(headers, ORIGIN) is not None
+
+
+def test_what_was_refused_is_accepted_by_a_redrive_once_the_registry_is_what_it_was() -> None:
+    registry, meanings = Tampered(), Meanings()
+    schema_id = registry.register(STATEMENT)
+    examined(registry, meanings, record(frame(schema_id, BODY), (), 0))
+    registry.means[schema_id] = swapped(source(STATEMENT))
+    named = record(frame(schema_id, BODY), (schema_header(STATEMENT),), 1)
+    recorder, _ = examined(registry, meanings, named, record(frame(schema_id, BODY), (), 2))
+    kept = [
+        SimpleNamespace(value=lambda v=value: v, headers=lambda h=headers: h) for value, headers in recorder.quarantined
+    ]
+    entries = [Entry(Origin.from_bytes(dict(one.headers())[ORIGIN]), (0, at)) for at, one in enumerate(kept)]
+    event = Operation(
+        "QUARANTINE_REDRIVE", "tax", NOW, "operator-li@a", "复原", {"entries": [entry.to_detail() for entry in entries]}
+    )
+    stored: Any = SimpleNamespace(read=lambda places: {place: kept[place[2]] for place in places})
+    for mended, outcome in ((False, "REFUSED"), (True, "ACCEPTED")):
+        if mended:
+            registry.means.clear()
+        later = Recorder()
+        redriver = Redriver(stage_of(registry, later, meanings=meanings), stored, later, {"records.tax": "id"})
+        assert redriver.carry_out(event) == {outcome: 2}
+        assert len(later.accepted) == (2 if mended else 0)
