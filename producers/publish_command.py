@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from producers.importing.parsing import RowError, located
 from producers.importing.refusals import REASON_HEADER
 from producers.importing.rejects import write_rejects
 from producers.importing.table import FileLine
+from producers.output_files import made, output_files
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from producers.summary import print_summary
@@ -114,11 +115,15 @@ def publish(
     ] = False,
     rejects: Annotated[
         Path | None,
-        typer.Option(help="Write refused rows of one file here (.csv, .xlsx), in their own columns, with the reasons."),
+        typer.Option(
+            help="Write refused rows here (.csv, .xlsx), in their own columns, with the reasons; of several files into this folder."
+        ),
     ] = None,
     repairs: Annotated[
         Path | None,
-        typer.Option(help="Write every cell of one file that was mended here (.csv): what it was, and what was read."),
+        typer.Option(
+            help="Write every cell that was mended here (.csv): what it was, and what was read; of several files into this folder."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when every row is visible in the view or refused.")
@@ -152,11 +157,15 @@ def publish(
     if wait and no_marker:
         raise UsageError("--wait waits for the marker that --no-marker leaves out: choose one")
     paths = named_files(files)
-    if len(paths) > 1 and (rejects or repairs):
-        raise UsageError(
-            f"--rejects and --repairs are about the rows of one file, and these are {len(paths)}: publish that one by itself"
-        )
-    outputs = ctx.with_resource(Outputs({"--rejects": rejects, "--repairs": repairs}, reads=paths))
+    refused = output_files("--rejects", rejects, paths, workbooks=True)
+    mended = output_files("--repairs", repairs, paths, workbooks=False)
+    ctx.with_resource(made({"--rejects": rejects, "--repairs": repairs}, [*refused.values(), *mended.values()]))
+    wanted: dict[str, Path | None] = {
+        option if len(paths) == 1 else f"{option} (of {path})": place
+        for option, places in (("--rejects", refused), ("--repairs", mended))
+        for path, place in places.items()
+    }
+    outputs = ctx.with_resource(Outputs(wanted, reads=paths))
     stated, marked = read_time(stated_at, "--stated-at"), read_time(as_of, "--as-of")
     options = file_options(mapped, ignored, sheets)
     connect: Callable[[], Connection] = ctx.obj
@@ -170,11 +179,12 @@ def publish(
     sources = _read(paths, chosen, catalogue, stated, options, console)
     outcome = _outcome(", ".join(files), department, sources)
     outcome.dry_run = dry_run
-    if repairs is not None:
-        sources[0].found.repairs.write(outputs.part(repairs))
+    for source in sources:
+        if source.path in mended:
+            source.found.repairs.write(outputs.part(mended[source.path]))
     errors = [error for source in sources for error in source.lines(source.found.errors)]
     # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
-    _write_rejects(outputs, rejects, sources[0].found, errors)
+    _write_rejects(outputs, refused, sources, errors)
     unfinished: Retryable | None = None
     if connection is not None:
         try:
@@ -182,7 +192,7 @@ def publish(
         except Retryable as error:
             unfinished = error  # what is known of the rows is told all the same
     if dry_run or outcome.sent == outcome.statements:
-        _write_rejects(outputs, rejects, sources[0].found, errors)
+        _write_rejects(outputs, refused, sources, errors)
         outputs.keep()
         outcome.rejects_file, outcome.repairs_file = (str(path) if path else None for path in (rejects, repairs))
     elif rejects or repairs:
@@ -284,11 +294,19 @@ def _outcome(named: str, department: str, sources: Sequence[_Source]) -> Outcome
     )
 
 
-def _write_rejects(outputs: Outputs, rejects: Path | None, found: Import, errors: list[RowError]) -> None:
-    if rejects is not None:
-        write_rejects(
-            outputs.part(rejects), found.table, errors, personal=found.columns.personal, refusals=found.refusal_ids
-        )
+def _write_rejects(
+    outputs: Outputs, places: Mapping[Path, Path], sources: Sequence[_Source], errors: Sequence[RowError]
+) -> None:
+    for source in sources:
+        if source.path in places:
+            found = source.found
+            own = [
+                replace(error, line=error.line.line) if isinstance(error.line, FileLine) else error
+                for error in errors
+                if not isinstance(error.line, FileLine) or error.line.file == str(source.path)
+            ]
+            part = outputs.part(places[source.path])
+            write_rejects(part, found.table, own, personal=found.columns.personal, refusals=found.refusal_ids)
 
 
 def _send(

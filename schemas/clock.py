@@ -19,9 +19,12 @@ TIME_HELP = "2026-11-23 10:00:00+08:00, as times are printed; without a zone it 
 
 _FORM = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})[日号]?"
-    r"(?:[T ]?\s*(\d{1,2})[:时点](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,6})\d*)?秒?|分)?\s*(Z|[+-]\d{2}:?\d{2})?)?",
+    r"(?:[T ]?\s*(上午|下午|[AaPp]\.?[Mm]\.?)?\s*(\d{1,2})[:时点](\d{1,2})(?:[:分](\d{1,2})(?:[.,](\d{1,6})\d*)?秒?|分)?"
+    r"\s*([AaPp]\.?[Mm]\.?)?\s*(Z|[+-]\d{2}:?\d{2})?)?",
     re.ASCII,
 )
+_AFTER_NOON = ("下午", "PM")
+_OF_TWELVE = range(1, 13)
 
 
 def time_text(time: datetime | None, *, missing: str = "—") -> str:
@@ -38,7 +41,8 @@ def time_text(time: datetime | None, *, missing: str = "—") -> str:
 def read_time(text: str | None, option: str) -> datetime | None:
     """Return the time that a person gave to an option, with its zone; None where none was given.
 
-    Understands what `time_text` prints and ISO 8601, 2026/11/23 8:30 and 2026年11月23日, also in full-width characters.
+    Understands what `time_text` prints and ISO 8601, 2026/11/23 8:30, 下午3:20, 3:20 PM and 2026年11月23日, also in full-width
+    characters.
     Without a zone it is China's; a day alone is its midnight. Raises UsageError, naming the option, for anything else.
 
     >>> read_time("2026-11-23 10:00:00+08:00", "--since") == read_time("2026-11-23T10:00", "--since")
@@ -50,7 +54,8 @@ def read_time(text: str | None, option: str) -> datetime | None:
     found = _FORM.fullmatch(plain)
     try:
         if found is not None:
-            year, month, day, hour, minute, second, fraction, zone = found.groups()
+            year, month, day, before, hour, minute, second, fraction, after, zone = found.groups()
+            hour = _of_day(hour, before, after)
             plain = (
                 f"{year}-{month:>02}-{day:>02}T{hour or '00':>02}:{minute or '00':>02}:{second or '00':>02}"
                 f".{fraction or '0':0<6}{zone or ''}"
@@ -62,5 +67,16 @@ def read_time(text: str | None, option: str) -> datetime | None:
     except (ValueError, OverflowError):
         # The first hours of the year 1 and the last of 9999 are no time in another zone.
         raise UsageError(
-            f"{option} {text!r} is no time: write 2026-11-23 10:00:00+08:00, or 2026-11-23T10:00 (China time)"
+            f"{option} {text!r} is no time: write 2026-11-23 10:00:00+08:00, or 2026-11-23T10:00 (China time);"
+            " after noon 2026-11-23T15:20, 3:20 PM or 下午3:20"
         ) from None
+
+
+def _of_day(hour: str | None, before: str | None, after: str | None) -> str | None:
+    """Return the hour of 24 of one that may be of 12: 上午 or AM, 下午 or PM. Raises ValueError where it is neither."""
+    half = (before or after or "").upper().replace(".", "")
+    if not hour or not half:
+        return hour
+    if (before and after) or (int(hour) not in _OF_TWELVE and not (half == "下午" and int(hour) < 24)):
+        raise ValueError(hour)
+    return str(int(hour) % 12 + 12 * (half in _AFTER_NOON))

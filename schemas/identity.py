@@ -10,7 +10,15 @@ from functools import cache
 
 from schemas.registration import KIND
 
-__all__ = ["accepted_key", "digest", "digest_hex", "normalise_document_number", "record_id", "registration_id"]
+__all__ = [
+    "accepted_key",
+    "bracketed_year",
+    "digest",
+    "digest_hex",
+    "normalise_document_number",
+    "record_id",
+    "registration_id",
+]
 
 _SEPARATOR = "\x1f"
 _BRACKETS = str.maketrans(dict.fromkeys("〔〕【】[]()（）［］〈〉<>", None))
@@ -37,14 +45,14 @@ def normalise_document_number(number: str) -> str:
 
 
 def _bare_years(text: str) -> str:
-    while (bare := _bracketed_year().sub(r"\1", text)) != text:
+    while (bare := bracketed_year().sub(r"\1", text)) != text:
         text = bare
     return text
 
 
 @cache
-def _bracketed_year() -> re.Pattern[str]:
-    """A year in brackets of any kind. Elsewhere the others are part of the number: 1号《更正》 is not 1号更正."""
+def bracketed_year() -> re.Pattern[str]:
+    """Return the pattern of a year in brackets of any kind. Elsewhere the others are part of the number: 1号《更正》 is not 1号更正."""
     marks = [chr(place) for place in (*range(0x100), *range(0x2000, 0x3100), *range(0xFE10, 0xFF70))]
     opening, closing = (
         re.escape("〔〕【】[]()（）［］〈〉<>" + "".join(one for one in marks if unicodedata.category(one) in kinds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
+from producers.importing.placeholders import is_placeholder
 from producers.importing.reading import Cell
 from producers.importing.texts import CellRefused, Reading, also, seen, unspaced, written
 from schemas.clock import CHINA
@@ -22,7 +23,7 @@ _CHINESE = re.compile(
     re.ASCII,
 )
 _DIGITS = str.maketrans("〇○零Oo一二三四五六七八九", "00000123456789")
-_ENDLESS = frozenset(("长期", "永久", "长期有效", "永久有效", "无期限", "无固定期限"))
+_ENDLESS = frozenset(("终身", "长期", "永久", "长期有效", "永久有效", "无期限", "无固定期限"))
 _LATEST_YEAR = 2999
 _UNORDERED = re.compile(r"(\d{1,2}|\d{4})[/.-](\d{1,2})[/.-](\d{1,2}|\d{4})", re.ASCII)
 _TIME = re.compile(
@@ -70,7 +71,7 @@ def _calendar_day(year: str, month: str, day: str) -> date:
     try:
         found = date(int(year.translate(_DIGITS)), _number(month), _number(day))
     except ValueError:
-        raise CellRefused("DATE_FORM", _NO_DATE) from None
+        raise CellRefused("DATE_FORM", f"{_NO_DATE}; 没有这一天") from None
     if found.year > _LATEST_YEAR:
         raise CellRefused("DATE_RANGE", f"日期晚于{_LATEST_YEAR}年; 长期有效写作 2099-12-31")
     return found
@@ -174,7 +175,35 @@ def _two_readings(text: str) -> CellRefused:
         return CellRefused("DATE_FORM", "不是日期; 长期有效写作 2099-12-31")
     if len(readings) > 1:
         return CellRefused("DATE_AMBIGUOUS", f"可读作 {' 或 '.join(readings)}; 请写明是哪一天")
-    return CellRefused("DATE_FORM", _NO_DATE + (f"; 是 {readings[0]} 吗" if readings else _stamped(text)))
+    return CellRefused("DATE_FORM", _NO_DATE + (f"; 是 {readings[0]} 吗" if readings else _why_no_date(text)))
+
+
+_WITHIN = re.compile(r"(?:\d{4}|\d{2})[-/.年]\d{1,2}[-/.月]\d{1,2}[日号]?", re.ASCII)
+_YEARS = (
+    (re.compile(r"民[国國](\d{1,3})年(\d{1,2})月(\d{1,2})[日号]"), 1911),
+    (re.compile(r"(\d\d)年(\d{1,2})月(\d{1,2})[日号]"), 2000),
+)
+
+
+_PARTLY = (
+    (re.compile(r"\d{1,2}[-/.月]\d{1,2}[日号]?", re.ASCII), "缺少年份"),
+    (re.compile(r"[\d二〇○零一三四五六七八九]{4}(?:[-/.年][\d一二三四五六七八九十]{0,3}月?)?"), "缺少月或日"),
+    (re.compile(r"(?:自.+|[\d一二三四五六七八九十半]+个?[年月天日])(?:内|[年月天日])?"), "期限请写作到期的那一天"),
+)
+
+
+def _why_no_date(text: str) -> str:
+    """Return what is wrong with a text that is no date, as far as a person would see it; nothing where nobody would."""
+    if is_placeholder(text) or text in ("待定", "不限"):
+        return "; 没有日期则留空"
+    for form, begin in _YEARS:
+        if found := form.fullmatch(text):
+            return f"; 是 {begin + int(found[1])}-{found[2]:>02}-{found[3]:>02} 吗"
+    days = _WITHIN.findall(text)
+    if days:
+        one = "没有这一天" if days[0] == text else f"是 {days[0]} 吗; 只写日期"
+        return f"; {one}" if len(days) == 1 else "; 此格是一段时间或几个日期, 只写一个日期"
+    return next((f"; {why}" for form, why in _PARTLY if form.fullmatch(text)), "") or _stamped(text)
 
 
 def _stamped(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -72,14 +73,20 @@ def _known() -> dict[tuple[str, str], str]:
 _NOT_SEEN = re.compile("[\\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 _MONEY = ("penalty_fine", "penalty_confiscated")
 _UNIT = re.compile(
-    r"^(?P<name>.+?)[(\[_:/-]*(?:单位[:：]?)?(?P<unit>(?:人民币)?(?:亿|千万|百万|万|千|百)?(?:元|圆|美元|港元|USD|CNY|RMB))[)\]]*$"
+    r"^(?P<name>.+?)[(\[【_:/,;—–-]*(?:计量)?(?:单位(?:为|是)?[:：]?)?(?:以|按)?(?:人民币[:：,、]?)?"
+    r"(?P<unit>(?:亿|千万|百万|十万|万|萬|千|百)?(?:元|圆|角|美元|港元|港币|欧元|日元|USD|CNY|RMB|HKD|EUR)|(?<=[(\[【])[分Ww])"
+    r"(?:为?计|为?单位|整)?(?:[,;，；、](?![^()\[\]【】]*元)[^()\[\]【】]*)?[)\]】]*$"
 )
-_TEN_THOUSAND_YUAN = ("万元", "人民币万元")
+_TEN_THOUSAND_YUAN = ("万元", "萬元", "万圆")
+_SPEAKS_OF_MONEY = re.compile(r"罚款|罚金|罚没|没收|处罚金额|NR_FK|WFFF")
+_NO_AMOUNT = re.compile(r"日期|时间|期限|依据|票据|编号|单号|账号|帐号|银行|方式|情况|原因|事由|内容|是否|物品|清单")
+_AMOUNT = re.compile(r"\s*[¥￥]?\s*\d[\d,，.]*\s*(?:[万千百亿]?元?整?)\s*")
 _NEEDED = "必填项?|选填项?|非必填项?|必录项?|必输项?|必须填写|必须|可空|非空|不可为空|可不填"
 _NOTE = re.compile(
-    rf"^(?:[*★☆※●#]+|[(\[【]?(?:{_NEEDED})[)\]】]?[:*]?|第\d{{1,2}}[列项][:.、]?|[(\[]?\d{{1,2}}[)\].、:_-]*(?=\D))"
+    rf"^(?:[*★☆※●#]+|[(\[【]?(?:{_NEEDED})[)\]】]?[:*]?|第?(?:字段|[列项栏])?\d{{1,2}}[列项栏]?[:.、]|(?:字段|[列项栏])\d{{1,2}}|[A-Z][.、]|[(]?[一二三四五六七八九十]{{1,3}}[)]?[、.]|[(\[]?\d{{1,2}}[)\].、:_-]*(?=\D))"
     rf"|(?:[*★☆※●:;]+|[(\[【<]?(?:{_NEEDED})[)\]】>]?"
-    r"|[(\[【](?:格式|如|例|示例|注|说明|文本|文字|日期|数字|字符|YYYY|精确)[^()\[\]【】]*[)\]】])$"
+    r"|[(\[【](?:格式|如|例|示例|注|说明|文本|文字|日期|数字|字符|YYYY|精确|保留)[^()\[\]【】]*[)\]】]"
+    r"|[(\[【](?:全称|单选|可?多选|可多项|逐项填写|年[/.-]?月[/.-]?日|(?:不超过|不多于|限|最多|≤|<=)?\d{1,4}(?:个?字|位|个?字符)(?:以内|内)?)[)\]】])$"
 )
 """What forms write beside the name of a column: that it must be filled in, its number, how to write it."""
 
@@ -116,7 +123,9 @@ def _in_another_unit(kind: str, header: str) -> bool:
     name = _normal(header)
     for one in (name, _without_code(name)):  # CF_NR_FK(元) has nothing but its code for a name
         found = _UNIT.match(_bare(one))
-        if found is not None and _field(kind, found["name"]) in _MONEY and found["unit"] not in _TEN_THOUSAND_YUAN:
+        if found is None or found["unit"] in _TEN_THOUSAND_YUAN:
+            continue
+        if _field(kind, found["name"]) in _MONEY or _SPEAKS_OF_MONEY.search(found["name"]):
             return True
     return False
 
@@ -202,21 +211,61 @@ def resolve(
             fields[field] = header
             if header in mapped or _as_ever(kind, header) is None:
                 read_as.append((header, _shown(kind, field)))
-    converted = [header for header in unknown if _in_another_unit(kind, header)]
+    converted = [header for header in (*unknown, *(mapped.keys() & headers)) if _in_another_unit(kind, header)]
     if converted:
         raise UsageError(
             f"金额以万元为单位, 不作换算: {', '.join(converted)}; 请将该列换算 (2000元写作 0.2), 列名写作 罚款金额(万元)"
             " 或与表式相同"
         )
+    _no_amount_unread(kind, fields, unknown)
     deciding = [found for header in unknown if (found := speaks_of_state(header))]
     missing = [field for field in _MANDATORY[kind] if field not in fields and MOVES.get(field) not in fields]
     if missing:
         names = "、".join(_shown(kind, field, among=headers) for field in missing)
         also = f"; {must_be_said(deciding)}" if deciding else ""
-        raise UsageError(f"缺少列 (按{KIND_NAMES[kind]}读取): {names}; 文件中有: {', '.join(headers[:12])}{also}")
+        meant_by = _suggested(kind, missing, unknown)
+        raise UsageError(
+            f"缺少列 (按{KIND_NAMES[kind]}读取): {names}; 文件中有: {', '.join(headers[:12])}{also}{meant_by}"
+        )
     if deciding:
         raise UsageError(must_be_said(deciding))
     return Columns(kind, fields, tuple(personal), tuple(unknown), tuple(waived), tuple(read_as))
+
+
+def _no_amount_unread(kind: str, fields: Mapping[str, str], unknown: Sequence[str]) -> None:
+    """Raise UsageError where a column that is not known may be the amount that no known one is: 罚没金额, 罚款总额."""
+    if kind != "PENALTY":
+        return
+    for header in unknown:
+        name = _normal(header)
+        if not _SPEAKS_OF_MONEY.search(name) or _NO_AMOUNT.search(name):
+            continue
+        field = _MONEY[1] if "没收" in name or "WFFF" in name else _MONEY[0]
+        if field not in fields:
+            known = _shown(kind, field, among=(header,))
+            raise UsageError(
+                f"有不认识的列可能是金额: {header}; 如是, 且以万元为单位, 用 --map {header}={known} 说明; 如不是, 用 --ignore {header}"
+            )
+
+
+def _suggested(kind: str, missing: Sequence[str], unknown: Sequence[str]) -> str:
+    """Return which of the unknown columns may be missing ones: 社会信用代码 may be 统一社会信用代码."""
+    pairs = []
+    for field in missing:
+        names = [name for (of, name), meant in _known().items() if of in (kind, "ANY") and meant == field]
+        for header in unknown:
+            plain = _folded(_normal(header[:_LONGEST]))
+            near = [name for name in names if (bare := _folded(_normal(name))) and _alike(plain, bare)]
+            if near:
+                pairs.append(f"--map {header}={near[0]}")
+                break
+    return f"; 如有所指, 可说明: {' '.join(pairs[:5])}" if pairs else ""
+
+
+def _alike(header: str, name: str) -> bool:
+    if len(header) < 3 or len(name) < 3:
+        return False
+    return header in name or name in header or difflib.SequenceMatcher(None, header, name).ratio() >= 0.75
 
 
 def fitting(headers: Sequence[str]) -> str | None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from producers.importing.cells import Mending, shown
-from producers.importing.headers import Columns, knows_any, must_be_said, must_stand_here, resolve, unnamed
+from producers.importing.deciding import names_beside, nothing_decides
+from producers.importing.headers import Columns, knows_any, must_stand_here, resolve
 from producers.importing.outside import without_outsiders
 from producers.importing.parsing import RowError, parse
 from producers.importing.reading import Table, read_table
-from producers.importing.refusals import REASON_HEADER, mended_ids, refusals_of
+from producers.importing.refusals import mended_ids, refusals_of
 from producers.importing.repairs import Mended, Repairs
-from producers.importing.states import state_in, title_speaks
 from producers.importing.words import Words
 from producers.statements import encoded
 from schemas.catalogue import Catalogue, Department
@@ -145,6 +145,7 @@ def import_file(
         shown, message = words.explained(code, met or "", text)
         told = RowError(line, column, shown, code, message)
         (errors if severity == "refuse" else remarks).append(told)
+    errors = _once_a_row(errors, "STRUCK_OUT")
     others = {error.line for error in errors if error.code != "NO_IDENTITY"}
     errors = [
         error for error in errors if error.code != "NO_IDENTITY" or error.line not in others
@@ -167,14 +168,26 @@ def import_file(
     )
 
 
+def _once_a_row(errors: Sequence[RowError], code: str) -> list[RowError]:
+    """Return the errors without those of this code that follow another one of their row: they say the same."""
+    told: set[int] = set()
+    kept = []
+    for error in errors:
+        if error.code != code or error.line not in told:
+            kept.append(error)
+        if error.code == code:
+            told.add(error.line)
+    return kept
+
+
 def _table(path: Path, options: FileOptions) -> tuple[Table, Columns]:
     mapped, ignored = options.mapped, options.ignored
     table = read_table(path, options.sheets)
     try:
-        must_stand_here(table.headers, (*mapped, *ignored))
+        must_stand_here(table.headers, (*mapped, *(set(ignored) - {*names_beside(path, table)})))
         columns = resolve(table.headers, mapped=mapped, ignored=ignored)
         table = without_outsiders(table, columns)
-        _nothing_decides(table, columns, ignored)
+        nothing_decides(path, table, columns, ignored)
         return table, columns
     except UsageError as error:
         unknown = table.format != "XLSX" and table.remarks and not knows_any(table.headers)
@@ -182,25 +195,6 @@ def _table(path: Path, options: FileOptions) -> tuple[Table, Columns]:
         raise UsageError(
             f"{path}: " + "; ".join((*table.remarks, *told) if unknown else (str(error), *table.remarks))
         ) from None
-
-
-def _nothing_decides(table: Table, columns: Columns, ignored: Collection[str]) -> None:
-    """Raise UsageError where what stands in a column that is not read, or above the table, speaks of the rows' state."""
-    deciding = []
-    unread = {*columns.unknown} - {REASON_HEADER}
-    for place, header in enumerate(table.headers):
-        name = header or unnamed(place + 1)
-        if header in unread and name not in ignored:
-            found = state_in(name, (cells[place] for _, cells in table.rows))
-            deciding += [found] if found else []
-    if deciding:
-        raise UsageError(must_be_said(deciding))
-    for passed in table.passed:
-        if passed.code == "TITLE_ROW" and f"第{passed.line}行" not in ignored and title_speaks(passed.text):
-            raise UsageError(
-                f"表头以上第 {passed.line} 行 {passed.text!r} 可能决定所有各行的含义; 请在列中说明 (状态、移出日期或异议标注日期),"
-                f" 或说明它不决定什么 --ignore 第{passed.line}行"
-            )
 
 
 def _told_of(table: Table, columns: Columns) -> Iterator[Mending]:

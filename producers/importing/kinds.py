@@ -70,7 +70,7 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 _ENCODINGS = {
     "utf-8": "UTF-8", "gb18030": "GB18030", "big5hkscs": "Big5 (繁体)", "utf-16-le": "UTF-16 LE (无 BOM)",
-    "utf-16-be": "UTF-16 BE (无 BOM)", "shift_jis": "Shift_JIS", "euc_kr": "EUC-KR",
+    "utf-16-be": "UTF-16 BE (无 BOM)", "hz": "HZ-GB-2312", "utf-7": "UTF-7", "utf-32": "UTF-32", "shift_jis": "Shift_JIS", "euc_kr": "EUC-KR",
 }  # fmt: skip
 _TWICE = (
     ("gb18030", "utf-8"),

@@ -7,13 +7,13 @@ over is told. Rows further down that are none of the table: see producers/import
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from producers.importing.headers import known_in, same_column
-from producers.importing.table import Passed, Unread
+from producers.importing.table import MERGED, UNREAD, Passed, Unread
 from schemas.errors import UsageError
 
 __all__ = ["Layout"]
@@ -36,6 +36,14 @@ _EDGES = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\xa0\u3000\u200b\ufeff\x1a\0"
 _HELP = re.compile(
     r"必填|选填|非必填|可填|填写|格式|字以内|字符|文本|数字型|日期型|长度|下拉|示例|例如|^例[:：]|说明|YYYY|yyyy|单位[:：]"
 )
+_TYPE = re.compile(
+    r"(?:n?varchar2?|n?char|text|clob|string|datetime2?|date|time(?:stamp)?|decimal|numeric|number|float|double|int(?:eger)?|bigint|c|n|d"
+    r"|字符串?|字符型|文本型?|日期型?|数值型?|数字型?|整数|小数)(?:\s*[(（]?\d{1,5}(?:\s*[,，.]\s*\d{1,2})?[)）]?)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""A type of a database column, as tables of definitions have them under the names."""
+
+_ORDINALS = "甲乙丙丁戊己庚辛壬癸"
 _CODE = re.compile(r"(?<![0-9A-Za-z])[0-9A-HJ-NP-RT-UW-Ya-hj-np-rt-uw-y]{18}(?![0-9A-Za-z])")
 
 Line = tuple[int, Sequence[Any]]
@@ -70,10 +78,17 @@ class Layout:
         place, names = _best(rows)
         while len(rows) <= place + _BELOW and (line := next(lines, None)) is not None:
             rows.append(line)
+        if known_in(names) < _LIKELY:
+            _lies_on_its_side(where, rows)
         layout = cls(tuple(_wide(names, len(rows[place][1]))), rows[place][0], iter(()))
         layout._pass_above(where, rows[:place])
         begin = layout._pass_below(where, rows[place + 1 :]) + place + 1
-        layout.rows = chain(rows[begin:], lines)
+        shared = {
+            column: str(cell) for column, cell in enumerate(rows[place][1])
+            if isinstance(cell, Unread) and cell.code == MERGED and not layout.headers[column]
+        }  # fmt: skip
+        below = chain(rows[begin:], lines)
+        layout.rows = _none_shared(where, below, shared) if shared else below
         return layout
 
     def _pass_above(self, where: str, rows: Sequence[Line]) -> None:
@@ -91,7 +106,7 @@ class Layout:
             names, texts = _names(cells), _texts(cells)
             if _is_header(names) and len(names) <= len(self.headers):
                 self._join(where, line, names)
-            elif not (_is_help(texts) and not any(_CODE.search(text) for text in texts)):
+            elif not _is_numbering(names) and not (_is_help(texts) and not any(_CODE.search(text) for text in texts)):
                 return count
             self.passed.append(_told(line, "HEADER_ROW", texts))
         return min(_BELOW, len(rows))
@@ -110,6 +125,26 @@ class Layout:
             if not known_in([own]):
                 joined[place] = name if known_in([name]) or not own else f"{own} {name}"
         self.headers = tuple(joined)
+
+
+def _none_shared(where: str, rows: Iterator[Line], shared: Mapping[int, str]) -> Iterator[Line]:
+    """Yield the rows. Raises UsageError where something stands in a column that shares a merged name with the one before."""
+    for line, cells in rows:
+        for column, name in shared.items():
+            if column < len(cells) and cells[column] not in ("", None) and not isinstance(cells[column], Unread):
+                raise UsageError(
+                    f"{where}: 表头 {name.removeprefix(UNREAD)!r} 合并了几列, 第 {line} 行的第 {column + 1} 列也有内容, 不知是哪一列的值;"
+                    " 请拆分表头, 每列各有一个名称"
+                )
+        yield line, cells
+
+
+def _lies_on_its_side(where: str, rows: Sequence[Line]) -> None:
+    down = [names[0] for _, cells in rows if (names := _names(cells[:1]))]
+    if known_in(down) >= _ENOUGH:
+        raise UsageError(
+            f"{where}: 各列的名称写在第一列, 一条记录占一列; 请转置 (Excel: 复制, 选择性粘贴, 转置) 后再发布"
+        )
 
 
 def _best(rows: Sequence[Line]) -> tuple[int, list[str]]:
@@ -151,7 +186,16 @@ def _is_header(names: Sequence[str]) -> bool:
 
 
 def _is_help(texts: Sequence[str]) -> bool:
-    return bool(texts) and 2 * sum(bool(_HELP.search(text)) for text in texts) >= len(texts)
+    return bool(texts) and 2 * sum(bool(_HELP.search(text) or _TYPE.fullmatch(text)) for text in texts) >= len(texts)
+
+
+def _is_numbering(names: Sequence[str]) -> bool:
+    """Tell whether a row only numbers the columns: 1, 2, 3 …, 甲, 乙, 1, 2 … or (1), (2) …"""
+    marks = [name.strip("()（）[]【】.、 ").removesuffix(".0") for name in names if name]
+    letters = [mark for mark in marks if mark in _ORDINALS]
+    numbers = [int(mark) for mark in marks if mark.isascii() and mark.isdecimal() and len(mark) <= 4]
+    in_order = all(after == before + 1 for before, after in pairwise(numbers))
+    return len(numbers) >= _LIKELY and in_order and len(letters) + len(numbers) == len(marks)
 
 
 def _told(line: int, code: str, texts: Sequence[str]) -> Passed:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
 from producers.importing.cells import shown
 from producers.importing.headers import Columns, field_of, mandatory_of
-from producers.importing.table import Cell, Fault, Table, some
+from producers.importing.table import MERGED, Cell, Fault, Table, Unread, some
 from schemas.errors import UsageError
 
 __all__ = ["without_outsiders"]
@@ -27,6 +28,12 @@ _CODE = 18
 _NOTHING = "".join(map(chr, range(32))) + "\x7f\u200b\u200c\u200d\u2060\ufeff\u3000\xa0 "
 _COUNTED = re.compile(r"\d{1,7}(?:\.0)?")
 """A row's number, in a column that is not read."""
+
+_EXAMPLE = re.compile(r"(?:填写)?(?:示例|样例|范例|示范|例子|例如|例|样本|模板)(?:数据|行|[:：].*)?", re.DOTALL)
+"""How a row that is an example is marked: in a column that is not read, or before its first text (示例：北京某公司)."""
+
+_FEWEST_SIGNS = 4
+"""Letters and digits that something must have to be a code, and no 审核人：李四."""
 
 _FEWEST = 3
 """Cells that must be headers for a row to be one again."""
@@ -54,6 +61,7 @@ class _Outsiders:
         places = {name: table.headers.index(header) for name, header in columns.headers.items()}
         self._headers, self._kind, self._places = table.headers, columns.kind, tuple(places.values())
         self._code, self._number = places["uscc"], places[_NUMBERS[columns.kind]]
+        self._name = places.get("subject_name")
         self._deciding = tuple(places[name] for name in _DECIDING if name in places)
         self._mandatory = tuple(places[name] for name in mandatory_of(columns.kind) if name in places)
         self._naming = tuple(places[name] for name in _NAMING if name in places)
@@ -68,6 +76,13 @@ class _Outsiders:
 
     def takes(self, line: int, cells: tuple[Cell, ...]) -> bool:
         """Tell whether a row is no record, and remember it."""
+        if self._is_example(cells):
+            reason = "此行标明是示例, 不是记录; 如是示例, 请删去此行; 如非示例, 请改正所标的字样"
+            self.faults.append(Fault(line, "NO_RECORD", reason, cells, shown(_text(cells))))
+            return True
+        return self._is_none(line, cells)
+
+    def _is_none(self, line: int, cells: tuple[Cell, ...]) -> bool:
         code = cells[self._code]
         if isinstance(code, str) and len(code) == _CODE and code.isascii() and cells[self._number] not in ("", None):
             self._before = cells
@@ -87,17 +102,27 @@ class _Outsiders:
         if self._is_prefilled(cells):
             self._prefilled.append(line)
             return True
-        text = "、".join(dict.fromkeys(str(cell).strip(_NOTHING) for cell in cells if _says(cell)))
-        reason = f"此行不是记录 (如说明、合计、签名): 只有 {len(said)} 格有内容, 没有代码或文号; 如非记录, 请删去此行"
+        text = _text(cells)
+        reason = (
+            f"此行不是记录 (如说明、合计、签名): 只有 {_count(said)} 格有内容, 没有代码或文号; 如非记录, 请删去此行"
+        )
         self.faults.append(Fault(line, "NO_RECORD", reason, cells, shown(text)))
         return True
 
     def _is_record(self, cells: Sequence[Cell]) -> bool:
-        if all(_says(cells[place]) for place in (self._code, self._number)):
+        if _signs(cells[self._code]) and _says(cells[self._number]):
             return True
-        if any(_says(cells[place]) for place in self._deciding):
+        if any(_says(cells[place]) and not _is_covered(cells[place]) for place in self._deciding):
             return True
-        return sum(_says(cells[place]) for place in self._mandatory) * 2 > len(self._mandatory)
+        said = sum(_says(cells[place]) and not _is_covered(cells[place]) for place in self._mandatory)
+        return said * 2 > len(self._mandatory)
+
+    def _is_example(self, cells: Sequence[Cell]) -> bool:
+        marks = (cells[place] for place in self._unread)
+        if any(isinstance(cell, str) and cell and _EXAMPLE.fullmatch(cell.strip(_NOTHING)) for cell in marks):
+            return True
+        name = cells[self._name] if self._name is not None else None
+        return isinstance(name, str) and "例" in name[:6] and _EXAMPLE.fullmatch(name.strip(_NOTHING)) is not None
 
     def _is_prefilled(self, cells: Sequence[Cell]) -> bool:
         """Tell whether all that stands in a row stands in the record before it too: forms come with such rows to the end."""
@@ -135,6 +160,27 @@ class _Outsiders:
             (self._partly, f"只有未读的列 ({columns}) 有内容, 未读"),
         )
         return [f"{len(lines)} 行{what}: 第 {some(lines)}行" for lines, what in told if lines]
+
+
+def _signs(cell: Cell) -> bool:
+    """Tell whether a cell may be a code."""
+    if not isinstance(cell, str):
+        return cell is not None
+    return sum(one.isascii() and one.isalnum() for one in unicodedata.normalize("NFKC", cell)) >= _FEWEST_SIGNS
+
+
+def _is_covered(cell: Cell) -> bool:
+    """Tell whether a cell is but covered by the one to its left: a note that is merged over the row says one thing."""
+    return isinstance(cell, Unread) and cell.code == MERGED
+
+
+def _count(cells: Sequence[Cell]) -> int:
+    return sum(not _is_covered(cell) for cell in cells)
+
+
+def _text(cells: Sequence[Cell]) -> str:
+    said = (str(cell).strip(_NOTHING) for cell in cells if _says(cell) and not _is_covered(cell))
+    return "、".join(dict.fromkeys(said))
 
 
 def _says(cell: Cell) -> bool:

@@ -15,7 +15,7 @@ from producers.importing.headers import MOVES, Columns
 from producers.importing.parties import Parties, Unpaired, parted
 from producers.importing.reading import Cell, Table
 from producers.importing.repairs import Mended, Repairs
-from producers.importing.states import said_status
+from producers.importing.states import said_status, text_speaks
 from producers.importing.table import FileLine, Line
 from schemas.catalogue import Catalogue, Department
 from schemas.errors import UsageError
@@ -192,6 +192,7 @@ class _Rows:
                 said[name] = words.get(said[name], said[name])
         unread = self._readers.keys() - said.keys()
         errors.extend(self._moves(line, said))
+        errors.extend(self._remarked(line, said))
         self._complete(said)
         if said["version"] is None and not unread & {"version", "updated_at"}:
             name = "version" if "version" in self._readers else "updated_at"
@@ -207,6 +208,14 @@ class _Rows:
                 self._error(line, number, None, "NO_IDENTITY", "没有文号、名单或主体代码, 无法确定是哪条记录")
             )
         return said, errors
+
+    def _remarked(self, line: int, said: dict[str, Any]) -> Iterator[RowError]:
+        if any(said.get(name) for name in _SAYS_ITSELF):
+            return
+        for name in sorted(_REMARKS & said.keys()):
+            if (text := said[name]) and text not in _NO_STATE and text_speaks(text):
+                reason = "备注说此行不再有效 (或有异议), 状态却是有效; 请在列中说明 (状态、移出日期或异议标注日期), 或改写备注"
+                yield self._error(line, name, text, "STATE_IN_REMARK", reason)
 
     def _moves(self, line: int, said: dict[str, Any]) -> Iterator[RowError]:
         # An entity that moved in is registered here since then, whenever it was founded. Gone for two reasons on two days
@@ -294,6 +303,14 @@ def _time_of(version: int) -> datetime:
     milliseconds = version if 946_684_800_000 <= version < 32_503_680_000_000 else 0
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
+
+_REMARKS = frozenset(("penalty_remark", "listing_remark", "registration_remark"))
+_NO_STATE = ("更正", "变更")
+_SAYS_ITSELF = (
+    "reason", "status", "disputed_since", "listing_removed_on", "registration_until", "original_record_id", "original_number",
+    "original_uscc",
+)  # fmt: skip
+"""Fields with which a row says what became of it, whatever its remark tells beside."""
 
 _REQUIRED_TEXT = {
     "PENALTY": (

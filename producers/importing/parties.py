@@ -14,6 +14,8 @@ __all__ = ["Parties", "parted"]
 
 _BETWEEN_NAMES = re.compile(r"[;；、\r\n]+")
 _BETWEEN_CODES = re.compile(r"[;；、,，\r\n]+")
+_AND_OTHERS = re.compile(r"等\s*[\d一二两三四五六七八九十百]+\s*(?:家|户|人|名|个|企业|公司|单位)")
+_BROKEN = re.compile(r"(?=(?:\s*[0-9A-Za-z]\s*){18}$)[0-9A-Za-z]{1,17}[\r\n]+[0-9A-Za-z\r\n]{1,17}")
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#[0-9]{2,5}|#[xX][0-9A-Fa-f]{2,4});")
 """An HTML entity: what ends it is no separator."""
 
@@ -55,6 +57,10 @@ def parted(cells: tuple[Cell, ...], places: Mapping[str, int]) -> Parties | None
     Raises Unpaired where names and codes do not pair up, or something that is one party's own is said once.
     """
     codes, names = (_parts(cells[places[field]], field) for field in (_CODE, _NAME))
+    if len(names) == 1 and _AND_OTHERS.search(names[0]):
+        raise Unpaired(_NAME, "名称写作 等几家, 没有写明是哪几家; 请每个当事人一行")
+    if len(names) == 1 and len(codes) > 1 and _BROKEN.fullmatch(str(cells[places[_CODE]])):
+        return None  # one code that is written on two lines
     if len(codes) < 2 and len(names) < 2:
         return None
     if len(codes) != len(names):

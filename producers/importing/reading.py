@@ -5,16 +5,16 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from producers.importing.headers import KIND_NAMES, known_headers, knows_any
+from producers.importing.headers import KIND_NAMES, known_headers, known_in, knows_any
+from producers.importing.json_lines import NOTHING, json_table
 from producers.importing.kinds import WORKBOOKS, better_encoding, check_kind
 from producers.importing.layout import Layout
 from producers.importing.sheets import Book, Sheet, read_sheets
@@ -25,13 +25,14 @@ __all__ = ["Cell", "Fault", "Table", "read_table"]
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DELIMITERS = (",", "\t", ";")
+_BEGINNING, _FIRST_LINES = 1 << 16, 21
 _LARGEST_FILE = 256 << 20
 _MOST_ROWS = 1 << 20
 _MOST_COLUMNS = 1_000
 _MOST_CELLS = 50_000_000
-_LONGEST_LINE = 8 << 20
-"""Of JSON. All five keep a file from taking more memory than a desk's machine has; several files are no different."""
+"""All of them keep a file from taking more memory than a desk's machine has; several files are no different."""
 
+_SHOWN = 30
 _SEPARATOR = re.compile(r'\s*"?sep=([^\r\n"]|\\t)"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 """The first line of some exports: it tells Excel what stands between the cells."""
 
@@ -62,14 +63,19 @@ def read_table(path: Path, sheets: Sequence[str] = ()) -> Table:
     if not raw.strip():
         raise UsageError(f"{path}: 是空文件")
     text, encoding = _decoded(path, raw)
-    table = _json_lines(path, text, encoding) if kind in (".jsonl", ".ndjson") else _csv(path, text, encoding)
+    table = json_table(path, text, encoding, _fits) if kind in (".jsonl", ".ndjson") else _csv(path, text, encoding)
     if not knows_any(table.headers) and (better := better_encoding(raw, text, known_headers)):
         hint = f"表头无一认识: 文件按 {encoding} 读取, 更像是 {better}; 请另存为 UTF-8 后再发布"
         return replace(table, remarks=(*table.remarks, hint))
     return table
 
 
+_UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+
+
 def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
+    if raw.startswith(_UTF32):
+        raise UsageError(f"{path}: 文件按 UTF-32 存储, 不能读取; 请另存为 UTF-8 后再发布")
     for mark, encoding in _BOMS:
         if raw.startswith(mark):
             return _strictly(path, raw, encoding), "UTF-8 (BOM)" if encoding == "utf-8-sig" else "UTF-16"
@@ -80,20 +86,28 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
             # Damaged UTF-8 can be read as GBK too: as other characters than were written.
             return _strictly(path, raw, "utf-8"), "UTF-8"
         try:
-            return raw.decode("gbk"), "GBK"
-        except UnicodeDecodeError:
-            pass
-        try:
             # Windows writes € as the byte 80, which no GB standard has.
-            return raw.decode("gbk", "xinliu.euro"), "GBK (80 = €)"
-        except UnicodeDecodeError:
-            pass
-        try:
-            return raw.decode("gb18030"), "GB18030"
+            for encoding, how, name in (("gbk", "strict", "GBK"), ("gbk", "xinliu.euro", "GBK (80 = €)")):
+                with suppress(UnicodeDecodeError):
+                    return _of_one_encoding(path, raw, raw.decode(encoding, how), name)
+            return _of_one_encoding(path, raw, raw.decode("gb18030"), "GB18030")
         except UnicodeDecodeError as error:
             # The encoding that reads furthest is the one that was meant.
             worst, name = (error, "GB18030") if error.start > not_utf8.start else (not_utf8, "UTF-8")
             raise _undecodable(path, raw, worst.start, name) from None
+
+
+def _of_one_encoding(path: Path, raw: bytes, text: str, name: str) -> tuple[str, str]:
+    """Return a text and its encoding. Raises UsageError where some lines are UTF-8: read as GBK they hold other characters."""
+    for found in _UTF8_TEXT.finditer(raw):
+        begin, end = raw.rfind(b"\n", 0, found.start()) + 1, raw.find(b"\n", found.end())
+        with suppress(UnicodeDecodeError):
+            raw[begin : end if end >= 0 else len(raw)].decode("utf-8")
+            line = raw.count(b"\n", 0, begin) + 1
+            raise UsageError(
+                f"{path} 第 {line} 行: 此行是 UTF-8 文字, 其他各行是 {name}; 请用一种编码 (UTF-8) 另存后再发布"
+            )
+    return text, name
 
 
 def _euro(error: UnicodeError) -> tuple[str, int]:
@@ -123,15 +137,20 @@ def _undecodable(path: Path, raw: bytes, start: int, assumed: str) -> UsageError
 
 
 def _csv(path: Path, text: str, encoding: str) -> Table:
-    first = text.lstrip().split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+    if text.lstrip(NOTHING)[:2] in ('{"', "[{"):
+        raise UsageError(f"{path}: 内容是 JSON, 不是表格; 每行一个对象的文件, 请将文件名的结尾改为 .jsonl 后再发布")
+    beginning = text.lstrip()[:_BEGINNING]
+    delimiter = _delimiter(beginning)
     lines_of = io.StringIO(text, newline="")
     named = _SEPARATOR.match(text)
     if named:
         lines_of.seek(named.end())
         delimiter = named[1].replace("\\t", "\t")
     begin = 1 if named else 0
-    reader = csv.reader(lines_of, delimiter=delimiter, strict=True)
+    spaced = (
+        re.search(rf'"{re.escape(delimiter)} +"', beginning) is not None
+    )  # "a", "b": a quotation mark begins a cell there, too
+    reader = csv.reader(lines_of, delimiter=delimiter, strict=True, skipinitialspace=spaced)
 
     begins = begin + 1
 
@@ -147,6 +166,10 @@ def _csv(path: Path, text: str, encoding: str) -> Table:
         layout = Layout.found_in(str(path), lines())
         if not layout.headers:
             raise UsageError(f"{path}: 只有分隔符 {delimiter!r}, 没有内容")
+        quotes = _quotes(layout.headers)
+        if quotes:
+            layout.headers = tuple(_unquoted(header, quotes) for header in layout.headers)
+            layout.rows = ((line, [_unquoted(cell, quotes) for cell in cells]) for line, cells in layout.rows)
         table = _table(path, "TSV" if delimiter == "\t" else "CSV", encoding, layout, delimiter)
     except csv.Error as error:
         if "quote" not in str(error) and "expected after" not in str(error) and "unexpected end" not in str(error):
@@ -156,10 +179,36 @@ def _csv(path: Path, text: str, encoding: str) -> Table:
         raise UsageError(
             f"{path} 第 {begins} 行: 此行有引号打开后没有正确闭合{later}; 文字中的引号须写两个, 或改为中文引号"
         ) from error
+    if quotes:
+        table = replace(table, remarks=(*table.remarks, f"每格都写在引号 {quotes} 之中, 引号未读"))
     if len(table.headers) == 1:
         hint = "表头只有一列; 列间的分隔符须为半角逗号、制表符或半角分号"
         return replace(table, remarks=(hint,))
     return table
+
+
+def _quotes(headers: Sequence[str]) -> str:
+    """Return the quotation marks that every header stands in, if they are others than those of CSV."""
+    said = [header for header in headers if header]
+    for marks in ("''", "“”", "‘’", "＂＂", "「」"):
+        if len(said) > 1 and all(len(one) > 1 and one[0] == marks[0] and one[-1] == marks[1] for one in said):
+            return marks
+    return ""
+
+
+def _unquoted(text: str, marks: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == marks[0] and text[-1] == marks[1] else text
+
+
+def _delimiter(beginning: str) -> str:
+    """Return what separates the cells: of the line with the most known headers, or of the first one."""
+    lines = beginning.splitlines()[:_FIRST_LINES]
+    if not lines:
+        return _DELIMITERS[0]
+    known = {
+        mark: max(known_in([part.strip('" ') for part in line.split(mark)]) for line in lines) for mark in _DELIMITERS
+    }
+    return max(_DELIMITERS, key=lambda mark: (known[mark], lines[0].count(mark)))
 
 
 def _table(path: Path, form: str, encoding: str, layout: Layout, delimiter: str = "") -> Table:
@@ -172,7 +221,13 @@ def _table(path: Path, form: str, encoding: str, layout: Layout, delimiter: str 
         _fits(path, len(rows) + len(faults) + 1, width)
         fitted = tuple(cells[:width]) + (None,) * (width - len(cells))
         if any(cell not in ("", None) for cell in cells[width:]):
-            reason = f"此行有 {len(cells)} 格, 表头只有 {width} 格; 含逗号的文字须加引号"
+            beyond = next(str(cell) for cell in cells[width:] if cell not in ("", None))
+            remedy = (
+                "含逗号的文字须加引号"
+                if delimiter
+                else f"表头之外写有 {beyond[:_SHOWN]!r}, 请删去, 或在表头写上该列的名称"
+            )
+            reason = f"此行有 {len(cells)} 格, 表头只有 {width} 格; {remedy}"
             faults.append(Fault(line, "ROW_TOO_LONG", reason, fitted))
         elif delimiter and width > 1 and (rows_in := _rows_within(cells, delimiter, width)):
             reason = f"此行有引号打开后过了 {rows_in} 行才闭合, 其间各行都成了一格; 请改正引号"
@@ -203,8 +258,8 @@ def _workbook(path: Path, wanted: Sequence[str]) -> Table:
     return replace(_joined(path, wanted, book), from_1904=book.from_1904)
 
 
-_CODE = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
-"""A 统一社会信用代码: no header."""
+_EXAMPLE = re.compile(r"示例|样例|范例|样表|模板|模版|填写说明|填表说明")
+"""What a sheet is called that holds no records of anybody."""
 
 
 def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
@@ -217,15 +272,23 @@ def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
         raise UsageError(
             f"{path}: 各工作表不是同一种记录: {names}; 请用 --sheet 逐个发布, 除最后一个外都加 --no-marker"
         )
+    examples = [sheet.name for sheet in read if _EXAMPLE.search(sheet.name)]
+    if examples and len(examples) < len(read) and not wanted:
+        raise UsageError(
+            f"{path}: 工作表 {'、'.join(examples)} 的名称说它是示例或模板, 其中却有记录; 请用 --sheet 指明要读取的工作表:"
+            f" {'、'.join(sheet.name for sheet in read if sheet.name not in examples)}"
+        )
     reading = {sheet.name: sheet for sheet in book.sheets}
     passed = []
     for name, worksheet, visible in book.kinds:
         sheet = reading.get(name)
         if sheet in read:
             continue
-        if sheet and any(_CODE.fullmatch(name) for name in sheet.headers):
+        if sheet and (like := sheet.like_a_record()):
+            first = like == sheet.layout.line
+            what = "没有表头, 第一行就像一条记录" if first else f"没有可用的表头, 第 {like} 行却像一条记录"
             raise UsageError(
-                f"{path}: 工作表 {name} 没有表头, 第一行就像一条记录; 请补上表头 (可为空白的工作表则删去),"
+                f"{path}: 工作表 {name} {what}; 请补全表头 (多余的工作表则删去),"
                 f" 或用 --sheet 指明要读取的工作表: {'、'.join(one.name for one in read)}"
             )
         why = "没有表头" if sheet and sheet.headers else "空白" if sheet else "图表" if not worksheet else "隐藏"
@@ -246,7 +309,7 @@ def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
         remarks.extend(sheet.remarks())
         table = _table(path, "XLSX", "", sheet.layout)
         if len(read) == 1:
-            return replace(table, remarks=tuple(remarks), merged=tuple(sheet.merged))
+            return replace(table, remarks=tuple(remarks), merged=tuple(sheet.merged), sheets=(sheet.name,))
         _distinct(path, sheet)
         places = [headers.index(header) for header in sheet.headers]
         at = partial(Line, place, sheet.name)
@@ -261,6 +324,7 @@ def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
     return Table(
         "XLSX", "", headers, tuple(rows), tuple(faults), remarks=tuple(remarks), merged=tuple(merged),
         line=Line(0, read[0].name, read[0].layout.line), passed=tuple(titles),
+        sheets=tuple(sheet.name for sheet in read),
     )  # fmt: skip
 
 
@@ -276,82 +340,3 @@ def _placed(cells: Sequence[Cell], places: Sequence[int], width: int) -> tuple[C
         if cell not in ("", None):
             placed[place] = cell
     return tuple(placed)
-
-
-def _json_lines(path: Path, text: str, encoding: str) -> Table:
-    objects: list[tuple[int, dict[str, Any]]] = []
-    faults: list[Fault] = []
-    headers: dict[str, None] = {}
-    doubled: list[tuple[int, _SaidTwice]] = []
-    for number, line in enumerate(_lines(text), 1):
-        if not line.strip():
-            continue
-        _fits(path, len(objects) + len(faults) + len(doubled) + 1, len(headers) or 1)
-        try:
-            value = _object(line) if len(line) <= _LONGEST_LINE else None
-            if "\\ud" in line.lower():
-                json.dumps(value, ensure_ascii=False, default=str).encode()
-        except UnicodeEncodeError:
-            faults.append(Fault(number, "NOT_TEXT", "此行含有不成对的代理码(\\ud800 至 \\udfff), 不是文字"))
-            continue
-        except _SaidTwice as twice:
-            headers.update(dict.fromkeys(twice.said))
-            doubled.append((number, twice))
-            continue
-        except (ValueError, RecursionError):
-            faults.append(Fault(number, "NOT_JSON", "此行不是 JSON"))
-            continue
-        if not isinstance(value, dict) or any(isinstance(cell, dict | list) for cell in value.values()):
-            faults.append(Fault(number, "NOT_FLAT", '每行须为一个不嵌套的对象, 如 {"CF_WSH": …}'))
-            continue
-        objects.append((number, value))
-        headers.update(dict.fromkeys(value))
-    _fits(path, len(objects) + len(faults) + len(doubled), len(headers) or 1)
-    faults += (
-        Fault(
-            number,
-            "NAME_TWICE",
-            f"此行的 {twice.name[:60]!r} 出现两次, 不知以何者为准; 请保留一个",
-            tuple(None if isinstance(cell := twice.said.get(header), dict | list) else cell for header in headers),
-        )
-        for number, twice in doubled
-    )
-    if not objects and not doubled:
-        begin = text.lstrip()[:1]
-        what = "一个数组 ([…])" if begin == "[" else "跨多行的对象" if begin == "{" else "其他内容"
-        raise UsageError(
-            f'{path}: 没有一行是 JSON 对象, 文件是{what}; 每行须为一个完整的对象, 如 {{"CF_WSH": …}}'
-            " (数组可用 jq -c '.[]' 原文件 > 新文件.jsonl 转换)"
-        )
-    rows = tuple((number, tuple(value.get(header) for header in headers)) for number, value in objects)
-    return Table("JSON Lines", encoding, tuple(headers), rows, tuple(faults))
-
-
-def _lines(text: str) -> Iterator[str]:
-    # Not split: a file of line ends alone would make hundreds of millions of them at once.
-    begin = 0
-    while begin <= len(text):
-        end = text.find("\n", begin)
-        end = len(text) if end < 0 else end
-        yield text[begin:end]
-        begin = end + 1
-
-
-class _SaidTwice(Exception):
-    """An object names something twice."""
-
-    def __init__(self, name: str, said: dict[str, Any]) -> None:
-        super().__init__(name)
-        self.name, self.said = name, said
-
-
-def _object(line: str) -> Any:
-    return json.loads(line, parse_float=Decimal, object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    said = dict(pairs)
-    if len(said) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _SaidTwice(next(name for name in names if names.count(name) > 1), said)
-    return said

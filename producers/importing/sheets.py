@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from producers.importing import workbook
+from producers.importing import looks, workbook
 from producers.importing.headers import fitting
 from producers.importing.layout import Layout
-from producers.importing.table import Unread, some
+from producers.importing.table import Passed, Unread, some
 from schemas.errors import UsageError
 
 __all__ = ["Book", "Sheet", "read_sheets"]
+
+_CODE = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}")
+_AUTHORITIES = ("11", "12")
+_FEWEST = 5
+_LONGEST_COMMENT = 400
 
 _WIDEST = 1_000
 """Columns of which a cell that cannot be read is kept: no table has more."""
@@ -43,8 +49,8 @@ def read_sheets(path: Path, wanted: Sequence[str], fits: Callable[[int, int], No
         found: list[Sheet] = []
         for told in messages:
             if isinstance(told, tuple):
-                place, hidden = told
-                found.append(Sheet(kinds[place][0], hidden, fits))
+                place, hidden, comments = told
+                found.append(Sheet(kinds[place][0], hidden, fits, comments))
             else:
                 found[-1].take(told)
     finally:
@@ -67,7 +73,14 @@ def _named(path: Path, wanted: Sequence[str], kinds: Sequence[tuple[str, bool, b
 class Sheet:
     """A sheet that is being read: its rows, and where among them its table stands."""
 
-    def __init__(self, name: str, hidden_columns: Sequence[int], fits: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        hidden_columns: Sequence[int],
+        fits: Callable[[int, int], None],
+        comments: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        self._comments = comments
         self.name, self._hidden_columns, self._fits = name, hidden_columns, fits
         self._rows: list[tuple[int, Sequence[Any]]] = []
         self._cells = 0
@@ -101,7 +114,18 @@ class Sheet:
         self.layout = Layout.found_in(f"{path}: 工作表 {self.name}", iter(self._rows))
         self.layout.headers = _named_columns(self.layout.headers)
         self.kind = fitting(self.layout.headers)
+        self.layout.passed += (Passed(line, "COMMENT", text[:_LONGEST_COMMENT]) for line, text in self._comments)
         self.layout.rows = map(self._cut, self.layout.rows)
+
+    def like_a_record(self) -> int | None:
+        """Return the first line that looks like a record: a code of an entity among several cells. No dictionary has such."""
+        for line, cells in self._rows:
+            said = {str(cell).strip() for cell in cells if cell not in ("", None)}
+            if len(said) >= _FEWEST and any(
+                _CODE.fullmatch(text) and not text.startswith(_AUTHORITIES) for text in said
+            ):
+                return line
+        return None
 
     def _special(
         self, line: int, cells: Sequence[Any], marks: dict[int, tuple[str, str]], merged: Sequence[int], hidden: bool
@@ -109,7 +133,7 @@ class Sheet:
         kept = list(cells)
         for column, mark in marks.items():
             if column < len(kept):
-                kept[column] = Unread(*mark)
+                kept[column] = Unread(mark[0], mark[1] or str(kept[column]))
             elif column < _WIDEST and mark[0] != "MERGED_ACROSS":
                 kept += [None] * (column + 1 - len(kept))
                 kept[column] = Unread(*mark)
@@ -141,10 +165,16 @@ def _named_columns(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[: next((place for place in range(len(names), 0, -1) if names[place - 1]), 0)])
 
 
+_START = "import runpy, sys; sys.path.append(sys.argv[1]); del sys.argv[:2]; runpy.run_path(sys.argv[0], run_name='__main__')"
+"""Runs workbook.py with the folder in which looks.py is: -I leaves out every folder but Python's own."""
+
+
 def _told(path: Path, wanted: Sequence[str]) -> Generator[Any, None, None]:
     """Yield what another process reads of a workbook: see producers/importing/workbook.py."""
     with subprocess.Popen(
-        [sys.executable, "-I", workbook.__file__, str(path), *wanted], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-I", "-c", _START, str(Path(looks.__file__).parent), workbook.__file__, str(path), *wanted],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as reader:
         assert reader.stdout is not None
         try:

@@ -9,22 +9,24 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-__all__ = ["Cell", "Fault", "FileLine", "Line", "Passed", "Table", "Unread", "some", "unreadable"]
+__all__ = ["MERGED", "UNREAD", "Cell", "Fault", "FileLine", "Line", "Passed", "Table", "Unread", "some", "unreadable"]
 
 ERROR, FORMULA, MERGED = "CELL_ERROR", "FORMULA_WITHOUT_VALUE", "MERGED_ACROSS"
 _REASONS = {
     ERROR: "此格是错误值, 没有内容; 请在原表中改正后重新填写",
     FORMULA: "此格是公式, 文件里没有它的结果; 请用 Excel 或 WPS 打开, 保存后再发布",
+    "NUMBER_FORMAT": "此格的数字按单元格格式显示成另一个样子 (括号中为格式), 不知以何者为准; 请将该列设为文本或常规, 按所见重新填写",
+    "STRUCK_OUT": "此格的文字带删除线, 不知是否已删去; 请删去所划的文字或整行, 或去掉删除线",
     MERGED: "此格与左边的格合并, 不知其值属于哪一列; 请拆分合并单元格后分别填写",
 }
 """Code of a cell that cannot be read → why, and the way out."""
 
-_UNREAD = "#未读! "
+UNREAD = "#未读! "
 """Marks what would be read as a text when it came back by way of a file of rejects."""
 
 _ERROR_TEXT = re.compile(
     r"#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|BUSY!|UNKNOWN!|GETTING_DATA|PYTHON!"
-    r"|EXTERNAL!|TIMEOUT!|ERROR!|N/A N/A)|#{3,}|ERR:\d{3}|#未读!.*",
+    r"|EXTERNAL!|TIMEOUT!|ERROR!|N/A N/A|NV|N/D|正在获取数据|正在加载.{0,4}|繁忙!?)|#[^\s#]{1,12}[!?]|#{3,}|ERR:\d{3}|#未读!.*",
     re.DOTALL,
 )
 """What spreadsheets show in place of a value; a row of # is a column too narrow for its value, saved as text."""
@@ -42,8 +44,8 @@ class Unread(str):
     code: str
 
     def __new__(cls, code: str, text: str) -> Unread:
-        """Return the cell of this code: CELL_ERROR, FORMULA_WITHOUT_VALUE or MERGED_ACROSS."""
-        self = super().__new__(cls, text if unreadable(text) else f"{_UNREAD}{text}")
+        """Return the cell of this code: one of _REASONS."""
+        self = super().__new__(cls, text if unreadable(text) else f"{UNREAD}{text}")
         self.code = code
         return self
 
@@ -157,3 +159,5 @@ class Table:
     """Where the headers stand."""
     passed: tuple[Passed, ...] = ()
     """Titles above the table, and further rows of its header."""
+    sheets: tuple[str, ...] = ()
+    """Of a workbook, the sheets that are read."""

@@ -34,6 +34,7 @@ REPAIRS = {
     "PARTIES_SPLIT": "一行多个当事人, 每个当事人一条记录",
     "HEADER_READ": "表头由其他写法读出",
     "TITLE_ROW": "表头以上的标题行, 不作数据",
+    "COMMENT": "单元格的批注, 不作数据",
     "HEADER_ROW": "表头的另一行或填写说明, 不作数据",
 }
 """Code of a repair → what it is."""
@@ -49,6 +50,9 @@ TURNING = re.compile("[\u202b\u202e\u2067]")
 BLANK = re.compile("[\\s\u200c\u200d]+")
 _BETWEEN_DIGITS = re.compile("(?<=[0-9])[\\s\u200c\u200d]+(?=[0-9])")
 _ROUNDED = re.compile(r"\s*[+-]?(?:\d(?:\.\d+)?[Ee]\+\d{2,3}|\d\.\d+[Ee]\d{2,3}|\d{16,}\.0+)\s*", re.ASCII)
+_MISREAD = re.compile("锟斤|斤拷锟|烫烫烫|屯屯屯|ï¼|(?:[Ã-ï][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}){2}")
+"""What UTF-8 leaves that was read as GBK or Windows-1252."""
+
 _SUSPECT = frozenset(("", " ", "'", "=", "+", "-", *"0123456789"))
 """What a guarded text, or a number that was rounded, begins with."""
 _FORMULA = re.compile(r'\s*="((?:[^"]|"")*)"\s*')
@@ -87,6 +91,8 @@ def raw_text(cell: Cell) -> tuple[str, tuple[str, ...]]:
     if cell is None:
         return "", ()
     if isinstance(cell, str):
+        if not cell.isascii() and _MISREAD.search(cell):
+            raise CellRefused("GARBLED_TEXT", "此格的文字曾按错误的编码读取, 原字符已丢失; 请从原表重新取得")
         plain = cell.isprintable() and cell[:1] not in _SUSPECT
         return (cell, ()) if plain else _mended(cell)
     if isinstance(cell, Decimal) and cell.is_finite() and cell == cell.to_integral_value():

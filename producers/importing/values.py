@@ -11,6 +11,7 @@ from datetime import date, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
 
 from producers.importing.dates import as_time, read_date, read_time
+from producers.importing.placeholders import is_placeholder
 from producers.importing.reading import Cell
 from producers.importing.texts import (
     BLANK,
@@ -26,6 +27,7 @@ from producers.importing.texts import (
     unspaced,
     written,
 )  # fmt: skip
+from schemas.identity import bracketed_year
 from schemas.registration import FormerName, write_former_names
 
 __all__ = [
@@ -36,11 +38,9 @@ __all__ = [
 _GROUPED = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?", re.ASCII)
 _MONEY = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _TEN_THOUSAND = re.compile(r"(?:人民币)?(.+?)(?:万元|万|\(万元\))(?:人民币)?")
-_YEAR_IN_BRACKETS = re.compile(
-    r"[〔【\[(（［〈<{｛﹝「『《〖〘〚⟨⟦«‹❲﹙﹛﹤︹︷﹁“‘]((?:19|20)\d\d)[〕】\])）］〉>}｝﹞」』》〗〙〛⟩⟧»›❳﹚﹜﹥︺︸﹂”’]",
-    re.ASCII,
-)
 _CATEGORIES = re.compile("[;；、,，\\s\u200c\u200d]+")
+_YEARS = re.compile(r"(?:19|20)\d\d", re.ASCII)
+_SEVERAL = re.compile(r"号[^号]*[;；、,，/和及][^号]*号")
 _LONGEST_DAY = 40
 _SEPARATORS = str.maketrans("；｜", ";|")
 
@@ -62,7 +62,10 @@ def read_word(cell: Cell) -> Reading[str]:
 def read_identifier(cell: Cell) -> Reading[str]:
     """Read the number of a list entry: letters and digits half-width, no spaces; its brackets stay as they are sent."""
     _no_date(cell)
-    return _identifier(cell)
+    found = _identifier(cell)
+    if found.value is not None and is_placeholder(found.value):
+        raise CellRefused("NO_IDENTITY", "只是占位文字, 不是编号; 请写明编号, 否则无法确定是哪条记录")
+    return found
 
 
 def read_document_number(cell: Cell) -> Reading[str]:
@@ -70,7 +73,9 @@ def read_document_number(cell: Cell) -> Reading[str]:
     text, repairs = read_identifier(cell)
     if text is None:
         return Reading(None)
-    mended = _YEAR_IN_BRACKETS.sub(r"〔\1〕", text)
+    if len(_YEARS.findall(text)) > 1 and _SEVERAL.search(text):
+        raise CellRefused("NO_IDENTITY", "此格有几个文号; 一行是一个决定, 请每个决定一行")
+    mended = bracketed_year().sub(r"〔\1〕", text)
     return Reading(mended, also(repairs, "BRACKETS", mended != text))
 
 
@@ -146,8 +151,7 @@ def read_money(cell: Cell) -> Reading[Decimal]:
     if _GROUPED.fullmatch(text):
         text, repairs = text.replace(",", ""), (*repairs, "THOUSANDS")
     if not _MONEY.fullmatch(text):
-        hint = "; 金额单位为万元, 不写单位, 2000元写作 0.2" if text.endswith(("元", "万")) else ""
-        raise CellRefused("MONEY_FORM", f"不是金额{hint}")
+        raise CellRefused("MONEY_FORM", f"不是金额{_why_no_money(text)}")
     try:
         amount = Decimal(text)
     except InvalidOperation as error:
@@ -160,6 +164,16 @@ def read_money(cell: Cell) -> Reading[Decimal]:
     if amount != round(amount, 6):
         raise CellRefused("MONEY_SCALE", "金额超过6位小数 (万元)")
     return Reading(round(amount, 6), repairs)  # written with forty decimals, it fits no column
+
+
+def _why_no_money(text: str) -> str:
+    if is_placeholder(text):
+        return "; 没有金额则留空"
+    if "%" in text or "‰" in text:
+        return "; 金额不写百分比"
+    if re.search(r"[元万亿千百整圆wW$¥]|USD|CNY|RMB", text):
+        return "; 金额单位为万元, 不写单位和货币符号, 2000元写作 0.2"
+    return "; 一格一个金额, 只写数字, 如 0.2" if re.search(r"[\d零一二三四五六七八九十]", text) else ""
 
 
 def read_version(cell: Cell) -> Reading[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from producers.importing.cells import shown
+from producers.importing.placeholders import is_placeholder
 from schemas.catalogue import Catalogue, Department
 from schemas.rules.quality import separated
 
@@ -21,6 +23,7 @@ _TABLES = {
     "CATEGORY": "penalty_category",
 }
 
+_LONGEST_CODE = 20
 _NO_CODE_HAS = "IOSVZ"
 """Letters that GB 32100-2015 leaves out, since they look like figures."""
 
@@ -45,6 +48,8 @@ class Words:
         if code == "USCC_ALPHABET":
             letters = "、".join(f"第 {place} 位 {one}" for place, one in enumerate(met, 1) if one in _NO_CODE_HAS)
             return met, f"{message}{letters and f': {letters}'} (没有字母 I、O、S、V、Z; 是数字 1、0、5、2 吗)"
+        if code == "USCC_LENGTH":
+            return met, message + _why_no_code(met)
         allowed = self._allowed.get(code)
         if not allowed or not met:
             return met, message
@@ -56,3 +61,23 @@ class Words:
         meant = f"; 是 {near[0]} 吗" if near else ""
         more = " 等" if len(allowed) > _MOST else ""
         return shown(unknown), f"{message}{meant}; 可填: {'、'.join(allowed[:_MOST])}{more}"
+
+
+_CODE = re.compile(r"(?<![0-9A-Z])[0-9A-HJ-NPQRTUWXY]{18}(?![0-9A-Z])")
+
+
+def _why_no_code(met: str) -> str:
+    if is_placeholder(met):
+        return "; 只是占位文字, 请写明代码"
+    codes = _CODE.findall(met)
+    if codes:
+        several = (
+            "几个代码, 须以分号分隔, 且与名称一一对应"
+            if len(codes) > 1
+            else f"代码 {shown(codes[0])} 和别的文字; 请只写代码"
+        )
+        return f"; 此格有{several}"
+    foreign = "、".join(f"第 {place} 位 {one}" for place, one in enumerate(met, 1) if not one.isascii())
+    if foreign and len(met) <= _LONGEST_CODE:
+        return f"; 不是数字或拉丁字母: {foreign}"
+    return f" (有 {len(met)} 位)" if met else ""

@@ -23,6 +23,31 @@ from xml.parsers import expat
 
 import python_calamine
 
+if __name__ == "__main__":
+    # -I has left out the folder of this file.
+    sys.path.append(posixpath.dirname(__file__))
+    from looks import (  # type: ignore[import-not-found, unused-ignore]
+        LARGEST_PART,
+        LONGEST_SHOWN,
+        REFERENCE,
+        TRUE,
+        Looks,
+        comments_of,
+        looks_of,
+        shows_otherwise,
+    )
+else:
+    from producers.importing.looks import (
+        LARGEST_PART,
+        LONGEST_SHOWN,
+        REFERENCE,
+        TRUE,
+        Looks,
+        comments_of,
+        looks_of,
+        shows_otherwise,
+    )
+
 __all__ = ["LONGEST_CELL"]
 
 LONGEST_CELL = 32_767
@@ -36,13 +61,9 @@ _COLUMNS = 1 << 14
 _TEXT = 1 << 29
 _ROWS_AT_ONCE = 1_000
 _CHUNK = 1 << 20
-_LARGEST_BOOK = 1 << 26
-"""Bytes of the parts that name the sheets."""
 
-_MARKS = (b"<f", b":f", b"hidden", b"mergeCell", b'"e"', b"'e'")
-_MARK = re.compile(rb"""<(?:[\w.-]+:)?f[\s/>]|\bhidden\s*=\s*["'](?:1|true)|mergeCell\b|\bt\s*=\s*["']e["']""")
-_REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})", re.ASCII)
-_TRUE = ("1", "true")
+_MARKS = (b"<f", b":f", b"hidden", b"mergeCell", b'"e"', b"'e'", b"strike")
+_MARK = re.compile(rb"""<(?:[\w.-]+:)?f[\s/>]|\bhidden\s*=\s*["'](?:1|true)|mergeCell\b|strike\b|\bt\s*=\s*["']e["']""")
 
 Mark = tuple[str, str]
 """Code of a cell that cannot be read, and what is shown of it."""
@@ -65,12 +86,15 @@ class _Book(NamedTuple):
     """Whether its formulas are to be calculated on opening: a program wrote it, and zeros in place of their values."""
     parts: dict[str, str]
     """Sheet → its part."""
+    looks: Looks
 
 
 class _Sheet:
     """What the XML of a sheet says beside the cells' values. Rows count from 1, columns from 0."""
 
-    def __init__(self, uncalculated: bool) -> None:
+    def __init__(self, uncalculated: bool, looks: Looks) -> None:
+        self._looks, self._style, self._struck = looks, "", False
+        self.comments: list[tuple[int, str]] = []
         self.unread: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
         self.hidden: set[int] = set()
         self.hidden_columns: list[int] = []
@@ -98,34 +122,38 @@ class _Sheet:
         name = name.rpartition(":")[2]
         if name == "c":
             self._finish()
-            found = _REFERENCE.fullmatch(said.get("r", ""))
+            found = REFERENCE.fullmatch(said.get("r", ""))
             self._column = _number(found[1]) if found else self._column + 1
-            self._kind = said.get("t", "n")
+            self._kind, self._style = said.get("t", "n"), said.get("s", "0")
         elif name == "row":
             self._finish()
             self._row = int(said["r"]) if said.get("r", "").isdecimal() else self._row + 1
             self._column = -1
-            if said.get("hidden") in _TRUE:
+            if said.get("hidden") in TRUE:
                 self.hidden.add(self._row)
         elif name == "f":
             self._formula = []
             self._parser.CharacterDataHandler = self._formula.append
         elif name in ("v", "t"):
-            if self._formula is not None or self._kind == "e":
+            looked_at = self._style in self._looks.styles or (self._looks.struck and self._kind == "s")
+            if looked_at or self._formula is not None or self._kind == "e":
                 self._value = [] if self._value is None else self._value
                 self._parser.CharacterDataHandler = self._value.append
+        elif name == "strike" and said.get("val", "1") in TRUE:
+            self._struck = True
         elif name == "mergeCell":
-            ends = [_REFERENCE.fullmatch(end) for end in said.get("ref", "").split(":")]
+            ends = [REFERENCE.fullmatch(end) for end in said.get("ref", "").split(":")]
             if len(ends) == 2 and ends[0] and ends[1]:
                 (left, top), (right, bottom) = ((_number(end[1]), int(end[2])) for end in ends if end)
                 self.merged.append(_Span(min(top, bottom), min(left, right), max(top, bottom), max(left, right)))
-        elif name == "col" and said.get("hidden") in _TRUE:
+        elif name == "col" and said.get("hidden") in TRUE:
             first, last = int(said.get("min", "1")), int(said.get("max", "0"))
             self.hidden_columns.extend(range(first - 1, min(last, _COLUMNS)))
 
     def _finish(self) -> None:
         """Judge the cell that was read."""
         formula, value, kind = self._formula, self._value, self._kind
+        struck, self._struck = self._struck, False
         self._formula = self._value = None
         self._kind = "n"
         text = "".join(value or ()).strip()
@@ -137,11 +165,21 @@ class _Sheet:
             empty_text = kind == "str" and value is not None and not self._uncalculated
             zero = self._uncalculated and kind == "n" and text == "0"
             if (not text and not empty_text) or zero:
-                said = "".join(formula).strip()[:_LONGEST_SHOWN]
+                said = "".join(formula).strip()[:LONGEST_SHOWN]
                 self.unread[self._row][self._column] = ("FORMULA_WITHOUT_VALUE", f"={said}")
+                return
+        if struck:
+            self.unread[self._row][self._column] = ("STRUCK_OUT", "")
+        elif text and kind != "e":
+            self._look(kind, text)
 
-
-_LONGEST_SHOWN = 200
+    def _look(self, kind: str, text: str) -> None:
+        """Mark a cell of which a person sees something else than its value, or that it is struck out."""
+        form = self._looks.styles.get(self._style, "")
+        if form is None or (kind == "s" and text.isdecimal() and int(text) in self._looks.struck):
+            self.unread[self._row][self._column] = ("STRUCK_OUT", text if kind != "s" else "")
+        elif form and kind == "n" and shows_otherwise(form, text):
+            self.unread[self._row][self._column] = ("NUMBER_FORMAT", f"{text} ({form[:LONGEST_SHOWN]})")
 
 
 def _number(letters: str) -> int:
@@ -151,15 +189,19 @@ def _number(letters: str) -> int:
     return number - 1
 
 
-def _sheet(archive: zipfile.ZipFile, part: str, uncalculated: bool) -> _Sheet:
+def _sheet(archive: zipfile.ZipFile, part: str, book: _Book) -> _Sheet:
     """Search a sheet's XML for what calamine does not tell, and parse it if there is any of that."""
-    found = _Sheet(uncalculated)
+    found = _Sheet(book.uncalculated, book.looks)
+    found.comments = comments_of(archive, {name.lower(): name for name in archive.namelist()}, part)
+    styles = "|".join(book.looks.styles)
+    styled = re.compile(rf"""\bs\s*=\s*["'](?:{styles})["']""".encode()) if styles else None
     with archive.open(part) as file:
         before, marked = b"", False
         while not marked and (read := file.read(_CHUNK)):
             chunk = before + read
             wide = not before and chunk.startswith((b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"))
             marked = wide or (any(mark in chunk for mark in _MARKS) and _MARK.search(chunk) is not None)
+            marked = marked or bool(book.looks.struck) or (styled is not None and styled.search(chunk) is not None)
             before = chunk[-64:]
     if marked:
         with archive.open(part) as file:
@@ -189,14 +231,15 @@ def _book(archive: zipfile.ZipFile) -> _Book:
         parser = expat.ParserCreate()
         parser.StartElementHandler = start
         with archive.open(names[part]) as file:
-            parser.Parse(file.read(_LARGEST_BOOK), True)
+            parser.Parse(file.read(LARGEST_PART), True)
     parts = {
         sheet: names.get(
             posixpath.normpath(posixpath.join("/xl", targets.get(place, "").replace("\\", "/"))).lower()[1:], ""
         )
         for sheet, place in sheets.items()
     }
-    return _Book(settings.get("date1904") in _TRUE, settings.get("fullCalcOnLoad") in _TRUE, parts)
+    looks = looks_of(archive, names)
+    return _Book(settings.get("date1904") in TRUE, settings.get("fullCalcOnLoad") in TRUE, parts, looks)
 
 
 def _rows(sheet: python_calamine.CalamineSheet, found: _Sheet) -> Iterator[Row]:
@@ -258,7 +301,7 @@ class _Merging:
             shown = mark[1] if mark else str(value)
             if shown:
                 for column in range(span.left + 1, min(span.right + 1, _COLUMNS)):
-                    marks.setdefault(column, ("MERGED_ACROSS", shown[:_LONGEST_SHOWN]))
+                    marks.setdefault(column, ("MERGED_ACROSS", shown[:LONGEST_SHOWN]))
         return filled
 
 
@@ -275,8 +318,8 @@ def _tell(path: str, wanted: Sequence[str]) -> Iterator[object]:
             if not worksheet or not (name in wanted if wanted else visible):
                 continue
             cells = workbook.get_sheet_by_index(place)
-            found = _sheet(archive, book.parts.get(name, ""), book.uncalculated)
-            yield place, found.hidden_columns
+            found = _sheet(archive, book.parts.get(name, ""), book)
+            yield place, found.hidden_columns, found.comments
             rows: list[Row] = []
             for row in _rows(cells, found):
                 rows.append(row)

@@ -15,7 +15,7 @@ import polars as pl
 from schemas.rules.model import Context, Rule, elsewhere
 from schemas.rules.yuan import yuan_in
 
-__all__ = ["MEANT", "QUALITY_RULES", "broken_quality", "separated", "short"]
+__all__ = ["MEANT", "QUALITY_RULES", "broken_quality", "placeholder_words", "separated", "short"]
 
 _LAW = "行政处罚法 (2021) 第九条"
 _FORM = "双公示 form (发改办财金〔2018〕424号), as observed"
@@ -83,6 +83,12 @@ _REFERRING = "^[(（]?(?:[详参另请]|具体)?见"
 def _framed(texts: Iterable[str]) -> dict[str, None]:
     frames = (("", ""), ("(", ")"), ("（", "）"), ("", "。"))
     return dict.fromkeys(f"{before}{text}{after}" for text in texts for before, after in frames)
+
+
+@cache
+def placeholder_words() -> frozenset[str]:
+    """Return the texts that only fill a cell."""
+    return frozenset((*_framed(_BARE), *_framed(_REFERRED)))
 
 
 @cache

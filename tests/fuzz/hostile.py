@@ -15,13 +15,14 @@ from typing import Any
 from schemas.codec import encode, frame
 from schemas.contracts import source
 from schemas.memory_registry import MemoryRegistry
+from schemas.refusal import DISCARDED, MENDED, MOST, REFUSED, Refusal, finding
 from tests.fuzz.choices import Choices
 from tests.fuzz.schemas_of_others import foreign_schema
 from tests.statements import listing, penalty, registration, state
 
-__all__ = ["DEPARTMENTS", "Writers", "message", "mutated"]
+__all__ = ["DEPARTMENTS", "Writers", "message", "mutated", "refused_row"]
 
-STATEMENT = "xinliu.Statement"
+STATEMENT, REFUSED_ROW = "xinliu.Statement", "xinliu.RefusedRow"
 DEPARTMENTS = ("tax", "finance")
 
 _NUMBERS = (
@@ -93,12 +94,13 @@ def _good_physical() -> tuple[dict[str, Any], ...]:
 
 @cache
 def _ours() -> tuple[MemoryRegistry, dict[int, Any]]:
-    """Return a registry of what we register, and by id the schemas to write with: Statement, Marker, a wider Statement."""
+    """Return a registry of what we register, and by id the schemas to write with: Statement, Marker, a wider Statement, RefusedRow."""
     registry = MemoryRegistry()
     statement, marker, _ = (registry.register(name) for name in (STATEMENT, "xinliu.Marker", "xinliu.Receipt"))
     wider = source(STATEMENT)
     wider["fields"].insert(0, {"name": "channel", "type": "string", "default": "FILE"})
-    return registry, {statement: source(STATEMENT), marker: source("xinliu.Marker"), registry.add(wider): wider}
+    schemas = {statement: source(STATEMENT), marker: source("xinliu.Marker"), registry.add(wider): wider}
+    return registry, {**schemas, registry.register(REFUSED_ROW): source(REFUSED_ROW)}
 
 
 class Writers:
@@ -107,7 +109,7 @@ class Writers:
     def __init__(self, choose: Choices) -> None:
         registry, schemas = _ours()
         self.registry, self._schemas = registry.copy(), schemas.copy()
-        self.statement, self.marker, _ = schemas
+        self.statement, self.marker, _, self.refused_row = schemas
         self.foreign: dict[int, str] = {}
         for _ in range(choose.integer(0, 2)):
             schema = foreign_schema(choose)
@@ -121,6 +123,8 @@ class Writers:
         value: Any = choose.pick(_good_physical())
         if schema_id == self.marker:
             value = {"department": choose.pick(DEPARTMENTS), "marker_id": "0" * 32, "as_of": 1_763_000_000_000}
+        if schema_id == self.refused_row:
+            value = _physical(refused_row(choose))
         # Chosen once, since most values of most messages are as they should be.
         one_in = choose.pick((10_000, 60, 15))
         written = _Written(choose, one_in)
@@ -229,6 +233,28 @@ class _Written:
         self.out += varint(length, self._choose.integer(1, 9) if hostile and self._choose.rarely(9) else 0) + content
 
 
+def refused_row(choose: Choices) -> dict[str, Any]:
+    """Return a RefusedRow as departments say it: refused, mended or discarded, of an entity or of anybody."""
+    told = Refusal(
+        refusal_id=choose.pick((0, 7, MOST - 1, choose.integer(0, 99), -1, MOST)),
+        domain=choose.pick((None, "tax", "no such domain")),
+        uscc=choose.pick((None, "91110000M00000000W", "91110000M00000000X", "362322198709086409")),
+        record_id=choose.pick((None, "0" * 32, "no record")),
+        version=choose.pick((None, 1, 1_763_000_000_000)),
+        known_since=choose.pick((None, datetime(2025, 11, 13, tzinfo=UTC), datetime(1, 1, 2, tzinfo=UTC))),
+        findings=tuple(
+            finding("DATE_FORM", "CF_JDRQ", text) for text in ("不是日期", "\0", "x" * 9_000)[: choose.integer(0, 3)]
+        ),
+    ).to_record(choose.pick(DEPARTMENTS), datetime(2025, 11, 13, tzinfo=UTC))
+    outcome = choose.pick((REFUSED, REFUSED, MENDED, DISCARDED, "LOST"))
+    return {
+        **told,
+        "outcome": outcome,
+        "reason": choose.pick((None, "重复录入", "\0 ")),
+        "by": choose.pick((None, "张某")),
+    }
+
+
 def _flip(choose: Choices, data: bytes, _: bytes) -> bytes:
     place = choose.integer(0, max(0, len(data) * 8 - 1))
     return bytes(byte ^ (1 << place % 8) if at == place // 8 else byte for at, byte in enumerate(data))
@@ -261,7 +287,9 @@ def mutated(choose: Choices, data: bytes, other: bytes) -> bytes:
 
 def message(choose: Choices, writers: Writers) -> bytes | None:
     """Return a message: mostly good or nearly good, sometimes anything at all."""
-    what = choose.integer(0, 11)
+    what = choose.integer(0, 12)
+    if what == 12:
+        return frame(writers.refused_row, writers.body(choose, writers.refused_row))
     if what <= 3:
         return frame(writers.statement, encode(STATEMENT, copy.deepcopy(choose.pick(_good()))))
     if what == 11:

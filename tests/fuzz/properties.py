@@ -22,8 +22,9 @@ from schemas.contracts import parsed
 from schemas.errors import Rejected, UsageError
 from schemas.flat import FLAT
 from schemas.memory_registry import MemoryRegistry
+from schemas.refusal import NAME, PARTITION, is_whole
 from streams.fold import newest, summary
-from streams.headers import FINDINGS, ORIGIN, SCHEMA, Origin, header
+from streams.headers import DECISION, FINDINGS, ORIGIN, SCHEMA, Origin, header
 from streams.intake import MAX_BYTES, IntakeStage
 from streams.logs import TopicFacts
 from streams.messages import STAGE_FINDINGS
@@ -187,7 +188,7 @@ def stage_of(registry: MemoryRegistry, recorder: Recorder, **options: Any) -> In
 
 
 def check_intake(choose: Choices) -> None:
-    """Any batch of bytes: each message verbatim in `accepted`, or in the quarantine, or a marker taken; never two."""
+    """Any batch of bytes: each message verbatim in `accepted`, or in the quarantine, a marker taken or a refused row told; never two."""
     writers = Writers(choose)
     runs = [
         records_of(f"records.{key}", [message(choose, writers) for _ in range(choose.integer(1, 5))])
@@ -204,25 +205,60 @@ def examined(runs: Sequence[Run], recorder: Recorder, writers: Writers) -> None:
     """Hold what intake forwarded against what it was given."""
     given = {(record.topic, record.offset): record.value for run in runs for record in run.records}
     accepted = {_place(headers): value for _, _, value, headers in recorder.accepted}
-    refused = {_place(headers): (value, headers) for value, headers in recorder.quarantined}
+    rows = [(value, headers) for value, headers in recorder.quarantined if _origin(headers).partition == PARTITION]
+    refused = {
+        _place(headers): (value, headers)
+        for value, headers in recorder.quarantined
+        if _origin(headers).partition != PARTITION
+    }
     assert len(accepted) == len(recorder.accepted)
-    assert len(refused) == len(recorder.quarantined)
+    assert len(refused) + len(rows) == len(recorder.quarantined)
     assert not accepted.keys() & refused.keys()
+    told: list[tuple[str, int, str]] = []
     for place, value in given.items():
         if place in accepted:
             assert accepted[place] == value, "forwarded, but not verbatim"
         elif place in refused:
             _can_be_projected(value or b"", *refused[place])
+        elif (said := _refused_row(writers, value or b"")) is not None:
+            assert said["department"] == place[0].removeprefix("records.")
+            told.append((place[0], said["refusal_id"], said["outcome"]))
         else:
             assert _is_marker(writers, value or b"", place[0]), "neither accepted nor quarantined"
+    kept = [(origin.topic, origin.offset) for origin in (_origin(headers) for _, headers in rows)]
+    assert sorted(kept) == sorted((topic, refusal) for topic, refusal, _ in told), "a refused row has no entry, or two"
+    for value, headers in rows:
+        _can_be_told(value, headers)
     assert {entry["topic"]: entry["next_offset"] for entry in recorder.vectors[-1]["inputs"]} == {
         run.topic: run.next_offset for run in runs
     }
     _can_be_folded(recorder, writers)
 
 
+def _origin(headers: list[tuple[str, bytes]]) -> Origin:
+    return Origin.from_bytes(header(headers, ORIGIN) or b"")
+
+
+def _refused_row(writers: Writers, value: bytes) -> dict[str, Any] | None:
+    """Return what a message says of a row that was refused at the department's side; None where it is another record."""
+    writer = writers.registry.writer(unframe(value)[0])
+    return decode(writer.parsed, unframe(value)[1], parsed(NAME)) if writer.name == NAME else None
+
+
+def _can_be_told(kept: bytes, headers: list[tuple[str, bytes]]) -> None:
+    """Hold the entry of a refused row against what the view can keep and show of it."""
+    text = (header(headers, FINDINGS) or b"").decode()
+    known, decision = json.loads(text), header(headers, DECISION)
+    assert known["uscc"] is None or is_whole(known["uscc"])
+    assert (known["record_id"] is None) == (known["version"] is None)
+    assert "\\u0000" not in text
+    assert "\\u0000" not in (decision or b"").decode()
+    assert len(text) < 1 << 16
+    assert decision is None or not kept, "of what was decided about, nothing more is kept"
+
+
 def _place(headers: list[tuple[str, bytes]]) -> tuple[str, int]:
-    origin = Origin.from_bytes(header(headers, ORIGIN) or b"")
+    origin = _origin(headers)
     return origin.topic, origin.offset
 
 

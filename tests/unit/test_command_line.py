@@ -41,6 +41,8 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         "2026-11-23 10:00:00+08:00", "2026-11-23T10:00:00+08:00", "2026-11-23 10:00:00", "2026-11-23T10:00", "2026-11-23 10:00", "2026/11/23 10:00",
         "2026年11月23日 10:00", "2026年11月23日10时00分", "2026.11.23 10:00", "20261123T1000", "2026-11-23T02:00Z", "2026-11-22 21:00:00-05:00",
         "2026-11-23T12:00:00+1000", "２０２６－１１－２３　１０：００", " 2026-11-23 10:00 ", "2026-11-23 10:00:00.000",
+        "2026-11-23 上午10:00", "2026年11月23日上午10时00分", "2026-11-23 10:00 AM", "2026/11/23 10:00:00 a.m.", "2026-11-23 AM 10:00",
+        "2026-11-22 9:00 PM -05:00", "２０２６－１１－２３　上午１０：００",
     ],
 )  # fmt: skip
 def test_times_are_read_alike_on_every_machine(zone: str, text: str) -> None:
@@ -63,11 +65,26 @@ def test_what_is_printed_is_read_back(moment: datetime, hours: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "gestern", "2026-13-01", "2026-02-30 10:00", "10:00", "0001-01-01", "9999-12-31T23:59-12:00", "1790000000"],
-)
+    ["", "gestern", "2026-13-01", "2026-02-30 10:00", "10:00", "0001-01-01", "9999-12-31T23:59-12:00", "1790000000",
+     "2026-11-23 13:00 PM", "2026-11-23 0:30 AM", "2026-11-23 下午10:00 PM", "2026-11-23 PM", "2026-11-23 中午12:00", "2026-11-23 下午"],
+)  # fmt: skip
 def test_what_is_no_time_names_the_option(text: str) -> None:
     with pytest.raises(UsageError, match=r"--until .* is no time: write 2026-11-23 10:00:00"):
         read_time(text, "--until")
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [("12:20 AM", 0), ("1:20 am", 1), ("12:20 PM", 12), ("3:20 PM", 15), ("下午3:20", 15), ("下午15:20", 15), ("上午12:20", 0), ("下午12:20", 12),
+     ("11:20 p.m.", 23)],
+)  # fmt: skip
+def test_half_a_day_is_read(text: str, hour: int) -> None:
+    assert time_text(read_time(f"2026-11-23 {text}", "--since")) == f"2026-11-23 {hour:02}:20:00+08:00"
+
+
+def test_what_is_no_time_is_answered_by_an_example() -> None:
+    with pytest.raises(UsageError, match="3:20 PM or 下午3:20"):
+        read_time("2026-11-23 晚上8点", "--since")
 
 
 def test_no_time_is_none() -> None:

@@ -94,12 +94,45 @@ def test_nothing_is_sent_when_one_file_cannot_be_read(folder: Path) -> None:
     assert kafka.values == []
 
 
+def test_of_several_files_each_has_its_file_in_a_folder(folder: Path) -> None:
+    out = folder.parent / "退回"
+    write(folder / "c.csv", [row(7), row(8, CF_JDRQ="bad")])
+    write(folder / "c.txt", [row(9, CF_JDRQ="2025/9/1"), row(10, CF_SY="")], delimiter="\t")
+    done = command(MemoryKafka(MemoryRegistry()), folder, "--rejects", str(out), "--repairs", f"{out}-2")
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert (done.exit_code, told["rejects_file"], told["repairs_file"]) == (1, str(out), f"{out}-2")
+    names = ["a.csv", "b.csv", "c-2.csv", "c.csv", "x1.csv"]
+    assert (
+        sorted(path.name for path in out.iterdir()) == sorted(path.name for path in Path(f"{out}-2").iterdir()) == names
+    )
+    lines = {name: (out / name).read_text("utf-8-sig").count("\n") for name in names}
+    assert lines == {"a.csv": 1, "b.csv": 1, "c.csv": 2, "c-2.csv": 2, "x1.csv": 1}
+    assert "DATE_FORM" in (out / "c.csv").read_text("utf-8-sig")
+    assert "2025/9/1" in (Path(f"{out}-2") / "c-2.csv").read_text("utf-8-sig")
+    again = command(MemoryKafka(MemoryRegistry()), out, "--rejects", str(out.parent / "新"))
+    assert (again.exit_code, json.loads(again.stdout)["refused"]) == (1, 2), "what came back is published as it is"
+
+
+def test_a_folder_that_holds_the_input_is_no_place_for_what_is_told(folder: Path) -> None:
+    kafka = MemoryKafka(MemoryRegistry())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for option in ("--rejects", "--repairs"):
+        done = command(kafka, folder, option, str(folder))
+        assert isinstance(done.exception, UsageError)
+        assert "is the file that is read" in str(done.exception)
+    done = command(kafka, folder, "--rejects", str(folder.parent / "x"), "--repairs", str(folder.parent / "x"))
+    assert "are one file: name two" in str(done.exception)
+    assert kafka.values == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert not (folder.parent / "x").exists(), "a folder in which nothing came to stand is gone again"
+
+
 @pytest.mark.parametrize("option", ["--rejects", "--repairs"])
-def test_files_of_rows_are_about_one_file(folder: Path, option: str) -> None:
+def test_of_several_files_nothing_is_told_in_one(folder: Path, option: str) -> None:
     kafka = MemoryKafka(MemoryRegistry())
     done = command(kafka, folder, option, str(folder.parent / "out.csv"))
     assert isinstance(done.exception, UsageError)
-    assert "are about the rows of one file, and these are 3" in str(done.exception)
+    assert "is one file, and these are 3: name a folder" in str(done.exception)
     assert kafka.values == []
 
 

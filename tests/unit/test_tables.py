@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +22,16 @@ from tests.commands import run
 from tests.examples import examples
 from tests.unit.importing import write
 from tests.unit.test_vouching import row
+
+ROOMS = ("producers", "streams", "consumers", "deploy", "schemas")
+OF_THEIR_OWN = {"schemas/tables.py", "consumers/exchange_command.py", "consumers/mutual_printing.py"}
+"""Modules that make a table otherwise than by print_table; what they print is looked at below."""
+
+PROVINCES = ("内蒙古自治区", "新疆维吾尔自治区", "河北省", "黑龙江省")
+CELL = {
+    "state": "DIFFERS", "lag_records": 1_234_567, "lag_seconds": 987_654.0, "published": 12, "applied": 3, "open": 12_345, "overdue": 678,
+    "differs": ["market-regulation", "ecological-environment", "transport"], "acknowledged_at": datetime(2026, 11, 23, tzinfo=UTC),
+}  # fmt: skip
 
 TITLES = ("entry", "received", "state", "domain", "entity", "reasons")
 ROW = (
@@ -103,3 +117,48 @@ def test_what_publish_prints_fits_a_terminal(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "DATE_FORM" in done.stdout
     assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
+def test_every_table_is_printed_by_one_function() -> None:
+    root, found = Path(__file__).parents[2], set()
+    for room in ROOMS:
+        for path in (root / room).rglob("*.py"):
+            if re.search(r"^\s*from rich(?:\.table)? import .*\bTable\b", path.read_text("utf-8"), re.MULTILINE):
+                found.add(str(path.relative_to(root)))
+    assert found == OF_THEIR_OWN, "print_table holds to the width of the terminal; what does not, is tried here"
+
+
+def _columns_of(renderable: Any) -> int:
+    out = io.StringIO()
+    Console(file=out, width=80).print(renderable)
+    return max(map(cell_len, out.getvalue().splitlines()))
+
+
+@pytest.mark.parametrize("provinces", range(1, 5))
+def test_the_matrix_of_provinces_fits_a_terminal(provinces: int) -> None:
+    from consumers.mutual_printing import _matrix  # it asks for a database driver
+
+    state = SimpleNamespace(
+        state="未归集", penalties=123_456, listings=9, pending=0, display_label="市场监督管理与知识产权领域(含药品)"
+    )
+    cells: Any = [state] * 3
+    assert _columns_of(_matrix([(name, cells) for name in PROVINCES[:provinces]])) <= 80
+
+
+@pytest.mark.parametrize("provinces", range(1, 5))
+def test_the_status_of_an_exchange_fits_a_terminal(provinces: int) -> None:
+    from consumers.exchange_command import _shown
+
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    heard: Any = [
+        {"province": f"p{number}", "name_zh": name, "silent": False, "stalled": False, "checkpoint_at": at,
+         "received_at": at, "refusals": 12, "refused_at": at, "refusal": "签名与内容不符" * 20}
+        for number, name in enumerate(PROVINCES[:provinces])
+    ]  # fmt: skip
+    cells: Any = [
+        CELL | {"origin": one["province"], "province": two["province"]}
+        for one in heard
+        for two in heard
+        if one is not two
+    ]
+    assert _columns_of(_shown(heard, cells, ["逾期: " + "北京→天津" * 40])) <= 80

@@ -1,0 +1,62 @@
+"""Where `xinliu publish` writes what it tells of rows: one file for one input, a folder with a file for each of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import UsageError
+
+__all__ = ["made", "output_files"]
+
+_WORKBOOKS = (".xlsx", ".xlsm")
+
+
+def output_files(option: str, wanted: Path | None, inputs: Sequence[Path], *, workbooks: bool) -> dict[Path, Path]:
+    """Return input → where to write of it. For several inputs `wanted` is a folder, with a file for each, named as it is.
+
+    `workbooks` says that workbooks are answered by workbooks; what is written is CSV otherwise. Raises UsageError where
+    several inputs would be written into one file.
+    """
+    if wanted is None:
+        return {}
+    if len(inputs) == 1 and not wanted.is_dir():
+        return {inputs[0]: wanted}
+    if wanted.suffix and not wanted.is_dir():
+        raise UsageError(
+            f"{option} {wanted} is one file, and these are {len(inputs)}: name a folder, which gets a file for each of them"
+        )
+    taken: set[str] = set()
+    places = {}
+    for path in inputs:
+        suffix = ".xlsx" if workbooks and path.suffix.lower() in _WORKBOOKS else ".csv"
+        name, count = f"{path.stem}{suffix}", 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{path.stem}-{count}{suffix}"
+        taken.add(name.casefold())
+        places[path] = wanted / name
+    return places
+
+
+@contextmanager
+def made(folders: Mapping[str, Path | None], files: Sequence[Path]) -> Iterator[None]:
+    """Make the folders that these files are to stand in, for the time of a run; one in which nothing stands then goes again.
+
+    Raises UsageError, naming the option, if one cannot be made.
+    """
+    new = []
+    for option, folder in folders.items():
+        if folder is not None and any(file.parent == folder for file in files) and not folder.exists():
+            try:
+                folder.mkdir()
+            except OSError as error:
+                raise UsageError(f"{option}: cannot make the folder {folder}: {error.strerror or error}") from error
+            new.append(folder)
+    try:
+        yield
+    finally:
+        for folder in new:
+            if not any(folder.iterdir()):
+                folder.rmdir()
