@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import XinliuError
+from schemas.harmless import guard
 from schemas.hints import hint, hints_for
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _beside(connection: Connection) -> tuple[Sequence[tuple[str, Thread]], Seque
 
 ROOMS: Mapping[str, Sequence[str]] = {
     "deploy": (
-        "access", "backup", "config", "demo", "demo-four", "down", "exchange", "migrate", "reset", "restore", "status", "topics",
+        "access", "backup", "config", "demo", "demo-four", "doctor", "down", "exchange", "migrate", "reset", "restore", "status", "topics",
         "up",
     ),
     "schemas": ("catalogue", "rules", "schemas"),
@@ -112,6 +113,7 @@ def _mount() -> None:
 
 def main() -> None:
     """Run the command; every foreseeable mistake ends in one line on stderr."""
+    guard()
     _mount()
     try:
         outcome = app(standalone_mode=False)
@@ -122,7 +124,9 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except XinliuError as error:
-        print(f"xinliu: {hint(str(error))}", file=sys.stderr)
+        from schemas.persons import cover_persons
+
+        print(f"xinliu: {hint(cover_persons(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
     sys.exit(outcome if isinstance(outcome, int) else 0)
 

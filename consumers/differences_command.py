@@ -11,11 +11,11 @@ from uuid import UUID
 import psycopg
 import typer
 from psycopg.rows import dict_row
-from rich.console import Console
 
 from schemas.clock import time_text
 from schemas.errors import Retryable
 from schemas.options import Json
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 import typer
 from psycopg.rows import dict_row
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +22,7 @@ from schemas.errors import Retryable, UsageError
 from schemas.hints import hint
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

@@ -64,12 +64,12 @@ def links(ctx: typer.Context, as_json: Json = False) -> int:
 
     Asked are the clusters themselves, so it tells the truth whether or not a link runs.
     """
-    from rich.console import Console
     from rich.markup import escape
 
     from consumers.links.looking import look
     from schemas.errors import UsageError
     from schemas.tables import print_table
+    from schemas.terminal import Console
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(PRINCIPAL)

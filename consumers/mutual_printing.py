@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich.console import Console
 from rich.table import Table
 
 from consumers.cases import OpenCase
@@ -14,6 +13,7 @@ from consumers.heading import heading
 from consumers.mutual import MutualState, MutualView
 from consumers.printing import STYLE, asked, print_cases, print_listing, print_penalty
 from schemas.clock import time_text
+from schemas.terminal import Console
 
 __all__ = ["print_mutual"]
 

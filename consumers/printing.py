@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import time_text
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from consumers.cases import OpenCase
@@ -88,8 +88,11 @@ def print_cases(console: Console, row: dict[str, Any], cases: Sequence[OpenCase]
 
 
 def _escaped(row: dict[str, Any]) -> dict[str, Any]:
-    # What a record says is text, whatever brackets it has: none of it is the console's to act on.
-    return {name: escape(value) if isinstance(value, str) else value for name, value in row.items()}
+    # What a record says is text, whatever brackets it has: none of it is the console's to act on, nor a line of its own,
+    # which would look like one of ours.
+    return {
+        name: escape(" ⏎ ".join(value.splitlines())) if isinstance(value, str) else value for name, value in row.items()
+    }
 
 
 def _period(row: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from consumers.quality import Indicators, indicators
 from schemas.catalogue import load
@@ -21,7 +20,9 @@ from schemas.clock import CHINA
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.outputs import Outputs
+from schemas.spreadsheets import cell_written
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _write(file: Path, found: Sequence[Indicators]) -> None:
         with file.open("w", encoding="utf-8-sig", newline="") as target:
             writer = csv.DictWriter(target, names)
             writer.writeheader()
-            writer.writerows(asdict(one) for one in found)
+            writer.writerows({name: cell_written(cell) for name, cell in asdict(one).items()} for one in found)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
 

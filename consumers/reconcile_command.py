@@ -11,13 +11,13 @@ from uuid import UUID
 import psycopg
 import typer
 from psycopg.rows import dict_row
-from rich.console import Console
 
 from schemas.clock import time_text
 from schemas.errors import Retryable
 from schemas.hints import hint
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:

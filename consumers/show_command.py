@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
-from rich.console import Console
 
 from consumers.cases import OpenCase, open_cases
 from consumers.heading import heading
@@ -22,6 +21,7 @@ from consumers.token import Moment
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import code_typed
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from psycopg.rows import dict_row
 from consumers.sources import SourceState, sources_now
 from consumers.token import Moment
 from schemas.errors import Retryable, UsageError
-from schemas.uscc import check, showable
+from schemas.persons import showable
+from schemas.uscc import check
 
 __all__ = ["Connection", "Snapshot", "rows_about", "snapshot"]
 

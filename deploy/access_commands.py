@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from deploy import access, acls
@@ -22,6 +21,7 @@ from schemas.catalogue import load
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,6 @@ from functools import cache
 from pathlib import Path
 
 import requests
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -30,6 +29,7 @@ from rich.progress import (
 )
 
 from schemas.errors import UsageError
+from schemas.terminal import Console
 
 __all__ = [
     "Artifact",

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from deploy.backup import Saved

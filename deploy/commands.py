@@ -10,12 +10,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from deploy.provinces import Provinces
@@ -263,6 +263,10 @@ def mount(app: typer.Typer, only: str | None = None) -> None:
         from deploy.demo_four import demo_four
 
         app.command()(demo_four)
+    if only in (None, "doctor"):
+        from deploy.doctor_command import doctor
+
+        app.command()(doctor)
     if only in (None, "access"):
         from deploy.access_commands import access_app
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from deploy.stack import Stack
 from deploy.tour import Tour
+from schemas.terminal import Console
 
 __all__ = ["demo"]
 

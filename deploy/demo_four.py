@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Console
 
 from deploy.processes import wait_until
 from deploy.provinces import Provinces
 from deploy.tour import Tour
 from schemas.catalogue import Department, load
 from schemas.errors import UsageError
+from schemas.terminal import Console
 from schemas.uscc import generate
 
 __all__ = ["demo_four"]

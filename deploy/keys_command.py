@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
@@ -18,6 +17,7 @@ from schemas.hints import hint
 from schemas.options import Json
 from schemas.signing import Keyring, Signer, make_key, retire, switch
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection, Exchange

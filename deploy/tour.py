@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Collection
 
-from rich.console import Console
 from rich.markup import escape
 
 from deploy.settings import settings
 from schemas.errors import UsageError
+from schemas.terminal import Console
 
 __all__ = ["Tour"]
 

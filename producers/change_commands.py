@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from producers import changes
 from producers.changes import Statement
@@ -29,6 +28,7 @@ from schemas.catalogue import Department, load
 from schemas.clock import TIME_HELP, read_time
 from schemas.errors import Retryable, UsageError
 from schemas.options import Json
+from schemas.terminal import Console
 from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from producers.errors import StatementRejected
 from schemas.codec import encode
 from schemas.errors import Rejected
-from schemas.uscc import names_person
+from schemas.persons import names_person
 
 __all__ = ["checked"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,9 @@ def output_files(option: str, wanted: Path | None, inputs: Sequence[Path], *, wo
     """
     if wanted is None:
         return {}
-    if len(inputs) == 1 and not wanted.is_dir():
+    if len(inputs) == 1 and not os.path.isdir(wanted):  # noqa: PTH112  # a name that is too long is no folder, and said later
         return {inputs[0]: wanted}
-    if wanted.suffix and not wanted.is_dir():
+    if wanted.suffix and not os.path.isdir(wanted):  # noqa: PTH112
         raise UsageError(
             f"{option} {wanted} is one file, and these are {len(inputs)}: name a folder, which gets a file for each of them"
         )

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from producers.columns import Ignored, Mapped, Sheets, file_options
 from producers.files import named_files
 from producers.importing.importing import FileOptions, Import, import_file
 from producers.importing.parsing import RowError, located
-from producers.importing.refusals import REASON_HEADER
 from producers.importing.rejects import write_rejects
-from producers.importing.table import FileLine
+from producers.importing.table import REASON_HEADER, FileLine
 from producers.output_files import made, output_files
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
@@ -33,6 +31,7 @@ from schemas.options import Json
 from schemas.outputs import Outputs
 from schemas.refusal import entry_name
 from schemas.tables import Wide
+from schemas.terminal import Console
 from schemas.typed_text import department_typed
 from schemas.visible import visible
 

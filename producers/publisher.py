@@ -183,8 +183,8 @@ class Publisher(ChangePublisher):
         if not reason.strip():
             raise UsageError("a reason must say why the row stays out: it is kept, and readers are told 无 of it")
         told = Refusal(refusal_id, None, None, None, None, None, ())
-        record = told.to_record(self.config.department, datetime.now(UTC))
-        self._refused_row({**record, "outcome": DISCARDED, "reason": reason.strip(), "by": by})
+        record = told.to_record(self.config.department, datetime.now(UTC), reason=reason.strip())
+        self._refused_row({**record, "outcome": DISCARDED, "by": by})
 
     def _refused_row(self, record: Mapping[str, Any], uscc: str | None = None) -> None:
         value = frame(self._registry.register(REFUSED_ROW), encode(REFUSED_ROW, dict(record)))

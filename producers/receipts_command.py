@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from producers.columns import Ignored, Mapped, Sheets, file_options
@@ -17,6 +16,7 @@ from producers.receipts import Receipts
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.errors import UsageError
 from schemas.outputs import Outputs
+from schemas.terminal import Console
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:

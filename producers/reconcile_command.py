@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
@@ -30,6 +29,7 @@ from schemas.manifest import PERIOD, Scope, summary, total
 from schemas.options import Json
 from schemas.registry import Registry, writer_schema
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import department_typed
 
 if TYPE_CHECKING:

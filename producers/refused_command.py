@@ -11,6 +11,7 @@ import typer
 from schemas.errors import UsageError
 from schemas.hints import hint
 from schemas.options import Json
+from schemas.persons import cover_persons
 from schemas.refusal import MOST, PARTITION, entry_name
 from schemas.typed_text import department_typed
 
@@ -76,10 +77,13 @@ def _discard(
             publisher.discard(id, reason=reason, by=operator(connection.kafka))
     if as_json:
         print(
-            json.dumps({"discarded": [entry_name(department, id) for id in ids], "reason": reason}, ensure_ascii=False)
+            json.dumps(
+                {"discarded": [entry_name(department, id) for id in ids], "reason": cover_persons(reason)},
+                ensure_ascii=False,
+            )
         )
     else:
-        print(f"{len(ids)} discarded: {reason}")
+        print(f"{len(ids)} discarded: {cover_persons(reason)}")
 
 
 def _open(ctx: typer.Context, department: str) -> list[Refused]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
@@ -22,6 +21,7 @@ from schemas.catalogue import load
 from schemas.clock import CHINA
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

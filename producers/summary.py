@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from producers.importing.headers import KIND_NAMES
 from producers.importing.values import REPAIRS
 from schemas.hints import hint
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 __all__ = ["print_summary"]
 

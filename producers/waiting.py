@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from producers.importing.parsing import RowError, located
 from producers.receipts import Receipts
 from schemas.errors import Interrupted
+from schemas.terminal import Console
 
 __all__ = ["Fate", "await_visible", "interruptible", "progress_bar"]
 

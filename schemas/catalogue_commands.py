@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.catalogue import Catalogue, load
@@ -18,6 +17,7 @@ from schemas.hints import hint
 from schemas.options import Json
 from schemas.periods import china_day
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.workdays import Workdays
 from schemas.workdays import deadline as find_deadline
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.contracts import CONTRACTS, source
@@ -16,6 +15,7 @@ from schemas.errors import UsageError
 from schemas.evolution import Breakage, check
 from schemas.options import Json
 from schemas.tables import print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.registry import Registry

@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +17,10 @@ from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, decode, encode, frame, unframe
 from schemas.contracts import parsed
 from schemas.errors import ContractBroken, Retryable, UsageError
+from schemas.persons import cover_persons
 from schemas.registry import Registry
 
-__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "operation_of"]
+__all__ = ["TOPIC", "Operation", "OperationsReader", "OperationsWriter", "covered", "operation_of"]
 
 log = structlog.get_logger()
 
@@ -52,7 +53,8 @@ class OperationsWriter:
         )
 
     def write(self, operation: Operation) -> None:
-        """Write an event. Raises Retryable where Kafka does not take it."""
+        """Write an event, with persons' numbers in its texts covered: it is kept for good. Raises Retryable where Kafka does not take it."""
+        operation = covered(operation)
         value = {
             "id": operation.id,
             "kind": operation.kind,
@@ -157,6 +159,20 @@ class OperationsReader:
             raise ContractBroken(
                 f"{TOPIC}/0@{offset} is no Operation ({error}): only workers and operators may write there"
             ) from error
+
+
+def covered(operation: Operation) -> Operation:
+    """Return an event as it may be kept: persons' numbers in its texts are covered."""
+    by, reason, detail = (_covered(part) for part in (operation.by, operation.reason, operation.detail))
+    return replace(operation, by=by, reason=reason, detail=detail)
+
+
+def _covered(value: Any) -> Any:
+    if isinstance(value, str):
+        return cover_persons(value)
+    if isinstance(value, Mapping):
+        return {name: _covered(one) for name, one in value.items()}
+    return [_covered(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def operation_of(value: bytes, registry: Registry) -> Operation:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.hints import hint
+from schemas.persons import cover_persons
 
 __all__ = ["Json", "LogJson", "MetricsHost", "MetricsPort", "log_to_stderr"]
 
@@ -31,9 +32,9 @@ MetricsHost = Annotated[
 ]
 
 
-def _with_stack(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Let the hints in a line of the log name the stack, as those of the commands do."""
-    return {name: hint(value) if isinstance(value, str) else value for name, value in event.items()}
+def _line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cover persons' numbers in a line of the log, and let its hints name the stack, as those of the commands do."""
+    return {name: hint(cover_persons(value)) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def log_to_stderr(as_json: bool) -> None:
@@ -52,6 +53,6 @@ def log_to_stderr(as_json: bool) -> None:
         else structlog.dev.ConsoleRenderer(colors=False)
     )
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), _with_stack, last],
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), _line, last],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

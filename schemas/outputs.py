@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -23,8 +24,8 @@ _OPEN = ("/dev/std", "/dev/fd/", "/proc/")
 class Outputs:
     """The files that a command writes, by option; use it as a context, before anything is sent.
 
-    Each file is written to its `part` first; `keep` puts all parts in their places. Without `keep` earlier files stay as they
-    were. Entering raises UsageError if an output is also read, is written twice, or cannot be written.
+    Each file is written to its `part` first; `keep` puts all parts in their places, and what stood there before stays beside
+    them, as NAME.~1~. Without `keep` earlier files stay as they were. Entering raises UsageError if an output is also read, is written twice, or cannot be written.
     """
 
     def __init__(self, wanted: Mapping[str, Path | None], *, reads: Iterable[Path | None] = ()) -> None:
@@ -67,7 +68,25 @@ class Outputs:
                 place = _place(path)
                 if place.exists():
                     shutil.copymode(place, part)
+                    _keep_earlier(place, part)
                 part.replace(place)
+
+
+def _keep_earlier(place: Path, part: Path) -> None:
+    """Give an earlier file with rows that says something else a name of its own: somebody may have mended or made it."""
+    if not _has_rows(place) or filecmp.cmp(place, part, shallow=False):
+        return
+    for number in count(1):
+        kept = place.with_name(f"{place.name}.~{number}~")
+        if not os.path.lexists(kept):
+            shutil.copy2(place, kept)
+            return
+
+
+def _has_rows(place: Path) -> bool:
+    """Tell whether a file is a workbook, or a text of more than one line."""
+    with place.open("rb") as file:
+        return file.readline().startswith(b"PK") or bool(file.read(1))
 
 
 def _begin(path: Path, opened: ExitStack) -> Path:

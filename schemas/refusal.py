@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from schemas.uscc import check, cover_persons, names_person
+from schemas.persons import cover_persons, names_person
+from schemas.uscc import check
+from schemas.visible import UNSEEN
 
 __all__ = [
     "DISCARDED",
@@ -49,7 +51,7 @@ MOST = 1 << 59
 """Ids are below this: numbers of at most 18 digits, as offsets are written."""
 
 _BETWEEN = re.compile(r"[;；、,，/\s]+")
-_NOT_SEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_NOT_SEEN = re.compile(f"[{UNSEEN}]")
 _LONGEST = 200
 _LONGEST_CELL = 4_000
 """Characters of a cell in which codes are looked for."""
@@ -69,8 +71,8 @@ class Refusal:
     known_since: datetime | None
     findings: tuple[dict[str, Any], ...]
 
-    def to_record(self, department: str, at: datetime) -> dict[str, Any]:
-        """Return it as RefusedRow.avsc has it."""
+    def to_record(self, department: str, at: datetime, *, reason: str | None = None) -> dict[str, Any]:
+        """Return it as RefusedRow.avsc has it; persons' numbers in `reason` are covered."""
         return {
             "department": department,
             "refusal_id": self.refusal_id,
@@ -82,7 +84,7 @@ class Refusal:
             "record_id": self.record_id,
             "version": self.version,
             "by": None,
-            "reason": None,
+            "reason": None if reason is None else cover_persons(reason),
             "findings": list(self.findings),
         }
 

@@ -6,7 +6,6 @@ import json
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.errors import UsageError
@@ -14,6 +13,7 @@ from schemas.options import Json
 from schemas.rules import RULES, Rule
 from schemas.rules.examples import EXAMPLES
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 
 __all__ = ["rules"]
 

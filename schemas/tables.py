@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from schemas.terminal import Console
 
 __all__ = ["Wide", "print_table"]
 

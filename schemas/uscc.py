@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import re
-import unicodedata
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -29,13 +28,11 @@ __all__ = [
     "RESIDENT_WEIGHTS",
     "WEIGHTS",
     "check",
-    "cover_persons",
     "generate",
     "is_resident_id",
     "mask",
-    "names_person",
     "prefixes",
-    "showable",
+    "wrong_in",
 ]
 
 FINDINGS = (
@@ -71,19 +68,6 @@ DIVISIONS: Final = frozenset(
 
 _EIGHTEEN = re.compile(r"[0-9]{17}[0-9Xx]")
 _RESIDENT = re.compile(r"[1-9]\d{5}(?:19|20)\d\d\d{2}\d{2}\d{3}[0-9X]", re.ASCII)
-_RESIDENT_15 = re.compile(r"[1-9]\d{5}\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}", re.ASCII)
-_BETWEEN = re.compile("[^0-9A-Za-z]+")
-_LONGEST_WRITTEN = 80
-"""Longest text in which a number that is written with something between its digits is looked for."""
-
-_CANDIDATE = re.compile(
-    r"(?<![0-9A-Za-z０-９])"
-    r"([1-9１-９][0-9０-９]{5})"
-    r"((?:[1１][8-9８-９]|[2２][0０])[0-9０-９]{2}(?:[0０][1-9１-９]|[1１][0-2０-２])(?:[0０][1-9１-９]|[12１２][0-9０-９]|[3３][01０１])"
-    r"[0-9０-９]{3})"
-    r"(?=[0-9Xx０-９Ｘｘ](?![0-9A-Za-z０-９]))"
-)
-"""Division, birth date, serial number, before a check character: in half or full width, as part of a text."""
 
 
 @cache
@@ -107,10 +91,12 @@ def check(code: str, *, exceptions: Collection[str] = ()) -> tuple[str, ...]:
     elif not _CHARACTERS.issuperset(code):
         found = ("USCC_ALPHABET",)
     else:
-        found = _broken(code)
+        found = wrong_in(code)
         if code in exceptions:
             found = tuple(name for name in found if name != "USCC_CHECK_DIGIT")
         return ("USCC_RESIDENT_ID",) if _resident(code, bad=bool(found)) else found
+    from schemas.persons import names_person  # it looks at codes itself
+
     # In full width, with spaces, or of 15 digits.
     return ("USCC_RESIDENT_ID",) if _resident(code, bad=True) or names_person(code) else found
 
@@ -120,8 +106,8 @@ _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _ORGANISATION_VALUES = {character: value for value, character in enumerate(ORGANISATION_ALPHABET)}
 
 
-def _broken(code: str) -> tuple[str, ...]:
-    """Return what is wrong with 18 characters of the alphabet."""
+def wrong_in(code: str) -> tuple[str, ...]:
+    """Return what is wrong with 18 characters of the alphabet as a code, whatever else they may be."""
     wrong = {
         "USCC_PREFIX": code[1] not in prefixes().get(code[0], ""),
         "USCC_DIVISION": not code[2:8].isdigit() or code[2:4] not in DIVISIONS,
@@ -160,35 +146,6 @@ def is_resident_id(code: str) -> bool:
     if not _RESIDENT.fullmatch(code.upper()):
         return False
     return check(code.upper()) == ("USCC_RESIDENT_ID",)
-
-
-def names_person(text: str) -> bool:
-    """Tell whether a text is a resident identity number however it is written.
-
-    In full width, with spaces or other marks between its digits, or of 15 digits as before 1999. A number of 15 digits
-    may be another's (工商注册号): in the field of a code it is none, and rather one too many is covered than one too few.
-    """
-    if not 15 <= len(text) <= _LONGEST_WRITTEN:
-        return False
-    plain = _BETWEEN.sub("", unicodedata.normalize("NFKC", text)).upper()
-    if len(plain) == 15:
-        return bool(_RESIDENT_15.fullmatch(plain))
-    return len(plain) == 18 and is_resident_id(plain)
-
-
-def cover_persons(text: str) -> str:
-    """Return a text with what may be a resident identity number made unreadable: birth date and serial number.
-
-    >>> cover_persons("联系人 362322198709086409。")
-    '联系人 362322***********9。'
-    """
-    return _CANDIDATE.sub(lambda found: found[1] + "*" * len(found[2]), text)
-
-
-def showable(code: str) -> str:
-    """Return a code as an error may repeat it: covered where it is a person's number, however it is written."""
-    covered = cover_persons(code)
-    return mask(code) if covered == code and names_person(code) else covered
 
 
 def mask(code: str) -> str:

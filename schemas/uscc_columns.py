@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from schemas.persons import names_person
 from schemas.uscc import (
     ALPHABET,
     DIVISIONS,
@@ -22,7 +23,6 @@ from schemas.uscc import (
     RESIDENT_CHECKS,
     RESIDENT_WEIGHTS,
     WEIGHTS,
-    names_person,
     prefixes,
 )
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["visible"]
+__all__ = ["NOTHING", "UNSEEN", "visible"]
+
+UNSEEN = "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""What nobody sees in a text, as a pattern's class: marks without width, of direction, and tags."""
+
+NOTHING = "".join(
+    chr(point)
+    for first, last in ((0, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x2069),
+                        (0x3000, 0x3000), (0xFEFF, 0xFEFF))
+    for point in range(first, last + 1)
+)  # fmt: skip
+"""What may stand round a text and is none of it: blanks, controls, and what nobody sees. For str.strip."""
 
 
 def visible(text: str) -> str:

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.case_terms import STEPS
@@ -17,6 +16,7 @@ from schemas.clock import time_text
 from schemas.options import Json
 from schemas.periods import china_day
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:

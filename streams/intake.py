@@ -26,17 +26,17 @@ from schemas.manifest import belongs
 from schemas.operations import Operation
 from schemas.partitioning import partitions_of
 from schemas.periods import china_day
+from schemas.persons import names_person
 from schemas.refusal import NAME as REFUSED_ROW
 from schemas.refusal import REFUSED
 from schemas.registry import Registry
 from schemas.rules import Origins, validate
-from schemas.uscc import names_person
 from streams.crashing import crash_point
 from streams.forwarding import Forwards, Outgoing
 from streams.headers import DECISION, FINDINGS, MANIFEST, ORIGIN, RECEIVED, SCHEMA, Origin, origins
 from streams.instruments import Instruments
 from streams.logs import TopicFacts
-from streams.masking import keepable, masked
+from streams.masking import keepable, keepable_number, masked
 from streams.messages import Finding, finding
 from streams.progress import latest
 from streams.recorders import IntakeRecorder
@@ -292,7 +292,7 @@ class IntakeStage:
             # A person's number is known as such by `masked` alone, which keeps nothing of it.
             verdict.uscc = uscc if names_person(uscc) else keepable(uscc)
             verdict.domain, verdict.record_id = keepable(domain), keepable(record_id)
-            verdict.version = version
+            verdict.version = keepable_number(version)
 
     def outgoing(self, examined: Examined) -> list[Outgoing]:
         """Return what goes to `accepted`: one message, verbatim, for each row of `good`, in its order."""

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
-from schemas.uscc import cover_persons, names_person
+from schemas.digits import Run, runs
+from schemas.persons import DAY, check_of, holds_person, is_day, is_place, names_person, secret_from
 
-__all__ = ["is_masked", "keepable", "masked"]
+__all__ = ["is_masked", "keepable", "keepable_number", "masked"]
 
 _LONGEST_NAME = 64
 """Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
 
-_DIGIT = rb"(?:[0-9]|\xef\xbc[\x90-\x99])"
-_0, _1, _2, _3 = (rb"(?:%d|\xef\xbc%c)" % (digit, 0x90 + digit) for digit in range(4))
-# Division, birth date, serial number, check character; in half or full width. Looked for at every place, since the bytes
-# round it are Avro's lengths, which may be digits themselves.
-_CANDIDATE = re.compile(
-    rb"(?=(?:[1-9]|\xef\xbc[\x91-\x99])" + _DIGIT + rb"{5}"
-    rb"((?:" + _1 + rb"(?:[89]|\xef\xbc[\x98\x99])|" + _2 + _0 + rb")" + _DIGIT + rb"{2}"
-    rb"(?:" + _0 + rb"(?:[1-9]|\xef\xbc[\x91-\x99])|" + _1 + rb"(?:[0-2]|\xef\xbc[\x90-\x92]))"
-    rb"(?:" + _0 + rb"(?:[1-9]|\xef\xbc[\x91-\x99])|(?:" + _1 + rb"|" + _2 + rb")" + _DIGIT + rb"|" + _3 + rb"(?:" + _0 + rb"|" + _1 + rb"))"
-    + _DIGIT + rb"{3})(?:[0-9Xx]|\xef\xbc[\x90-\x99\xb8]|\xef\xbd\x98))"
-)  # fmt: skip
+_GB_DIGIT = re.compile("\udca3([\udcb0-\udcb9])")
+"""A digit in full width as GB 18030 writes it, among bytes that are no UTF-8."""
+
+_LENGTHS = 2
+"""Bytes before and behind a text that may be taken for digits of it: a length, and what says that there is a text."""
+
+_DATED = re.compile(rf"(?=[1-9][0-9]{{5}}(?:(?:18|19|20)[0-9]{{2}}{DAY}[0-9]{{3}}|[0-9]{{2}}{DAY}[0-9]{{3}}))")
+"""Where a number may begin among digits: a day is behind it."""
+
+_LONG, _LARGE = 1_000, 1 << 16
+"""Digits with no word between them, and bytes of a message, of which all such digits are covered without a closer look."""
+
+_USUAL = (frozenset[int](), frozenset({6, 14}))
+"""Where there are gaps in numbers: nowhere, or between place, day and the rest."""
+
 _COVER = b"*" * 11
 """The least that is ever covered: a birth date and a serial number."""
 
@@ -40,11 +47,52 @@ def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
     while at >= 0:
         covered[at : at + len(own)] = b"*" * len(own)
         at = value.find(own, at + len(own))
-    for match in _CANDIDATE.finditer(value):
-        begin, end = match.span(1)
-        if person or not own or value[match.start() : match.start() + len(own)] != own:
-            covered[begin:end] = b"*" * (end - begin)
+    for begin, secret, end in _found(value):
+        if person or not own or value[begin : begin + len(own)] != own:
+            covered[secret:end] = b"*" * (end - secret)
     return bytes(covered), None if person else uscc
+
+
+def _found(value: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield where what may be a number begins in bytes, and which part of it is covered.
+
+    It is looked for from every digit on, since the bytes round it are Avro's lengths, which may be digits themselves; no
+    place, and mostly no check character, is asked for. Text may be in UTF-8 or UTF-16, digits in full width in GB 18030.
+    """
+    text = value.decode("utf-8", "surrogateescape")
+    offsets: Sequence[int] = range(len(text) + 1)
+    if not text.isascii():
+        sizes = (len(one.encode("utf-8", "surrogateescape")) for one in text)
+        offsets = list(accumulate(sizes, initial=0))
+        text = _GB_DIGIT.sub(lambda found: chr(ord(found[1]) - 0xDCB0 + 0x30) + "\u200b", text)
+    for run in runs(text, _DATED, longest=_LONG if len(value) <= _LARGE else 0):
+        if not run.gaps:
+            yield offsets[run.places[0]], offsets[run.places[0]], offsets[run.places[-1] + 1]
+            continue
+        for found in _DATED.finditer(run.digits):
+            at = found.start()
+            if length := _likely(run, at):
+                last = offsets[run.places[at + length - 1] + 1]
+                yield offsets[run.places[at]], offsets[run.places[at + secret_from(length)]], last
+
+
+def _likely(run: Run, at: int) -> int:
+    """Return how many digits from there may be a number's, without its check character: 17, 15 or 0."""
+    digits, behind = run.digits, at + 17
+    last = digits[behind : behind + 1] or (run.check(behind).upper() if behind <= len(digits) else "")
+    if last and digits[at + 6 : at + 8] in ("18", "19", "20") and is_day(digits[at + 6 : at + 14]):
+        body = digits[at:behind]
+        if run.parted(at, behind) in _USUAL or (is_place(body) and check_of(body) in (last, run.check(behind).upper())):
+            return 17
+    body, behind = digits[at : at + 15], at + 15
+    return 15 if is_place(body) and is_day(f"19{body[6:12]}") and _stands_alone(run, at, behind) else 0
+
+
+def _stands_alone(run: Run, at: int, behind: int) -> bool:
+    """Tell whether digits with gaps between them begin and end at a gap, or where a run does, but for lengths."""
+    begins = at <= _LENGTHS or run.gaps[at - 1] == 2
+    ends = behind >= len(run.digits) - _LENGTHS or run.gaps[behind - 1] == 2
+    return not run.parted(at, behind) or (begins and ends)
 
 
 def is_masked(value: bytes) -> bool:
@@ -55,10 +103,15 @@ def is_masked(value: bytes) -> bool:
     return _COVER in value
 
 
+def keepable_number(number: int | None) -> int | None:
+    """Return a number that was read out of a refused message, or None where it may be a person's."""
+    return number if number is None or keepable(str(number)) else None
+
+
 def keepable(text: str | None) -> str | None:
     """Return what was read out of a refused message, or None where it cannot be kept."""
     # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
     # holds back its source instead of the view.
     if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
         return None
-    return None if names_person(text) or cover_persons(text) != text else text
+    return None if names_person(text) or holds_person(text) else text

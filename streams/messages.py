@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from schemas.persons import cover_persons
+
 __all__ = ["STAGE_FINDINGS", "Finding", "finding", "shown"]
 
 
@@ -75,4 +77,5 @@ def finding(code: str, *, field: str | None = None, detail: str | None = None) -
 def shown(text: str, longest: int = _LONGEST_DETAIL) -> str:
     """Return a text of somebody else's so that it can be kept and shown, cut to so many characters."""
     # Part of it may be the message's own: PostgreSQL keeps no U+0000, and a console should not be steered by it.
-    return "".join(one if one.isprintable() else "�" for one in text[:longest])
+    # Covered before it is cut: half a number is a person's, too.
+    return "".join(one if one.isprintable() else "�" for one in cover_persons(text)[:longest])

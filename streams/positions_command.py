@@ -10,11 +10,11 @@ from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from schemas.errors import UsageError
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import TIME_HELP, read_time, time_text
@@ -15,6 +14,7 @@ from schemas.errors import UsageError
 from schemas.hints import hint
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import code_typed, department_typed, entry_typed
 from streams.quarantine_decisions_command import counted, decisions
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
 from schemas.catalogue import load
@@ -17,8 +16,10 @@ from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.operations import Operation, OperationsReader, OperationsWriter
 from schemas.operators import operator
+from schemas.persons import cover_persons
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
+from schemas.terminal import Console
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage
 from streams.logs import Logs
@@ -83,7 +84,7 @@ class Deciding:
         if len(reason.strip()) > _LONGEST_REASON:
             raise UsageError(f"--reason has {len(reason.strip())} characters; {_LONGEST_REASON} are kept")
         self._kafka, self._province = connection.kafka, connection.province
-        self.reason, self.kind = reason.strip(), kind
+        self.reason, self.kind = cover_persons(reason.strip()), kind
         self._mark = dict(mark or {})
         self.by = operator(connection.kafka)
         self.reader = QuarantineReader(connection.database.get_secret_value())

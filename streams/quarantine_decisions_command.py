@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import time_text
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

@@ -49,9 +49,9 @@ def paced(
 
 
 def _ran(connection: Connection, choice: Choice, reason: str, mark: dict[str, Any], rate: float, timeout: float) -> Ran:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from schemas.terminal import Console
     from streams.quarantine import REDRIVE
     from streams.quarantine_deciding import Deciding
     from streams.redrive_run import redrive

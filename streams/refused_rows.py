@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from schemas.refusal import DISCARDED, LOG, MENDED, MOST, OUTCOMES, PARTITION, REFUSED, is_whole
-from schemas.uscc import cover_persons
 from streams.headers import Origin
 from streams.masking import keepable
 from streams.messages import Finding, finding, shown
@@ -119,4 +118,4 @@ class RefusedRow:
 
 
 def _clean(text: str, longest: int = 300) -> str:
-    return shown(cover_persons(text), longest)
+    return shown(text, longest)

@@ -19,7 +19,8 @@ from producers.importing.repairs import Mended
 from producers.importing.table import unreadable
 from producers.importing.workbook import LONGEST_CELL
 from schemas.flat import FLAT
-from schemas.uscc import cover_persons, mask, names_person
+from schemas.persons import cover_persons, names_person
+from schemas.uscc import mask
 from schemas.visible import visible
 
 __all__ = ["Mending", "Reader", "as_written", "reader_of", "shown"]
@@ -56,7 +57,7 @@ _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
 
 _SHOWN = 60
 _PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
-"""What may be a resident identity number, of 15 or 18 digits."""
+"""What is covered where it is shown, whatever it is: a number as long as a resident identity number."""
 
 _FRACTION = re.compile(r"-?\d{1,9}\.\d+", re.ASCII)
 
@@ -113,8 +114,10 @@ def shown(cell: object) -> str:
     text = as_written(cell)
     if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
         return text[:_SHOWN]
-    covered = cover_persons(_PERSONAL.sub(lambda found: mask(found[0]), text))
-    if covered == text and names_person(text):  # written in full width, or with something between its digits
+    once = _PERSONAL.sub(lambda found: mask(found[0]), text)
+    covered = cover_persons(once)
+    # As a code it is a number, as a text it might not be; with something between its digits it is shown without.
+    if names_person(text) and (covered == text or (once == text and not text.isalnum())):
         covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))
     return visible(covered[:_SHOWN])
 

@@ -10,9 +10,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from producers.importing.headers import Columns, must_be_said, unnamed
-from producers.importing.refusals import REASON_HEADER
 from producers.importing.states import state_in, text_speaks, title_speaks
-from producers.importing.table import Cell, Line, Table
+from producers.importing.table import REASON_HEADER, Cell, Line, Table
 from schemas.errors import UsageError
 
 __all__ = ["names_beside", "nothing_decides"]

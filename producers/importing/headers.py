@@ -15,6 +15,7 @@ from types import MappingProxyType
 from producers.importing.states import Deciding, speaks_of_state
 from schemas.errors import UsageError
 from schemas.flat import FLAT
+from schemas.visible import UNSEEN
 
 __all__ = [
     "ENVELOPE_FIELDS", "KIND_NAMES", "MOVES", "Columns", "field_of", "fitting", "known_headers", "known_in", "knows_any", "mandatory_of",
@@ -70,7 +71,7 @@ def _known() -> dict[tuple[str, str], str]:
         return {(row["kind"], row["header"].upper()): row["field"] for row in csv.DictReader(file)}
 
 
-_NOT_SEEN = re.compile("[\\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+_NOT_SEEN = re.compile(rf"[\s{UNSEEN}]+")
 _MONEY = ("penalty_fine", "penalty_confiscated")
 _UNIT = re.compile(
     r"^(?P<name>.+?)[(\[【_:/,;—–-]*(?:计量)?(?:单位(?:为|是)?[:：]?)?(?:以|按)?(?:人民币[:：,、]?)?"

@@ -15,6 +15,7 @@ from typing import Any
 from producers.importing.headers import known_in, same_column
 from producers.importing.table import MERGED, UNREAD, Passed, Unread
 from schemas.errors import UsageError
+from schemas.visible import NOTHING
 
 __all__ = ["Layout"]
 
@@ -29,9 +30,6 @@ _ENOUGH, _LIKELY = 8, 5
 
 _SHOWN, _WIDEST = 60, 1_000
 """Characters that are told of a row; columns in which two rows are looked at as one header."""
-
-_EDGES = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\xa0\u3000\u200b\ufeff\x1a\0"
-"""What may stand round a header and is none of it."""
 
 _HELP = re.compile(
     r"必填|选填|非必填|可填|填写|格式|字以内|字符|文本|数字型|日期型|长度|下拉|示例|例如|^例[:：]|说明|YYYY|yyyy|单位[:：]"
@@ -170,7 +168,7 @@ def _wide(names: Sequence[str], width: int) -> list[str]:
 
 
 def _names(cells: Sequence[Any]) -> list[str]:
-    names = ["" if cell is None or isinstance(cell, Unread) else str(cell).strip(_EDGES) for cell in cells]
+    names = ["" if cell is None or isinstance(cell, Unread) else str(cell).strip(NOTHING) for cell in cells]
     while names and not names[-1]:
         names.pop()
     return names

@@ -11,6 +11,7 @@ from producers.importing.cells import shown
 from producers.importing.headers import Columns, field_of, mandatory_of
 from producers.importing.table import MERGED, Cell, Fault, Table, Unread, some
 from schemas.errors import UsageError
+from schemas.visible import NOTHING
 
 __all__ = ["without_outsiders"]
 
@@ -25,7 +26,6 @@ _NAMING = (
 """Fields that say of whom a row is, or what was done: one in which none of them stands says nothing of anybody."""
 
 _CODE = 18
-_NOTHING = "".join(map(chr, range(32))) + "\x7f\u200b\u200c\u200d\u2060\ufeff\u3000\xa0 "
 _COUNTED = re.compile(r"\d{1,7}(?:\.0)?")
 """A row's number, in a column that is not read."""
 
@@ -119,10 +119,10 @@ class _Outsiders:
 
     def _is_example(self, cells: Sequence[Cell]) -> bool:
         marks = (cells[place] for place in self._unread)
-        if any(isinstance(cell, str) and cell and _EXAMPLE.fullmatch(cell.strip(_NOTHING)) for cell in marks):
+        if any(isinstance(cell, str) and cell and _EXAMPLE.fullmatch(cell.strip(NOTHING)) for cell in marks):
             return True
         name = cells[self._name] if self._name is not None else None
-        return isinstance(name, str) and "例" in name[:6] and _EXAMPLE.fullmatch(name.strip(_NOTHING)) is not None
+        return isinstance(name, str) and "例" in name[:6] and _EXAMPLE.fullmatch(name.strip(NOTHING)) is not None
 
     def _is_prefilled(self, cells: Sequence[Cell]) -> bool:
         """Tell whether all that stands in a row stands in the record before it too: forms come with such rows to the end."""
@@ -179,9 +179,9 @@ def _count(cells: Sequence[Cell]) -> int:
 
 
 def _text(cells: Sequence[Cell]) -> str:
-    said = (str(cell).strip(_NOTHING) for cell in cells if _says(cell) and not _is_covered(cell))
+    said = (str(cell).strip(NOTHING) for cell in cells if _says(cell) and not _is_covered(cell))
     return "、".join(dict.fromkeys(said))
 
 
 def _says(cell: Cell) -> bool:
-    return bool(cell.strip(_NOTHING)) if isinstance(cell, str) else cell is not None
+    return bool(cell.strip(NOTHING)) if isinstance(cell, str) else cell is not None

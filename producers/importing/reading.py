@@ -18,8 +18,9 @@ from producers.importing.json_lines import NOTHING, json_table
 from producers.importing.kinds import WORKBOOKS, better_encoding, check_kind
 from producers.importing.layout import Layout
 from producers.importing.sheets import Book, Sheet, read_sheets
-from producers.importing.table import Cell, Fault, Line, Passed, Table
+from producers.importing.table import REASON_HEADER, Cell, Fault, Line, Passed, Table
 from schemas.errors import UsageError
+from schemas.spreadsheets import cell_read
 
 __all__ = ["Cell", "Fault", "Table", "read_table"]
 
@@ -213,12 +214,15 @@ def _delimiter(beginning: str) -> str:
 
 def _table(path: Path, form: str, encoding: str, layout: Layout, delimiter: str = "") -> Table:
     headers = layout.headers
+    ours = bool(delimiter) and REASON_HEADER in headers
+    headers = tuple(map(cell_read, headers)) if ours else headers
     width = len(headers)
     _fits(path, 1, width)
     rows: list[tuple[int, tuple[Cell, ...]]] = []
     faults: list[Fault] = []
-    for line, cells in layout.rows:
+    for line, raw in layout.rows:
         _fits(path, len(rows) + len(faults) + 1, width)
+        cells = [cell_read(cell) for cell in raw] if ours else raw
         fitted = tuple(cells[:width]) + (None,) * (width - len(cells))
         if any(cell not in ("", None) for cell in cells[width:]):
             beyond = next(str(cell) for cell in cells[width:] if cell not in ("", None))

@@ -14,12 +14,13 @@ import polars as pl
 from producers.importing.headers import Columns
 from producers.importing.parsing import Parsed, RowError
 from producers.importing.reading import Cell, Table
+from producers.importing.table import REASON_HEADER
 from schemas.catalogue import Catalogue, Department
 from schemas.periods import china_day
 from schemas.refusal import Refusal, entities, finding, refusal_id
 from schemas.registration import DOMAIN
 
-__all__ = ["MOST_REFUSALS", "REASON_HEADER", "REFUSAL_NUMBER", "mended_ids", "refusals_of"]
+__all__ = ["MOST_REFUSALS", "REFUSAL_NUMBER", "mended_ids", "refusals_of"]
 
 MOST_REFUSALS = 10_000
 """Refused rows of one file that readers are told of one by one; what is beyond holds back the source's data as of as a whole."""
@@ -28,8 +29,6 @@ REFUSAL_NUMBER = "退回号"
 """What stands before the ids of a row's refusals in its 退回原因, so that the mended row closes them."""
 
 _NUMBERED = re.compile(f"〔{REFUSAL_NUMBER}((?: [0-9]{{1,18}})+)〕")
-REASON_HEADER = "退回原因"
-"""Header of the column that the rejects have besides; publishing reads past it."""
 
 _MOST_FINDINGS = 20
 _NAMING = ("original_record_id", "original_uscc")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from operator import itemgetter
@@ -17,15 +17,15 @@ from xlsxwriter.exceptions import XlsxFileError
 from producers.importing.cells import as_written
 from producers.importing.parsing import RowError
 from producers.importing.reading import Cell, Table
-from producers.importing.refusals import REASON_HEADER, REFUSAL_NUMBER
+from producers.importing.refusals import REFUSAL_NUMBER
+from producers.importing.table import REASON_HEADER
 from producers.importing.workbook import LONGEST_CELL
 from schemas.errors import UsageError
-from schemas.uscc import cover_persons, mask, names_person
+from schemas.persons import cover_persons, names_person
+from schemas.spreadsheets import CONTROL, cell_written
+from schemas.uscc import mask
 
 __all__ = ["REASON_HEADER", "write_rejects"]
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-"""What no cell of a workbook can hold."""
 
 _PARTY = re.compile(r"[^;；、,，\r\n]+")
 """A code of a cell that may hold several."""
@@ -60,7 +60,7 @@ def write_rejects(
         if line in reasons
     ]
     hidden = {place for place, header in enumerate(table.headers) if header in personal}
-    headers = [header for header in table.headers if header != REASON_HEADER]
+    first = [*(header for header in table.headers if header != REASON_HEADER), REASON_HEADER]
     kept = [place for place, header in enumerate(table.headers) if header != REASON_HEADER]
     lines: list[list[Cell]] = [
         [
@@ -72,14 +72,13 @@ def write_rejects(
         ]
         for line, cells, reason in rows
     ]
+    rows_of: list[Sequence[Cell]] = [first, *lines]
     try:
         if path.suffix.lower() == ".xlsx":
-            _write_xlsx(path, [*headers, REASON_HEADER], lines)
+            _write_xlsx(path, first, lines)
         else:
             with path.open("w", encoding="utf-8-sig", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow([*headers, REASON_HEADER])
-                writer.writerows(lines)
+                csv.writer(file).writerows(map(cell_written, cells) for cells in rows_of)
     except (OSError, XlsxFileError) as error:
         raise UsageError(f"cannot write {path}: {error}") from error
     return len(rows)
@@ -111,7 +110,7 @@ def _write_xlsx(path: Path, headers: list[str], lines: list[list[Cell]]) -> None
                     sheet.write(number, column, cell)
                 else:
                     # Never as a formula; what is longer than a cell is left out in silence otherwise.
-                    sheet.write_string(number, column, _CONTROL.sub("�", str(cell))[:LONGEST_CELL])
+                    sheet.write_string(number, column, CONTROL.sub("�", str(cell))[:LONGEST_CELL])
 
 
 def _is_number(cell: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from producers.importing.table import Line
 from producers.importing.values import REPAIRS
 from schemas.errors import UsageError
+from schemas.spreadsheets import cell_written
 
 __all__ = ["Mended", "Repair", "Repairs"]
 
@@ -83,9 +84,8 @@ class Repairs:
                 writer = csv.writer(file)
                 writer.writerow(_HEADERS)
                 for repair in self:
-                    writer.writerow(
-                        (repair.line, repair.column, repair.found, repair.made, repair.code, REPAIRS[repair.code])
-                    )
+                    cells = (repair.line, repair.column, repair.found, repair.made, repair.code, REPAIRS[repair.code])
+                    writer.writerow(map(cell_written, cells))
                     count += 1
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error}") from error

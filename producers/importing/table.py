@@ -9,7 +9,23 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-__all__ = ["MERGED", "UNREAD", "Cell", "Fault", "FileLine", "Line", "Passed", "Table", "Unread", "some", "unreadable"]
+__all__ = [
+    "MERGED",
+    "REASON_HEADER",
+    "UNREAD",
+    "Cell",
+    "Fault",
+    "FileLine",
+    "Line",
+    "Passed",
+    "Table",
+    "Unread",
+    "some",
+    "unreadable",
+]
+
+REASON_HEADER = "退回原因"
+"""Header of the column that the rejects have besides; publishing reads past it."""
 
 ERROR, FORMULA, MERGED = "CELL_ERROR", "FORMULA_WITHOUT_VALUE", "MERGED_ACROSS"
 _REASONS = {

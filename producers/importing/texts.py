@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Generic, NamedTuple, TypeVar
 
 from producers.importing.table import Cell
+from schemas.spreadsheets import is_formula
 
 __all__ = [
     "BLANK", "LETTERS_AND_DIGITS", "REPAIRS", "TURNING", "CellRefused", "Reading", "also", "half_width", "raw_text", "seen", "unspaced",
@@ -118,7 +119,7 @@ def _unguarded(text: str) -> tuple[str, tuple[str, ...]]:
     first = text.lstrip()[:1]
     if first == "=" and (found := _FORMULA.fullmatch(text)):
         return found[1].replace('""', '"'), ("TEXT_GUARD",)
-    if first == "'" and text.count("'") == 1:
+    if first == "'" and (text.count("'") == 1 or is_formula(text.lstrip()[1:])):
         return text.lstrip()[1:], ("TEXT_GUARD",)
     return text, ()
 

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from producers.outbox.database import answering
 from producers.outbox.table import TABLE_NAME, State, Tables, utc
 from schemas.errors import UsageError
+from schemas.persons import cover_persons
 
 __all__ = ["Backlog", "Failed", "Place", "Store", "Waiting"]
 
@@ -176,7 +177,7 @@ class Store:
     def refuse(self, reasons: Mapping[int, str]) -> None:
         """Note that the broker will never take these rows, and why."""
         for id, reason in reasons.items():
-            self._settle([id], {"state": State.FAILED, "reason": reason[:_LONGEST_REASON]})
+            self._settle([id], {"state": State.FAILED, "reason": cover_persons(reason)[:_LONGEST_REASON]})
 
     def retry(self, ids: Sequence[int] | None = None) -> int:
         """Let failed rows (these, or all) be tried again; return how many."""
@@ -185,7 +186,9 @@ class Store:
 
     def discard(self, ids: Sequence[int], reason: str) -> int:
         """Note that failed rows are not to be told, and why; return how many were."""
-        return self._changed(self._of_failed(ids).values(state=State.DISCARDED, reason=reason[:_LONGEST_REASON]))
+        return self._changed(
+            self._of_failed(ids).values(state=State.DISCARDED, reason=cover_persons(reason)[:_LONGEST_REASON])
+        )
 
     def supersede(self) -> int:
         """Settle failed rows whose record has been told in a later version since; return how many."""

@@ -34,8 +34,9 @@ from schemas.catalogue.rows import (
 from schemas.catalogue.time_loading import read_time
 from schemas.catalogue.time_rows import ANY
 from schemas.errors import UsageError
+from schemas.persons import showable
 from schemas.registration import DOMAIN
-from schemas.uscc import check, showable
+from schemas.uscc import check
 
 __all__ = ["CatalogueError", "Files", "choose", "load"]
 

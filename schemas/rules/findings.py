@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from schemas.persons_columns import covered_column
 from schemas.rules.model import Rule
 from schemas.visible import visible
 
@@ -25,9 +26,6 @@ FINDINGS = pl.Schema(
 
 _NONE = FINDINGS.to_frame()
 _SHOWN = 80
-_MASKED = r"([1-9１-９]\d{5})\d{11}([0-9Xx０-９Ｘｘ])"
-"""In polars' patterns a digit is one of any script and width."""
-
 _UNSEEN = r"[\p{C}\p{Z}--\x20]"
 """What Python prints as no character: controls, marks, private use, and spaces but the plain one."""
 
@@ -42,7 +40,7 @@ def collect(
         if not marks.any():
             continue
         bad = frame.filter(marks)
-        value = _shown(name) if name in frame.columns else pl.lit(None, dtype=pl.String)
+        value = _shown(bad, name)
         if code == "USCC_RESIDENT_ID":  # in any way of writing
             value = pl.concat_str(pl.col(name).str.slice(0, 6), pl.lit("***********"))
         parts.append(
@@ -65,6 +63,8 @@ def _all_visible(findings: pl.DataFrame) -> pl.DataFrame:
     return findings.with_columns(pl.Series("value", [text and visible(text) for text in findings["value"]]))
 
 
-def _shown(name: str) -> pl.Expr:
-    text = pl.col(name).cast(pl.String)
-    return text.str.replace_all(_MASKED, "${1}***********${2}").str.slice(0, _SHOWN)
+def _shown(bad: pl.DataFrame, name: str) -> pl.Expr:
+    if name not in bad.columns:
+        return pl.lit(None, dtype=pl.String)
+    # Covered before it is cut: half a number is a person's, too.
+    return pl.lit(covered_column(bad[name].cast(pl.String)).str.slice(0, _SHOWN))

@@ -11,9 +11,10 @@ from collections.abc import Collection
 import polars as pl
 
 from schemas.flat import FLAT
+from schemas.persons_columns import LIKELY, persons_in
 from schemas.rules.model import Rule, elsewhere
 
-__all__ = ["TEXTS", "TEXT_RULES", "broken_texts", "suspect"]
+__all__ = ["FORMED", "TEXTS", "TEXT_RULES", "broken_texts", "suspect"]
 
 TEXT_RULES = (
     Rule("CONTROL_CHARACTER", "refuse", "含有控制字符", "Text holds a control character", "contract of the project", "违法事实含 U+0000", elsewhere),
@@ -43,7 +44,10 @@ _CODED = frozenset(
         "registration_authority_name",
     )
 )  # fmt: skip
-"""Texts that rules of their own hold against a table or a form; every other may hold anything, a person's number too."""
+"""Texts that come again and again: a batch says the same codes and authorities."""
+
+FORMED = frozenset(("record_id", "uscc", "authority", "penalty_source_unit_code"))
+"""Texts of a strict form, in which a person's number is told by another rule, or is none: chance makes one of any digits."""
 
 _WRITTEN = frozenset(
     (
@@ -61,15 +65,9 @@ _HIDDEN = r"[\xAD\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{2060}-\x{2064}\x{FEFF
 
 _PRIVATE = r"[\x{E000}-\x{F8FF}\x{F0000}-\x{FFFFD}\x{100000}-\x{10FFFD}]"
 _ENTITY = r"&(?:amp|lt|gt|quot|apos|nbsp|ldquo|rdquo|middot|#[0-9]{2,5}|#[xX][0-9A-Fa-f]{2,4});"
-_DIGIT = "[0-9０-９]"
-_RESIDENT = (
-    rf"(?:^|[^0-9A-Za-z０-９])[1-9１-９]{_DIGIT}{{5}}(?:[1１][9９]|[2２][0０]){_DIGIT}{{2}}"
-    rf"(?:[0０][1-9１-９]|[1１][0-2０-２])(?:[0０][1-9１-９]|[12１２]{_DIGIT}|[3３][01０１])"
-    rf"{_DIGIT}{{3}}[0-9Xx０-９Ｘｘ](?:$|[^0-9A-Za-z０-９])"
-)
 _COARSE = (
     r"[\x00-\x1f?\x7f-\x9f\xAD\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2069}\x{E000}-\x{F8FF}"
-    rf"\x{{FEFF}}\x{{FFF9}}-\x{{FFFF}}\x{{E0000}}-\x{{E007F}}\x{{F0000}}-\x{{10FFFF}}]|&[#a-z]|{_DIGIT}{{17}}"
+    r"\x{FEFF}\x{FFF9}-\x{FFFF}\x{E0000}-\x{E007F}\x{F0000}-\x{10FFFF}]|&[#a-z]"
 )
 _PATTERNS = {
     "GARBLED_TEXT": _LOST, "DIRECTION_MARK": _DIRECTION, "PRIVATE_USE": _PRIVATE, "HTML_ENTITY": _ENTITY,
@@ -81,7 +79,8 @@ def suspect(name: str) -> pl.Expr:
     """Tell of a field whether any text in it may break one of these rules."""
     texts = pl.col(name)
     # A batch says the same code, and the same authority, again and again.
-    return (texts.unique() if name in _CODED - {"record_id", "uscc"} else texts).str.contains(_COARSE).any()
+    texts = texts.unique() if name in _CODED - {"record_id", "uscc"} else texts
+    return texts.str.contains(_COARSE if name in FORMED else f"{_COARSE}|{LIKELY}").any()
 
 
 def broken_texts(frame: pl.DataFrame, names: Collection[str]) -> dict[tuple[str, str], pl.Series]:
@@ -96,10 +95,9 @@ def broken_texts(frame: pl.DataFrame, names: Collection[str]) -> dict[tuple[str,
         marks["QUESTION_MARKS", name] = _holding(name, r"\?\?" if written else r"\?")
         if not written:
             marks["HIDDEN_CHARACTER", name] = _holding(name, _HIDDEN)
-        if name not in _CODED:
-            marks["PERSONAL_IDENTIFIER", name] = _holding(name, _RESIDENT)
     found = frame.select(mark.alias("|".join(key)) for key, mark in marks.items())
-    return {key: found.to_series(place) for place, key in enumerate(marks)}
+    broken = {key: found.to_series(place) for place, key in enumerate(marks)}
+    return broken | {("PERSONAL_IDENTIFIER", name): persons_in(frame[name]) for name in names if name not in FORMED}
 
 
 def _holding(name: str, pattern: str) -> pl.Expr:

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from decimal import Decimal
 
+from schemas.visible import UNSEEN
+
 __all__ = ["yuan_in"]
 
 _DIGITS = {
@@ -28,7 +30,7 @@ _AMOUNT = re.compile(
     rf"({_NUMBER})\s?[元圆圓块](?:\s?({_COIN})角)?(?:\s?({_COIN})分)?|(?:¥|RMB|CNY|人民币)\s?({_NUMBER})",
     re.ASCII | re.IGNORECASE,
 )
-_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 
 
 def yuan_in(text: str) -> frozenset[Decimal]:

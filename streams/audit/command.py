@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
 from schemas.clock import TIME_HELP, read_time, time_text
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

@@ -12,9 +12,11 @@ import polars as pl
 from schemas.catalogue import Catalogue
 from schemas.exchange import WITHDRAWN
 from schemas.partitioning import partitions_of
+from schemas.persons import holds_person, names_person
+from schemas.persons_columns import persons_in
 from schemas.registration import DOMAIN, KIND
 from schemas.rules import Origins
-from schemas.uscc import names_person
+from schemas.rules.texts import FORMED, TEXTS
 from streams.messages import Finding, finding
 
 __all__ = ["Entitlement"]
@@ -53,8 +55,11 @@ class Entitlement:
         self._mark(found, frame, "EXCHANGE_BODY", "status", _misshapen())
         self._mark(found, frame, "EXCHANGE_RECORD", "record_id", ~pl.col("record_id").str.contains(_ID))
         for row, uscc in frame.select("row", "uscc").rows():
-            if names_person(uscc):
+            if names_person(uscc) or holds_person(uscc):
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field="uscc"))
+        for name in TEXTS:
+            for row in frame["row"].filter(persons_in(frame[name])).to_list() if name not in FORMED else ():
+                found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field=name))
         said_by = frame.select(pl.when(pl.col("department").is_in(self._departments)).then("department")).to_series()
         broken = self._who.validate(frame.drop("epoch", "partition"), said_by).filter(pl.col("code").is_in(_ASKED))
         for row, code, name, message in broken.select("row", "code", "field", "message_zh").rows():

@@ -26,7 +26,7 @@ from streams.exchange.contracts import CARRIED_CONTRACTS, CHECKPOINT, carried_ke
 from streams.exchange.entitlement import Entitlement
 from streams.forwarding import Outgoing
 from streams.headers import CARRIED, FINDINGS, ORIGIN, Origin, header
-from streams.masking import keepable, masked
+from streams.masking import keepable, keepable_number, masked
 from streams.messages import Finding, finding
 from streams.runs import Record, Run
 
@@ -227,7 +227,7 @@ def _refusal(
         "uscc": keepable(uscc),
         "domain": domain,
         "record_id": record_id,
-        "version": version,
+        "version": keepable_number(version),
         "findings": list(findings),
     }
     return Refused(value, [(ORIGIN, place.to_bytes()), (FINDINGS, json.dumps(known, ensure_ascii=False).encode())])

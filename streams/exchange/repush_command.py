@@ -41,10 +41,11 @@ def _repush(
     from schemas.catalogue import load
     from schemas.operations import Operation, OperationsWriter
     from schemas.operators import operator
+    from schemas.persons import showable
     from schemas.registration import DOMAIN
     from schemas.registry import Registry
     from schemas.store import connect
-    from schemas.uscc import check, showable
+    from schemas.uscc import check
     from streams.exchange.repushing import Chosen, repush
 
     if everything == bool(domain or entity or partition is not None):

@@ -10,8 +10,9 @@ from schemas.catalogue import Catalogue
 from schemas.clock import read_time
 from schemas.errors import UsageError
 from schemas.exchange import EXCHANGE_PARTITIONS
+from schemas.persons import showable
 from schemas.registration import DOMAIN
-from schemas.uscc import check, showable
+from schemas.uscc import check
 from streams.exchange.buckets import MOST_BITS
 from streams.replay.scope import CORRECT, REBUILD, REDRIVE, REPUSH, Scope
 

@@ -145,8 +145,9 @@ def _correcting(connection: Connection, generation: int, opened: ExitStack) -> C
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
     from rich.progress import Progress
+
+    from schemas.terminal import Console
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import time_text
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     import psycopg

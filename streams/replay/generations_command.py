@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.clock import time_text
@@ -18,6 +17,7 @@ from schemas.errors import UsageError
 from schemas.groups import REPLAY, group
 from schemas.options import Json, log_to_stderr
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 
 if TYPE_CHECKING:
     from schemas.connection import Connection

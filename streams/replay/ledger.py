@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from schemas.errors import UsageError
-from schemas.operations import Operation, OperationsWriter
+from schemas.operations import Operation, OperationsWriter, covered
 from streams.replay.scope import Scope
 
 __all__ = ["STEPS", "Ledger", "Replay", "project"]
@@ -71,7 +71,9 @@ class Ledger:
         """Write the event of a step (a key of STEPS), and project it. Raises Retryable where Kafka does not take it: then nothing was done."""
         if not reason.strip():
             raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
-        operation = Operation(event, None, datetime.now(UTC), self._by, reason.strip(), {"replay": replay, **detail})
+        operation = covered(
+            Operation(event, None, datetime.now(UTC), self._by, reason.strip(), {"replay": replay, **detail})
+        )
         self._writer.write(operation)
         project(self._store, [operation])
         return operation

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from html import escape
+from html import escape as escaped
 from typing import Any
 
 from schemas.clock import time_text
+from schemas.harmless import harmless
 from streams.replay.differing import Change, Compared, Turn
 
 __all__ = ["page"]
@@ -55,6 +56,11 @@ def page(compared: Compared, turns: Sequence[Turn], changes: Sequence[Change]) -
         return "".join([*parts, "<p class='no'>Equal: nothing differs.</p></html>\n"])
     parts += [_cards(compared), _summary(compared), _turns(harmful, compared), _changes(changes, compared)]
     return "".join([*parts, "</html>\n"])
+
+
+def escape(text: str) -> str:
+    """Return a text as the page shows it: no markup, nothing that steers what shows it or is invisible."""
+    return escaped(harmless(text))
 
 
 def _later(compared: Compared) -> str:

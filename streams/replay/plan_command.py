@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.clock import TIME_HELP, time_text
@@ -18,6 +17,7 @@ from schemas.groups import REPLAY, group
 from schemas.hints import hint
 from schemas.options import Json
 from schemas.tables import Wide, print_table
+from schemas.terminal import Console
 from schemas.typed_text import code_typed, department_typed
 
 if TYPE_CHECKING:

@@ -111,8 +111,9 @@ class _Shown:
     """Shows how far a rebuild is: a bar on a terminal, lines of JSON where that was asked for, else nothing."""
 
     def __init__(self, as_json: bool) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from schemas.terminal import Console
 
         self._json = as_json
         self._last = ("", -1)

@@ -18,9 +18,9 @@ from psycopg.types.json import Jsonb
 
 from schemas.catalogue import Catalogue
 from schemas.periods import china_day
+from schemas.persons import names_person
 from schemas.rules import Origins, validate
 from schemas.store import sql
-from schemas.uscc import names_person
 from streams.headers import ORIGIN, Origin, header, headers_of
 from streams.masking import keepable
 from streams.messages import Finding, finding

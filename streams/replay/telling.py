@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.markup import escape
 
 from schemas.hints import hint
+from schemas.spreadsheets import cell_written
 from schemas.tables import print_table
+from schemas.terminal import Console
 from streams.replay.differing import Change, Compared, Turn
 
 __all__ = ["tell"]
@@ -58,16 +59,15 @@ def _csv(turns: Iterable[Turn], changes: Iterable[Change]) -> None:
         if turn.turns or not turn.explained:
             what = "TURNS" if turn.explained else "COUNTS"
             place = (what, turn.province, turn.domain, "", "", turn.uscc, turn.uscc, "", "", "", "", "")
-            writer.writerow((*place, "word", turn.was, turn.becomes))
+            writer.writerow(map(cell_written, (*place, "word", turn.was, turn.becomes)))
     for one in changes:
         head = (
             one.change, one.province, one.domain, one.department, one.record_id.hex, one.old_uscc, one.new_uscc, one.old_status,
             one.new_status, one.old_version, one.new_version, " ".join(one.codes),
         )  # fmt: skip
         for name, (old, new) in one.fields.items() or {"": ("", "")}.items():
-            writer.writerow(
-                (*head, name, *(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in (old, new)))
-            )
+            told = (json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in (old, new))
+            writer.writerow(map(cell_written, (*head, name, *told)))
 
 
 def _table(compared: Compared, turns: list[Turn], changes: list[Change], *, wide: bool) -> None:

@@ -22,8 +22,9 @@ from producers.statements import nested
 from producers.summary import print_summary
 from schemas.codec import encode
 from schemas.memory_registry import MemoryRegistry
+from schemas.persons import cover_persons, names_person
 from schemas.rules.examples import DEPARTMENT, good
-from schemas.uscc import check, cover_persons, generate, is_resident_id, names_person
+from schemas.uscc import check, generate, is_resident_id
 from streams.masking import masked
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.unit.importing import penalty, read, told, write

@@ -1,0 +1,56 @@
+"""`xinliu doctor --security`: what has drifted from what is declared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from deploy import access
+from deploy.doctor import drifts
+from deploy.settings import settings
+from schemas.catalogue import load
+from schemas.clock import CHINA
+from schemas.errors import UsageError
+from schemas.options import Json
+from schemas.tables import Wide, print_table
+from schemas.terminal import Console
+
+if TYPE_CHECKING:
+    from schemas.connection import Connection
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    ctx: typer.Context,
+    security: Annotated[
+        bool, typer.Option("--security", help="Rights, grants, topics, modes of files, versions of the servers.")
+    ] = False,
+    wide: Wide = False,
+    as_json: Json = False,
+) -> None:
+    """Show what has drifted from what is declared; nothing is changed. Exit code 1 where something has.
+
+    It asks as admin, like `xinliu access plan`, whose differences it shows with those of `xinliu topics plan`.
+    """
+    if not security:
+        raise UsageError("say what to look at: --security")
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect().acting(access.ADMIN)
+    known = settings()
+    found = drifts(connection, load(), known.people, known.home_folder, datetime.now(CHINA).date())
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], ensure_ascii=False))
+    elif found:
+        rows = [(one.area, escape(one.what)) for one in found]
+        print_table(Console(), ("where", "what"), rows, text=("what",), wide=wide)
+    else:
+        print("nothing has drifted")
+    if found:
+        raise typer.Exit(1)
