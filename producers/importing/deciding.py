@@ -91,6 +91,7 @@ class _Silent:
         self._table = table
         self._places = [table.headers.index(columns.headers[name]) for name in _OF_A_ROW if name in columns.headers]
         self._lines: list[int] | None = None
+        self._at: frozenset[int] | None = None
 
     def _silent(self) -> list[int]:
         if self._lines is None:
@@ -111,7 +112,9 @@ class _Silent:
 
     def at(self, line: int) -> bool:
         """Tell whether the row on this line is one."""
-        return line in self._silent()
+        if self._at is None:
+            self._at = frozenset(self._silent())
+        return line in self._at
 
     def of(self, sheet: str) -> bool:
         """Tell whether one stands on this sheet."""

@@ -100,10 +100,14 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
 
 def _of_one_encoding(path: Path, raw: bytes, text: str, name: str) -> tuple[str, str]:
     """Return a text and its encoding. Raises UsageError where some lines are UTF-8: read as GBK they hold other characters."""
+    end = 0
     for found in _UTF8_TEXT.finditer(raw):
+        if found.start() < end:
+            continue  # its line was looked at
         begin, end = raw.rfind(b"\n", 0, found.start()) + 1, raw.find(b"\n", found.end())
+        end = end if end >= 0 else len(raw)
         with suppress(UnicodeDecodeError):
-            raw[begin : end if end >= 0 else len(raw)].decode("utf-8")
+            raw[begin:end].decode("utf-8")
             line = raw.count(b"\n", 0, begin) + 1
             raise UsageError(
                 f"{path} 第 {line} 行: 此行是 UTF-8 文字, 其他各行是 {name}; 请用一种编码 (UTF-8) 另存后再发布"

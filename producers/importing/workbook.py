@@ -26,27 +26,9 @@ import python_calamine
 if __name__ == "__main__":
     # -I has left out the folder of this file.
     sys.path.append(posixpath.dirname(__file__))
-    from looks import (  # type: ignore[import-not-found, unused-ignore]
-        LARGEST_PART,
-        LONGEST_SHOWN,
-        REFERENCE,
-        TRUE,
-        Looks,
-        comments_of,
-        looks_of,
-        shows_otherwise,
-    )
+    import looks as seen  # type: ignore[import-not-found, unused-ignore]
 else:
-    from producers.importing.looks import (
-        LARGEST_PART,
-        LONGEST_SHOWN,
-        REFERENCE,
-        TRUE,
-        Looks,
-        comments_of,
-        looks_of,
-        shows_otherwise,
-    )
+    from producers.importing import looks as seen
 
 __all__ = ["LONGEST_CELL"]
 
@@ -86,13 +68,13 @@ class _Book(NamedTuple):
     """Whether its formulas are to be calculated on opening: a program wrote it, and zeros in place of their values."""
     parts: dict[str, str]
     """Sheet → its part."""
-    looks: Looks
+    looks: seen.Looks
 
 
 class _Sheet:
     """What the XML of a sheet says beside the cells' values. Rows count from 1, columns from 0."""
 
-    def __init__(self, uncalculated: bool, looks: Looks) -> None:
+    def __init__(self, uncalculated: bool, looks: seen.Looks) -> None:
         self._looks, self._style, self._struck = looks, "", False
         self.comments: list[tuple[int, str]] = []
         self.unread: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
@@ -122,14 +104,14 @@ class _Sheet:
         name = name.rpartition(":")[2]
         if name == "c":
             self._finish()
-            found = REFERENCE.fullmatch(said.get("r", ""))
+            found = seen.REFERENCE.fullmatch(said.get("r", ""))
             self._column = _number(found[1]) if found else self._column + 1
             self._kind, self._style = said.get("t", "n"), said.get("s", "0")
         elif name == "row":
             self._finish()
             self._row = int(said["r"]) if said.get("r", "").isdecimal() else self._row + 1
             self._column = -1
-            if said.get("hidden") in TRUE:
+            if said.get("hidden") in seen.TRUE:
                 self.hidden.add(self._row)
         elif name == "f":
             self._formula = []
@@ -139,14 +121,14 @@ class _Sheet:
             if looked_at or self._formula is not None or self._kind == "e":
                 self._value = [] if self._value is None else self._value
                 self._parser.CharacterDataHandler = self._value.append
-        elif name == "strike" and said.get("val", "1") in TRUE:
+        elif name == "strike" and said.get("val", "1") in seen.TRUE:
             self._struck = True
         elif name == "mergeCell":
-            ends = [REFERENCE.fullmatch(end) for end in said.get("ref", "").split(":")]
+            ends = [seen.REFERENCE.fullmatch(end) for end in said.get("ref", "").split(":")]
             if len(ends) == 2 and ends[0] and ends[1]:
                 (left, top), (right, bottom) = ((_number(end[1]), int(end[2])) for end in ends if end)
                 self.merged.append(_Span(min(top, bottom), min(left, right), max(top, bottom), max(left, right)))
-        elif name == "col" and said.get("hidden") in TRUE:
+        elif name == "col" and said.get("hidden") in seen.TRUE:
             first, last = int(said.get("min", "1")), int(said.get("max", "0"))
             self.hidden_columns.extend(range(first - 1, min(last, _COLUMNS)))
 
@@ -165,7 +147,7 @@ class _Sheet:
             empty_text = kind == "str" and value is not None and not self._uncalculated
             zero = self._uncalculated and kind == "n" and text == "0"
             if (not text and not empty_text) or zero:
-                said = "".join(formula).strip()[:LONGEST_SHOWN]
+                said = "".join(formula).strip()[: seen.LONGEST_SHOWN]
                 self.unread[self._row][self._column] = ("FORMULA_WITHOUT_VALUE", f"={said}")
                 return
         if struck:
@@ -178,8 +160,8 @@ class _Sheet:
         form = self._looks.styles.get(self._style, "")
         if form is None or (kind == "s" and text.isdecimal() and int(text) in self._looks.struck):
             self.unread[self._row][self._column] = ("STRUCK_OUT", text if kind != "s" else "")
-        elif form and kind == "n" and shows_otherwise(form, text):
-            self.unread[self._row][self._column] = ("NUMBER_FORMAT", f"{text} ({form[:LONGEST_SHOWN]})")
+        elif form and kind == "n" and seen.shows_otherwise(form, text):
+            self.unread[self._row][self._column] = ("NUMBER_FORMAT", f"{text} ({form[: seen.LONGEST_SHOWN]})")
 
 
 def _number(letters: str) -> int:
@@ -192,7 +174,7 @@ def _number(letters: str) -> int:
 def _sheet(archive: zipfile.ZipFile, part: str, book: _Book) -> _Sheet:
     """Search a sheet's XML for what calamine does not tell, and parse it if there is any of that."""
     found = _Sheet(book.uncalculated, book.looks)
-    found.comments = comments_of(archive, {name.lower(): name for name in archive.namelist()}, part)
+    found.comments = seen.comments_of(archive, {name.lower(): name for name in archive.namelist()}, part)
     styles = "|".join(book.looks.styles)
     styled = re.compile(rf"""\bs\s*=\s*["'](?:{styles})["']""".encode()) if styles else None
     with archive.open(part) as file:
@@ -231,15 +213,15 @@ def _book(archive: zipfile.ZipFile) -> _Book:
         parser = expat.ParserCreate()
         parser.StartElementHandler = start
         with archive.open(names[part]) as file:
-            parser.Parse(file.read(LARGEST_PART), True)
+            parser.Parse(file.read(seen.LARGEST_PART), True)
     parts = {
         sheet: names.get(
             posixpath.normpath(posixpath.join("/xl", targets.get(place, "").replace("\\", "/"))).lower()[1:], ""
         )
         for sheet, place in sheets.items()
     }
-    looks = looks_of(archive, names)
-    return _Book(settings.get("date1904") in TRUE, settings.get("fullCalcOnLoad") in TRUE, parts, looks)
+    looks = seen.looks_of(archive, names)
+    return _Book(settings.get("date1904") in seen.TRUE, settings.get("fullCalcOnLoad") in seen.TRUE, parts, looks)
 
 
 def _rows(sheet: python_calamine.CalamineSheet, found: _Sheet) -> Iterator[Row]:
@@ -301,7 +283,7 @@ class _Merging:
             shown = mark[1] if mark else str(value)
             if shown:
                 for column in range(span.left + 1, min(span.right + 1, _COLUMNS)):
-                    marks.setdefault(column, ("MERGED_ACROSS", shown[:LONGEST_SHOWN]))
+                    marks.setdefault(column, ("MERGED_ACROSS", shown[: seen.LONGEST_SHOWN]))
         return filled
 
 

@@ -82,8 +82,8 @@ class Entitlement:
         for row, uscc in frame.select("row", "uscc").rows():
             if names_person(uscc) or holds_person(uscc):
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field="uscc"))
-        for name in TEXTS:
-            for row in frame["row"].filter(persons_in(frame[name])).to_list() if name not in FORMED else ():
+        for name in (one for one in TEXTS if one not in FORMED):
+            for row in frame["row"].filter(persons_in(frame[name])).to_list():
                 found.setdefault(row, []).append(finding("EXCHANGE_PERSON", field=name))
         said_by = frame.select(pl.when(pl.col("department").is_in(self._departments)).then("department")).to_series()
         flat = frame.drop("epoch", "partition")
