@@ -44,7 +44,7 @@ SETTINGS = {
     "checkpoint_timeout": "15min",
     # These binaries know pglz alone, which takes 70 µs a page: more than anything else that a statement costs.
     "wal_compression": "off",
-    "max_connections": "60",
+    "max_connections": "100",
     "reserved_connections": str(limits.RESERVED),
     "max_notify_queue_pages": str(limits.NOTIFY_PAGES),
     "timezone": "UTC",

@@ -109,6 +109,8 @@ def differing_views(connection: Connection) -> list[str]:
     shown = [int(number) for (number,) in connection.execute(_SHOWN, (list(STATES),))]
     shape = _shape(connection, [f"g{number}" for number in shown])
     held: dict[str, str] = dict(connection.execute(_HELD, (list(EXPOSED),)).fetchall())
+    if not shown:
+        return [one for one in EXPOSED if one in held]  # they show what nothing serves
     return [
         one for one in EXPOSED if not _same(connection, one, held.get(one), _view(one, shown, shape, temporary=True))
     ]

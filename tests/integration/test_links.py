@@ -18,6 +18,7 @@ from confluent_kafka.schema_registry import Schema
 from consumers.links import Link
 from deploy.processes import wait_until
 from schemas.connection import Connection, Peer
+from schemas.contracts import source
 from schemas.exchange import exchange_topic
 from schemas.operations import OperationsReader
 from schemas.registry import Registry
@@ -41,7 +42,7 @@ def far(far_stack: Connection) -> Connection:
         for subject in ("xinliu.Statement", "xinliu.Checkpoint"):
             client.delete_subject(subject, permanent=False)
             client.delete_subject(subject, permanent=True)
-            registry.register(subject)
+            registry.register(subject, {**source(subject), "doc": "in other words"})  # the same text would have the same id
     return far_stack
 
 

@@ -8,7 +8,6 @@ import random
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
 
 import pytest
 from confluent_kafka import Producer
@@ -32,20 +31,16 @@ def count(connection: Connection, query: str, *values: object) -> int:
     return int(row[0] or 0)  # type: ignore[call-overload]
 
 
-def seconds_until_visible(secure: Secure, entity: int) -> float:
-    """Publish a good row of the department water, as itself; return how long it took until it could be read."""
+def neighbour_gets_through(secure: Secure, entity: int) -> None:
+    """Publish a good row of the department water, as itself, and wait until it can be read.
+
+    How long it may take is measured and not asserted here: `python -m benchmarks.behaviours`.
+    """
     number, water = uuid.uuid4().hex, secure.principals["department-water"]
     (message,) = framed(water, [penalty(number, entity=entity, key="water")])
-    began = monotonic()
     put(water, "records.water", [message])
     query = "SELECT count(*) FROM report.penalty WHERE document_number = %s"
     assert wait_until(lambda: count(secure.connection, query, number) == 1, seconds=60)
-    return monotonic() - began
-
-
-def soon_enough(secure: Secure, entity: int) -> float:
-    """Return the seconds within which a neighbour's row must be visible: three, and more where the machine is busy itself."""
-    return max(3.0, 4 * seconds_until_visible(secure, entity))
 
 
 @contextmanager
@@ -67,22 +62,19 @@ def resumed_after(secure: Secure, department: str, messages: int) -> Iterator[No
 @pytest.mark.timeout(200)
 def test_random_schema_ids_hold_nobody_up(secure: Secure) -> None:
     chance, flooding = random.Random(5), secure.principals["department-health"]
-    seconds_until_visible(secure, ENTITY)  # the first one waits for what is made ready once
-    soon = soon_enough(secure, ENTITY + 10)
     with resumed_after(secure, "health", 5_000):
         put(flooding, "records.health", [frame(chance.randrange(2**32), b"junk") for _ in range(5_000)])
-        assert seconds_until_visible(secure, ENTITY + 1) < soon
+        neighbour_gets_through(secure, ENTITY + 1)
     query = (
         "SELECT count(*) FROM quarantine WHERE department = 'health' AND findings @> '[{\"code\": \"UNKNOWN_SCHEMA\"}]'"
     )
     assert wait_until(lambda: count(secure.connection, query) >= 5_000, seconds=60), "each has its answer"
-    assert seconds_until_visible(secure, ENTITY + 2) < soon
+    neighbour_gets_through(secure, ENTITY + 2)
 
 
 @pytest.mark.timeout(200)
 def test_a_producer_of_megabytes_is_throttled_and_leaves_little_behind(secure: Secure) -> None:
     throttled: list[float] = []
-    soon = soon_enough(secure, ENTITY + 20)
     client = secure.principals["department-health"].kafka.client(
         {
             "linger.ms": 0,
@@ -101,7 +93,7 @@ def test_a_producer_of_megabytes_is_throttled_and_leaves_little_behind(secure: S
     found = "SELECT count(*) FROM quarantine WHERE department = 'health' AND length(value) = 4096"
     assert wait_until(lambda: count(secure.connection, found) == sent, seconds=90)
     assert count(secure.connection, "SELECT max(length(value)) FROM quarantine WHERE department = 'health'") <= 64 << 10
-    assert seconds_until_visible(secure, ENTITY + 3) < soon
+    neighbour_gets_through(secure, ENTITY + 3)
 
 
 def test_a_missing_quota_is_named_and_set_again(secure: Secure) -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from deploy.processes import wait_until
 from schemas.catalogue import load
-from schemas.connection import Approval
 from schemas.registry import Registry
 from schemas.signing import Keyring, Signer, retire
 from schemas.store import connect
@@ -26,7 +25,7 @@ from streams.logs import Logs
 from tests.exchanges import Sharing, as_run, entities, keys, of_province, shared
 from tests.offline import view_caught_up
 from tests.replay_commands import replay
-from tests.secure import Secure, xinliu
+from tests.secure import Secure, installation, xinliu
 from tests.statements import framed, penalty, put, registered, registration, state
 
 ENTITIES = entities(2, 6, first=830_500)
@@ -154,7 +153,9 @@ def test_what_no_department_of_ours_may_say_waits_and_enters_no_view(hostile: Ho
     assert all(code in codes for code, codes in zip(expected, found, strict=True)), found
 
 
-def test_two_operators_cut_off_a_key_and_the_true_province_goes_on_by_another(hostile: Hostile) -> None:
+def test_two_operators_cut_off_a_key_and_the_true_province_goes_on_by_another(
+    hostile: Hostile, tmp_path: Path
+) -> None:
     secure, origin, stolen = hostile.secure, hostile.origin, hostile.origin.signer.key_id
     true, other = shared("tianjin", "真1号", entity=THIRD), shared("tianjin", "真2号", entity=FOURTH)
     (origin.signer,) = keys(hostile.ring, "tianjin").values()  # the true province, by a key that nobody stole
@@ -183,8 +184,12 @@ def test_two_operators_cut_off_a_key_and_the_true_province_goes_on_by_another(ho
         "密钥被盗",
     )
     plan = replay(secure.connection, "plan", *chosen, "--save", "--json").told["replay"]
-    strict = secure.connection.model_copy(update={"approval": Approval()})
-    alone = replay(strict, "correct", plan, "--yes", "--json")
+    owner = installation(secure, "admin", tmp_path)
+    assert xinliu(secure, "access", "apply", **owner).returncode == 0, "from now on two people are asked for"
+    try:
+        alone = replay(secure.connection, "correct", plan, "--yes", "--json")
+    finally:
+        assert xinliu(secure, "access", "apply", **owner, XINLIU_APPROVAL="false").returncode == 0
     assert (alone.code, "nobody has approved it" in alone.refused) == (2, True)
     assert hostile.ask(numbers, about) == [("伪造1号",), ("真2号",)]
     done = replay(secure.connection, "correct", plan, "--yes", "--json")

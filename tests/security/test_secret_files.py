@@ -223,6 +223,7 @@ _ELSEWHERE = {
     "producers/sample/writing.py": "made-up data",
     "deploy/demo_four.py": "made-up data",
     "producers/importing/repairs.py": "a part of Outputs",
+    "producers/output_files.py": "the folder of a person's own outputs",
     "producers/importing/rejects.py": "a part of Outputs",
     "consumers/quality_command.py": "a part of Outputs",
     "deploy/artifacts.py": "the lock of versions, for whoever raises one",
