@@ -237,10 +237,12 @@ class Mending:
             "read": [evidence.read.get(partition, 0) for partition in folded],
             "folded": list(folded.values()),
         }
-        for step in ("erased", "correct", "restore", "strike"):
+        for step in ("erased", "correct", "restore", "strike", "lose"):
             done = self._connection.execute(sql(f"mend/{step}"), values).rowcount
             if step != "erased" and done:
                 log.warning("mending.history", step=step, rows=done)
+            while step == "lose" and done:  # what went had erased others itself
+                done = self._connection.execute(sql(f"mend/{step}"), values).rowcount
 
     def _history(self, entries: Sequence[Entry]) -> pl.DataFrame:
         """Return what history holds of these messages, the earliest of equal ones."""
