@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from deploy.artifacts import unpack
 from deploy.layout import Layout
-from deploy.processes import Process
+from deploy.processes import Process, wait_until
 from schemas import limits
 from schemas.errors import UsageError
 from schemas.files import private_folder, write_private
@@ -110,6 +110,8 @@ class Postgres:
         user, binaries = _user(), self.binaries
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries, user)
+        # Of a server that was killed what a session runs goes on to its end, and PostgreSQL refuses to start beside it.
+        wait_until(lambda: not self._left_over(), seconds=30)
         # Left by a kill -9: the pid in it may by now be somebody else's, and PostgreSQL would refuse to start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = [option for name, value in self._settings(user).items() for option in ("-c", f"{name}={value}")]
@@ -178,6 +180,16 @@ class Postgres:
                 ) from None
             return False
         return True
+
+    def _left_over(self) -> bool:
+        """Tell whether a process of this server still runs: each has the data folder as its own."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (process / "cwd").samefile(self.data):
+                    return True
+            except OSError:  # ended meanwhile, or another user's
+                continue
+        return False
 
     def _check_version(self) -> None:
         file = self.data / "PG_VERSION"
