@@ -141,7 +141,8 @@ def registered_at(
     provinces = connection.execute("SELECT division, province FROM xinliu.province").fetchall()
     own = connection.execute("SELECT province FROM report.installation").fetchone()
     settled = connection.execute(
-        "SELECT province FROM report.settled_registration WHERE uscc = %s AND at <= %s ORDER BY sequence DESC LIMIT 1",
+        "SELECT province FROM report.settled_registration WHERE uscc = %s AND at <= %s"
+        " ORDER BY at DESC, topic, sequence DESC LIMIT 1",
         (uscc, moment.read_at),
     ).fetchone()
     waited = {

@@ -15,11 +15,11 @@ SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until,
        remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current, contested
 FROM serving.registration;
 
--- What operators decided about registrations that provinces contest, the latest decision of an entity last: it is
--- registered there.
+-- What operators decided about registrations that provinces contest: an entity is registered where the latest decision says. Each
+-- author has a topic, and sequences count within one, so that time alone orders them. Workers and the steward decide nothing.
 CREATE VIEW report.settled_registration AS
-SELECT detail ->> 'uscc' AS uscc, detail ->> 'province' AS province, at, sequence
-FROM xinliu.audit WHERE kind = 'REGISTRATION_SETTLED';
+SELECT detail ->> 'uscc' AS uscc, detail ->> 'province' AS province, at, topic, sequence
+FROM xinliu.audit WHERE kind = 'REGISTRATION_SETTLED' AND topic NOT IN ('operations.workers', 'operations.steward');
 
 -- Former names (曾用名称) as the registries state them, each with the last day on which it was the name.
 CREATE VIEW report.former_name AS

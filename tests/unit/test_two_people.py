@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,12 @@ import pytest
 
 from schemas.cluster import Cluster
 from schemas.connection import Approval
-from schemas.operation_topics import believed, topic_of
+from schemas.operation_topics import ADMIN_TOPIC, STEWARD_TOPIC, WORKERS_TOPIC, believed, may_say, topic_of
 from schemas.operations import Operation
+from schemas.store import sql
 from schemas.two_people import APPROVED, PROPOSED, TwoPeople, acting_as, digest, two_people
 from streams.audit.approvals import unapproved
+from streams.exchange.contested_command import SETTLED
 from streams.replay.approving import standing
 from streams.replay.ledger import _whole
 from streams.steward import REQUESTED, words_of
@@ -302,3 +305,10 @@ def test_the_steward_says_what_it_does_and_plans_proposes_and_approves_nothing()
 def test_a_plan_that_is_not_whole_keeps_no_other_from_being_entered(detail: dict[str, Any]) -> None:
     assert not _whole(Operation("REPLAY_PLANNED", None, NOON, "x", "y", detail))
     assert _whole(Operation("REPLAY_PLANNED", None, NOON, "x", "y", PLAN))
+
+
+@pytest.mark.parametrize("file", ["generation", "migrations/0011_generation", "reader"])
+def test_the_tables_believe_a_decision_of_those_alone_who_may_take_it(file: str) -> None:
+    (listed,) = re.findall(r"topic NOT IN \(([^)]*)\)", sql(file))
+    topics = (SHARED, ZHANG, WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC)
+    assert set(listed.replace("'", "").split(", ")) == {topic for topic in topics if not may_say(topic, SETTLED)}
