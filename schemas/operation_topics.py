@@ -114,9 +114,18 @@ def principal_of(topic: str) -> str:
 
 
 def topic_of(kafka: Cluster) -> str:
-    """Return the topic that events of this process are written to."""
+    """Return the topic that events of this process are written to.
+
+    Raises UsageError where the cluster asks by certificates alone: whose topic it is nobody could tell, and in another one what a
+    worker says would be passed over.
+    """
     who = kafka.setting("sasl.username")
-    if not asks(kafka) or who is None or who == "operator":
+    if asks(kafka) and who is None:
+        raise UsageError(
+            f"this Kafka speaks {kafka.protocol}, and no name of a principal is known here: events of operations are written by"
+            " principals with a name and a password (SASL_SSL, docs/security.md)"
+        )
+    if not asks(kafka) or who == "operator":
         return SHARED_TOPIC
     if who.startswith(PERSONAL):
         return person_topic(who.removeprefix(PERSONAL))
