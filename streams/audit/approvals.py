@@ -17,7 +17,7 @@ _STEPS = {"REPLAY_RUNNING": False, "REPLAY_PROMOTED": True}
 _PROPOSALS = {
     "REPLAY_ROLLED_BACK": ("ROLL_BACK", ("replay",)),
     "POSITION_LOSS_ACCEPTED": ("ACCEPT_LOSS", ("topic", "partition")),
-    "KEY_RETIRED": ("CUT_OFF_KEY", ("province", "key_id")),
+    "KEY_RETIRED": ("CUT_OFF_KEY", ("province", "key_id", "compromised")),
 }
 """What is done by a proposal → its step, and what both must name alike."""
 
