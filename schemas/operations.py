@@ -199,13 +199,16 @@ class OperationsReader:
             return
         self._looked = monotonic()
         try:
-            new = [topic for topic in self._topics(_SOON) if topic not in self._next]
-            for topic in new:
-                self._next[topic], _ = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)
+            new = {
+                topic: self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)[0]
+                for topic in self._topics(_SOON)
+                if topic not in self._next
+            }
         except KafkaException as error:
             raise Retryable(f"Kafka does not answer: {error.args[0].str()}") from error
         if new:
-            log.info("operations.followed", topics=new)
+            log.info("operations.followed", topics=sorted(new))
+            self._next |= new
             self._assign()
 
     def _left(self) -> list[str]:
