@@ -119,13 +119,15 @@ def topic_of(kafka: Cluster) -> str:
     Raises UsageError where the cluster asks by certificates alone: whose topic it is nobody could tell, and in another one what a
     worker says would be passed over.
     """
+    if not asks(kafka):
+        return SHARED_TOPIC
     who = kafka.setting("sasl.username")
-    if asks(kafka) and who is None:
+    if who is None:
         raise UsageError(
             f"this Kafka speaks {kafka.protocol}, and no name of a principal is known here: events of operations are written by"
             " principals with a name and a password (SASL_SSL, docs/security.md)"
         )
-    if not asks(kafka) or who == "operator":
+    if who == "operator":
         return SHARED_TOPIC
     if who.startswith(PERSONAL):
         return person_topic(who.removeprefix(PERSONAL))
