@@ -284,8 +284,7 @@ def operation_of(value: bytes | None, registry: Registry, headers: Headers | Non
 
 def held_operations(kafka: Cluster, registry: Registry, *, lenient: bool = False) -> list[Operation]:
     """Return every event there is now, in the broker's order. Raises Retryable where a server does not answer."""
-    principal = kafka.setting("sasl.username") or "operator"
-    reader = OperationsReader(kafka, registry, principal=principal, lenient=lenient)
+    reader = OperationsReader(kafka, registry, principal="operator", lenient=lenient)
     try:
         return reader.held()
     finally:

@@ -30,6 +30,8 @@ __all__ = [
     "TwoPeople",
     "acting_as",
     "digest",
+    "is_another",
+    "must_be_a_person",
     "require_two",
     "two_people",
 ]
@@ -60,6 +62,22 @@ def acting_as(kafka: Cluster) -> str:
     """Return as whom events of this process will be read: the principal on a cluster that asks, else what the process says."""
     said = operator(kafka)
     return author(topic_of(kafka), said) if asks(kafka) else said
+
+
+def is_another(kafka: Cluster, one: Operation) -> bool:
+    """Tell whether what this process says would certainly be another person's word than that event."""
+    mine = Operation(APPROVED, None, datetime.now(UTC), acting_as(kafka), "", {}, vouched=asks(kafka))
+    return two_people(mine, one)
+
+
+def must_be_a_person(kafka: Cluster) -> None:
+    """Raise UsageError where the broker would vouch for this process as for no person."""
+    me = acting_as(kafka)
+    if asks(kafka) and not me.startswith(PERSONAL):
+        raise UsageError(
+            "two people must want this: one says it and another approves it, each by a principal of his own, and"
+            f" {person(me)} is no person's; say it with such a principal first (XINLIU_OPERATORS, docs/audit.md)"
+        )
 
 
 class TwoPeople:
@@ -132,12 +150,8 @@ def require_two(connection: Connection, step: str, about: Mapping[str, Any], rea
             approved = known.approval(one)
             if approved is not None and datetime.now(UTC) - approved.when <= timedelta(hours=rule.hours):
                 return one.id
+        must_be_a_person(connection.kafka)
         me = acting_as(connection.kafka)
-        if asks(connection.kafka) and not me.startswith(PERSONAL):
-            raise UsageError(
-                f"two people must want this: one proposes it and another approves it, each by a principal of his own, and"
-                f" {person(me)} is no person's; say it with such a principal first (XINLIU_OPERATORS, docs/audit.md)"
-            )
         mine = [one for one in fresh if person(one.by) == person(me) and known.approval(one) is None]
         if mine:
             proposal = mine[-1]

@@ -361,7 +361,7 @@ def test_sql_and_python_say_the_same_of_every_claim_and_ours_stands_while_it_is_
 
 
 SETTLED = (
-    "INSERT INTO xinliu.audit (topic, sequence, topic_id, \"offset\", event_id, kind, by, at, reason, detail, message, previous, hash)"
+    'INSERT INTO xinliu.audit (topic, sequence, topic_id, "offset", event_id, kind, by, at, reason, detail, message, previous, hash)'
     " VALUES (%s, %s, %s, %s, %s, 'REGISTRATION_SETTLED', 'x@desk', %s, '', %s, '', '', '')"
 )
 

@@ -31,4 +31,6 @@ def test_an_event_that_is_not_whole_vouches_for_nothing_and_stops_nobody(
 
 def made(detail: dict[str, Any]) -> Operation:
     """Return the event of a backup that was made."""
-    return Operation(backup_log.BACKUP_MADE, None, datetime(2026, 11, 23, tzinfo=UTC), "operator-zhang@desk", "", detail)
+    return Operation(
+        backup_log.BACKUP_MADE, None, datetime(2026, 11, 23, tzinfo=UTC), "operator-zhang@desk", "", detail
+    )

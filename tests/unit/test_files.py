@@ -25,7 +25,9 @@ def test_a_new_folder_has_the_mode_that_was_asked_for(tmp_path: Path, umask: int
         private_folder(tmp_path / "new", mode=wanted)
     finally:
         os.umask(before)
-    assert mode(tmp_path / "new") == wanted, "a cache or a keyring that nobody else can pass through is of no use to servers"
+    assert mode(tmp_path / "new") == wanted, (
+        "a cache or a keyring that nobody else can pass through is of no use to servers"
+    )
 
 
 @pytest.mark.parametrize(("held", "left"), [(0o777, 0o711), (0o700, 0o700), (0o755, 0o711)])

@@ -18,7 +18,7 @@ from schemas.operation_topics import ADMIN_TOPIC, STEWARD_TOPIC, WORKERS_TOPIC, 
 from schemas.operations import Operation
 from schemas.registry_address import RegistryAddress
 from schemas.store import sql
-from schemas.two_people import APPROVED, PROPOSED, TwoPeople, acting_as, digest, two_people
+from schemas.two_people import APPROVED, PROPOSED, TwoPeople, acting_as, digest, is_another, two_people
 from streams.audit.approvals import unapproved
 from streams.exchange.contested_command import SETTLED
 from streams.replay.approving import standing
@@ -333,3 +333,14 @@ def test_the_tables_believe_a_decision_of_those_alone_who_may_take_it(file: str)
     (listed,) = re.findall(r"topic NOT IN \(([^)]*)\)", sql(file))
     topics = (SHARED, ZHANG, WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC)
     assert set(listed.replace("'", "").split(", ")) == {topic for topic in topics if not may_say(topic, SETTLED)}
+
+
+@pytest.mark.parametrize("mine", ["operator-li", "operator-zhang", "operator", "admin", "intake"])
+@pytest.mark.parametrize("theirs", _AUTHORS)
+def test_who_is_told_that_he_approves_is_who_counts(mine: str, theirs: str) -> None:
+    """The commands say beforehand what readers will say of it."""
+    kafka = Cluster(servers="h:1", security={**SECURITY, "sasl.username": mine})
+    log = Log()
+    planned = log.say(theirs, "NOTE")
+    approval = log.approve(topic_of(kafka), planned)
+    assert is_another(kafka, planned) == (log.people.approval(planned) == approval)
