@@ -119,9 +119,10 @@ class Auditor:
         return max(0.0, self._shortest - (monotonic() - began))
 
     def close(self) -> None:
-        """Close the connection; the next pass opens another."""
+        """Close the connection and the clients of the logs; the next pass opens others."""
         if self._connection is not None:
             self._connection.close()
+        self._log.close()
         if self._quarantine is not None:
             self._quarantine.close()
         self._connection = self._comparing = self._log_audit = None

@@ -46,6 +46,9 @@ class RefusedLog(Protocol):
     def messages(self, partition: int, since: int, upto: int) -> Iterator[Record]:
         """Yield the messages from the one offset on to before the other."""
 
+    def close(self) -> None:
+        """Close the client; the next question opens another."""
+
 
 class Refused:
     """That of this province's cluster, as the view reads it. Raises Retryable where Kafka does not answer."""
@@ -105,10 +108,11 @@ class QuarantineAudit:
         self._first: dict[int, int] = {}
 
     def close(self) -> None:
-        """Close the connection, and with it forget what the topic says."""
+        """Close the connection, and with it forget what the topic says; and the client of the topic."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+        self._log.close()
 
     def look(self) -> tuple[Sequence[RowDifference], int]:
         """Look at everything; return what differed, and how many rows were set right."""

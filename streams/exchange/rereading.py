@@ -77,6 +77,9 @@ class WholeLog(Log, Protocol):
     def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
         """Return the first offset of these partitions; what stood before it is gone."""
 
+    def close(self) -> None:
+        """Close the clients; the next question opens others."""
+
 
 class Accepted:
     """`accepted` of this province's cluster; `principal` is as whom it is read."""

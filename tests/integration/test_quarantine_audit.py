@@ -40,6 +40,9 @@ class Topic:
         assert partition == 0
         return iter([one for one in self.messages_ if max(since, self.begins) <= one.offset < upto])
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 @pytest.fixture(scope="module")
 def store(stack: Connection) -> Iterator[Store]:
