@@ -84,8 +84,7 @@ def registered(
     """Make one of registrations, in any order, as they stood on a day in the province `own`.
 
     `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them;
-    `settled` is the
-    province for which an operator has decided. The view `registration` has the same order.
+    `settled` is the province for which an operator has decided. The view `registration` has the same order.
     """
 
     def is_open(row: Row) -> bool:

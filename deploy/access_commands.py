@@ -105,11 +105,11 @@ def plan(
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
     """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are.
 
-    It also makes the topics of people (the file `operators`), and says for the whole installation whether two people are asked
-    for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
+    It also makes the topics of people (the file `operators`), and says for the whole installation whether two people
+    are asked for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
 
-    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also where
-    tables, views or functions are not as they were shipped, which nobody changes back by himself.
+    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also
+    where tables, views or functions are not as they were shipped, which nobody changes back by himself.
     """
     connection = _connection(ctx)
     catalogue, named = load(), _people(ctx, connection)

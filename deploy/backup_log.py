@@ -1,7 +1,7 @@
 """What vouches for backups: an event of `operations` with the digest of each manifest, and where the database stood.
 
-A backup lies where many can reach it, and its own checksums beside it. What the log does not name is not put back, unless
-somebody says so, with a reason that the log keeps.
+A backup lies where many can reach it, and its own checksums beside it. What the log does not name is not put back,
+unless somebody says so, with a reason that the log keeps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What holds for a whole installation: authors' topics, and whether two people are asked for; said by the administrator alone."""
+"""What holds for a whole installation: authors' topics, and whether two people are asked for;
+said by the administrator alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""People with a principal of Kafka of their own, by name: a file of the installation, and not the environment of one shell.
+"""People with a principal of Kafka of their own, by name: a file of the installation,
+and not the environment of one shell.
 
-One name a line; what follows `#` is for readers. Where neither the file nor XINLIU_OPERATORS names anybody, nothing is known of
-people here, and those who have a principal keep it.
+One name a line; what follows `#` is for readers. Where neither the file nor XINLIU_OPERATORS names anybody, nothing is
+known of people here, and those who have a principal keep it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def people(known: Settings, file: Path, users: Iterable[str]) -> tuple[str, ...]
 
 
 def people_here(known: Settings, stack: str | None, users: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the names for the servers that a command reaches: those of a local stack where `stack` names one, or no others are set."""
+    """Return the names for the servers that a command reaches:
+    those of a local stack where `stack` names one, or no others are set."""
     local = None if stack is None and known.kafka else stack or known.stack
     return people(known, known.people_file(local), users)
 

@@ -1,4 +1,5 @@
-"""Files and folders that are nobody else's: made anew and for their owner's eyes, behind no link, where nobody can exchange them."""
+"""Files and folders that are nobody else's: made anew and for their owner's eyes, behind no link,
+where nobody can exchange them."""
 
 from __future__ import annotations
 
@@ -23,10 +24,11 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_private(file: Path, content: bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
-    """Write a file that only its owner can read, whole or not at all; what stands at its place, a link for example, is replaced.
+    """Write a file that only its owner can read, whole or not at all; what stands at its place,
+    a link for example, is replaced.
 
-    `owner` is the user whose file it becomes, ourselves unless given; `mode` is that of the file, whatever the umask. Raises
-    UsageError where others can write to the folder: they could read along, or put their own file there.
+    `owner` is the user whose file it becomes, ourselves unless given; `mode` is that of the file, whatever the umask.
+    Raises UsageError where others can write to the folder: they could read along, or put their own file there.
     """
     with create(file, mode=mode, owner=owner) as out:
         out.write(content)
@@ -34,7 +36,8 @@ def write_private(file: Path, content: bytes, *, mode: int = 0o600, owner: int |
 
 @contextmanager
 def create(file: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterator[BinaryIO]:
-    """Open a file as `write_private` writes it; it is at its place when the context ends well, and nowhere otherwise."""
+    """Open a file as `write_private` writes it; it is at its place when the context ends well,
+    and nowhere otherwise."""
     folder = os.open(file.parent, _FOLDER)
     try:
         _nobody_elses(file.parent, os.fstat(folder), owner)
@@ -78,7 +81,8 @@ def open_private(file: Path, *, append: bool = False) -> BinaryIO:
 
 
 def private_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a folder with this mode, whatever the umask, and those above it that are missing; one that is there loses what exceeds it.
+    """Make a folder with this mode, whatever the umask, and those above it that are missing;
+    one that is there loses what exceeds it.
 
     Raises UsageError where it is a link, or somebody else's.
     """
@@ -113,7 +117,8 @@ def _opened(place: Path, flags: int) -> int:
 
 
 def _nobody_elses(folder: Path, found: os.stat_result, owner: int | None) -> None:
-    """Raise UsageError where others than the owner, ourselves and root can exchange what lies in the folder, or the folder."""
+    """Raise UsageError where others than the owner,
+    ourselves and root can exchange what lies in the folder, or the folder."""
     trusted = {0, os.geteuid(), owner}
     if _open_to_others(found) or found.st_uid not in trusted:
         raise UsageError(

@@ -47,7 +47,8 @@ _SOON = 3.0
 class Operation:
     """One event of operations, as schemas/avro/Operation.avsc has it.
 
-    As read, `by` is who the broker says has written it, on a cluster that asks; as written, what the process says of itself.
+    As read, `by` is who the broker says has written it, on a cluster that asks; as written,
+    what the process says of itself.
     """
 
     kind: str
@@ -117,8 +118,8 @@ class OperationsWriter:
 class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
-    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged by `follow`.
-    `lenient` passes over what cannot be read, too: for the audit, which keeps it as UNREADABLE.
+    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged
+    by `follow`. `lenient` passes over what cannot be read, too: for the audit, which keeps it as UNREADABLE.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str, lenient: bool = False) -> None:
@@ -142,7 +143,8 @@ class OperationsReader:
         self._assign()
 
     def held(self, wait: Callable[[Retryable], None] | None = None) -> list[Operation]:
-        """Return every event that was there when this reader was opened, in the order in which the broker received them.
+        """Return every event that was there when this reader was opened,
+        in the order in which the broker received them.
 
         Where a server does not answer `wait` is called, which returns when it is to be asked again; without it Retryable is raised.
         """

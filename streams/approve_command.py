@@ -32,8 +32,8 @@ def _approve(
 ) -> int:
     """Approve exactly what another person has decided or proposed; without an id, show what waits (exit code 1).
 
-    Decisions to discard or override are carried out then; a rollback, a loss that is accepted and a key that is cut off when the
-    same command is given again. Replays are approved by `xinliu replay approve`.
+    Decisions to discard or override are carried out then; a rollback, a loss that is accepted and a key that is cut off
+    when the same command is given again. Replays are approved by `xinliu replay approve`.
     """
     from schemas.operations import Operation, OperationsWriter, held_operations
     from schemas.operators import operator, person

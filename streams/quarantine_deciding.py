@@ -114,11 +114,11 @@ class Deciding:
         return one
 
     def decide(self, chosen: Sequence[Refusal], *, wait: float | None, dry_run: bool) -> Decided:
-        """Write the events; with `wait`, in seconds, return once intake has carried them out, or at once where that waits for
-        another person.
+        """Write the events; with `wait`, in seconds, return once intake has carried them out,
+        or at once where that waits for another person.
 
-        Raises UsageError where two people are asked for and this process has no person's principal, Retryable where Kafka does not answer, or intake has not carried it out in time: the decision stands all the
-        same.
+        Raises UsageError where two people are asked for and this process has no person's principal, Retryable where
+        Kafka does not answer, or intake has not carried it out in time: the decision stands all the same.
         """
         unique = list({one.entry: one for one in chosen}.values())
         left_out = [one for one in unique if one.masked and self.kind != DISCARD]

@@ -1,8 +1,9 @@
 """The steward: holds the owner's rights, and carries out what two people want, so that no person needs them.
 
 A person asks by an event (REPLAY_REQUESTED); the steward runs the very command that an operator would run, with its own
-credentials: approvals are held against the log at the moment the step begins, by settings and a catalogue that the person who
-asks has no hand in. What came of it is an event, too. One request at a time; one that was cut off is taken up again, as its step is.
+credentials: approvals are held against the log at the moment the step begins, by settings and a catalogue that the
+person who asks has no hand in. What came of it is an event, too. One request at a time; one that was cut off is taken
+up again, as its step is.
 """
 
 from __future__ import annotations

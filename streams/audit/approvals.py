@@ -1,4 +1,5 @@
-"""What was done without a second person: steps, decisions and what was proposed, held against the approvals that came before them."""
+"""What was done without a second person: steps, decisions and what was proposed,
+held against the approvals that came before them."""
 
 from __future__ import annotations
 

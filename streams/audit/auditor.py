@@ -1,7 +1,8 @@
-"""Projects operations into xinliu.audit beside the view worker, one worker of a province at a time, and anchors its heads.
+"""Projects operations into xinliu.audit beside the view worker,
+one worker of a province at a time, and anchors its heads.
 
-The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of a worker: whoever rewrites the table would have to rewrite the
-topic, too, which nobody but the brokers' administrator can.
+The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of a worker: whoever
+rewrites the table would have to rewrite the topic, too, which nobody but the brokers' administrator can.
 """
 
 from __future__ import annotations
@@ -158,7 +159,8 @@ class Auditor:
             head, topic = heads[message.topic], message.topic
             entry = Entry.following(head.sequence + 1, head.hash, message.event, topic)
             rows.append(entry.to_row())
-            # A head is no news, and one of its own chain covers what stood before it; who writes elsewhere writes no head.
+            # A head is no news, and one of its own chain covers what stood before it;
+            # who writes elsewhere writes no head.
             a_head = entry.event.kind == HEAD and topic == self._heads_in
             own = a_head and json.loads(entry.event.detail).get("topic", TOPIC) == topic
             news = 0 if own else head.news + (not a_head)

@@ -21,9 +21,9 @@ MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
 MOST_A_SECOND, _SLACK = 100_000, 3_600
-"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the
-seconds by which
-its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for known."""
+"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the seconds
+by which its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for
+known."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
 _NOTE = re.compile(
@@ -216,9 +216,8 @@ class Chain:
         return (Outcome.GAP, says) if newer else (Outcome.STALE, f"{says}, which is not older")
 
     def _leap(self, told: Told) -> str:
-        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes
-        an offset, so
-        that sequences never outrun offsets."""
+        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes an
+        offset, so that sequences never outrun offsets."""
         if told.sequence > told.predecessor + 1:
             return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"
         held, since = (-1, 0) if self.anchor is None else (self.anchor.last_offset, self.anchor.made_at)

@@ -1,6 +1,7 @@
 """History held against the log of truth itself: statements that it lost, or that nobody ever accepted.
 
-Where a record is gone with its history and its counts, or was put in with them, the tables agree with each other; only the log tells.
+Where a record is gone with its history and its counts, or was put in with them,
+the tables agree with each other; only the log tells.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class LogFound:
-    """What differs of a slice: `lost` are statements of the log that history has not, by record; `forged` the other way round."""
+    """What differs of a slice: `lost` are statements of the log that history has not, by record;
+    `forged` the other way round."""
 
     differences: Sequence[RowDifference] = ()
     read: Mapping[int, int] = field(default_factory=dict)
@@ -47,7 +49,8 @@ class LogAudit:
         self._set = LogSet()
         self._whole = True
         self._excused: dict[int, tuple[int, int]] = {}
-        """Statements that history need not hold, by hash, with their places: found once, and not looked for in the log again."""
+        """Statements that history need not hold, by hash, with their places: found once,
+        and not looked for in the log again."""
 
     def follow(self) -> Iterator[None]:
         """Read on to where the tables are; some at a time. Nothing is held against a log that lost its beginning."""

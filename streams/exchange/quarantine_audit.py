@@ -1,7 +1,7 @@
 """The quarantine held against its topic: an entry that is gone, or closed by nobody, would let 待核 be told as 无.
 
-The view's own projection puts the topic's messages into temporary tables, once and then as they come; these are what must stand there.
-Where they differ, all is compared once more under the lock of the position, and set right.
+The view's own projection puts the topic's messages into temporary tables, once and then as they come; these are what
+must stand there. Where they differ, all is compared once more under the lock of the position, and set right.
 """
 
 from __future__ import annotations

@@ -170,7 +170,8 @@ class Accepted:
             for partition, end in upto.items():
                 first = self._reach(consumer, partition, end)
                 if first > 0:
-                    # What it held before may have been said all the same: nothing may be struck out because it is not there.
+                    # What it held before may have been said all the same:
+                    # nothing may be struck out because it is not there.
                     raise Retryable(
                         f"accepted/{partition} begins at {first}: restore what stood before", server="kafka"
                     )

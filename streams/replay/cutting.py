@@ -2,9 +2,9 @@
 have decided.
 
 A cut-off is a replay of kind CORRECT whose scope says so: planned, approved by another, and run like every other
-(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation.
-Time and key
-are what intake wrote beside each statement, so that no date that the province writes gets a statement out of it.
+(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation. Time
+and key are what intake wrote beside each statement, so that no date that the province writes gets a statement out of
+it.
 """
 
 from __future__ import annotations

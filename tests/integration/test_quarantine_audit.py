@@ -1,4 +1,5 @@
-"""The quarantine is what its topic says: an entry that somebody takes away, closes, changes or makes up is found and set right."""
+"""The quarantine is what its topic says: an entry that somebody takes away, closes,
+changes or makes up is found and set right."""
 
 from __future__ import annotations
 

@@ -170,7 +170,8 @@ def test_nobody_is_called_like_a_topic_that_is_no_persons(name: str) -> None:
 
 
 def test_people_are_those_of_the_servers_that_a_command_reaches(tmp_path: Path) -> None:
-    """Every command names the same: one that knew the environment alone would call the others' topics and rights undeclared."""
+    """Every command names the same:
+    one that knew the environment alone would call the others' topics and rights undeclared."""
     for folder, names in ((tmp_path, "zhang  # 值班\nli\n"), (tmp_path / "stacks" / "trial", "wang\n")):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "operators").write_text(names, encoding="utf-8")
