@@ -1,5 +1,6 @@
--- Rights that nobody declared, of whatever kind, beside those that schemas/roles.py holds against its own list (schemas and tables, of
--- the roles named there): to whom, what, and the statement that takes it away. Names are qualified: the search_path is pg_catalog alone.
+-- Rights that nobody declared, of whatever kind, beside those that schemas/roles.py holds against its own list (schemas
+-- and tables, of the roles named there): to whom, what, and the statement that takes it away. Names are qualified: the
+-- search_path is pg_catalog alone.
 WITH declared (role, privilege) AS (
     VALUES ('xinliu_worker', 'CONNECT'), ('xinliu_operator', 'CONNECT'), ('xinliu_reader', 'CONNECT'),
            ('xinliu_worker', 'TEMPORARY'), ('xinliu_operator', 'TEMPORARY')
