@@ -118,10 +118,7 @@ class Settings(BaseSettings):
     @property
     def times(self) -> WorkerTimes:
         """The times as the workers take them."""
-        return WorkerTimes(
-            session=self.worker_session,
-            idle_in_transaction=self.worker_idle_in_transaction,
-        )
+        return WorkerTimes(session=self.worker_session, idle_in_transaction=self.worker_idle_in_transaction)
 
     @property
     def looks(self) -> LookTimes:

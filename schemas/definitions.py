@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -85,7 +85,7 @@ def differences(connection: Connection) -> list[Difference]:
     # One that is filled has fewer indexes and tables of its own, and no reader;
     # one that was dropped goes when its readers have.
     found = {one: text for one, text in fingerprints(connection).items() if known.get(one.schema, True)}
-    wanted = dict(_as_shipped(found, generations))
+    wanted = dict(_wanted(generations))
     differing = [Difference("MISSING", one) for one in wanted.keys() - found.keys()]
     differing += [Difference("EXTRA", one) for one in found.keys() - wanted.keys()]
     differing += [
@@ -116,7 +116,7 @@ def as_shipped(found: Mapping[Definition, str]) -> dict[Definition, str]:
     return kept
 
 
-def _as_shipped(found: Iterable[Definition], generations: Iterable[str]) -> Iterator[tuple[Definition, str]]:
+def _wanted(generations: Collection[str]) -> Iterator[tuple[Definition, str]]:
     for one, text in shipped().items():
         if one.schema != GENERATION:
             yield one, text

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADMIN_TOPIC",
     "INSTALLATION",
+    "LOOK_AGAIN",
     "PREFIX",
     "REQUEST_DONE",
     "SHARED_TOPIC",
@@ -47,6 +48,9 @@ PREFIX = f"{SHARED_TOPIC}."
 """Whatever begins so has one writer: whoever may make topics makes authors."""
 WORKERS_TOPIC = f"{PREFIX}workers"
 ADMIN_TOPIC = f"{PREFIX}admin"
+
+LOOK_AGAIN = 5.0
+"""Seconds after which whoever follows operations looks for topics of people that are new."""
 
 INSTALLATION = "INSTALLATION_SET"
 """What holds for the whole installation (detail.approval): the administrator alone says it,

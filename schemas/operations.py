@@ -18,7 +18,7 @@ from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, encode, frame
 from schemas.contracts import Headers, schema_header
 from schemas.errors import ContractBroken, Retryable, UsageError
-from schemas.operation_topics import SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
+from schemas.operation_topics import LOOK_AGAIN, SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
 from schemas.persons import cover_persons
 from schemas.registry import Registry
 
@@ -37,8 +37,6 @@ SCHEMA_ACCEPTED = "SCHEMA_ACCEPTED"
 _TIMEOUT = 15.0
 _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
-_NEW_TOPICS = 5.0
-"""Seconds after which `follow` looks for topics of people that are new."""
 _SOON = 3.0
 """Seconds that this may take: whoever ends `follow` waits for it."""
 
@@ -197,7 +195,7 @@ class OperationsReader:
 
     def look_for_topics(self) -> None:
         """Read the topics of people who have come since, too; looks every few seconds at most."""
-        if monotonic() - self._looked < _NEW_TOPICS:
+        if monotonic() - self._looked < LOOK_AGAIN:
             return
         self._looked = monotonic()
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from schemas.codec import NotDecodable, decode, unframe
-from schemas.contracts import SHIPPED, fingerprint, named_by, parsed, source
+from schemas.contracts import SHIPPED, fingerprint, named_by, own_fingerprint, parsed, source
 from schemas.errors import Retryable, UsageError
 from schemas.lookups import Lookups
 from schemas.registry_address import RegistryAddress
@@ -149,7 +149,7 @@ class Registry:
         Raises UsageError where the registry does not have it.
         """
         if name not in self._ids:
-            self._ids[name] = self.id_of(name, fingerprint(source(name)))
+            self._ids[name] = self.id_of(name, own_fingerprint(name))
         return self._ids[name]
 
     def id_of(self, name: str, wanted: str) -> int:

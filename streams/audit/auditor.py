@@ -22,7 +22,7 @@ import structlog
 
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
-from schemas.operation_topics import topic_of
+from schemas.operation_topics import LOOK_AGAIN, topic_of
 from schemas.operations import TOPIC, Operation, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -42,8 +42,6 @@ log = structlog.get_logger()
 Store = psycopg.Connection[Any]
 
 _STANDBY = 5.0
-_NEW_TOPICS = 5.0
-"""Seconds after which the auditor looks for topics of people that are new."""
 _VERIFY_FIRST, _VERIFY_EVERY = 60.0, 3_600.0
 """Seconds after the start, and from one time to the next, until the audit is verified."""
 _EVERY, _SECONDS = 100, 10.0
@@ -134,7 +132,7 @@ class Auditor:
             late = monotonic() - head.since >= self._seconds
             if head.news >= self._every or (head.news and late and not read):
                 self._anchor(topic, head)
-        if monotonic() - self._looked > _NEW_TOPICS:
+        if monotonic() - self._looked > LOOK_AGAIN:
             self._looked = monotonic()
             if set(log_of.topics_now()) != set(self._heads):
                 self.close()  # somebody's topic is new: opened anew with it

@@ -176,9 +176,8 @@ class Chain:
     def close(self, told: Told) -> Closed:
         """Hold what is kept against a checkpoint, which was found to be its province's word."""
         if why := self._leap(told):
-            return Closed(
-                Outcome.STALE, why
-            )  # as if it had not come: what it claims to close is kept for who closes it
+            # As if it had not come: what it claims to close is kept for who closes it.
+            return Closed(Outcome.STALE, why)
         outcome, why = self._place(told)
         if outcome in (Outcome.REPEATED, Outcome.STALE):
             self._drop(told.topic_id, told.last_offset)
@@ -222,11 +221,9 @@ class Chain:
             return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"
         held, since = (-1, 0) if self.anchor is None else (self.anchor.last_offset, self.anchor.made_at)
         most = held + (max(0, told.made_at - since) // 1000 + _SLACK) * MOST_A_SECOND
-        return (
-            ""
-            if max(told.predecessor, told.last_offset) <= most
-            else f"offset {told.last_offset} is a leap beyond {most}"
-        )
+        if max(told.predecessor, told.last_offset) > most:
+            return f"offset {told.last_offset} is a leap beyond {most}"
+        return ""
 
     def _drop(self, topic_id: str, up_to: int | None = None) -> None:
         """Forget what is kept of a log: all of it, or up to an offset."""
