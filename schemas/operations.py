@@ -38,7 +38,7 @@ _TIMEOUT = 15.0
 _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
 _SOON = 3.0
-"""Seconds that this may take: whoever ends `follow` waits for it."""
+"""Seconds that the look for new topics may take: whoever ends `follow` waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,9 @@ class OperationsWriter:
 class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
-    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged
-    by `follow`. `lenient` passes over what cannot be read, too: for the audit, which keeps it as UNREADABLE.
+    `principal` begins the name of its group if the cluster asks nobody who he is. What an author may not say is passed
+    over; `follow` logs it. A reader that is `lenient` also passes over what cannot be read: the audit is, which keeps
+    such a message as UNREADABLE.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str, lenient: bool = False) -> None:

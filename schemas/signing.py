@@ -85,8 +85,11 @@ class _Private:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key as the keyring has it; what came here, or says it was made, after `believed_until` (UTC) is not believed,
-    None: it is in force. Of one that is `compromised` nothing is believed, whenever it came."""
+    """A key as the keyring has it.
+
+    What our broker received after `believed_until` (UTC), or what says that it was made after it, is not believed; None
+    means that the key is in force. Nothing that a `compromised` key signed is believed, whenever it came.
+    """
 
     province: str
     key_id: str
@@ -241,8 +244,9 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
 
 
 def retire(keyring: Path, province: str, key_id: str, until: datetime, *, compromised: bool = False) -> None:
-    """Believe nothing any more of this key that comes, or says it was made, after `until`. What came before stands; of
-    one that is `compromised`, nothing that is not applied yet.
+    """Retire a key: nothing is believed that comes, or says that it was made, after `until`.
+
+    What came before stands. If the key is `compromised`, only what was applied already stands.
 
     Raises UsageError where the keyring has no such key, or `until` names no zone.
     """
