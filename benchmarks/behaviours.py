@@ -1,9 +1,9 @@
 """What the worst that one department can do costs its neighbours: `python -m benchmarks.behaviours`.
 
-On a secure stack of its own, with its workers: one department behaves in each of these ways, as itself, as fast as its quota and
-`--rate` let it, while others publish single records. Printed for each behaviour: how long it took from the producer's hand until
-a neighbour's record could be read, what became of the department, and what was kept of its junk. Each
-behaviour is another department's, so that none is held up by a stop that another one has earned.
+On a secure stack of its own, with its workers: one department behaves in each of these ways, as itself, as fast as its
+quota and `--rate` let it, while others publish single records. Printed for each behaviour: how long it took from the
+producer's hand until a neighbour's record could be read, what became of the department, and what was kept of its junk.
+Each behaviour is another department's, so that none is held up by a stop that another one has earned.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ def _offend(name: str, one: Department, seconds: float, rate: float, told: Any) 
 
 @dataclass
 class Neighbours:
-    """Departments that publish a record each in turn; for every record, when it was handed over and when it could be read."""
+    """Departments that publish a record each in turn; for every record,
+    when it was handed over and when it could be read."""
 
     departments: Sequence[Department]
     database: str

@@ -33,8 +33,8 @@ WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(
 
 @dataclass(frozen=True, slots=True)
 class PastRecords:
-    """Penalties, list entries and registrations held then, shaped as the views of `report` shape them, with their periods;
-    name and kind as the record stated last had them, of our own before those of other provinces."""
+    """Penalties, list entries and registrations held then, shaped as the views of `report` shape them, with their
+    periods; name and kind as the record stated last had them, of our own before those of other provinces."""
 
     name: str | None
     kind: str | None

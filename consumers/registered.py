@@ -84,8 +84,7 @@ def registered(
     """Make one of registrations, in any order, as they stood on a day in the province `own`.
 
     `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them;
-    `settled` is the
-    province for which an operator has decided. The view `registration` has the same order.
+    `settled` is the province for which an operator has decided. The view `registration` has the same order.
     """
 
     def is_open(row: Row) -> bool:
@@ -141,7 +140,8 @@ def registered_at(
     provinces = connection.execute("SELECT division, province FROM xinliu.province").fetchall()
     own = connection.execute("SELECT province FROM report.installation").fetchone()
     settled = connection.execute(
-        "SELECT province FROM report.settled_registration WHERE uscc = %s AND at <= %s ORDER BY sequence DESC LIMIT 1",
+        "SELECT province FROM report.settled_registration WHERE uscc = %s AND at <= %s"
+        " ORDER BY at DESC, topic, sequence DESC LIMIT 1",
         (uscc, moment.read_at),
     ).fetchone()
     waited = {

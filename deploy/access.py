@@ -113,7 +113,8 @@ def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> t
         rights += _department(department)
     for name in people:
         who = f"{PERSONAL}{name}"
-        # What the shared principal may, but for its topic: he has one of his own, and there the broker vouches for his name.
+        # What the shared principal may, but for its topic: he has one of his own,
+        # and there the broker vouches for his name.
         rights += [replace(right, principal=who) for right in _operator(person_topic(name))]
         rights.append(Right(who, "GROUP", "PREFIXED", f"{who}.", "READ"))
     rights += _link(province)
@@ -230,7 +231,8 @@ def _operator(own: str) -> Iterable[Right]:
 
 
 def _steward() -> Iterable[Right]:
-    # Carries out what two people want: reads the logs, and says what it does. The tables are its own by its role of PostgreSQL.
+    # Carries out what two people want: reads the logs, and says what it does.
+    # The tables are its own by its role of PostgreSQL.
     for topic in ("accepted", "quarantine"):
         yield Right(STEWARD, "TOPIC", "LITERAL", topic, "READ")
     yield from _follows_operations(STEWARD)

@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from deploy import access, acls, installation, quotas
-from deploy.people import people
+from deploy.people import people_here
 from deploy.settings import settings
 from schemas import definitions, grants, limits, roles
 from schemas.catalogue import load
@@ -51,7 +51,7 @@ def show(
     """Show the declared rights: principal by principal; needs no servers. What is not listed is refused."""
     catalogue = load()
     catalogue.province(province)
-    named = people(settings(), _people_file(ctx), ())  # nobody is asked who has one at present
+    named = people_here(settings(), ctx.find_root().params.get("stack"))  # nobody is asked who has one at present
     rights = access.wanted(catalogue, province, named)
     if principal is not None:
         access.known_principal(principal, catalogue, province, named)
@@ -105,11 +105,11 @@ def plan(
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
     """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are.
 
-    It also makes the topics of people (the file `operators`), and says for the whole installation whether two people are asked
-    for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
+    It also makes the topics of people (the file `operators`), and says for the whole installation whether two people
+    are asked for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
 
-    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also where
-    tables, views or functions are not as they were shipped, which nobody changes back by himself.
+    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also
+    where tables, views or functions are not as they were shipped, which nobody changes back by himself.
     """
     connection = _connection(ctx)
     catalogue, named = load(), _people(ctx, connection)
@@ -198,13 +198,8 @@ def _local(ctx: typer.Context) -> str | None:
     return None if ctx.obj().principals is None else str(ctx.find_root().params.get("stack") or settings().stack)
 
 
-def _people_file(ctx: typer.Context) -> Path:
-    stack = ctx.find_root().params.get("stack")
-    return settings().people_file(None if stack is None and settings().kafka else stack or settings().stack)
-
-
 def _people(ctx: typer.Context, connection: Connection) -> tuple[str, ...]:
-    return people(settings(), _people_file(ctx), acls.credentials(connection.kafka))
+    return people_here(settings(), ctx.find_root().params.get("stack"), acls.credentials(connection.kafka))
 
 
 @contextmanager

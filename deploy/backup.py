@@ -99,7 +99,8 @@ def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]
 
 
 def manifest_of(folder: Path, of: str) -> tuple[str, dict[str, Any]]:
-    """Return the SHA-256 of a backup's manifest, and the manifest. Raises UsageError where the folder is no backup of that."""
+    """Return the SHA-256 of a backup's manifest, and the manifest.
+    Raises UsageError where the folder is no backup of that."""
     try:
         content = (folder / _MANIFEST).read_bytes()
         known: dict[str, Any] = json.loads(content)
@@ -119,8 +120,9 @@ def restore(
 ) -> tuple[Saved, ...]:
     """Put a database back to a backup, in one transaction: it succeeds as a whole or changes nothing.
 
-    `sha256` is that of the manifest that was vouched for (deploy/backup_log.py). Raises UsageError where the folder is no whole
-    backup of that, or of another revision, or while somebody else is connected to the database: stop the workers first.
+    `sha256` is that of the manifest that was vouched for (deploy/backup_log.py). Raises UsageError where the folder is
+    no whole backup of that, or of another revision, or while somebody else is connected to the database: stop the
+    workers first.
     """
     found, manifest = manifest_of(folder, of)
     if sha256 not in (None, found):

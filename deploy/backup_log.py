@@ -1,7 +1,7 @@
 """What vouches for backups: an event of `operations` with the digest of each manifest, and where the database stood.
 
-A backup lies where many can reach it, and its own checksums beside it. What the log does not name is not put back, unless
-somebody says so, with a reason that the log keeps.
+A backup lies where many can reach it, and its own checksums beside it. What the log does not name is not put back,
+unless somebody says so, with a reason that the log keeps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.backup import manifest_of
 from schemas.connection import Connection
 from schemas.errors import ContractBroken, Retryable, UsageError
-from schemas.operations import Operation, OperationsReader, OperationsWriter
+from schemas.operations import Operation, OperationsWriter, held_operations
 from schemas.operators import operator
 from schemas.registry import Registry
 
@@ -49,19 +49,16 @@ def ask(connection: Connection, folder: Path, digests: Mapping[str, str]) -> Non
     """
     try:
         with Registry(connection.registry) as registry:
-            reader = OperationsReader(connection.acting("operator").kafka, registry, principal="operator")
-            try:
-                made = [event for event in reader.held() if event.kind == BACKUP_MADE]
-            finally:
-                reader.close()
+            operations = held_operations(connection.acting("operator").kafka, registry)
     except (Retryable, ContractBroken, UsageError) as error:
         raise UsageError(
             f"operations, which vouches for backups, cannot be asked ({error}). Where it is lost, `--unvouched` with a --reason"
             " puts back what nothing vouches for"
         ) from error
+    made = [event.detail.get("manifests") for event in operations if event.kind == BACKUP_MADE]
     for name, digest in digests.items():
-        # By name: that of the registry is none of the database.
-        if not any(event.detail.get("manifests", {}).get(name) == digest for event in made):
+        # By name: that of the registry is none of the database. An event that is not whole vouches for nothing.
+        if not any(isinstance(manifests, dict) and manifests.get(name) == digest for manifests in made):
             raise UsageError(
                 f"{folder / name} is no backup that operations vouches for: it was changed, made elsewhere, or never finished. Use"
                 " another one; where the log that knew of it is lost, `--unvouched` with a --reason puts it back"

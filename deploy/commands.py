@@ -232,13 +232,15 @@ def topics_apply(ctx: typer.Context, as_json: Json = False) -> None:
 
 def _wanted_topics(ctx: typer.Context, principal: str = "operator") -> tuple[Cluster, tuple[Topic, ...]]:
     from deploy import topics
+    from deploy.people import people_here
     from deploy.settings import settings
     from schemas.catalogue import load
     from schemas.operation_topics import asks
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(principal)
-    own = topics.of_authors(settings().people) if asks(connection.kafka) else ()
+    named = people_here(settings(), ctx.find_root().params.get("stack"))
+    own = topics.of_authors(named) if asks(connection.kafka) else ()
     return connection.kafka, (*topics.wanted(load(), connection.province), *own)
 
 

@@ -18,6 +18,7 @@ from schemas import roles
 from schemas.catalogue import Catalogue
 from schemas.connection import Connection
 from schemas.errors import XinliuError
+from schemas.operation_topics import asks
 from schemas.store import connect
 
 __all__ = ["Drift", "drifts", "in_files", "in_versions"]
@@ -55,7 +56,7 @@ def drifts(
     looks: Mapping[str, Callable[[], Iterator[str]]] = {
         "kafka rights": lambda: _rights(connection, catalogue, people),
         "database grants": lambda: _grants(connection),
-        "topics": lambda: _topics(connection, catalogue),
+        "topics": lambda: _topics(connection, catalogue, people),
         "files": lambda: in_files(home),
         "versions": lambda: in_versions(today),
     }
@@ -86,8 +87,9 @@ def _grants(connection: Connection) -> Iterator[str]:
     yield from (f"remove {grant.role}: {grant}" for grant in stale)
 
 
-def _topics(connection: Connection, catalogue: Catalogue) -> Iterator[str]:
-    for change in topics.plan(connection.kafka, topics.wanted(catalogue, connection.province)):
+def _topics(connection: Connection, catalogue: Catalogue, people: tuple[str, ...]) -> Iterator[str]:
+    own = topics.of_authors(people) if asks(connection.kafka) else ()
+    for change in topics.plan(connection.kafka, (*topics.wanted(catalogue, connection.province), *own)):
         if change.action != "extra":
             yield f"{change.action} {change.topic}: {change.detail}"
 

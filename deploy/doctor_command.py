@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from deploy import access
 from deploy.doctor import drifts
+from deploy.people import people_here
 from deploy.settings import settings
 from schemas.catalogue import load
 from schemas.clock import CHINA
@@ -44,7 +45,8 @@ def doctor(
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(access.ADMIN)
     known = settings()
-    found = drifts(connection, load(), known.people, known.home_folder, datetime.now(CHINA).date())
+    named = people_here(known, ctx.find_root().params.get("stack"))
+    found = drifts(connection, load(), named, known.home_folder, datetime.now(CHINA).date())
     if as_json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False))
     elif found:

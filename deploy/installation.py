@@ -1,4 +1,5 @@
-"""What holds for a whole installation: authors' topics, and whether two people are asked for; said by the administrator alone."""
+"""What holds for a whole installation: authors' topics, and whether two people are asked for;
+said by the administrator alone."""
 
 from __future__ import annotations
 
@@ -20,11 +21,8 @@ __all__ = ["plan", "settle"]
 
 def plan(connection: Connection, people: Iterable[str], approval: Approval | None) -> list[Change]:
     """Return what would change; nothing is touched. `approval` is what is to hold, None where it may stay as it is."""
-    missing = [one for one in topics.plan(connection.kafka, topics.of_authors(people)) if one.action != "extra"]
-    changes = [Change("create", ADMIN, f"{one.action} topic {one.topic}") for one in missing]
-    if approval is not None and _said(connection) != approval:
-        changes.append(Change("create", ADMIN, _shown(approval)))
-    return changes
+    news = approval if approval is not None and _said(connection) != approval else None
+    return _changes(connection, people, news)
 
 
 def settle(
@@ -34,17 +32,29 @@ def settle(
 
     Where `approval` is None, what was said stays; `default` is said where nothing was.
     """
-    wanted = approval if approval is not None else default if _said(connection) is None else None
-    changes = plan(connection, people, wanted)
+    said = _said(connection)
+    wanted = approval if approval is not None else default if said is None else None
+    news = wanted if wanted != said else None
+    changes = _changes(connection, people, news)
     topics.apply(connection.kafka, topics.of_authors(people))
-    if wanted is not None and _said(connection) != wanted:
-        detail = {"approval": wanted.model_dump()}
+    if news is not None:
         event = Operation(
-            INSTALLATION, None, datetime.now(UTC), operator(connection.kafka), "xinliu access apply", detail
+            INSTALLATION,
+            None,
+            datetime.now(UTC),
+            operator(connection.kafka),
+            "xinliu access apply",
+            {"approval": news.model_dump()},
         )
         with Registry(connection.registry) as registry:
             OperationsWriter(connection.kafka, registry).write(event)
     return changes
+
+
+def _changes(connection: Connection, people: Iterable[str], news: Approval | None) -> list[Change]:
+    missing = [one for one in topics.plan(connection.kafka, topics.of_authors(people)) if one.action != "extra"]
+    said = [Change("create", ADMIN, _shown(news))] if news is not None else []
+    return [*(Change("create", ADMIN, f"{one.action} topic {one.topic}") for one in missing), *said]
 
 
 def _said(connection: Connection) -> Approval | None:

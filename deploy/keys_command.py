@@ -121,8 +121,8 @@ def retire_key(
 ) -> None:
     """Believe nothing of a key that comes, or says it was made, from now on; what came before stands.
 
-    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`. Where two people are asked for, the
-    first call proposes it, another person approves that (`xinliu approve`), and the same call does it.
+    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`. Where two people are
+    asked for, the first call proposes it, another person approves that (`xinliu approve`), and the same call does it.
     """
     keys = _keys(ctx)
     whose = province or keys.province

@@ -213,7 +213,8 @@ class Layout:
         return str(passwords[role])
 
     def registry_password(self, user: str) -> str:
-        """The password of a principal at the schema registry, which follows from the registry's own: it asks for no state."""
+        """The password of a principal at the schema registry,
+        which follows from the registry's own: it asks for no state."""
         key = self.password("registry").encode()
         return base64.urlsafe_b64encode(hmac.digest(key, f"registry user {user}".encode(), "sha256")[:18]).decode()
 

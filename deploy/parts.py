@@ -61,9 +61,9 @@ class Parts:
     def settle(self, catalogue: Catalogue, known: Settings, approval: Approval | None = None) -> Connection:
         """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
 
-        A principal keeps its password from one start to the next. People have rights here, and a password from whoever issued
-        it to them. `approval` is whether two people are asked for; where it is None, what was said stays, and nobody is asked
-        where nothing was.
+        A principal keeps its password from one start to the next. People have rights here, and a password from whoever
+        issued it to them. `approval` is whether two people are asked for; where it is None, what was said stays, and
+        nobody is asked where nothing was.
         """
         cluster = self.kafka.cluster()
         users, held = acls.credentials(cluster), self._passwords()

@@ -1,7 +1,8 @@
-"""People with a principal of Kafka of their own, by name: a file of the installation, and not the environment of one shell.
+"""People with a principal of Kafka of their own, by name: a file of the installation,
+and not the environment of one shell.
 
-One name a line; what follows `#` is for readers. Where neither the file nor XINLIU_OPERATORS names anybody, nothing is known of
-people here, and those who have a principal keep it.
+One name a line; what follows `#` is for readers. Where neither the file nor XINLIU_OPERATORS names anybody, nothing is
+known of people here, and those who have a principal keep it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from deploy.settings import Settings
 from schemas.errors import UsageError
 from schemas.operators import PERSONAL
 
-__all__ = ["declared", "people"]
+__all__ = ["declared", "people", "people_here"]
 
 _NAME = re.compile(r"[a-z0-9]{1,30}")
 
@@ -28,6 +29,13 @@ def people(known: Settings, file: Path, users: Iterable[str]) -> tuple[str, ...]
     named = declared(file)
     standing = () if named is not None else (user.removeprefix(PERSONAL) for user in users if user.startswith(PERSONAL))
     return tuple(sorted({*(named or ()), *known.people, *standing}))
+
+
+def people_here(known: Settings, stack: str | None, users: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the names for the servers that a command reaches:
+    those of a local stack where `stack` names one, or no others are set."""
+    local = None if stack is None and known.kafka else stack or known.stack
+    return people(known, known.people_file(local), users)
 
 
 def declared(file: Path) -> tuple[str, ...] | None:

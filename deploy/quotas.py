@@ -1,8 +1,9 @@
-"""How much each principal may ask of the brokers, as code: Kafka's client quotas, and how many connections an address may hold.
+"""How much each principal may ask of the brokers, as code: Kafka's client quotas,
+and how many connections an address may hold.
 
-A right says what a principal may do, a quota how much of it: without one a department fills the disk, or the network, that all
-share. The figures are illustrative: for each broker, and so that a mass decision of 70,000 rows goes through in half a minute.
-librdkafka cannot set client quotas; aiokafka, which the workers read with, carries the two requests.
+A right says what a principal may do, a quota how much of it: without one a department fills the disk, or the network,
+that all share. The figures are illustrative: for each broker, and so that a mass decision of 70,000 rows goes through
+in half a minute. librdkafka cannot set client quotas; aiokafka, which the workers read with, carries the two requests.
 """
 
 from __future__ import annotations

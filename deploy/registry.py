@@ -1,7 +1,7 @@
 """Apicurio Registry 3.3 of a local stack, stored in the PostgreSQL database `registry`.
 
-On a secure stack it speaks TLS alone and asks everybody who he is: every principal may read the Confluent-compatible API, and
-nobody but `admin` may do anything else.
+On a secure stack it speaks TLS alone and asks everybody who he is: every principal may read the Confluent-compatible
+API, and nobody but `admin` may do anything else.
 """
 
 from __future__ import annotations

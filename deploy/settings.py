@@ -83,12 +83,15 @@ class Settings(BaseSettings):
     """Seconds from one look at definitions and rights to the next."""
 
     operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
-    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang) beside those in the file."""
+    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang)
+    beside those in the file."""
     operators_file: Path | None = None
-    """File with their names, one a line (deploy/people.py); `operators` in the home folder, or in a local stack's, where not set."""
+    """File with their names, one a line (deploy/people.py); `operators` in the home folder,
+    or in a local stack's, where not set."""
     approval: bool | None = None
-    """Whether what takes two people needs another one's approval; where not set, yes, and no in a local stack. On a cluster that asks
-    who everyone is, `xinliu access apply` (or `up`) says it for the installation, and no other process's setting counts."""
+    """Whether what takes two people needs another one's approval; where not set, yes, and no in a local stack. On a
+    cluster that asks who everyone is, `xinliu access apply` (or `up`) says it for the installation, and no other
+    process's setting counts."""
     approval_hours: float = Field(default=24, gt=0)
     """For so long an approval lets a step begin."""
 
@@ -115,10 +118,7 @@ class Settings(BaseSettings):
     @property
     def times(self) -> WorkerTimes:
         """The times as the workers take them."""
-        return WorkerTimes(
-            session=self.worker_session,
-            idle_in_transaction=self.worker_idle_in_transaction,
-        )
+        return WorkerTimes(session=self.worker_session, idle_in_transaction=self.worker_idle_in_transaction)
 
     @property
     def looks(self) -> LookTimes:
@@ -216,7 +216,8 @@ def connection(stack: str | None = None) -> Connection:
 
 
 def _check(name: str, database: SecretStr | None) -> None:
-    """Raise UsageError where libpq would take part of a password for something else, a host for example, and tell of it."""
+    """Raise UsageError where libpq would take part of a password for something else,
+    a host for example, and tell of it."""
     if database is None or not (text := database.get_secret_value()):
         return
     wrong = f"{name} is no connection string of PostgreSQL"

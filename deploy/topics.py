@@ -31,8 +31,8 @@ _DAY = 86_400_000
 _TIMEOUT = 30.0
 
 _MOST_RECORDS = 4 << 30
-"""Bytes of a partition of a department: what it writes beyond them pushes out its own oldest records, and fills no disk that
-others need. Eight million statements; at its quota (deploy/quotas.py) a quarter of an hour of nothing but junk."""
+"""Bytes of a partition of a department: what it writes beyond them pushes out its own oldest records, and fills no disk
+that others need. Eight million statements; at its quota (deploy/quotas.py) a quarter of an hour of nothing but junk."""
 
 _EVERY = {
     # Broker time: no department can claim to have been received earlier than it was.
@@ -91,7 +91,8 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
 
 
 def of_authors(people: Iterable[str]) -> tuple[Topic, ...]:
-    """Return the topics of operations on a cluster that asks who everyone is: the workers', the administrator's, each person's."""
+    """Return the topics of operations on a cluster that asks who everyone is: the workers',
+    the administrator's, each person's."""
     names = (WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC, *(person_topic(name) for name in people))
     return tuple(Topic(name, 1, {**_EVERY, **_KEEP}) for name in names)
 

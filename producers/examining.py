@@ -11,7 +11,7 @@ from producers.importing.parsing import RowError
 from schemas.catalogue import Catalogue, Department
 from schemas.codec import encode
 from schemas.columns import decode_statements
-from schemas.contracts import fingerprint, parsed, source
+from schemas.contracts import own_fingerprint, parsed, source
 from schemas.errors import Rejected
 from schemas.registry import WriterSchema
 from schemas.rules import validate_publication
@@ -32,7 +32,7 @@ def check(
         body = encode(_NAME, dict(statement))
     except Rejected as error:
         raise StatementRejected(str(error)) from error
-    writer = WriterSchema(0, _NAME, fingerprint(source(_NAME)), source(_NAME), parsed(_NAME))
+    writer = WriterSchema(0, _NAME, own_fingerprint(_NAME), source(_NAME), parsed(_NAME))
     decoded = decode_statements(writer, [body], [1])
     if decoded.undecodable:
         raise StatementRejected(decoded.undecodable[0].message)

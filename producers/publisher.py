@@ -234,9 +234,9 @@ class Publisher(ChangePublisher):
     ) -> None:
         """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already.
 
-        `writer` is id and fingerprint of the schema it was encoded with, where that is not this version's. Whoever gives
-        `on_delivery` is told what became of this record, by the time of the next `flush` that returns; its failure is
-        then his, and no error of the Publisher's.
+        `writer` is id and fingerprint of the schema it was encoded with, where that is not this version's. Whoever
+        gives `on_delivery` is told what became of this record, by the time of the next `flush` that returns; its
+        failure is then his, and no error of the Publisher's.
         """
         schema_id, named = writer or (self._schema_id, own_fingerprint(_STATEMENT))
         value = frame(schema_id, body)

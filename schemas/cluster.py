@@ -108,7 +108,8 @@ class Cluster(BaseModel):
     def reader(self, principal: str, purpose: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the configuration of a consumer that is given its partitions by hand: it joins no group and commits nothing.
 
-        Its group, which librdkafka asks for all the same, begins with who connects; with `principal` where nobody is asked.
+        Its group, which librdkafka asks for all the same, begins with who connects;
+        with `principal` where nobody is asked.
         """
         return self.client(
             {

@@ -76,7 +76,8 @@ class Writers(Protocol):
     """Who says which schema a message was written with: a Registry, or whoever believes less."""
 
     def believed(self, schema_id: int, named: bytes | None, askers: Callable[[], Collection[str]], /) -> WriterSchema:
-        """Return the writer's schema of an id, for messages of `askers` whose header SCHEMA is `named`. Raises NotDecodable."""
+        """Return the writer's schema of an id,
+        for messages of `askers` whose header SCHEMA is `named`. Raises NotDecodable."""
 
 
 def decode_batch(
@@ -91,8 +92,8 @@ def decode_batch(
     """Decode messages (header and body) of any writer schemas mixed; rows are their places in `values`.
 
     `named` is the header SCHEMA of each. `expected` are the full names of the records that may occur; anything else is
-    UNEXPECTED_RECORD. `source_of` tells whose message a row is: each source has look-ups of its own for ids that are not known.
-    Never raises for what a message holds; raises Retryable where the registry does not answer.
+    UNEXPECTED_RECORD. `source_of` tells whose message a row is: each source has look-ups of its own for ids that are
+    not known. Never raises for what a message holds; raises Retryable where the registry does not answer.
     """
     bad: list[Undecodable] = []
     frames: list[pl.DataFrame] = []

@@ -111,10 +111,11 @@ def _register(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Register every contract under its full name, FULL_TRANSITIVE. Exit code 1, and nothing done, where one would break.
+    """Register every contract under its full name, FULL_TRANSITIVE. Exit code 1,
+    and nothing done, where one would break.
 
-    Nothing else writes to the registry, and on one that asks who everybody is this takes admin's credentials. A version that is
-    not ours (FILE) is only read once somebody has accepted it, too.
+    Nothing else writes to the registry, and on one that asks who everybody is this takes admin's credentials. A version
+    that is not ours (FILE) is only read once somebody has accepted it, too.
     """
     wanted = {name: source(name) for name in CONTRACTS} if file is None else dict([_version(file)])
     with _registry(ctx, writes=True) as registry:

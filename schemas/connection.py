@@ -36,7 +36,8 @@ class IntakeLimits(BaseModel):
     ratio: float = Field(default=0.5, gt=0, le=1)
     """This share of the last `window` messages refused."""
     per_hour: int = Field(default=50_000, ge=1)
-    """So many entries of the quarantine at once, or by and by faster than so many an hour, whatever stands between them."""
+    """So many entries of the quarantine at once, or by and by faster than so many an hour,
+    whatever stands between them."""
 
 
 class WorkerTimes(BaseModel):
@@ -100,7 +101,8 @@ class Connection(BaseModel):
     kafka: Cluster
     """The cluster, and as whom this process reaches it."""
     registry: RegistryAddress
-    """The Confluent-compatible API of the schema registry, and as whom this process reaches it; as text its address alone."""
+    """The Confluent-compatible API of the schema registry, and as whom this process reaches it;
+    as text its address alone."""
     database: SecretStr = SecretStr("")
     """libpq connection string of this process's role; empty where it has no business there (departments, intake)."""
     reader_database: SecretStr | None = None
@@ -125,8 +127,8 @@ class Connection(BaseModel):
     """Login roles that the database server may have beside ours: of those who watch it, for example."""
 
     approval: Approval = Approval()
-    """Two people, where the cluster asks nobody who he is: on unless said otherwise; a local stack says otherwise. Elsewhere the
-    administrator's word in operations counts, and no process's own (schemas/two_people.py)."""
+    """Two people, where the cluster asks nobody who he is: on unless said otherwise; a local stack says otherwise.
+    Elsewhere the administrator's word in operations counts, and no process's own (schemas/two_people.py)."""
 
     def acting(self, principal: str) -> Connection:
         """Return the connection as this principal where a local stack plays every part; elsewhere itself.

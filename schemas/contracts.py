@@ -1,7 +1,7 @@
 """The contracts as this version of the code knows them: the Avro schemas in schemas/avro, by full name.
 
-A schema is known by its fingerprint: the ids that a registry gives are its own, and whoever may write there can give one
-another meaning. fingerprints.csv holds the fingerprints of every version that was ever shipped.
+A schema is known by its fingerprint: the ids that a registry gives are its own, and whoever may write there can give
+one another meaning. fingerprints.csv holds the fingerprints of every version that was ever shipped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ CONTRACTS = tuple(sorted(f"xinliu.{path.stem}" for path in _AVRO.glob("*.avsc"))
 
 with (Path(__file__).parent / "fingerprints.csv").open(encoding="utf-8", newline="") as _file:
     SHIPPED = frozenset(row["fingerprint"] for row in csv.DictReader(_file))
-"""Fingerprints of the contracts, all versions that were ever shipped: a message that names none was written with one of them."""
+"""Fingerprints of the contracts, all versions that were ever shipped:
+a message that names none was written with one of them."""
 
 
 @cache
@@ -80,7 +81,8 @@ def schema_header(name: str) -> tuple[str, bytes]:
 
 
 def named_by(headers: Headers | None) -> bytes | None:
-    """Return which schema a message names: the value of its first header SCHEMA; None where an older writer names none."""
+    """Return which schema a message names: the value of its first header SCHEMA;
+    None where an older writer names none."""
     for name, value in headers or ():
         if name == SCHEMA:
             return value

@@ -1,7 +1,9 @@
-"""Whether the tables, views, functions and triggers of a database are those that were shipped: each held against its fingerprint.
+"""Whether the tables, views, functions and triggers of a database are those that were shipped:
+each held against its fingerprint.
 
-`shipped.csv` is what the migrations make on PostgreSQL 18 (`python -m tests.shipped` writes it). The views of `serving` follow from
-which generations there are, and are held against what schemas.exposing makes of these. Nothing is changed here.
+`shipped.csv` is what the migrations make on PostgreSQL 18 (`python -m tests.shipped` writes it). The views of `serving`
+follow from which generations there are, and are held against what schemas.exposing makes of these. Nothing is changed
+here.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -33,8 +35,8 @@ _GENERATIONS = """
 SELECT schema_name, state = ANY(%s) OR generation IN (SELECT s.generation FROM xinliu.serving s) FROM xinliu.generation
 """
 _COLUMNS = re.compile(r"(?:^ {8,}(?:\w+\.)?\w+,?\n)+", re.MULTILINE)
-"""Columns that `*` stands for within a view of a generation: those that there were when it was made. Under their own names they are handed
-on to what is compared, and without one that this needs there is no view."""
+"""Columns that `*` stands for within a view of a generation: those that there were when it was made. Under their own
+names they are handed on to what is compared, and without one that this needs there is no view."""
 _IN_GENERATION = re.compile(r"g[0-9]+")
 
 
@@ -80,9 +82,10 @@ def differences(connection: Connection) -> list[Difference]:
         return [Difference("CHANGED", Definition("", "server", told))]
     known = {str(schema): bool(shown) for schema, shown in connection.execute(_GENERATIONS, (list(STATES),))}
     generations = {schema for schema, shown in known.items() if shown}
-    # One that is filled has fewer indexes and tables of its own, and no reader; one that was dropped goes when its readers have.
+    # One that is filled has fewer indexes and tables of its own, and no reader;
+    # one that was dropped goes when its readers have.
     found = {one: text for one, text in fingerprints(connection).items() if known.get(one.schema, True)}
-    wanted = dict(_as_shipped(found, generations))
+    wanted = dict(_wanted(generations))
     differing = [Difference("MISSING", one) for one in wanted.keys() - found.keys()]
     differing += [Difference("EXTRA", one) for one in found.keys() - wanted.keys()]
     differing += [
@@ -113,7 +116,7 @@ def as_shipped(found: Mapping[Definition, str]) -> dict[Definition, str]:
     return kept
 
 
-def _as_shipped(found: Iterable[Definition], generations: Iterable[str]) -> Iterator[tuple[Definition, str]]:
+def _wanted(generations: Collection[str]) -> Iterator[tuple[Definition, str]]:
     for one, text in shipped().items():
         if one.schema != GENERATION:
             yield one, text

@@ -104,7 +104,8 @@ def expose(connection: Connection) -> None:
 def differing_views(connection: Connection) -> list[str]:
     """Return the views of `serving` that are not what `expose` makes of the generations that there are.
 
-    Each is made once more, for this session alone, and what PostgreSQL says of both compared: what stands in a comment proves nothing.
+    Each is made once more, for this session alone, and what PostgreSQL says of both compared:
+    what stands in a comment proves nothing.
     """
     shown = [int(number) for (number,) in connection.execute(_SHOWN, (list(STATES),))]
     shape = _shape(connection, [f"g{number}" for number in shown])

@@ -1,8 +1,10 @@
-"""Files and folders that are nobody else's: made anew and for their owner's eyes, behind no link, where nobody can exchange them."""
+"""Files and folders that are nobody else's: made anew and for their owner's eyes, behind no link,
+where nobody can exchange them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -22,10 +24,11 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_private(file: Path, content: bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
-    """Write a file that only its owner can read, whole or not at all; what stands at its place, a link for example, is replaced.
+    """Write a file that only its owner can read, whole or not at all; what stands at its place,
+    a link for example, is replaced.
 
-    `owner` is the user whose file it becomes, ourselves unless given; `mode` is that of the file, whatever the umask. Raises
-    UsageError where others can write to the folder: they could read along, or put their own file there.
+    `owner` is the user whose file it becomes, ourselves unless given; `mode` is that of the file, whatever the umask.
+    Raises UsageError where others can write to the folder: they could read along, or put their own file there.
     """
     with create(file, mode=mode, owner=owner) as out:
         out.write(content)
@@ -33,7 +36,8 @@ def write_private(file: Path, content: bytes, *, mode: int = 0o600, owner: int |
 
 @contextmanager
 def create(file: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterator[BinaryIO]:
-    """Open a file as `write_private` writes it; it is at its place when the context ends well, and nowhere otherwise."""
+    """Open a file as `write_private` writes it; it is at its place when the context ends well,
+    and nowhere otherwise."""
     folder = os.open(file.parent, _FOLDER)
     try:
         _nobody_elses(file.parent, os.fstat(folder), owner)
@@ -62,7 +66,7 @@ def open_private(file: Path, *, append: bool = False) -> BinaryIO:
     It is closed to others, one of an earlier version too. Raises UsageError where it is a link, or no file of ours.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_APPEND if append else 0)
-    descriptor = os.open(file, flags, 0o600)
+    descriptor = _opened(file, flags)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != os.geteuid():
@@ -77,7 +81,8 @@ def open_private(file: Path, *, append: bool = False) -> BinaryIO:
 
 
 def private_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a folder that is closed to others, and those above it that are missing; one that is there is closed to their writing.
+    """Make a folder with this mode, whatever the umask, and those above it that are missing;
+    one that is there loses what exceeds it.
 
     Raises UsageError where it is a link, or somebody else's.
     """
@@ -85,21 +90,35 @@ def private_folder(folder: Path, *, mode: int = 0o700) -> None:
     for one in reversed(missing[1:]):
         with contextlib.suppress(FileExistsError):
             one.mkdir(mode=0o755)
-    with contextlib.suppress(FileExistsError):
+    made = True
+    try:
         folder.mkdir(mode=0o700)
-    descriptor = os.open(folder, _FOLDER | os.O_NOFOLLOW)
+    except FileExistsError:
+        made = False
+    descriptor = _opened(folder, _FOLDER | os.O_NOFOLLOW)
     try:
         found = os.fstat(descriptor)
         if found.st_uid != os.geteuid():
             raise UsageError(f"{folder} belongs to another user: name a folder of your own")
-        if stat.S_IMODE(found.st_mode) & ~mode & 0o777:
-            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & mode)
+        held = stat.S_IMODE(found.st_mode)
+        if held != (wanted := mode if made else held & (mode | ~0o777)):
+            os.fchmod(descriptor, wanted)
     finally:
         os.close(descriptor)
 
 
+def _opened(place: Path, flags: int) -> int:
+    try:
+        return os.open(place, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and place.is_symlink():
+            raise UsageError(f"{place} is a link: remove it, and see who can write to its folder") from None
+        raise
+
+
 def _nobody_elses(folder: Path, found: os.stat_result, owner: int | None) -> None:
-    """Raise UsageError where others than the owner, ourselves and root can exchange what lies in the folder, or the folder."""
+    """Raise UsageError where others than the owner,
+    ourselves and root can exchange what lies in the folder, or the folder."""
     trusted = {0, os.geteuid(), owner}
     if _open_to_others(found) or found.st_uid not in trusted:
         raise UsageError(

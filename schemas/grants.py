@@ -1,7 +1,9 @@
-"""Rights of every kind that nobody declared: to PUBLIC, of columns, functions and sequences, by membership, attribute or ownership.
+"""Rights of every kind that nobody declared: to PUBLIC, of columns, functions and sequences,
+by membership, attribute or ownership.
 
-schemas/roles.py holds the tables' rights of the roles that it knows against its own list; this is for all others. What they are is
-SQL (schemas/sql/grants/foreign.sql), which gives with each the statement that takes it away. Some only a superuser may take.
+schemas/roles.py holds the tables' rights of the roles that it knows against its own list; this is for all others. What
+they are is SQL (schemas/sql/grants/foreign.sql), which gives with each the statement that takes it away. Some only a
+superuser may take.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def foreign(connection: Connection, others: Iterable[str] = ()) -> list[Foreign]
 
 
 def remove(connections: Sequence[Connection], others: Iterable[str] = ()) -> tuple[list[Foreign], list[Foreign]]:
-    """Take away what nobody declared; return what is gone, and what these connections (owner, superuser) may not take away."""
+    """Take away what nobody declared; return what is gone, and what these connections (owner,
+    superuser) may not take away."""
     names = list(others)
     before = foreign(connections[0], names)
     for connection in connections:

@@ -1,8 +1,9 @@
 """What bounds the roles of a province's database server, as code: the part that only a superuser of the server can set.
 
-`lacking` compares the server with what is declared here, and names a statement for each difference; `apply` runs those that the
-connection may run. Roles that the server does not have are left out. A role can lift most of its own limits (`SET`, `ALTER ROLE`
-on itself): what it set for itself is a difference, and sessions that lifted theirs are ended (streams/guard.py).
+`lacking` compares the server with what is declared here, and names a statement for each difference; `apply` runs those
+that the connection may run. Roles that the server does not have are left out. A role can lift most of its own limits
+(`SET`, `ALTER ROLE` on itself): what it set for itself is a difference, and sessions that lifted theirs are ended
+(streams/guard.py).
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "lock_timeout": "5s",
         # The one that a role cannot lift itself.
         "temp_file_limit": "512MB",
-        # Readers ask about one entity: to start a parallel worker takes longer than the answer, whatever the planner thinks.
+        # Readers ask about one entity: to start a parallel worker takes longer than the answer,
+        # whatever the planner thinks.
         "max_parallel_workers_per_gather": "0",
     },
     OPERATOR: {"idle_in_transaction_session_timeout": "600s"},
@@ -55,7 +57,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 """With what a role's sessions begin. A reader has these and no others."""
 
 GRACE: Mapping[str, int] = {name: seconds + 15 for name, seconds in _SECONDS.items()}
-"""Seconds after which a reader's session is ended from outside: it lifted the limit of that name, which would have ended it before."""
+"""Seconds after which a reader's session is ended from outside: it lifted the limit of that name,
+which would have ended it before."""
 
 _KEEPS = (OWNER, WORKER)
 """Who gets a connection where others get none."""

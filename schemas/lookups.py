@@ -1,8 +1,10 @@
-"""How often an unknown schema id is asked for: whoever names many of them spends his own look-ups, and little of anybody's time.
+"""How often an unknown schema id is asked for: whoever names many of them spends his own look-ups,
+and little of anybody's time.
 
-Every look-up is a request to the registry, for which a whole batch waits. An id that is in the registry costs nothing here: it
-is asked for once. One that is not costs a look-up, of which there is one a second for all, and a few that each asker
-has to himself. So a department that names ids at random takes no look-up from a neighbour who has just registered a schema.
+Every look-up is a request to the registry, for which a whole batch waits. An id that is in the registry costs nothing
+here: it is asked for once. One that is not costs a look-up, of which there is one a second for all, and a few that each
+asker has to himself. So a department that names ids at random takes no look-up from a neighbour who has just registered
+a schema.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class _Budget:
 class Lookups:
     """Which ids the registry did not know a moment ago, and who may ask for another; any thread may call it.
 
-    What it holds does not grow with the ids that are named: an id is kept for two seconds, and only where it was asked for.
+    What it holds does not grow with the ids that are named: an id is kept for two seconds,
+    and only where it was asked for.
     """
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
@@ -60,7 +63,8 @@ class Lookups:
     def begin(self, schema_id: int, askers: Collection[str]) -> str:
         """Return which of these asks for the id, and so pays for it.
 
-        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry did not know it a moment ago, or none of them may ask now.
+        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry did not know it a moment ago,
+        or none of them may ask now.
         """
         with self._lock:
             now = self._now()

@@ -1,8 +1,9 @@
 """The topics of operations: who writes which, and so whose word an event is.
 
-On a cluster that asks who everyone is each person has a topic that nobody else writes, and the workers have one of their own: the
-broker vouches for the author of an event as it does for a department's record, whatever the event says of itself. On a cluster
-that asks nobody there is the one topic `operations`, and an event is worth what its process says (docs/audit.md).
+On a cluster that asks who everyone is each person has a topic that nobody else writes, and the workers have one of
+their own: the broker vouches for the author of an event as it does for a department's record, whatever the event says
+of itself. On a cluster that asks nobody there is the one topic `operations`, and an event is worth what its process
+says (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADMIN_TOPIC",
     "INSTALLATION",
+    "LOOK_AGAIN",
     "PREFIX",
     "REQUEST_DONE",
     "SHARED_TOPIC",
@@ -47,8 +49,12 @@ PREFIX = f"{SHARED_TOPIC}."
 WORKERS_TOPIC = f"{PREFIX}workers"
 ADMIN_TOPIC = f"{PREFIX}admin"
 
+LOOK_AGAIN = 5.0
+"""Seconds after which whoever follows operations looks for topics of people that are new."""
+
 INSTALLATION = "INSTALLATION_SET"
-"""What holds for the whole installation (detail.approval): the administrator alone says it, by `xinliu access apply`."""
+"""What holds for the whole installation (detail.approval): the administrator alone says it,
+by `xinliu access apply`."""
 
 STEWARD = "steward"
 """The principal that holds the owner's rights and carries out what two people want (streams/steward.py)."""
@@ -114,9 +120,20 @@ def principal_of(topic: str) -> str:
 
 
 def topic_of(kafka: Cluster) -> str:
-    """Return the topic that events of this process are written to."""
+    """Return the topic that events of this process are written to.
+
+    Raises UsageError where the cluster asks by certificates alone: whose topic it is nobody could tell,
+    and in another one what a worker says would be passed over.
+    """
+    if not asks(kafka):
+        return SHARED_TOPIC
     who = kafka.setting("sasl.username")
-    if not asks(kafka) or who is None or who == "operator":
+    if who is None:
+        raise UsageError(
+            f"this Kafka speaks {kafka.protocol}, and no name of a principal is known here: events of operations are written by"
+            " principals with a name and a password (SASL_SSL, docs/security.md)"
+        )
+    if who == "operator":
         return SHARED_TOPIC
     if who.startswith(PERSONAL):
         return person_topic(who.removeprefix(PERSONAL))
@@ -134,7 +151,8 @@ def standing_topics(kafka: Cluster) -> tuple[str, ...]:
 
 
 def author(topic: str, by: str) -> str:
-    """Return who an event of this topic is by, where it says that it is by `by`: name@host, of which the host alone is believed.
+    """Return who an event of this topic is by, where it says that it is by `by`: name@host,
+    of which the host alone is believed.
 
     >>> author("operations.zhang", "operator-li@desk-7"), author("operations.workers", "view@m1")
     ('operator-zhang@desk-7', 'view@m1')

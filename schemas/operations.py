@@ -18,7 +18,7 @@ from schemas.cluster import Cluster
 from schemas.codec import NotDecodable, encode, frame
 from schemas.contracts import Headers, schema_header
 from schemas.errors import ContractBroken, Retryable, UsageError
-from schemas.operation_topics import SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
+from schemas.operation_topics import LOOK_AGAIN, SHARED_TOPIC, WORKERS_TOPIC, asks, believed, topic_of, topics_among
 from schemas.persons import cover_persons
 from schemas.registry import Registry
 
@@ -37,17 +37,16 @@ SCHEMA_ACCEPTED = "SCHEMA_ACCEPTED"
 _TIMEOUT = 15.0
 _A_LOOK = 0.2
 """Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
-_NEW_TOPICS = 5.0
-"""Seconds after which `follow` looks for topics of people that are new."""
 _SOON = 3.0
-"""Seconds that this may take: whoever ends `follow` waits for it."""
+"""Seconds that the look for new topics may take: whoever ends `follow` waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One event of operations, as schemas/avro/Operation.avsc has it.
 
-    As read, `by` is who the broker says has written it, on a cluster that asks; as written, what the process says of itself.
+    As read, `by` is who the broker says has written it, on a cluster that asks; as written,
+    what the process says of itself.
     """
 
     kind: str
@@ -117,8 +116,9 @@ class OperationsWriter:
 class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
-    `principal` is as whom it reads: what its group may be named. What an author may not say is passed over, and logged by `follow`.
-    `lenient` passes over what cannot be read, too: for the audit, which keeps it as UNREADABLE.
+    `principal` begins the name of its group if the cluster asks nobody who he is. What an author may not say is passed
+    over; `follow` logs it. A reader that is `lenient` also passes over what cannot be read: the audit is, which keeps
+    such a message as UNREADABLE.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str, lenient: bool = False) -> None:
@@ -142,7 +142,8 @@ class OperationsReader:
         self._assign()
 
     def held(self, wait: Callable[[Retryable], None] | None = None) -> list[Operation]:
-        """Return every event that was there when this reader was opened, in the order in which the broker received them.
+        """Return every event that was there when this reader was opened,
+        in the order in which the broker received them.
 
         Where a server does not answer `wait` is called, which returns when it is to be asked again; without it Retryable is raised.
         """
@@ -195,17 +196,20 @@ class OperationsReader:
 
     def look_for_topics(self) -> None:
         """Read the topics of people who have come since, too; looks every few seconds at most."""
-        if monotonic() - self._looked < _NEW_TOPICS:
+        if monotonic() - self._looked < LOOK_AGAIN:
             return
         self._looked = monotonic()
         try:
-            new = [topic for topic in self._topics(_SOON) if topic not in self._next]
-            for topic in new:
-                self._next[topic], _ = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)
+            new = {
+                topic: self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_TIMEOUT)[0]
+                for topic in self._topics(_SOON)
+                if topic not in self._next
+            }
         except KafkaException as error:
             raise Retryable(f"Kafka does not answer: {error.args[0].str()}") from error
         if new:
-            log.info("operations.followed", topics=new)
+            log.info("operations.followed", topics=sorted(new))
+            self._next |= new
             self._assign()
 
     def _left(self) -> list[str]:
@@ -281,8 +285,7 @@ def operation_of(value: bytes | None, registry: Registry, headers: Headers | Non
 
 def held_operations(kafka: Cluster, registry: Registry, *, lenient: bool = False) -> list[Operation]:
     """Return every event there is now, in the broker's order. Raises Retryable where a server does not answer."""
-    principal = kafka.setting("sasl.username") or "operator"
-    reader = OperationsReader(kafka, registry, principal=principal, lenient=lenient)
+    reader = OperationsReader(kafka, registry, principal="operator", lenient=lenient)
     try:
         return reader.held()
     finally:

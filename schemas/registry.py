@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from schemas.codec import NotDecodable, decode, unframe
-from schemas.contracts import SHIPPED, fingerprint, named_by, parsed, source
+from schemas.contracts import SHIPPED, fingerprint, named_by, own_fingerprint, parsed, source
 from schemas.errors import Retryable, UsageError
 from schemas.lookups import Lookups
 from schemas.registry_address import RegistryAddress
@@ -102,9 +102,9 @@ def _avro(schema: Any) -> Schema:
 class Registry:
     """Looks up the ids of our contracts and the schemas of writers; answers are cached for the life of the process.
 
-    Everything but `register` only reads, by GET. Every call raises Retryable where the registry does not answer, and UsageError
-    where it does not let this process do that. The library is imported where it is used: it takes a quarter of a second, and
-    most commands ask no registry.
+    Everything but `register` only reads, by GET. Every call raises Retryable where the registry does not answer, and
+    UsageError where it does not let this process do that. The library is imported where it is used: it takes a quarter
+    of a second, and most commands ask no registry.
     """
 
     def __init__(self, address: RegistryAddress | str) -> None:
@@ -130,8 +130,8 @@ class Registry:
     def register(self, name: str, schema: Any = None) -> int:
         """Register a record of our contracts and return its schema id; nothing changes where it is there already.
 
-        `schema` is another version of it, as JSON. Nobody but `xinliu schemas register` and `xinliu up` calls this. Raises
-        UsageError where the registry refuses it as incompatible.
+        `schema` is another version of it, as JSON. Nobody but `xinliu schemas register` and `xinliu up` calls this.
+        Raises UsageError where the registry refuses it as incompatible.
         """
         text = _avro(source(name) if schema is None else schema)
         try:
@@ -149,11 +149,12 @@ class Registry:
         Raises UsageError where the registry does not have it.
         """
         if name not in self._ids:
-            self._ids[name] = self.id_of(name, fingerprint(source(name)))
+            self._ids[name] = self.id_of(name, own_fingerprint(name))
         return self._ids[name]
 
     def id_of(self, name: str, wanted: str) -> int:
-        """Return the id of a record's version by its fingerprint. Raises UsageError where the registry does not have it."""
+        """Return the id of a record's version by its fingerprint.
+        Raises UsageError where the registry does not have it."""
         known = self._latest(name)
         if wanted not in known:
             known = self.ids(name)
@@ -165,7 +166,8 @@ class Registry:
         return known[wanted]
 
     def _latest(self, name: str) -> dict[str, int]:
-        """Return the newest version of a subject as `ids` does: mostly that is the one in question, and one answer is enough."""
+        """Return the newest version of a subject as `ids` does: mostly that is the one in question,
+        and one answer is enough."""
         from confluent_kafka.schema_registry import SchemaRegistryError
 
         try:
@@ -182,8 +184,9 @@ class Registry:
     ) -> WriterSchema:
         """Return the writer's schema of an id, if the id still means what the message's writer meant by it.
 
-        `named` is the message's header SCHEMA: the fingerprint of the schema that it was written with. A message that names none
-        was written with a version that we shipped. Raises NotDecodable (UNKNOWN_SCHEMA, SCHEMA_DIFFERS, SCHEMA_NOT_BELIEVED).
+        `named` is the message's header SCHEMA: the fingerprint of the schema that it was written with. A message that
+        names none was written with a version that we shipped. Raises NotDecodable (UNKNOWN_SCHEMA, SCHEMA_DIFFERS,
+        SCHEMA_NOT_BELIEVED).
         """
         known = self.writer(schema_id, askers)
         if named is None:
@@ -193,7 +196,8 @@ class Registry:
         return known
 
     def read(self, name: str, value: bytes | None, headers: Headers | None) -> dict[str, Any]:
-        """Return the record of our contracts that a message holds. Raises NotDecodable where it holds no such record."""
+        """Return the record of our contracts that a message holds.
+        Raises NotDecodable where it holds no such record."""
         schema_id, body = unframe(value or b"")
         known = self.believed(schema_id, named_by(headers))
         if known.name != name:
@@ -205,9 +209,11 @@ class Registry:
             raise not_shipped(known)
 
     def writer(self, schema_id: int, askers: Callable[[], Collection[str]] = lambda: _ANYBODY) -> WriterSchema:
-        """Return the writer's schema of an id; `askers` names whose messages bear it, and is called where it is not known yet.
+        """Return the writer's schema of an id; `askers` names whose messages bear it,
+        and is called where it is not known yet.
 
-        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none, or too many unknown ids were asked for (Lookups).
+        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none,
+        or too many unknown ids were asked for (Lookups).
         """
         known = self._writers.get(schema_id)
         if known is None:

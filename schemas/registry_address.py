@@ -96,12 +96,14 @@ class RegistryAddress(BaseModel):
         return {name: value for name, value in {**known, "password": secret}.items() if value is not None}
 
     def client(self) -> dict[str, Any]:
-        """Return what Confluent's client is to be told of it. Raises UsageError where the authority's file is not there."""
+        """Return what Confluent's client is to be told of it.
+        Raises UsageError where the authority's file is not there."""
         if self.ca is not None and not self.ca.exists():
             raise UsageError(f"{self.ca}, which {_CA} of the registry's security settings names, is not there")
         settings: dict[str, Any] = {"url": self.url}
         if self.url.startswith("http://"):
-            # Nothing is encrypted, so no certificate is looked at: to load those that are trusted takes longer than an answer.
+            # Nothing is encrypted, so no certificate is looked at:
+            # to load those that are trusted takes longer than an answer.
             settings[_CA] = False
         elif self.ca is not None:
             settings[_CA] = str(self.ca)

@@ -85,9 +85,11 @@ class _Private:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key as the keyring has it; what came here, or says it was made, after `believed_until` (UTC) is not
-    believed, None: it is
-    in force. Of one that is `compromised` nothing is believed, whenever it came."""
+    """A key as the keyring has it.
+
+    What our broker received after `believed_until` (UTC), or what says that it was made after it, is not believed; None
+    means that the key is in force. Nothing that a `compromised` key signed is believed, whenever it came.
+    """
 
     province: str
     key_id: str
@@ -166,10 +168,9 @@ class Keyring:
     def verify(self, name: str, body: bytes, value: Mapping[str, Any], *, received_at: datetime | None = None) -> None:
         """Make sure that `value`, as it was read from the Avro body, is the word of the province that it names.
 
-        The signature must be the record's last field, whatever version of the contract wrote it. `received_at` is
-        when our broker
-        took it, now by default: a retired key is held against that, since whoever has the key writes any date.
-        Raises NotBelieved.
+        The signature must be the record's last field, whatever version of the contract wrote it. `received_at` is when
+        our broker took it, now by default: a retired key is held against that, since whoever has the key writes any
+        date. Raises NotBelieved.
         """
         province, key_id, algorithm = value["province"], value["key_id"], value["algorithm"]
         key = self._key(province, key_id)
@@ -243,9 +244,9 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
 
 
 def retire(keyring: Path, province: str, key_id: str, until: datetime, *, compromised: bool = False) -> None:
-    """Believe nothing any more of this key that comes, or says it was made, after `until`. What came before stands;
-    of one that is
-    `compromised`, nothing that is not applied yet.
+    """Retire a key: nothing is believed that comes, or says that it was made, after `until`.
+
+    What came before stands. If the key is `compromised`, only what was applied already stands.
 
     Raises UsageError where the keyring has no such key, or `until` names no zone.
     """

@@ -1,8 +1,8 @@
 """Two people: what one person has said takes effect once another one has approved exactly that.
 
-All of it follows from the events of operations, whose authors the broker vouches for; whether it is asked for is an event, too, that
-the administrator writes: no process decides that for itself. On a cluster that asks nobody who he is a process's own setting counts,
-and names are worth what its user says (docs/audit.md).
+All of it follows from the events of operations, whose authors the broker vouches for; whether it is asked for is an
+event, too, that the administrator writes: no process decides that for itself. On a cluster that asks nobody who he is a
+process's own setting counts, and names are worth what its user says (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ __all__ = [
     "TwoPeople",
     "acting_as",
     "digest",
+    "is_another",
+    "must_be_a_person",
     "require_two",
     "two_people",
 ]
@@ -57,13 +59,31 @@ def digest(operation: Operation) -> str:
 
 
 def acting_as(kafka: Cluster) -> str:
-    """Return as whom events of this process will be read: the principal on a cluster that asks, else what the process says."""
+    """Return as whom events of this process will be read: the principal on a cluster that asks,
+    else what the process says."""
     said = operator(kafka)
     return author(topic_of(kafka), said) if asks(kafka) else said
 
 
+def is_another(kafka: Cluster, one: Operation) -> bool:
+    """Tell whether what this process says would certainly be another person's word than that event."""
+    mine = Operation(APPROVED, None, datetime.now(UTC), acting_as(kafka), "", {}, vouched=asks(kafka))
+    return two_people(mine, one)
+
+
+def must_be_a_person(kafka: Cluster) -> None:
+    """Raise UsageError where the broker would vouch for this process as for no person."""
+    me = acting_as(kafka)
+    if asks(kafka) and not me.startswith(PERSONAL):
+        raise UsageError(
+            "two people must want this: one says it and another approves it, each by a principal of his own, and"
+            f" {person(me)} is no person's; say it with such a principal first (XINLIU_OPERATORS, docs/audit.md)"
+        )
+
+
 class TwoPeople:
-    """What is asked for, and what has been approved, after the events that were followed. One instance is one thread's."""
+    """What is asked for, and what has been approved, after the events that were followed.
+    One instance is one thread's."""
 
     def __init__(self, kafka: Cluster, own: Approval) -> None:
         self._asks, self._own = asks(kafka), own
@@ -90,14 +110,16 @@ class TwoPeople:
             self._rules = sorted([*self._rules, (operation.when, rule)], key=lambda known: known[0])
 
     def rule(self, moment: datetime | None = None) -> Approval:
-        """Return what held at a time, now by default. An installation whose administrator has said nothing asks for two."""
+        """Return what held at a time, now by default.
+        An installation whose administrator has said nothing asks for two."""
         if not self._asks:
             return self._own
         said = [rule for since, rule in self._rules if moment is None or since <= moment]
         return said[-1] if said else Approval()
 
     def approval(self, operation: Operation, *, before: datetime | None = None) -> Operation | None:
-        """Return the last approval of exactly this event by another person; None where there is none (before that time)."""
+        """Return the last approval of exactly this event by another person;
+        None where there is none (before that time)."""
         said = digest(operation)
         covering = [
             one for one in self._approvals.get(operation.id, ())
@@ -114,8 +136,8 @@ class TwoPeople:
 def require_two(connection: Connection, step: str, about: Mapping[str, Any], reason: str) -> str | None:
     """Return the id of the proposal by which this may be done now, None where nobody asks for two people.
 
-    Where there is none yet, it is written in this person's name. Raises UsageError, saying what to do, until another person has
-    approved exactly this, and where the approval is older than it holds.
+    Where there is none yet, it is written in this person's name. Raises UsageError, saying what to do, until another
+    person has approved exactly this, and where the approval is older than it holds.
     """
     if not asks(connection.kafka) and not connection.approval.required:
         return None
@@ -132,12 +154,8 @@ def require_two(connection: Connection, step: str, about: Mapping[str, Any], rea
             approved = known.approval(one)
             if approved is not None and datetime.now(UTC) - approved.when <= timedelta(hours=rule.hours):
                 return one.id
+        must_be_a_person(connection.kafka)
         me = acting_as(connection.kafka)
-        if asks(connection.kafka) and not me.startswith(PERSONAL):
-            raise UsageError(
-                f"two people must want this: one proposes it and another approves it, each by a principal of his own, and"
-                f" {person(me)} is no person's; say it with such a principal first (XINLIU_OPERATORS, docs/audit.md)"
-            )
         mine = [one for one in fresh if person(one.by) == person(me) and known.approval(one) is None]
         if mine:
             proposal = mine[-1]

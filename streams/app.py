@@ -61,10 +61,11 @@ class _NoTables(TableManager):
 class StreamApp(faust.App):
     """A Faust app that keeps no tables, declares no topics and serves no web page.
 
-    `session` is WorkerTimes.session. `positions` says where reading goes on when that is not Kafka's commit; `failure` is what stopped the app;
-    `topic_ids` says which log an offset that is committed counts in, `note` what else is to be committed with it.
-    `lost` are partitions that are read from where their log begins now, and whose commit must stay where it is.
-    `renew` returns what builds the app that takes its place when it stops for ServingMoved; it may take its time, in a thread.
+    `session` is WorkerTimes.session. `positions` says where reading goes on when that is not Kafka's commit; `failure`
+    is what stopped the app; `topic_ids` says which log an offset that is committed counts in, `note` what else is to be
+    committed with it. `lost` are partitions that are read from where their log begins now, and whose commit must stay
+    where it is. `renew` returns what builds the app that takes its place when it stops for ServingMoved; it may take
+    its time, in a thread.
     """
 
     positions: Positions | None = None

@@ -32,13 +32,13 @@ def _approve(
 ) -> int:
     """Approve exactly what another person has decided or proposed; without an id, show what waits (exit code 1).
 
-    Decisions to discard or override are carried out then; a rollback, a loss that is accepted and a key that is cut off when the
-    same command is given again. Replays are approved by `xinliu replay approve`.
+    Decisions to discard or override are carried out then; a rollback, a loss that is accepted and a key that is cut off
+    when the same command is given again. Replays are approved by `xinliu replay approve`.
     """
     from schemas.operations import Operation, OperationsWriter, held_operations
     from schemas.operators import operator, person
     from schemas.registry import Registry
-    from schemas.two_people import APPROVED, TwoPeople, acting_as, digest
+    from schemas.two_people import APPROVED, TwoPeople, acting_as, digest, is_another
 
     get: Callable[[], Connection] = ctx.obj
     connection = get()
@@ -58,7 +58,7 @@ def _approve(
         said = Operation(
             APPROVED, one.department, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail
         )
-        if not _another(one, said, by, connection):
+        if not is_another(connection.kafka, one):
             raise UsageError(
                 f"{one.by} has said it, and you are {by}: {'another person' if person(by) == person(one.by) else 'a person'}"
                 " must approve it, each by a principal of his own (XINLIU_OPERATORS, docs/audit.md)"
@@ -70,15 +70,6 @@ def _approve(
     else:
         print(f"{one.id[:12]} ({_about(one)}) by {one.by}: {'would be approved' if dry_run else 'approved'} by {by}")
     return 0
-
-
-def _another(one: Operation, said: Operation, by: str, connection: Connection) -> bool:
-    from dataclasses import replace
-
-    from schemas.operation_topics import asks
-    from schemas.two_people import two_people
-
-    return two_people(replace(said, by=by, vouched=asks(connection.kafka)), one)
 
 
 def _waiting(operations: Iterable[Operation], people: TwoPeople) -> list[Operation]:

@@ -1,7 +1,8 @@
 """Watches beside the view worker that definitions and rights in the database are what was shipped and declared.
 
-Whoever owns the tables can have a view leave a record out, or let everybody read the quarantine: rows stay as they are, and no audit of
-rows would see it. What differs is named in the log and counted in a gauge, for an alert; nothing is changed back.
+Whoever owns the tables can have a view leave a record out, or let everybody read the quarantine: rows stay as they are,
+and no audit of rows would see it. What differs is named in the log and counted in a gauge, for an alert; nothing is
+changed back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ CATALOGUE = (
     "domain", "domain_source", "list", "province", "heartbeat", "mutual_domain", "silence", "installation", "level", "list_period",
     "report_window", "visibility", "deadline", "exchange_limit", "workday",
 )  # fmt: skip
-"""Tables that the catalogue fills: of which domains there are, from where, and how long a source may be silent, 无 depends."""
+"""Tables that the catalogue fills: of which domains there are, from where,
+and how long a source may be silent, 无 depends."""
 
 
 def catalogue_sums(connection: psycopg.Connection[Any]) -> dict[str, str]:
@@ -46,8 +48,9 @@ def catalogue_sums(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 class DefinitionsWatch:
-    """Looks at once and then every so many seconds, in a thread of its own; `others` are login roles that may be there, `catalogue` the
-    sums of the tables that this worker has filled from its catalogue: another worker's may be another one."""
+    """Looks at once and then every so many seconds, in a thread of its own; `others` are login roles that may be there,
+    `catalogue` the sums of the tables that this worker has filled from its catalogue: another worker's may be another
+    one."""
 
     def __init__(
         self,
@@ -65,7 +68,8 @@ class DefinitionsWatch:
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Look until stopped. A database that does not answer is waited for; whatever else is wrong must not end the view."""
+        """Look until stopped. A database that does not answer is waited for;
+        whatever else is wrong must not end the view."""
         wrong = (psycopg.Error, Retryable, UsageError)
         go_round(self._look, self._stopped, waits="definitions.waits", close=lambda: None, passing=wrong)
 

@@ -1,7 +1,7 @@
 """The guard: sees to it that no session in the database keeps the workers from their work.
 
-A reader's session that lifted its own limits is ended. An advisory lock of somebody else's, and a leader's lock that no worker of
-ours has, make the worker unready: nobody would be told anything, and nothing else would say so.
+A reader's session that lifted its own limits is ended. An advisory lock of somebody else's, and a leader's lock that no
+worker of ours has, make the worker unready: nobody would be told anything, and nothing else would say so.
 """
 
 from __future__ import annotations

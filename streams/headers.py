@@ -1,8 +1,9 @@
 """Headers of the messages that intake writes to `accepted` and `quarantine`; only intake may write there.
 
-SCHEMA, the fingerprint of the writer's schema, is on every message of every topic: a registry that was put back to an older
-state, or written to by somebody else, can give an id another meaning. A message without ORIGIN is a manifest where it has MANIFEST, another province's where it has CARRIED, a Progress vector
-otherwise; a department's bytes never decide what a message is.
+SCHEMA, the fingerprint of the writer's schema, is on every message but Progress vectors: a registry that was put back to
+an older state, or written to by somebody else, can give an id another meaning. A message without ORIGIN is a manifest
+if it has MANIFEST, another province's if it has CARRIED, and otherwise a Progress vector; a department's bytes never
+decide what a message is.
 """
 
 from __future__ import annotations

@@ -100,9 +100,9 @@ class Examined:
 class IntakeStage:
     """The work of the intake worker, in two steps: `prepare` examines, `finish` writes.
 
-    `departments` maps an input topic to the department that may write it; `now` is the clock, in UTC; `stopping` stops a
-    department of which too much is refused; `meanings` knows which schemas are believed: those that were shipped, where none
-    is given.
+    `departments` maps an input topic to the department that may write it; `now` is the clock, in UTC; `stopping` stops
+    a department of which too much is refused; `meanings` knows which schemas are believed: those that were shipped,
+    where none is given.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """What the quarantine keeps of a refused message: all of a short one, of a long one its beginning and what it was.
 
-A department may write messages of megabytes, and the quarantine stands for a year, in Kafka and in PostgreSQL. A statement has some
-hundred bytes: what is hundreds of times as long is no record that a person reads. Until the department's own topic forgets
-it, a redrive takes it from there, and SHA-256 says that it is the same.
+A department may write messages of megabytes, and the quarantine stands for a year, in Kafka and in PostgreSQL. A
+statement has some hundred bytes: what is hundreds of times as long is no record that a person reads. Until the
+department's own topic forgets it, a redrive takes it from there, and SHA-256 says that it is the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Advisory locks by which one worker of several does what only one may do, each held for as long as that worker does it."""
+"""Advisory locks by which one worker of several does what only one may do,
+each held for as long as that worker does it."""
 
 from __future__ import annotations
 

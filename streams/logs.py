@@ -112,7 +112,8 @@ class Logs:
         return dict(zip(wanted, self._offsets(wanted, OffsetSpec.earliest()), strict=True))
 
     def since(self, partitions: Iterable[tuple[str, int]], moment: float) -> Mapping[tuple[str, int], int]:
-        """Return the first offset of each log at that time (seconds since 1970) or later; one without any is missing."""
+        """Return the first offset of each log at that time (seconds since 1970) or later;
+        one without any is missing."""
         wanted = list(partitions)
         found = self._offsets(wanted, OffsetSpec.for_timestamp(round(moment * 1000)))
         return {place: offset for place, offset in zip(wanted, found, strict=True) if offset >= 0}

@@ -1,9 +1,11 @@
-"""What schema ids mean to intake: an id stands for one schema for good, and only schemas that somebody vouches for are read.
+"""What schema ids mean to intake: an id stands for one schema for good,
+and only schemas that somebody vouches for are read.
 
-Whoever may write to the registry can let an id stand for another schema, in which two fields have changed places; every byte
-would still be read, as something else. So a schema counts by its fingerprint: the one that the message names, which its
-department has written; else the one that the id had when it was first seen, which is an event of `operations`. And it must
-be one that was shipped (schemas/fingerprints.csv), or that an operator has accepted, which is an event, too.
+Whoever may write to the registry can let an id stand for another schema, in which two fields have changed places; every
+byte would still be read, as something else. So a schema counts by its fingerprint: the one that the message names,
+which its department has written; else the one that the id had when it was first seen, which is an event of
+`operations`. And it must be one that was shipped (schemas/fingerprints.csv), or that an operator has accepted, which is
+an event, too.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ def _nowhere(_: Operation) -> None:
 class Meanings:
     """Remembers what each id means, and which schemas are believed. Every method may be called from any thread.
 
-    `write` writes an event to `operations`, `by` is who; `changed` is told the ids that stand for something else than they
-    did, all of them, whenever there is one more or less.
+    `write` writes an event to `operations`, `by` is who; `changed` is told the ids that stand for something else than
+    they did, all of them, whenever there is one more or less.
     """
 
     write: Callable[[Operation], None] = _nowhere
@@ -54,7 +56,8 @@ class Meanings:
     _accepted: set[str] = field(default_factory=set, init=False)
     _ids: dict[int, str] = field(default_factory=dict, init=False)
     _heard: set[int] = field(default_factory=set, init=False)
-    """Ids of which `operations` has told: of what several workers write at once, what stands there first holds for all."""
+    """Ids of which `operations` has told: of what several workers write at once,
+    what stands there first holds for all."""
     _differing: set[int] = field(default_factory=set, init=False)
     _read: dict[tuple[int, bytes | None], str] = field(default_factory=dict, init=False)
     """The fingerprints that were found to be believed: for most messages this is all that is asked."""
@@ -139,22 +142,26 @@ class Reading:
     def believed(
         self, schema_id: int, named: bytes | None, askers: Callable[[], Collection[str]] = tuple
     ) -> WriterSchema:
-        """Return the writer's schema of an id, for messages of `askers` that name `named`. Raises NotDecodable, Retryable."""
+        """Return the writer's schema of an id, for messages of `askers` that name `named`.
+        Raises NotDecodable, Retryable."""
         known = self.registry.writer(schema_id, lambda: askers() or ("",))
         try:
             return self.meanings.believed(known, named)
         except NotDecodable:
-            # It is asked again, since somebody may have mended it; not at once, since whoever names what he likes may do so often.
+            # It is asked again, since somebody may have mended it; not at once,
+            # since whoever names what he likes may do so often.
             self.registry.forget(schema_id, older=_AGAIN)
             raise
 
     def meant(self, prefix: bytes) -> bytes:
-        """Return the fingerprint that messages with these bytes of their id were read by, whatever the registry says by now."""
+        """Return the fingerprint that messages with these bytes of their id were read by,
+        whatever the registry says by now."""
         return self.meanings.ids[int.from_bytes(prefix, "big")].encode()
 
 
 def named_for_keeps(record: Record) -> list[tuple[str, bytes]]:
-    """Return the header SCHEMA of a message that is refused: whoever examines it again must know what its department meant.
+    """Return the header SCHEMA of a message that is refused:
+    whoever examines it again must know what its department meant.
 
     What is no fingerprint may be anything, a person's number too: nothing of it is kept but that it names no schema.
     """

@@ -208,7 +208,7 @@ EXCHANGE_CHECKPOINT = Metric(
 )  # fmt: skip
 AUDIT_DIFFERENCES = Metric(
     "xinliu_audit_differences_total", Kind.COUNTER, "rows", ("relation", "difference"), _VIEW,
-    "Rows that the audit found not to be what they follow from (docs/audit.md): in relation, missing, extra or changed",
+    "Rows that the audit found not to be what they follow from (docs/exchange.md): in relation, missing, extra or changed",
 )  # fmt: skip
 AUDIT_MENDED = Metric(
     "xinliu_audit_mended_total", Kind.COUNTER, "rows", ("how",), _VIEW,

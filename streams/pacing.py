@@ -1,8 +1,9 @@
 """Pacing: while one department sends more than the view can fold, it rests, and what others send goes past it.
 
-Intake is faster than the view, and in `accepted` all departments stand in one line: what one of them sends at once, everybody
-behind it would wait for. So what is heavy waits in its own topic instead, where it is in nobody's way. The department that
-rests loses nothing: the view has always something to fold, so that its records are read no later than otherwise.
+Intake is faster than the view, and in `accepted` all departments stand in one line: what one of them sends at once,
+everybody behind it would wait for. So what is heavy waits in its own topic instead, where it is in nobody's way. The
+department that rests loses nothing: the view has always something to fold, so that its records are read no later than
+otherwise.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ SHARE = 4_000
 """Records of one department in a batch of intake, while others send something, too."""
 
 _FAR, _NEAR = 5_000, 2_000
-"""Records that the view is behind when a heavy department begins to rest, and when it goes on: a quarter of a second's folding."""
+"""Records that the view is behind when a heavy department begins to rest, and when it goes on:
+a quarter of a second's folding."""
 
 _ENTRY = 10
 """As many statements as an entry of the quarantine costs the view, which writes these one by one."""
@@ -46,8 +48,8 @@ _ALIVE = 5.0
 
 
 class Distance:
-    """How far the view is, and how far what it folds reaches: sums over the partitions, as the view's group has committed them;
-    an entry of the quarantine counts as the statements that it costs."""
+    """How far the view is, and how far what it folds reaches: sums over the partitions, as the view's group has
+    committed them; an entry of the quarantine counts as the statements that it costs."""
 
     def __init__(self, kafka: Cluster, logs: Logs, places: Sequence[tuple[str, int]]) -> None:
         # A client of its own that stays connected, and joins nothing.
@@ -76,7 +78,8 @@ def _cost(offsets: Mapping[tuple[str, int], int]) -> int:
 
 
 class Pacing:
-    """Decides who rests. `topics` are those that may; `distance` says how far the view is and how far the logs reach."""
+    """Decides who rests. `topics` are those that may;
+    `distance` says how far the view is and how far the logs reach."""
 
     def __init__(
         self,
@@ -108,7 +111,8 @@ class Pacing:
                 self._seen[run.topic] = now
 
     def share(self) -> int | None:
-        """Return how many records of one department a batch may hold; None: as many as there are, for nobody else sends."""
+        """Return how many records of one department a batch may hold; None: as many as there are,
+        for nobody else sends."""
         return SHARE if len(self._active()) > 1 else None
 
     def look(self) -> frozenset[str]:

@@ -157,10 +157,10 @@ def resume_intake(
 ) -> tuple[dict[tuple[str, int], int], frozenset[tuple[str, int]]]:
     """Return where intake goes on in each of these partitions, and in which of them records were lost.
 
-    A topic that was deleted and made anew is read from its beginning. Raises PositionLost where records were deleted that
-    were not taken over, or may not have been: going on would lose them in silence. Where a topic is `stopped` nothing goes on
-    anyway: a department that was stopped, and whose log is full, must not stop the others. Such a partition is lost:
-    nothing of it may be committed, or claimed, before somebody has accepted that.
+    A topic that was deleted and made anew is read from its beginning. Raises PositionLost where records were deleted
+    that were not taken over, or may not have been: going on would lose them in silence. Where a topic is `stopped`
+    nothing goes on anyway: a department that was stopped, and whose log is full, must not stop the others. Such a
+    partition is lost: nothing of it may be committed, or claimed, before somebody has accepted that.
     """
     wanted = sorted(set(partitions))
     lost = set[tuple[str, int]]()

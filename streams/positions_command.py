@@ -121,10 +121,10 @@ def _accept_loss(
 ) -> None:
     """Let intake go on where records were deleted before it took them over.
 
-    The loss becomes an open quarantine entry of the department, so that its *data as of* stands still, and 无 is not said
-    in its domains, until somebody has had the records published again and closes the entry. Stop the intake workers first.
-    Where Kafka asks who everyone is, this needs intake's credentials; where two people are asked for, one says it with a principal
-    of his own, which proposes it, and another approves that (`xinliu approve`).
+    The loss becomes an open quarantine entry of the department, so that its *data as of* stands still, and 无 is not
+    said in its domains, until somebody has had the records published again and closes the entry. Stop the intake
+    workers first. Where Kafka asks who everyone is, this needs intake's credentials; where two people are asked for,
+    one says it with a principal of his own, which proposes it, and another approves that (`xinliu approve`).
     """
     from schemas.operations import Operation, OperationsWriter
     from schemas.operators import operator

@@ -83,7 +83,8 @@ class Probe:
         self._unread = dict(partitions)
 
     def found(self, by: str, reasons: Iterable[str]) -> None:
-        """Tell why, as this look has found, the worker is not ready; without a reason nothing that it found before counts."""
+        """Tell why, as this look has found, the worker is not ready;
+        without a reason nothing that it found before counts."""
         with self._lock:
             self._found = {**self._found, by: tuple(reasons)}
 

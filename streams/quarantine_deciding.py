@@ -16,12 +16,12 @@ from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.operation_topics import asks
 from schemas.operations import Operation, OperationsReader, OperationsWriter, held_operations
-from schemas.operators import PERSONAL, operator, person
+from schemas.operators import operator
 from schemas.persons import cover_persons
 from schemas.registry import Registry
 from schemas.rules.overridable import OVERRIDABLE
 from schemas.terminal import Console
-from schemas.two_people import DECISIONS_OF_TWO, TwoPeople, acting_as
+from schemas.two_people import DECISIONS_OF_TWO, TwoPeople, must_be_a_person
 from streams.forwarding import Nowhere
 from streams.intake import IntakeStage
 from streams.logs import Logs
@@ -114,11 +114,11 @@ class Deciding:
         return one
 
     def decide(self, chosen: Sequence[Refusal], *, wait: float | None, dry_run: bool) -> Decided:
-        """Write the events; with `wait`, in seconds, return once intake has carried them out, or at once where that waits for
-        another person.
+        """Write the events; with `wait`, in seconds, return once intake has carried them out,
+        or at once where that waits for another person.
 
-        Raises UsageError where two people are asked for and this process has no person's principal, Retryable where Kafka does not answer, or intake has not carried it out in time: the decision stands all the
-        same.
+        Raises UsageError where two people are asked for and this process has no person's principal, Retryable where
+        Kafka does not answer, or intake has not carried it out in time: the decision stands all the same.
         """
         unique = list({one.entry: one for one in chosen}.values())
         left_out = [one for one in unique if one.masked and self.kind != DISCARD]
@@ -149,12 +149,7 @@ class Deciding:
         known = TwoPeople.of(self._connection, held_operations(self._kafka, self._registry))
         if not known.rule().required:
             return False
-        me = acting_as(self._kafka)
-        if not me.startswith(PERSONAL):
-            raise UsageError(
-                f"two people must want this, each by a principal of his own, and {person(me)} is no person's"
-                " (XINLIU_OPERATORS, docs/audit.md)"
-            )
+        must_be_a_person(self._kafka)
         return True
 
     def _foreseen(self, events: Sequence[Operation]) -> Counter[str]:
@@ -163,12 +158,9 @@ class Deciding:
         departments = {one.records_topic: one for one in catalogue.departments(self._province)}
         facts = Logs(self._kafka).describe(departments)
         stored = StoredMessages(self._kafka, principal="operator")
-        meanings, reader = Meanings(), self.followed()
-        try:
-            for operation in reader.held():
-                meanings.follow(operation)
-        finally:
-            reader.close()
+        meanings = Meanings()
+        for operation in held_operations(self._kafka, self._registry):
+            meanings.follow(operation)
         stage = IntakeStage(self._registry, catalogue, departments, facts, Nowhere(), meanings=meanings)
         redriver = Redriver(stage, stored, Nowhere(), {topic: known.topic_id for topic, known in facts.items()})
         foreseen = Counter[str]()
@@ -181,8 +173,7 @@ class Deciding:
 
     def followed(self) -> OperationsReader:
         """Return a reader of `operations`, from its beginning."""
-        principal = self._kafka.setting("sasl.username") or "operator"
-        return OperationsReader(self._kafka, self._registry, principal=principal)
+        return OperationsReader(self._kafka, self._registry, principal="operator")
 
     def writer(self) -> OperationsWriter:
         """Return what writes the events."""

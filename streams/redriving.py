@@ -239,8 +239,8 @@ def _headers(decision: Operation, outcome: _Outcome) -> list[tuple[str, bytes]]:
 class Decisions:
     """The decisions that wait to be carried out, and the thread's work that does so, one after the other.
 
-    `follow` may be called from any thread; `write` writes an event to operations. What needs a second person, as `people` knows,
-    waits until he has approved exactly that; what comes behind it does not.
+    `follow` may be called from any thread; `write` writes an event to operations. What needs a second person, as
+    `people` knows, waits until he has approved exactly that; what comes behind it does not.
     """
 
     def __init__(

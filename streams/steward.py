@@ -1,8 +1,9 @@
 """The steward: holds the owner's rights, and carries out what two people want, so that no person needs them.
 
 A person asks by an event (REPLAY_REQUESTED); the steward runs the very command that an operator would run, with its own
-credentials: approvals are held against the log at the moment the step begins, by settings and a catalogue that the person who
-asks has no hand in. What came of it is an event, too. One request at a time; one that was cut off is taken up again, as its step is.
+credentials: approvals are held against the log at the moment the step begins, by settings and a catalogue that the
+person who asks has no hand in. What came of it is an event, too. One request at a time; one that was cut off is taken
+up again, as its step is.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import structlog
-import typer
 
 from schemas.connection import Connection
 from schemas.errors import Retryable, XinliuError
@@ -128,9 +127,9 @@ class Steward:
                     detail["exit_code"] = self._runs(words)
             except XinliuError as error:
                 detail |= {"exit_code": error.exit_code, "error": str(error)}
-            except (psycopg.Error, typer.TyperException) as error:  # of this request alone: the next one may be right
-                log.error("steward.failed", request=request.id, why=str(error))
-                detail |= {"exit_code": 3, "error": str(error)}
+            except Exception as error:  # noqa: BLE001  # of this request alone: whoever asks for it must not stop the others
+                log.error("steward.failed", request=request.id, why=repr(error))
+                detail |= {"exit_code": 3, "error": str(error) or repr(error)}
             detail["output"] = said.getvalue()[-_LONGEST_OUTPUT:]
         log.info("steward.answers", request=request.id, exit_code=detail["exit_code"], error=detail.get("error"))
         kafka = self._connection.kafka

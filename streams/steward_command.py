@@ -1,4 +1,5 @@
-"""`xinliu worker steward` and `xinliu replay carry-out`: whoever holds the owner's rights, and asking him for a step."""
+"""`xinliu worker steward` and `xinliu replay carry-out`: whoever holds the owner's rights,
+and asking him for a step."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def _carry_out(
     reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds without news of the steward.", min=1)] = 3600.0,
 ) -> int:
-    """Ask the steward for the next step of a replay: it holds the rights, and holds the approvals against the log itself.
+    """Ask the steward for the next step of a replay: it holds the rights,
+    and holds the approvals against the log itself.
 
     Prints what the step printed; its exit code is the step's.
     """

@@ -123,8 +123,8 @@ class Stopping:
         """Count a batch, and stop whose limit it exceeds; return the events that must be written of it.
 
         Rows count through the records of all runs, in order; `refused` holds the codes of each refused row; `markers`
-        are rows that say nothing about the quality of a department's records, `entered` those among them that the quarantine
-        keeps all the same.
+        are rows that say nothing about the quality of a department's records, `entered` those among them that the
+        quarantine keeps all the same.
         """
         outcomes: dict[str, list[bool]] = {}
         rows: dict[str, list[int]] = {}

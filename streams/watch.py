@@ -148,7 +148,8 @@ class IntakeLag:
 
 
 class SchemaLook:
-    """Whether the schema ids that intake has seen still mean what they meant; asks the registry anew, by a client of its own."""
+    """Whether the schema ids that intake has seen still mean what they meant; asks the registry anew,
+    by a client of its own."""
 
     def __init__(self, registry: RegistryAddress | str, meanings: Meanings) -> None:
         self._registry, self._meanings = Registry(registry), meanings
@@ -179,7 +180,8 @@ class Broker(Protocol):
 
 
 class Beginnings:
-    """Where logs begin that keep everything, or for as long as `quarantine` does: a log that lost its beginning tells of nothing else."""
+    """Where logs begin that keep everything, or for as long as `quarantine` does:
+    a log that lost its beginning tells of nothing else."""
 
     def __init__(self, instruments: Instruments, logs: Broker, *, clock: Callable[[], float] = time) -> None:
         self._first, self._lost = instruments.latest(LOG_FIRST_OFFSET), instruments.latest(LOG_LOST)

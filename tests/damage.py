@@ -71,6 +71,9 @@ class MemoryLog:
     def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
         return dict.fromkeys(partitions, self.first)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None

@@ -1,4 +1,5 @@
-"""A registry's address that only reads, and that can lie: what stands between a client and the registry of a stack, for tests."""
+"""A registry's address that only reads, and that can lie:
+what stands between a client and the registry of a stack, for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ __all__ = ["Between", "between", "swapped"]
 
 @dataclass
 class Between:
-    """GET goes through, everything else is 403. `lie` is given each schema of Statement, and returns what is told of it."""
+    """GET goes through, everything else is 403. `lie` is given each schema of Statement,
+    and returns what is told of it."""
 
     url: str = ""
     refused: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ from consumers.links.places import Log, Place, Side, sides, starts
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
 from schemas.exchange import exchange_topic, status_topic
-from schemas.operations import OperationsReader
+from schemas.operations import held_operations
 from schemas.registry import Registry
 
 __all__ = ["LinkFacts", "look"]
@@ -58,11 +58,7 @@ def look(connection: Connection, peer: str) -> LinkFacts:
 
 def _told(connection: Connection, peer: str) -> list[Standing]:
     with Registry(connection.registry) as registry:
-        reader = OperationsReader(connection.kafka, registry, principal="link")
-        try:
-            found = standing(reader.held())
-        finally:
-            reader.close()
+        found = standing(held_operations(connection.kafka, registry))
     return [told for (to, _, _), told in sorted(found.items()) if to == peer]
 
 

@@ -18,7 +18,7 @@ from producers.refusing import LONGEST_DOMAIN, refusal_of
 from schemas.catalogue import Catalogue
 from schemas.codec import encode
 from schemas.columns import decode_statements
-from schemas.contracts import fingerprint, source
+from schemas.contracts import own_fingerprint, source
 from schemas.identity import digest, digest_hex
 from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import WriterSchema, writer_schema
@@ -123,7 +123,7 @@ class Outbox:
             "domain": refusal.domain or "",
             "uscc": refusal.uscc or "",
             "digest": digest_hex(*digest(body)),
-            "writer_schema": fingerprint(source(REFUSED_ROW)),
+            "writer_schema": own_fingerprint(REFUSED_ROW),
             "body": body,
             "added_at": at,
             "state": State.WAITING,

@@ -14,7 +14,7 @@ from producers.errors import NotDelivered, StatementRejected
 from producers.outbox.store import Place, Waiting
 from producers.publisher import Publisher, PublisherConfig
 from schemas.cluster import Cluster
-from schemas.contracts import fingerprint, source
+from schemas.contracts import own_fingerprint
 from schemas.errors import Retryable, UsageError, XinliuError
 from schemas.refusal import NAME as REFUSED_ROW
 from schemas.registry import Registry
@@ -85,7 +85,7 @@ class KafkaSender:
     def _open(self) -> Publisher:
         if self._publisher is None:
             self._publisher = Publisher(self._config)
-            self._ids = {fingerprint(source(_STATEMENT)): None}
+            self._ids = {own_fingerprint(_STATEMENT): None}
             self._publisher.partitions()  # no topic, no right to it: said at once
         return self._publisher
 

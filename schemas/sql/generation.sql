@@ -138,14 +138,11 @@ CREATE TABLE credit_view (
 ) WITH (fillfactor = 85);
 
 -- Where entities are registered (经营主体登记): one row for each entity and province; should two departments of a province
--- register
--- it, the higher rank. `current` is where it is registered now: of what has begun, what stands open (no `until`, or
--- a later one), our own
--- before another province's, and then the latest since (of one day the higher rank). So no other province takes over
--- what our own
--- registry still holds, whatever it says: its claim is `contested` until our registry ends ours, or an operator
--- decides. So it is
--- wherever two stand open, and where one claims a time within another that stands open.
+-- register it, the higher rank. `current` is where it is registered now: of what has begun, what stands open (no
+-- `until`, or a later one), our own before another province's, and then the latest since (of one day the higher rank).
+-- So no other province takes over what our own registry still holds, whatever it says: its claim is `contested` until
+-- our registry ends ours, or an operator decides. So it is wherever two stand open, and where one claims a time within
+-- another that stands open.
 CREATE VIEW registration AS
 SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until, name_since, former_names, authority_name,
        remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, begun AND place = 1 AS current,
@@ -170,7 +167,8 @@ FROM (
                r.province IS NOT DISTINCT FROM (
                    SELECT d.detail ->> 'province' FROM xinliu.audit d
                    WHERE d.kind = 'REGISTRATION_SETTLED' AND d.detail ->> 'uscc' = r.uscc
-                   ORDER BY d.sequence DESC LIMIT 1
+                     AND d.topic NOT IN ('operations.workers', 'operations.steward') AND d.at <= now()
+                   ORDER BY d.at DESC, d.topic, d.sequence DESC LIMIT 1
                ) AS settled
         FROM record r
         WHERE r.kind = 'REGISTRATION' AND r.status = 'IN_FORCE'
@@ -180,8 +178,7 @@ FROM (
 WINDOW held AS (PARTITION BY uscc ORDER BY place);
 
 -- Name and kind as the registry has them; where it has none, as the entity's record that was stated last, of our own
--- before those of
--- other provinces. A revoked registration names nobody, nor does what its province shares no more.
+-- before those of other provinces. A revoked registration names nobody, nor does what its province shares no more.
 CREATE VIEW entity AS
 SELECT s.uscc, COALESCE(r.name, s.name) AS name, COALESCE(r.entity_kind, s.kind) AS kind, s.stated_at,
        CASE WHEN r.uscc IS NULL THEN 'STATEMENT' ELSE 'REGISTRY' END AS name_source,

@@ -8,18 +8,18 @@ FROM serving.position;
 
 -- Where entities are registered (经营主体登记): one row for each entity and province, under its name there; current is where
 -- it is registered now, contested says that it is claimed there while it stands open elsewhere. former_names is
--- NAME|LAST DAY;…,
--- see report.former_name.
+-- NAME|LAST DAY;…, see report.former_name.
 CREATE VIEW report.registration AS
 SELECT record_id, uscc, name, subject_kind, entity_kind, province, since, until, name_since, former_names, authority_name,
        remark, department, authority, version, digest_hi, digest_lo, stated_at, known_at, current, contested
 FROM serving.registration;
 
--- What operators decided about registrations that provinces contest, the latest decision of an entity last: it is
--- registered there.
+-- What operators decided about registrations that provinces contest: an entity is registered where the latest decision
+-- says. Each author has a topic, and sequences count within one, so that time alone orders them. Workers and the
+-- steward decide nothing.
 CREATE VIEW report.settled_registration AS
-SELECT detail ->> 'uscc' AS uscc, detail ->> 'province' AS province, at, sequence
-FROM xinliu.audit WHERE kind = 'REGISTRATION_SETTLED';
+SELECT detail ->> 'uscc' AS uscc, detail ->> 'province' AS province, at, topic, sequence
+FROM xinliu.audit WHERE kind = 'REGISTRATION_SETTLED' AND topic NOT IN ('operations.workers', 'operations.steward');
 
 -- Former names (曾用名称) as the registries state them, each with the last day on which it was the name.
 CREATE VIEW report.former_name AS

@@ -543,8 +543,9 @@ CREATE TABLE xinliu.swept (
     swept_at   timestamptz NOT NULL
 );
 
--- What operators, and workers in their place, have done: one row an event of the topic operations, in its order, each chained to the
--- one before of its topic by SHA-256 (streams/audit/chain.py). A function of the topics alone: nothing in it is of this database's own.
+-- What operators, and workers in their place, have done: one row an event of the topic operations, in its order, each
+-- chained to the one before of its topic by SHA-256 (streams/audit/chain.py). A function of the topics alone: nothing
+-- in it is of this database's own.
 CREATE TABLE xinliu.audit (
     sequence   bigint NOT NULL CHECK (sequence > 0),
     topic_id   text NOT NULL,
@@ -580,8 +581,9 @@ END $$;
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON xinliu.audit
     FOR EACH STATEMENT EXECUTE FUNCTION xinliu.audit_is_append_only();
 
--- Ends the sessions of readers that have lifted their own limits (schemas/limits.py), and says of each which one: a role may SET
--- what bounds its statements, and a worker is no superuser. Its owner is a member of the readers' role for this alone.
+-- Ends the sessions of readers that have lifted their own limits (schemas/limits.py), and says of each which one: a
+-- role may SET what bounds its statements, and a worker is no superuser. Its owner is a member of the readers' role for
+-- this alone.
 CREATE FUNCTION xinliu.end_readers(statement interval, idle interval, whole interval) RETURNS SETOF text
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -1,4 +1,5 @@
-"""What was done without a second person: steps, decisions and what was proposed, held against the approvals that came before them."""
+"""What was done without a second person: steps, decisions and what was proposed,
+held against the approvals that came before them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _STEPS = {"REPLAY_RUNNING": False, "REPLAY_PROMOTED": True}
 _PROPOSALS = {
     "REPLAY_ROLLED_BACK": ("ROLL_BACK", ("replay",)),
     "POSITION_LOSS_ACCEPTED": ("ACCEPT_LOSS", ("topic", "partition")),
-    "KEY_RETIRED": ("CUT_OFF_KEY", ("province", "key_id")),
+    "KEY_RETIRED": ("CUT_OFF_KEY", ("province", "key_id", "compromised")),
 }
 """What is done by a proposal → its step, and what both must name alike."""
 

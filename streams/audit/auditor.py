@@ -1,7 +1,8 @@
-"""Projects operations into xinliu.audit beside the view worker, one worker of a province at a time, and anchors its heads.
+"""Projects operations into xinliu.audit beside the view worker,
+one worker of a province at a time, and anchors its heads.
 
-The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of a worker: whoever rewrites the table would have to rewrite the
-topic, too, which nobody but the brokers' administrator can.
+The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of a worker: whoever
+rewrites the table would have to rewrite the topic, too, which nobody but the brokers' administrator can.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import structlog
 
 from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
-from schemas.operation_topics import topic_of
+from schemas.operation_topics import LOOK_AGAIN, topic_of
 from schemas.operations import TOPIC, Operation, OperationsWriter
 from schemas.registry import Registry
 from schemas.store import connect, sql
@@ -41,8 +42,6 @@ log = structlog.get_logger()
 Store = psycopg.Connection[Any]
 
 _STANDBY = 5.0
-_NEW_TOPICS = 5.0
-"""Seconds after which the auditor looks for topics of people that are new."""
 _VERIFY_FIRST, _VERIFY_EVERY = 60.0, 3_600.0
 """Seconds after the start, and from one time to the next, until the audit is verified."""
 _EVERY, _SECONDS = 100, 10.0
@@ -133,7 +132,7 @@ class Auditor:
             late = monotonic() - head.since >= self._seconds
             if head.news >= self._every or (head.news and late and not read):
                 self._anchor(topic, head)
-        if monotonic() - self._looked > _NEW_TOPICS:
+        if monotonic() - self._looked > LOOK_AGAIN:
             self._looked = monotonic()
             if set(log_of.topics_now()) != set(self._heads):
                 self.close()  # somebody's topic is new: opened anew with it
@@ -158,7 +157,8 @@ class Auditor:
             head, topic = heads[message.topic], message.topic
             entry = Entry.following(head.sequence + 1, head.hash, message.event, topic)
             rows.append(entry.to_row())
-            # A head is no news, and one of its own chain covers what stood before it; who writes elsewhere writes no head.
+            # A head is no news, and one of its own chain covers what stood before it;
+            # who writes elsewhere writes no head.
             a_head = entry.event.kind == HEAD and topic == self._heads_in
             own = a_head and json.loads(entry.event.detail).get("topic", TOPIC) == topic
             news = 0 if own else head.news + (not a_head)

@@ -1,7 +1,7 @@
 """The entries of the audit, and how each follows from an event of operations and the entry before: one chain a topic.
 
-An entry is a function of its topic alone: a database that was restored, or built anew, comes to the same entries and hashes.
-Between topics, which have an author each, there is no order but the broker's time, and no chain needs one.
+An entry is a function of its topic alone: a database that was restored, or built anew, comes to the same entries and
+hashes. Between topics, which have an author each, there is no order but the broker's time, and no chain needs one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from schemas.registry import Registry
 __all__ = ["BEGINNING", "HEAD", "UNREADABLE", "Entry", "Event", "beginning_of", "event_of", "unreadable"]
 
 HEAD = "AUDIT_HEAD"
-"""An event that anchors the audit: its detail has sequence, hash and offset of an entry, and its topic where that is another
-than `operations`."""
+"""An event that anchors the audit: its detail has sequence, hash and offset of an entry,
+and its topic where that is another than `operations`."""
 UNREADABLE = "UNREADABLE"
 """What stands for a message that is no event: nothing that was written to the topic is passed over."""
 BEGINNING = "0" * 64
@@ -113,7 +113,8 @@ def event_of(
     *,
     topic: str | None = None,
 ) -> Event:
-    """Return what the audit keeps of a message; `written_at` is broker time. Raises Retryable where the registry is away.
+    """Return what the audit keeps of a message; `written_at` is broker time.
+    Raises Retryable where the registry is away.
 
     `topic` is given where the broker vouches for its author: `by` is he then, whatever the event says.
     """

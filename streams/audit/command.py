@@ -103,10 +103,11 @@ def _about(department: str | None, detail: dict[str, Any]) -> str:
 
 @audit.command("verify")
 def _verify(ctx: typer.Context, as_json: Json = False) -> int:
-    """Compute each topic's chain anew, and hold it against the topic and the heads that are anchored; and every step against approvals.
+    """Compute each topic's chain anew, and hold it against the topic and the heads that are anchored;
+    and every step against approvals.
 
-    Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one of its topic is named. Also
-    where something was done that no second person had approved (UNAPPROVED).
+    Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one of its topic
+    is named. Also where something was done that no second person had approved (UNAPPROVED).
     """
     from schemas.operations import TOPIC
 

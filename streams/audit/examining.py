@@ -48,10 +48,9 @@ def examined(connection: Connection, tell: Callable[[int, int], None] = lambda r
 
     `tell` hears how far the topics are read.
     """
-    principal = connection.kafka.setting("sasl.username") or "operator"
     vouched = asks(connection.kafka)
     with Registry(connection.registry) as registry:
-        log = OperationsLog(connection.kafka, registry, principal=principal)
+        log = OperationsLog(connection.kafka, registry, principal="operator")
         try:
             messages = log.to_end(tell)
             before = {topic: span.end for topic, span in log.spans.items()}

@@ -1,4 +1,5 @@
-"""Holds one chain of xinliu.audit against itself, against its topic event by event, and against the heads that are anchored."""
+"""Holds one chain of xinliu.audit against itself, against its topic event by event,
+and against the heads that are anchored."""
 
 from __future__ import annotations
 
@@ -85,9 +86,9 @@ def verify(
 ) -> Verdict:
     """Return what is wrong, the first entry that is concerned first.
 
-    `rows` are the table's, by sequence; `messages` all that the topic with that id holds from its `first` offset on. Of heads
-    that stand at `anchored_before` or behind it, the entries they cover may be younger than `rows`. `anchors` are the heads of
-    this chain, where they stand in another topic than its own.
+    `rows` are the table's, by sequence; `messages` all that the topic with that id holds from its `first` offset on. Of
+    heads that stand at `anchored_before` or behind it, the entries they cover may be younger than `rows`. `anchors` are
+    the heads of this chain, where they stand in another topic than its own.
     """
     verdict = Verdict(entries=len(rows), topic=topic)
     anchors = anchors_of(messages) if anchors is None else anchors

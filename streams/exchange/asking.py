@@ -23,7 +23,7 @@ from psycopg.types.json import Jsonb
 
 from schemas.codec import encode_own
 from schemas.columns import decode_statements, digests
-from schemas.contracts import fingerprint, parsed, source
+from schemas.contracts import own_fingerprint, parsed, source
 from schemas.exchange import EXCHANGE_PARTITIONS, WITHDRAWN
 from schemas.registry import WriterSchema
 from schemas.store import sql
@@ -51,7 +51,7 @@ _SMALL = 250_000
 """Records of a set up to which 256 buckets part it well enough."""
 _STATEMENT = "xinliu.Statement"
 _NUMBERS = ("epoch", "version", "digest_hi", "digest_lo")
-WRITER = WriterSchema(0, _STATEMENT, fingerprint(source(_STATEMENT)), source(_STATEMENT), parsed(_STATEMENT))
+WRITER = WriterSchema(0, _STATEMENT, own_fingerprint(_STATEMENT), source(_STATEMENT), parsed(_STATEMENT))
 """The schema that a removal is written with."""
 
 

@@ -1,9 +1,10 @@
 """The audit: goes through the tables without end, and finds rows that are not what they follow from.
 
-History is held against the log of truth (streams/exchange/log_audit.py) and rows of `record` against history, slice by slice, each
-in a snapshot of its own; what is counted of entities, and the digests of what other provinces share, against the rows. What differs
-is written down (row_difference), counted, logged, and mended (streams/exchange/mending.py). It works a bounded share of the time,
-whatever there is to look at, and a smaller one where nobody has touched a row, or the view has much to do.
+History is held against the log of truth (streams/exchange/log_audit.py) and rows of `record` against history, slice by
+slice, each in a snapshot of its own; what is counted of entities, and the digests of what other provinces share,
+against the rows. What differs is written down (row_difference), counted, logged, and mended
+(streams/exchange/mending.py). It works a bounded share of the time, whatever there is to look at, and a smaller one
+where nobody has touched a row, or the view has much to do.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ __all__ = ["Auditor", "Reshares", "record_spans"]
 log = structlog.get_logger()
 
 SHARE, LEAST_SHARE = 0.1, 0.02
-"""Of the time that it works, at most; the rest it waits. The smaller one where no row was touched since the last pass began, or
-where more than BUSY statements a second are folded."""
+"""Of the time that it works, at most; the rest it waits. The smaller one where no row was touched since the last pass
+began, or where more than BUSY statements a second are folded."""
 BUSY = 50.0
 LONGEST_PAUSE, LONGEST_QUIET = 2.0, 10.0
-"""Seconds after a step, at most, the first where rows were touched: one that waited for a lock, the log or the processor has not worked
-all that time, and what is wrong must be found within a minute."""
+"""Seconds after a step, at most, the first where rows were touched: one that waited for a lock, the log or the
+processor has not worked all that time, and what is wrong must be found within a minute."""
 SLICE = 4_096
 """Records of a slice, about: some 50 ms of work."""
 _SHORTEST_PASS = 5.0
@@ -119,9 +120,10 @@ class Auditor:
         return max(0.0, self._shortest - (monotonic() - began))
 
     def close(self) -> None:
-        """Close the connection; the next pass opens another."""
+        """Close the connection and the clients of the logs; the next pass opens others."""
         if self._connection is not None:
             self._connection.close()
+        self._log.close()
         if self._quarantine is not None:
             self._quarantine.close()
         self._connection = self._comparing = self._log_audit = None

@@ -21,9 +21,9 @@ MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
 """How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
 
 MOST_A_SECOND, _SLACK = 100_000, 3_600
-"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the
-seconds by which
-its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for known."""
+"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the seconds
+by which its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for
+known."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
 _NOTE = re.compile(
@@ -176,9 +176,8 @@ class Chain:
     def close(self, told: Told) -> Closed:
         """Hold what is kept against a checkpoint, which was found to be its province's word."""
         if why := self._leap(told):
-            return Closed(
-                Outcome.STALE, why
-            )  # as if it had not come: what it claims to close is kept for who closes it
+            # As if it had not come: what it claims to close is kept for who closes it.
+            return Closed(Outcome.STALE, why)
         outcome, why = self._place(told)
         if outcome in (Outcome.REPEATED, Outcome.STALE):
             self._drop(told.topic_id, told.last_offset)
@@ -216,18 +215,15 @@ class Chain:
         return (Outcome.GAP, says) if newer else (Outcome.STALE, f"{says}, which is not older")
 
     def _leap(self, told: Told) -> str:
-        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes
-        an offset, so
-        that sequences never outrun offsets."""
+        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes an
+        offset, so that sequences never outrun offsets."""
         if told.sequence > told.predecessor + 1:
             return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"
         held, since = (-1, 0) if self.anchor is None else (self.anchor.last_offset, self.anchor.made_at)
         most = held + (max(0, told.made_at - since) // 1000 + _SLACK) * MOST_A_SECOND
-        return (
-            ""
-            if max(told.predecessor, told.last_offset) <= most
-            else f"offset {told.last_offset} is a leap beyond {most}"
-        )
+        if max(told.predecessor, told.last_offset) > most:
+            return f"offset {told.last_offset} is a leap beyond {most}"
+        return ""
 
     def _drop(self, topic_id: str, up_to: int | None = None) -> None:
         """Forget what is kept of a log: all of it, or up to an offset."""

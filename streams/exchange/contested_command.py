@@ -1,5 +1,4 @@
-"""`xinliu exchange contested` and `settle`: registrations that provinces contest, and what an operator decides about
-one."""
+"""`xinliu exchange contested` and `settle`: registrations that provinces contest, and what an operator decides."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """What another province may say on its exchange: only what a department of ours might say to us.
 
-Asked is who speaks, of what, and whether the statement can be kept without harm to anything that is not the
-province's own; and
-its content is held against the very rules that intake holds our own departments' against (schemas/rules): that the
-origin has
-judged it is the origin's word, and a province whose key was stolen has none.
+Asked is who speaks, of what, and whether the statement can be kept without harm to anything that is not the province's
+own; and its content is held against the very rules that intake holds our own departments' against (schemas/rules): that
+the origin has judged it is the origin's word, and a province whose key was stolen has none.
 """
 
 from __future__ import annotations
@@ -29,9 +27,8 @@ from streams.messages import Finding, finding
 __all__ = ["AHEAD", "Entitlement", "out_of_bounds"]
 
 AHEAD = timedelta(hours=1)
-"""How far another province's clock may be ahead: a checkpoint, or an epoch, beyond it is not believed, or nothing
-that is honest
-could be newer."""
+"""How far another province's clock may be ahead: a checkpoint, or an epoch, beyond it is not believed,
+or nothing that is honest could be newer."""
 
 _STATUSES = ("IN_FORCE", "REPAIRED", "REVOKED", WITHDRAWN)
 _BODIES = pl.col("has_penalty") | pl.col("has_listing") | pl.col("has_registration")
@@ -39,8 +36,7 @@ _KINDS = {"PENALTY": "has_penalty", "LISTING": "has_listing", KIND: "has_registr
 _ID = r"^[0-9a-f]{32}$"
 _WITHDRAWING = ("STATUS", "REASON", "DOMAIN")
 """Rules that a withdrawal is not held against: it has a status and a reason of its own (`_misshapen` looks at them),
-and may be
-made because its domain is not in force any more."""
+and may be made because its domain is not in force any more."""
 
 
 class Entitlement:

@@ -24,7 +24,8 @@ def equal_threads(
     sharing: Reshares | None = None,
     on_commit: Callable[[], None] = lambda: None,
 ) -> dict[str, Auditor | Tending]:
-    """Return the threads by name; sets of others are tended where the province shares. `partitions` is how many `accepted` has."""
+    """Return the threads by name; sets of others are tended where the province shares.
+    `partitions` is how many `accepted` has."""
     database, own = connection.database.get_secret_value(), connection.province
     # A log and a registry each: a client is used by one thread alone.
     audited, tended = (Accepted(connection.kafka, Registry(connection.registry)) for _ in range(2))

@@ -1,6 +1,7 @@
 """History held against the log of truth itself: statements that it lost, or that nobody ever accepted.
 
-Where a record is gone with its history and its counts, or was put in with them, the tables agree with each other; only the log tells.
+Where a record is gone with its history and its counts, or was put in with them,
+the tables agree with each other; only the log tells.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class LogFound:
-    """What differs of a slice: `lost` are statements of the log that history has not, by record; `forged` the other way round."""
+    """What differs of a slice: `lost` are statements of the log that history has not, by record;
+    `forged` the other way round."""
 
     differences: Sequence[RowDifference] = ()
     read: Mapping[int, int] = field(default_factory=dict)
@@ -46,12 +48,16 @@ class LogAudit:
         self._connection, self._log, self._own = connection, log_of, own
         self._set = LogSet()
         self._whole = True
+        self._excused: dict[int, tuple[int, int]] = {}
+        """Statements that history need not hold, by hash, with their places: found once,
+        and not looked for in the log again."""
 
     def follow(self) -> Iterator[None]:
         """Read on to where the tables are; some at a time. Nothing is held against a log that lost its beginning."""
         read = self._folded()
         if any(read.get(partition, 0) < offset for partition, offset in self._set.next_offsets.items()):
             self._set = LogSet()  # the tables were put back to an older state
+            self._excused.clear()
         begins = {partition: first for partition, first in self._log.beginnings(list(read)).items() if first}
         self._whole = not begins
         for partition, first in sorted(begins.items()):
@@ -105,14 +111,16 @@ class LogAudit:
     def _lost(self, hashes: set[int], read: Mapping[int, int]) -> set[UUID]:
         """Return the records of statements with these hashes, but for those that history need not hold."""
         excused = set(self._connection.execute(sql("audit/excused")).fetchall())
+        wanted = {hash_of for hash_of in hashes if self._excused.get(hash_of) not in excused}
+        if not wanted:
+            return set()  # to look for a statement takes the whole log
         found: dict[int, UUID] = {}
-        let_off = set[int]()
         for part in self._log.keys({}, read):
-            for offset, key, _, hash_of in statements(part.keys).filter(pl.col("hash").is_in(list(hashes))).rows():
+            for offset, key, _, hash_of in statements(part.keys).filter(pl.col("hash").is_in(list(wanted))).rows():
                 found[hash_of] = UUID(key[:32])
                 if (part.partition, offset) in excused:
-                    let_off.add(hash_of)
-        return {record_id for hash_of, record_id in found.items() if hash_of not in let_off}
+                    self._excused[hash_of] = part.partition, offset
+        return {record_id for hash_of, record_id in found.items() if self._excused.get(hash_of) not in excused}
 
     def _follow(self, read: Mapping[int, int]) -> Iterator[None]:
         for part in self._log.keys(self._set.next_offsets, read):

@@ -1,7 +1,7 @@
 """The set of statements that `accepted` holds, in memory: 8 bytes a statement, and sums by bucket of record ids.
 
-What tables say is held against the sums, slice by slice; only where these differ it is asked which statements make the difference.
-A key that stands twice is one statement; a tombstone takes its key out.
+What tables say is held against the sums, slice by slice; only where these differ it is asked which statements make the
+difference. A key that stands twice is one statement; a tombstone takes its key out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ BITS = 16
 _KEY = r"^[0-9a-f]{32}\|-?[0-9]+\|[0-9a-f]{32}(\|[0-9]+)?$"
 
 Key = tuple[int, str, bool]
-"""Of a message of `accepted`: its offset, its key (schemas.identity.accepted_key), and whether it has content: a tombstone has none."""
+"""Of a message of `accepted`: its offset, its key (schemas.identity.accepted_key),
+and whether it has content: a tombstone has none."""
 
 _Hashes = npt.NDArray[np.uint64]
 
@@ -89,7 +90,8 @@ class LogSet:
         return _among(self._members, hashes)
 
     def erased(self, hashes: _Hashes) -> npt.NDArray[np.bool_]:
-        """Tell of each hash whether it is that of a statement that a tombstone has taken out since the log was first read."""
+        """Tell of each hash whether it is that of a statement that a tombstone has taken out since the log was first
+        read."""
         return _among(self._erased, hashes)
 
     def within(self, first: UUID, last: UUID) -> _Hashes:

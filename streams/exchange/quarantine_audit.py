@@ -1,7 +1,7 @@
 """The quarantine held against its topic: an entry that is gone, or closed by nobody, would let 待核 be told as 无.
 
-The view's own projection puts the topic's messages into temporary tables, once and then as they come; these are what must stand there.
-Where they differ, all is compared once more under the lock of the position, and set right.
+The view's own projection puts the topic's messages into temporary tables, once and then as they come; these are what
+must stand there. Where they differ, all is compared once more under the lock of the position, and set right.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ class RefusedLog(Protocol):
 
     def messages(self, partition: int, since: int, upto: int) -> Iterator[Record]:
         """Yield the messages from the one offset on to before the other."""
+
+    def close(self) -> None:
+        """Close the client; the next question opens another."""
 
 
 class Refused:
@@ -105,10 +108,11 @@ class QuarantineAudit:
         self._first: dict[int, int] = {}
 
     def close(self) -> None:
-        """Close the connection, and with it forget what the topic says."""
+        """Close the connection, and with it forget what the topic says; and the client of the topic."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+        self._log.close()
 
     def look(self) -> tuple[Sequence[RowDifference], int]:
         """Look at everything; return what differed, and how many rows were set right."""

@@ -77,6 +77,9 @@ class WholeLog(Log, Protocol):
     def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
         """Return the first offset of these partitions; what stood before it is gone."""
 
+    def close(self) -> None:
+        """Close the clients; the next question opens others."""
+
 
 class Accepted:
     """`accepted` of this province's cluster; `principal` is as whom it is read."""
@@ -167,7 +170,8 @@ class Accepted:
             for partition, end in upto.items():
                 first = self._reach(consumer, partition, end)
                 if first > 0:
-                    # What it held before may have been said all the same: nothing may be struck out because it is not there.
+                    # What it held before may have been said all the same:
+                    # nothing may be struck out because it is not there.
                     raise Retryable(
                         f"accepted/{partition} begins at {first}: restore what stood before", server="kafka"
                     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,13 +32,12 @@ def _approve(
 
     It covers exactly this plan, or this result, and holds for a time (XINLIU_APPROVAL_HOURS).
     """
-    from psycopg.errors import InsufficientPrivilege
 
     from schemas.operations import OperationsWriter
-    from schemas.operators import another, operator, person
+    from schemas.operators import operator, person
     from schemas.registry import Registry
     from schemas.store import connect
-    from schemas.two_people import acting_as
+    from schemas.two_people import acting_as, is_another
     from streams.replay.approving import RUN, operations_of, standing
     from streams.replay.ledger import Ledger
 
@@ -63,10 +61,10 @@ def _approve(
         raise UsageError(
             f"{known.planned.by} has planned {chosen[0]}: another operator must approve it, and you are {by}"
         )
-    if not another(by, known.planned.by):
+    if not is_another(connection.kafka, known.planned):
         raise UsageError(
-            f"{known.planned.by} has planned {chosen[0]} and you are {by}, which may be one person: one is a principal of"
-            " Kafka, the other a user of a machine; plan and approve with the principals of two people (XINLIU_OPERATORS)"
+            f"{known.planned.by} has planned {chosen[0]} and you are {by}, which may be one person: plan and approve with the"
+            " principals of two people (XINLIU_OPERATORS)"
         )
     detail = known.to_detail()
     if not dry_run:
@@ -75,9 +73,7 @@ def _approve(
             connect(connection.database.get_secret_value(), autocommit=True) as store,
         ):
             ledger = Ledger(store, OperationsWriter(connection.kafka, registry), by=operator(connection.kafka))
-            # An operator only reads tables: the event is written all the same, and the next step projects it.
-            with suppress(InsufficientPrivilege):
-                ledger.step("REPLAY_APPROVED", chosen[0], reason, **detail)
+            ledger.step("REPLAY_APPROVED", chosen[0], reason, **detail)
     if as_json:
         print(json.dumps({"replay": chosen[0], "by": by, "dry_run": dry_run, **detail}, ensure_ascii=False))
         return

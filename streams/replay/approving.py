@@ -1,7 +1,8 @@
 """Two people: what one operator plans another one approves, before it is run and before it is promoted.
 
-All of it follows from operations, never from a table: whoever can change a row approves nothing. Whether it is asked for is
-what the administrator has said there, and who has said what is what the broker vouches for (schemas/two_people.py).
+All of it follows from operations, never from a table: whoever can change a row approves nothing. Whether it is asked
+for is what the administrator has said there, and who has said what is what the broker vouches for
+(schemas/two_people.py).
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ def refusal(known: Standing | None, replay: Replay, *, promote: bool, hours: flo
 
 
 def approval_of(known: Standing, *, promote: bool) -> Operation | None:
-    """Return the last approval by another person of exactly this plan, to promote of what came of it; None where there is none."""
+    """Return the last approval by another person of exactly this plan, to promote of what came of it;
+    None where there is none."""
     result = known.done.id if promote and known.done is not None else None
     covering = [
         one for one in known.approvals

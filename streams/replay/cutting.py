@@ -2,14 +2,14 @@
 have decided.
 
 A cut-off is a replay of kind CORRECT whose scope says so: planned, approved by another, and run like every other
-(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation.
-Time and key
-are what intake wrote beside each statement, so that no date that the province writes gets a statement out of it.
+(streams/replay/approving.py); from then on it holds for whatever is folded, live, again or into a new generation. Time
+and key are what intake wrote beside each statement, so that no date that the province writes gets a statement out of
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from schemas.errors import UsageError
+from schemas.operations import Operation
 from schemas.persons import names_person
 from schemas.store import sql
 from streams.headers import ORIGIN, SIGNED, Origin, header
@@ -26,7 +28,7 @@ from streams.replay.scope import Scope
 from streams.replay.withholding import Withheld
 from streams.runs import Record
 
-__all__ = ["Cuts", "cuts_of"]
+__all__ = ["Cuts", "cuts_of", "require_cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,40 @@ def cuts_of(connection: psycopg.Connection[Any], *, beside: Sequence[Scope] = ()
     rows = connection.execute(sql("replay/cuts")).fetchall()
     found = [Scope.from_detail(row[0]) for row in rows]
     return Cuts((*found, *(scope for scope in beside if scope.cut_off and scope not in found)))
+
+
+def require_cut(operations: Iterable[Operation], generation: int) -> None:
+    """Raise UsageError where a generation holds what was cut off since it was filled: to serve, it would bring that back.
+
+    `operations` are all events, in the broker's order.
+    """
+    known = list(operations)
+    over = {one.detail.get("replay") for one in known if one.kind == "REPLAY_ABANDONED"}
+    holding = {
+        one.detail.get("replay")
+        for one in known
+        if one.kind == "REPLAY_PLANNED" and isinstance(scope := one.detail.get("scope"), dict) and scope.get("cut_off")
+    }
+    filled = False
+    missed: dict[Any, Operation] = {}
+    for one in known:
+        if one.kind != "REPLAY_RUNNING":
+            continue
+        if one.detail.get("generation") == generation and not filled:
+            filled = True
+            holding -= missed.keys()  # what was cut off before is not folded into it
+            missed.clear()
+        elif (replay := one.detail.get("replay")) in holding - over:
+            missed.setdefault(replay, one)
+            if one.detail.get("serving") == generation:
+                holding.discard(replay)
+                del missed[replay]
+    if missed:
+        one = next(iter(missed.values()))
+        raise UsageError(
+            f"generation {generation} was filled before {one.detail['replay']} cut off what was not to be believed"
+            f" ({one.when:%Y-%m-%d %H:%M} UTC), and still holds it: build another one (`xinliu replay plan --all`)"
+        )
 
 
 def _withheld(said: dict[str, Any], record: Record) -> Withheld:

@@ -178,7 +178,8 @@ def be_nice(store: psycopg.Connection[Any]) -> None:
 
 
 def lower_backend(store: psycopg.Connection[Any]) -> None:
-    """Give the backend of this connection alone that priority: a thread that holds Python's lock must not be kept waiting."""
+    """Give the backend of this connection alone that priority:
+    a thread that holds Python's lock must not be kept waiting."""
     store.execute("SET max_parallel_workers_per_gather = 0")
     store.execute("SET max_parallel_maintenance_workers = 0")
     pid = store.info.backend_pid

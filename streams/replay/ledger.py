@@ -92,7 +92,8 @@ class Ledger:
     def catch_up(self, operations: Iterable[Operation]) -> None:
         """Project every event that the table does not know yet; what it knows stays as it is.
 
-        An operator only reads tables: his events stand in operations all the same, and whoever may write the table projects them.
+        An operator only reads tables: his events stand in operations all the same,
+        and whoever may write the table projects them.
         """
         with suppress(psycopg.errors.InsufficientPrivilege):
             project(self._store, operations)
@@ -122,7 +123,8 @@ class Ledger:
 
 
 def _whole(one: Operation) -> bool:
-    """Tell whether an event of a replay says what it must: one that does not must not keep others from being entered."""
+    """Tell whether an event of a replay says what it must:
+    one that does not must not keep others from being entered."""
     detail = one.detail
     if one.kind == "REPLAY_PLANNED":
         parts = (detail.get("kind"), str), (detail.get("scope"), Mapping), (detail.get("plan"), Mapping)

@@ -28,6 +28,7 @@ from schemas.two_people import require_two
 from streams.crashing import crash_point
 from streams.replay.approving import operations_of, require_approved
 from streams.replay.catching_up import CatchingUp
+from streams.replay.cutting import require_cut
 from streams.replay.ledger import Ledger, Replay
 from streams.replay.switching import Switch, Switched, announce_changes, figures
 
@@ -141,6 +142,7 @@ class Promoting:
             raise UsageError(
                 f"generation {target.number} is {target.state}: only one that is READY or RETIRED can serve"
             )
+        require_cut(operations_of(self._person), target.number)
         old = serving_generation(self._store)
         expose(self._store)
         plain = {"kind": kind, "from": old, "to": target.number, "by": self._by, "reason": reason.strip()}

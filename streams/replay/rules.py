@@ -1,9 +1,8 @@
 """Today's rules held against statements that were accepted long ago: what intake would refuse now is not folded again.
 
-Each statement is held against the rules as of its own receipt, so that no rule that looks at the clock refuses the past. What
-a person let through (quarantine override) stays accepted; what another province said was judged when it came, and
-stands unless
-it was cut off.
+Each statement is held against the rules as of its own receipt, so that no rule that looks at the clock refuses the
+past. What a person let through (quarantine override) stays accepted; what another province said was judged when it
+came, and stands unless it was cut off.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ _SAID_BY = "~topic"
 
 class Rules:
     """The rules and the catalogue of today. `overridden` tells which of these origins a person has let through;
-    `cuts` are what was
-    cut off of other provinces."""
+    `cuts` are what was cut off of other provinces."""
 
     def __init__(
         self,

@@ -47,10 +47,9 @@ class Withheld:
 def withhold(connection: Connection, withheld: Sequence[Withheld]) -> list[tuple[Any, ...]]:
     """Write down what was refused, in the generation on the search_path and in the transaction that passes it over.
 
-    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries
-    follow from the
-    rules alone: no topic holds them, and no other generation takes them over. Returns those that are new or open again:
-    department, partition, offset, record_id, version, findings.
+    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries follow
+    from the rules alone: no topic holds them, and no other generation takes them over. Returns those that are new or
+    open again: department, partition, offset, record_id, version, findings.
     """
     if not withheld:
         return []

@@ -358,3 +358,34 @@ def test_sql_and_python_say_the_same_of_every_claim_and_ours_stands_while_it_is_
         assert bool(contesting) == (claims[0][1]["since"].year < 2999)
     moves = healthy.execute("SELECT from_province, to_province FROM report.move WHERE uscc = %s", (CODE,)).fetchall()
     assert moves == [(one.from_province, one.to_province) for one in who.moves]
+
+
+SETTLED = (
+    'INSERT INTO xinliu.audit (topic, sequence, topic_id, "offset", event_id, kind, by, at, reason, detail, message, previous, hash)'
+    " VALUES (%s, %s, %s, %s, %s, 'REGISTRATION_SETTLED', 'x@desk', %s, '', %s, '', '', '')"
+)
+
+
+def test_of_several_operators_the_latest_decision_holds_and_no_worker_decides(healthy: Store) -> None:
+    fold(healthy, [
+        registration(uscc=CODE, since=date(2015, 1, 1)),
+        *(foreign(registration(uscc=CODE, province=one, since=date(2024, 5, 1)), one) for one in ("hebei", "shanxi")),
+    ])  # fmt: skip
+    # Sequences count within a topic: an earlier word of whoever says much is not the last one.
+    for topic, sequence, hours, province in (
+        ("operations.zhang", 900, -3, "shanxi"),
+        ("operations.li", 901, -2, "hebei"),
+        ("operations.wang", 1, -1, "hebei"),
+        ("operations.workers", 902, 0, "shanxi"),
+        ("operations.steward", 903, 0, "shanxi"),
+        ("operations.zhang", 904, 9, "beijing"),
+    ):
+        detail = f'{{"uscc": "{CODE}", "province": "{province}"}}'
+        place = (topic, sequence, f"test-{topic}", sequence, f"{topic}-{sequence}")
+        healthy.execute(SETTLED, (*place, NOW + timedelta(hours=hours), detail))
+    current = "SELECT province FROM report.registration WHERE uscc = %s AND current"
+    assert healthy.execute(current, (CODE,)).fetchall() == [("hebei",)]
+    healthy.row_factory = dict_row
+    found = healthy.execute("SELECT * FROM report.registration WHERE uscc = %s", (CODE,)).fetchall()
+    assert registered_at(healthy, CODE, read_in(healthy, CODE).moment, found, (None, None)).province == "hebei"
+    healthy.row_factory = tuple_row

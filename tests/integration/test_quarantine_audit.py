@@ -1,4 +1,5 @@
-"""The quarantine is what its topic says: an entry that somebody takes away, closes, changes or makes up is found and set right."""
+"""The quarantine is what its topic says: an entry that somebody takes away, closes,
+changes or makes up is found and set right."""
 
 from __future__ import annotations
 
@@ -39,6 +40,9 @@ class Topic:
     def messages(self, partition: int, since: int, upto: int) -> Iterator[Record]:
         assert partition == 0
         return iter([one for one in self.messages_ if max(since, self.begins) <= one.offset < upto])
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.fixture(scope="module")

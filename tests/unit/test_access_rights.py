@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deploy import access, topics
 from deploy.access import Right, permits
+from deploy.people import people_here
+from deploy.settings import Settings
 from schemas import catalogue, roles
 from schemas.errors import UsageError
 from schemas.store import sql
@@ -163,3 +167,18 @@ def test_nobody_else_writes_a_persons_topic_and_whoever_decides_or_audits_reads_
 def test_nobody_is_called_like_a_topic_that_is_no_persons(name: str) -> None:
     with pytest.raises(UsageError, match="no operator can be called"):
         access.wanted(CATALOGUE, "beijing", [name])
+
+
+def test_people_are_those_of_the_servers_that_a_command_reaches(tmp_path: Path) -> None:
+    """Every command names the same:
+    one that knew the environment alone would call the others' topics and rights undeclared."""
+    for folder, names in ((tmp_path, "zhang  # 值班\nli\n"), (tmp_path / "stacks" / "trial", "wang\n")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "operators").write_text(names, encoding="utf-8")
+    known = Settings(home=tmp_path, kafka="h:1", operators="zhao", stack="trial")
+    assert people_here(known, None) == ("li", "zhang", "zhao")
+    assert people_here(known, "trial") == ("wang", "zhao")
+    assert people_here(known.model_copy(update={"kafka": None}), None) == ("wang", "zhao")
+    assert people_here(known, "other", ["operator-qian", "intake"]) == ("qian", "zhao"), (
+        "without a file who has one keeps it"
+    )

@@ -1,4 +1,5 @@
-"""A log that lost its beginning is seen: one that keeps everything at once, one with a retention where it lost what is younger."""
+"""A log that lost its beginning is seen: one that keeps everything at once,
+one with a retention where it lost what is younger."""
 
 from __future__ import annotations
 

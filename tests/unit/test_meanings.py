@@ -1,4 +1,5 @@
-"""What a schema id means to intake: whatever becomes of the registry, a message is read as it was written, or not at all."""
+"""What a schema id means to intake: whatever becomes of the registry,
+a message is read as it was written, or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ BODY = encode(STATEMENT, SAID)
 
 
 class Tampered(MemoryRegistry):
-    """A registry that somebody else may write to: ids mean what `means` says. It asks as a real one does what was shipped."""
+    """A registry that somebody else may write to: ids mean what `means` says.
+    It asks as a real one does what was shipped."""
 
     _must_be_shipped = Registry._must_be_shipped
 

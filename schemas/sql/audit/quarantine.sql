@@ -1,6 +1,6 @@
--- Rows of the quarantine that are not what its topic says: pg_temp holds what the projection makes of the messages from `first` on to
--- before `read`. A state that nothing of what is known brings about is CHANGED, too. What came another way (a rule of today, a store that
--- could not keep it) has another place, and is no message of the topic.
+-- Rows of the quarantine that are not what its topic says: pg_temp holds what the projection makes of the messages from
+-- `first` on to before `read`. A state that nothing of what is known brings about is CHANGED, too. What came another
+-- way (a rule of today, a store that could not keep it) has another place, and is no message of the topic.
 WITH place AS (
     SELECT * FROM unnest(%(partitions)s::integer[], %(first)s::bigint[], %(read)s::bigint[]) AS p (partition, first, read)
 ), held AS (

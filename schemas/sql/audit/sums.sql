@@ -1,5 +1,6 @@
--- Statements that history has of a slice of records: how many, and the XOR of their digests, each once. Not counted: what was erased,
--- what the log was not read up to, and what this province itself took out of another's (streams/exchange/asking.py).
+-- Statements that history has of a slice of records: how many, and the XOR of their digests, each once. Not counted:
+-- what was erased, what the log was not read up to, and what this province itself took out of another's
+-- (streams/exchange/asking.py).
 SELECT count(*)::bigint, COALESCE(bit_xor(digest_hi), 0), COALESCE(bit_xor(digest_lo), 0)
 FROM (
     SELECT DISTINCT record_id, epoch, version, digest_hi, digest_lo

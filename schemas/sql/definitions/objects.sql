@@ -1,5 +1,5 @@
--- What stands in the schemas of a province's database, each object with a text that says all of what it does; names are qualified,
--- because the search_path of the session is pg_catalog alone. Schema, kind, name, text.
+-- What stands in the schemas of a province's database, each object with a text that says all of what it does; names are
+-- qualified, because the search_path of the session is pg_catalog alone. Schema, kind, name, text.
 WITH ours AS MATERIALIZED (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'

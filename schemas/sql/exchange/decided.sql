@@ -18,9 +18,8 @@ WITH held AS MATERIALIZED (
                     SELECT domain FROM xinliu.mutual_domain
                     WHERE %(today)s BETWEEN effective_from AND COALESCE(effective_to, 'infinity')
                 )) THEN false
-                -- Where any of the four says that it is registered now: whom it is contested between changes
-                -- nothing. By its code where
-                -- no province says.
+                -- Where any of the four says that it is registered now: whom it is contested between changes nothing.
+                -- By its code where no province says.
                 ELSE COALESCE(
                     (SELECT bool_or(COALESCE(o.until > %(today)s, true)) FROM (
                          SELECT DISTINCT ON (r.province) r.registration_since AS since, r.registration_until AS until

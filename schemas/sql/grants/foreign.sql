@@ -1,5 +1,6 @@
--- Rights that nobody declared, of whatever kind, beside those that schemas/roles.py holds against its own list (schemas and tables, of
--- the roles named there): to whom, what, and the statement that takes it away. Names are qualified: the search_path is pg_catalog alone.
+-- Rights that nobody declared, of whatever kind, beside those that schemas/roles.py holds against its own list (schemas
+-- and tables, of the roles named there): to whom, what, and the statement that takes it away. Names are qualified: the
+-- search_path is pg_catalog alone.
 WITH declared (role, privilege) AS (
     VALUES ('xinliu_worker', 'CONNECT'), ('xinliu_operator', 'CONNECT'), ('xinliu_reader', 'CONNECT'),
            ('xinliu_worker', 'TEMPORARY'), ('xinliu_operator', 'TEMPORARY')
@@ -47,7 +48,7 @@ WITH declared (role, privilege) AS (
     SELECT 'ROUTINE', p.oid::regprocedure::text, '', p.proacl, p.proowner, COALESCE(i.initprivs, acldefault('f', p.proowner))
     FROM pg_proc p LEFT JOIN pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid
     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL
-      -- Which of our roles may lock and write large objects is declared where the roles are made (deploy/postgres.py).
+      -- Which of our roles may lock, and that none writes large objects, is declared in schemas/limits.py.
       AND NOT p.proname ~ '^lo_|^loread|^lowrite|^be_lo|advisory'
     UNION ALL
     SELECT 'SCHEMA', format('%%I', n.nspname), '', n.nspacl, n.nspowner, COALESCE(i.initprivs, acldefault('n', n.nspowner))

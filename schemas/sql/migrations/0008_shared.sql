@@ -1,5 +1,6 @@
--- Ends the sessions of readers that have lifted their own limits (schemas/limits.py), and says of each which one: a role may SET
--- what bounds its statements, and a worker is no superuser. Its owner is a member of the readers' role for this alone.
+-- Ends the sessions of readers that have lifted their own limits (schemas/limits.py), and says of each which one: a
+-- role may SET what bounds its statements, and a worker is no superuser. Its owner is a member of the readers' role for
+-- this alone.
 CREATE OR REPLACE FUNCTION xinliu.end_readers(statement interval, idle interval, whole interval) RETURNS SETOF text
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

@@ -23,7 +23,8 @@ FROM (
                r.province IS NOT DISTINCT FROM (
                    SELECT d.detail ->> 'province' FROM xinliu.audit d
                    WHERE d.kind = 'REGISTRATION_SETTLED' AND d.detail ->> 'uscc' = r.uscc
-                   ORDER BY d.sequence DESC LIMIT 1
+                     AND d.topic NOT IN ('operations.workers', 'operations.steward') AND d.at <= now()
+                   ORDER BY d.at DESC, d.topic, d.sequence DESC LIMIT 1
                ) AS settled
         FROM record r
         WHERE r.kind = 'REGISTRATION' AND r.status = 'IN_FORCE'
