@@ -42,7 +42,9 @@ def far(far_stack: Connection) -> Connection:
         for subject in ("xinliu.Statement", "xinliu.Checkpoint"):
             client.delete_subject(subject, permanent=False)
             client.delete_subject(subject, permanent=True)
-            registry.register(subject, {**source(subject), "doc": "in other words"})  # the same text would have the same id
+            registry.register(
+                subject, {**source(subject), "doc": "in other words"}
+            )  # the same text would have the same id
     return far_stack
 
 

@@ -153,9 +153,7 @@ def test_what_no_department_of_ours_may_say_waits_and_enters_no_view(hostile: Ho
     assert all(code in codes for code, codes in zip(expected, found, strict=True)), found
 
 
-def test_two_operators_cut_off_a_key_and_the_true_province_goes_on_by_another(
-    hostile: Hostile, tmp_path: Path
-) -> None:
+def test_two_operators_cut_off_a_key_and_the_true_province_goes_on_by_another(hostile: Hostile, tmp_path: Path) -> None:
     secure, origin, stolen = hostile.secure, hostile.origin, hostile.origin.signer.key_id
     true, other = shared("tianjin", "真1号", entity=THIRD), shared("tianjin", "真2号", entity=FOURTH)
     (origin.signer,) = keys(hostile.ring, "tianjin").values()  # the true province, by a key that nobody stole
