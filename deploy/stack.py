@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import platform
 import shutil
 import sys
@@ -24,7 +25,7 @@ from deploy.access import link_principal, principals
 from deploy.artifacts import fetch, postgres_artifact
 from deploy.certificates import have_certificates, make_certificates
 from deploy.kafka import Kafka
-from deploy.layout import Layout, cannot_use
+from deploy.layout import ANY_PORTS, Layout, cannot_use
 from deploy.parts import LOCAL, Parts, write_connection, write_exchange
 from deploy.postgres import Postgres
 from deploy.processes import Process
@@ -66,6 +67,8 @@ class Stack:
     name: str
     known: Settings = field(default_factory=settings)
     tell: Told = lambda _: None
+    lists_classes: bool = False
+    """Whether its Java servers write down which classes they load, for an archive of them."""
 
     @cached_property
     def layout(self) -> Layout:
@@ -81,13 +84,13 @@ class Stack:
     @cached_property
     def kafka(self) -> Kafka:
         """Its broker."""
-        return Kafka(self.layout, fetch("kafka", self.known.cache_folder, self.known.maven))
+        return Kafka(self.layout, fetch("kafka", self.known.cache_folder, self.known.maven), self.lists_classes)
 
     @cached_property
     def registry(self) -> RegistryServer:
         """Its schema registry."""
         (archive,) = fetch("registry", self.known.cache_folder, self.known.maven)
-        return RegistryServer(self.layout, self.postgres, archive)
+        return RegistryServer(self.layout, self.postgres, archive, self.lists_classes)
 
     def up(
         self,
@@ -146,6 +149,24 @@ class Stack:
         assert self.postgres.binaries.exists()
         assert self.kafka.jars
         self.registry.unpacked()
+
+    def archive_classes(self) -> None:
+        """Make the archives of the Java servers' classes where one is missing, by a stack that lives for this alone.
+
+        It takes a minute of a processor, which a dozen starts of both servers earn back (docs/testing.md).
+        """
+        if all(server.classes.file.exists() for server in (self.kafka, self.registry)):
+            return
+        self.tell("the classes of Kafka and the schema registry are archived, once")
+        stack = Stack(f"classes-{os.getpid()}", self.known, lists_classes=True)
+        try:
+            stack.up(base_port=ANY_PORTS, workers=False, shared=True)
+            stack.down()  # a listing is complete when its server has ended
+            for server in (stack.kafka, stack.registry):
+                server.classes.make()
+        finally:
+            if stack.layout.folder.exists():
+                stack.reset()
 
     def peer(self, origin: str) -> Peer:
         """Return how the push links of another province reach this one's servers."""

