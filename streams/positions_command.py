@@ -184,8 +184,7 @@ def _accept_loss(
         forwarder.quarantine(b"", [(ORIGIN, origin), (FINDINGS, json.dumps(entry, ensure_ascii=False).encode())])
         forwarder.flush()
         detail = {
-            "topic": topic,
-            "partition": partition,
+            **about,
             "before": {"next_offset": row.next_offset},
             "after": {"next_offset": row.log_first},
             **({"proposal": proposal} if proposal is not None else {}),

@@ -17,7 +17,7 @@ _STEPS = {"REPLAY_RUNNING": False, "REPLAY_PROMOTED": True}
 """Steps of a replay → whether they need an approval of what came of it."""
 _PROPOSALS = {
     "REPLAY_ROLLED_BACK": ("ROLL_BACK", ("replay",)),
-    "POSITION_LOSS_ACCEPTED": ("ACCEPT_LOSS", ("topic", "partition")),
+    "POSITION_LOSS_ACCEPTED": ("ACCEPT_LOSS", ("topic", "topic_id", "partition", "begin", "goes_on_at")),
     "KEY_RETIRED": ("CUT_OFF_KEY", ("province", "key_id", "compromised")),
 }
 """What is done by a proposal → its step, and what both must name alike."""

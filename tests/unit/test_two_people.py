@@ -226,7 +226,11 @@ def test_what_was_approved_step_by_step_is_no_finding_and_what_nobody_planned_is
 
 PROPOSALS: Iterable[tuple[str, str, dict[str, Any]]] = [
     ("REPLAY_ROLLED_BACK", "ROLL_BACK", {"replay": "r1"}),
-    ("POSITION_LOSS_ACCEPTED", "ACCEPT_LOSS", {"topic": "records.tax", "partition": 0}),
+    (
+        "POSITION_LOSS_ACCEPTED",
+        "ACCEPT_LOSS",
+        {"topic": "records.tax", "topic_id": "t1", "partition": 0, "begin": 7, "goes_on_at": 9},
+    ),
     ("KEY_RETIRED", "CUT_OFF_KEY", {"province": "beijing", "key_id": "k1", "compromised": True}),
 ]
 
