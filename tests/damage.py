@@ -8,7 +8,9 @@ from uuid import UUID
 
 import polars as pl
 
+from deploy.processes import wait_until
 from schemas.identity import accepted_key
+from schemas.store import connect
 from streams.exchange.rereading import Entry, Keys
 from streams.fold import RANK
 from streams.projection import Projection
@@ -16,7 +18,7 @@ from streams.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, Store, decoded, tombstones
 
-__all__ = ["ROWS", "MemoryLog", "emptied", "fold", "standing"]
+__all__ = ["ROWS", "MemoryLog", "emptied", "fold", "nobody_audits", "standing"]
 
 ROWS = (
     "SELECT * FROM record ORDER BY record_id, province, department",
@@ -114,3 +116,10 @@ def fold(store: Store, log: MemoryLog, statements: Sequence[Statement]) -> None:
 def standing(store: Store) -> list[Any]:
     """Return what stands in all of these tables."""
     return [store.execute(query).fetchall() for query in ROWS]
+
+
+def nobody_audits(database: str, generation: int) -> None:
+    """Wait until no session audits the generation: one ends a moment after its auditor is closed, and keeps others out until then."""
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND objid = %s"
+    with connect(database, autocommit=True) as store:
+        assert wait_until(lambda: store.execute(held, (generation,)).fetchone() == (0,), seconds=30, every=0.02)

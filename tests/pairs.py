@@ -22,7 +22,7 @@ from streams.exchange.tending import Tending
 from streams.headers import Origin
 from streams.projection import Projection
 from streams.staging import MENDS, staged
-from tests.damage import MemoryLog, fold
+from tests.damage import MemoryLog, fold, nobody_audits
 from tests.statements import Statement
 from tests.viewstore import Store, of_bodies, tombstones
 
@@ -154,6 +154,7 @@ class Pair:
             (ORIGIN, self.origin_log, self.origin_generation),
             (FAR, self.far_log, self.far_generation),
         ):
+            nobody_audits(self.database, generation)
             made = Auditor(self.database, log, own=own, partitions=1, generation=generation)
             try:
                 found += made.pass_through()

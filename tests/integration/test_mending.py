@@ -10,13 +10,11 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
 
-from deploy.processes import wait_until
 from schemas.connection import Connection
-from schemas.store import connect
 from schemas.uscc import generate
 from streams.exchange.auditing import Auditor
 from streams.instruments import Instruments
-from tests.damage import MemoryLog, emptied, fold, standing
+from tests.damage import MemoryLog, emptied, fold, nobody_audits, standing
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import Store, opened
@@ -38,15 +36,9 @@ def log(store: Store) -> MemoryLog:
     return MemoryLog()
 
 
-_AUDITED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND objid = %s"
-"""Sessions that audit this generation."""
-
-
 def auditor(stack: Connection, log: MemoryLog, shown: Instruments | None = None) -> Auditor:
     database = stack.database.get_secret_value()
-    with connect(database, autocommit=True) as other:
-        # The session of the one before ends a moment after it was closed, and keeps all others from auditing until then.
-        assert wait_until(lambda: other.execute(_AUDITED, (GENERATION,)).fetchone() == (0,), seconds=30, every=0.02)
+    nobody_audits(database, GENERATION)
     return Auditor(database, log, own="beijing", partitions=1, generation=GENERATION, instruments=shown)
 
 
