@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Beijing:
     ids: dict[str, int]
     read: int = 0
     folded: dict[int, int] = field(default_factory=dict)
+    now: datetime = MADE_AT
+    """What intake's clock says."""
 
     def take(self, messages: list[Sent], *, batches: int = 1) -> None:
         """Let a link deliver messages, intake verify them and the view fold what comes of it, in so many batches."""
@@ -89,8 +91,8 @@ def beijing(stack: Connection, tmp_path: Path) -> Iterator[Beijing]:
             )
         view = ViewStage(stack.database.get_secret_value(), registry, FACTS, generation=GENERATION)
         keyring = Keyring(tmp_path / "keyring")
-        stage = ReceivingStage(registry, load(), ("tianjin", "hebei"), keyring, out, now=lambda: MADE_AT)
-        yield Beijing(store, view, stage, out, registry, ids)
+        stage = ReceivingStage(registry, load(), ("tianjin", "hebei"), keyring, out, now=lambda: made.now)
+        yield (made := Beijing(store, view, stage, out, registry, ids))
         session, _ = view._connected()
         session.close()
 

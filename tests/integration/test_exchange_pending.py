@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.catalogue import load
@@ -42,6 +43,7 @@ def tell(tianjin: Sharing, pending: Pending, store: Store) -> None:
 
 def test_from_one_quarantine_to_the_other_provinces_view(stack: Connection, beijing: Beijing, tianjin: Sharing) -> None:
     uscc, pending = generate(ENTITIES[0]), Pending("tianjin")
+    beijing.now = datetime.now(UTC)  # what waits is told with the time of the database's clock
     with opened(stack, GENERATION) as there:
         there.execute("TRUNCATE xinliu.shared_pending")
         load_catalogue(there, load(), "beijing")

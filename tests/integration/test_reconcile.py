@@ -222,7 +222,7 @@ def test_hostile_manifests_are_refused_and_told(running: Connection) -> None:
     finally:
         receipts.close()
     codes = sorted(found["code"] for one in refused for found in one["findings"])
-    assert codes == sorted(["MANIFEST_SCOPE", "WRONG_DEPARTMENT", "TOO_LARGE"] * partitions)
+    assert codes == sorted(["MANIFEST_SCOPE", "WRONG_DEPARTMENT", "TOO_LARGE", "KEPT_IN_PART"] * partitions)
 
     def answers() -> dict[str, str | None]:
         reader = Receipts(running.kafka, running.registry, key, from_beginning=True)
