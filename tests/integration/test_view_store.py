@@ -20,7 +20,7 @@ from streams.runs import Fetched, Record
 from streams.staging import staged
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
-from tests.viewstore import TABLES, Store, decoded, folded, opened
+from tests.viewstore import TABLES, Store, decoded, folded, opened, projection_of, take
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +144,25 @@ def test_any_order_any_duplication_any_cut_of_vectors_vouches_for_the_same(store
         (partition, *(highest(partition, name) for name in ("next_offset", "as_of", "marked_at")))
         for partition in sorted({one["partition"] for one in said})
     ]
+
+
+@pytest.mark.parametrize("batches", [1, 40])
+def test_a_batch_reads_what_it_speaks_of_and_no_more_of_a_table_of_which_the_planner_knows_nothing(
+    store: Store, batches: int
+) -> None:
+    """As on the first day: nothing has analysed the tables, and plans may have been made when they were empty."""
+    many = [penalty(f"多{number}", entity=number % 700, content=f"内容{number}") for number in range(4_000)]
+    size = len(many) // batches
+    take(store, [many[start : start + size] for start in range(0, len(many), size)])
+    news = [penalty(f"新{number}", entity=number, content=f"新内容{number}") for number in range(20)]
+    again = [penalty(f"多{number}", version=2, entity=number, content=f"改{number}") for number in range(20)]
+    read = "SELECT sum(COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables WHERE relname = %s"
+    store.execute("SELECT pg_stat_force_next_flush()")  # else what was read before counts here, too
+    with store.transaction():
+        projection_of(store).fold(staged(decoded(news + again, len(many)))[0])
+        rows = {
+            name: store.execute(read, (name,)).fetchall()[0][0] for name in ("record", "record_history", "credit_view")
+        }
+    assert {name: int(count) for name, count in rows.items() if count > 400} == {}, (
+        "of 4,000 records, for 40 statements"
+    )
