@@ -291,7 +291,7 @@ def _stack(name: str | None) -> Iterator[Connection]:
 
 def _departments(connection: Connection) -> list[Department]:
     with Registry(connection.registry) as registry:
-        ids = registry.register(NAME), registry.register("xinliu.Marker")
+        ids = registry.schema_id(NAME), registry.schema_id("xinliu.Marker")
     return [
         Department(one.key, connection.acting(f"department-{one.key}"), *ids)
         for one in load().departments("beijing")
