@@ -237,12 +237,13 @@ class Mending:
             "read": [evidence.read.get(partition, 0) for partition in folded],
             "folded": list(folded.values()),
         }
-        for step in ("erased", "correct", "restore", "strike", "lose"):
+        for step in ("erased", "correct", "restore", "strike"):
             done = self._connection.execute(sql(f"mend/{step}"), values).rowcount
             if step != "erased" and done:
                 log.warning("mending.history", step=step, rows=done)
-            while step == "lose" and done:  # what went had erased others itself
-                done = self._connection.execute(sql(f"mend/{step}"), values).rowcount
+        # Once more for as long as something goes: it may have erased others itself.
+        while lost := self._connection.execute(sql("mend/lose"), values).rowcount:
+            log.warning("mending.history", step="lose", rows=lost)
 
     def _history(self, entries: Sequence[Entry]) -> pl.DataFrame:
         """Return what history holds of these messages, the earliest of equal ones."""
