@@ -32,7 +32,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $(READY)
 
 fetch: $(READY)
-	@$(BIN)/python -c 'from deploy.stack import Stack; s = Stack("default", tell=print); s.fetch(); s.archive_classes()'
+	@$(BIN)/python -c 'from deploy.local.stack import Stack; s = Stack("default", tell=print); s.fetch(); s.archive_classes()'
 
 demo: $(READY)
 	@$(BIN)/xinliu demo $(ARGS)
@@ -105,7 +105,7 @@ test-long: $(READY)
 fuzz: $(FUZZ)/ready
 	@for target in $(TARGETS); do $(FUZZ)/bin/python -m tests.fuzz.run $$target --minutes $(MINUTES) || exit 1; done
 
-# Java and PostgreSQL artifacts are locked by deploy/artifacts.py (python -c 'from deploy.artifacts import lock; lock()').
+# Java and PostgreSQL artifacts are locked by deploy/local/artifacts.py (python -c 'from deploy.local.artifacts import lock; lock()').
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group fuzz -o requirements-fuzz.txt

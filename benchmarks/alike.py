@@ -26,14 +26,15 @@ import psycopg
 
 from benchmarks.events import statement
 from benchmarks.rig import servers
-from schemas.codec import encode
-from schemas.columns import decode_statements, digests
-from schemas.contracts import fingerprint, parsed, source
-from schemas.registry import WriterSchema
-from schemas.store import connect, sql
-from schemas.uscc import generate
-from streams.projection import Projection
-from streams.staging import staged
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements, digests
+from schemas.contracts.registry import WriterSchema
+from schemas.identifiers.uscc import generate
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
 
 __all__ = ["SHAPES", "main", "measure", "statements"]
 

@@ -20,12 +20,12 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as the workers have it
 
 from benchmarks.events import statement
 from schemas.catalogue import Department, load
-from schemas.codec import encode, frame
-from schemas.memory_registry import MemoryRegistry
-from streams.forwarding import Outgoing
-from streams.intake import IntakeStage
-from streams.logs import TopicFacts
-from streams.runs import Fetched, Run
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.memory_registry import MemoryRegistry
+from streams.forwarding.forwarder import Outgoing
+from streams.intake.stage import IntakeStage
+from streams.kafka.ranges import TopicFacts
+from streams.kafka.records import Fetched, Run
 
 STATEMENT = "xinliu.Statement"
 _SHAPES = ((45, 1), (45, 45), (450, 45), (9_000, 1), (9_000, 45))

@@ -26,16 +26,16 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from benchmarks.events import statement
-from deploy.layout import ANY_PORTS
-from deploy.stack import Stack
+from deploy.local.layout import ANY_PORTS
+from deploy.local.stack import Stack
 from schemas.catalogue import load
-from schemas.codec import encode, encode_own, frame
-from schemas.connection import Connection
-from schemas.operations import OperationsReader
-from schemas.registry import Registry
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.stopping import STOPPED
+from schemas.contracts.codec import encode, encode_own, frame
+from schemas.contracts.registry import Registry
+from schemas.identifiers.uscc import generate
+from schemas.operations.log import OperationsReader
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.intake.stops import STOPPED
 
 __all__ = ["BEHAVIOURS", "main"]
 

@@ -24,10 +24,10 @@ import psutil
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.rig import RECORDS, Contender, Gauge, Rig, cpu_of_tree, fold_of
-from deploy.processes import wait_until
-from streams.headers import ORIGIN, Origin
-from streams.logs import Committed
-from streams.positions import INTAKE_GROUP
+from deploy.deadline import wait_until
+from streams.kafka.headers import ORIGIN, Origin
+from streams.kafka.ranges import Committed
+from streams.projection.positions import INTAKE_GROUP
 from tests.offline import lag, log_of
 
 _RATES = (500, 5_000)

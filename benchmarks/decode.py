@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 
 from benchmarks.events import statement
-from schemas.codec import decode, encode, frame
-from schemas.columns import decode_batch, digests
-from schemas.memory_registry import MemoryRegistry
+from schemas.contracts.codec import decode, encode, frame
+from schemas.contracts.columns import decode_batch, digests
+from schemas.contracts.memory_registry import MemoryRegistry
 
 STATEMENT = "xinliu.Statement"
 

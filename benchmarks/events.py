@@ -14,9 +14,9 @@ from typing import Any
 import fastavro
 
 from schemas.catalogue import load
-from schemas.codec import frame
-from schemas.contracts import parsed
-from schemas.uscc import generate
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import frame
+from schemas.identifiers.uscc import generate
 
 __all__ = ["DEPARTMENT", "Event", "events", "statement"]
 

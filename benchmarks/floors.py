@@ -22,10 +22,10 @@ import polars as pl
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.rowwise import HISTORY, Message, RowWriter
-from schemas.contracts import source
-from schemas.copying import copy_rows
-from schemas.flat import STATEMENT_SHAPE, physical
-from streams.staging import content_keys
+from schemas.contracts.avro import source
+from schemas.contracts.flat_frame import STATEMENT_SHAPE, physical
+from schemas.store.binary_copy import copy_rows
+from streams.projection.staging import content_keys
 
 __all__ = ["main"]
 

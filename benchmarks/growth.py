@@ -21,7 +21,7 @@ from confluent_kafka import Producer
 from benchmarks.events import events
 from benchmarks.publisher import as_intake
 from benchmarks.rig import Contender, Gauge, Rig, cpu_of_tree
-from deploy import postgres
+from deploy.local import postgres
 
 __all__ = ["fill_accepted", "main"]
 

@@ -32,13 +32,13 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from benchmarks.events import events
 from benchmarks.mirrormaker import mirrormaker
 from benchmarks.rig import cpu_of_tree
-from deploy.layout import ANY_PORTS
-from deploy.processes import wait_until
-from deploy.stack import Stack
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, source
-from schemas.exchange import EPOCH, EXCHANGE_PARTITIONS, KNOWN, SCHEMA, exchange_topic, status_topic
-from schemas.registry import Registry
+from deploy.deadline import wait_until
+from deploy.local.layout import ANY_PORTS
+from deploy.local.stack import Stack
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.registry import Registry
+from schemas.exchange.topics import EPOCH, EXCHANGE_PARTITIONS, KNOWN, SCHEMA, exchange_topic, status_topic
+from schemas.servers.connection import Connection
 
 __all__ = ["main"]
 

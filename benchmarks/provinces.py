@@ -20,12 +20,12 @@ import psycopg
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.events import DEPARTMENT, statement
-from deploy.processes import wait_until
-from deploy.provinces import Provinces
-from schemas.codec import encode_own, frame
-from schemas.connection import Connection
-from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
-from schemas.registry import Registry
+from deploy.deadline import wait_until
+from deploy.local.provinces import Provinces
+from schemas.contracts.codec import encode_own, frame
+from schemas.contracts.registry import Registry
+from schemas.exchange.topics import EXCHANGE_PARTITIONS, exchange_topic
+from schemas.servers.connection import Connection
 
 __all__ = ["main"]
 

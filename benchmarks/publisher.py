@@ -18,9 +18,9 @@ import polars as pl
 from confluent_kafka import Message, Producer
 
 from benchmarks.events import DEPARTMENT, Event, events
-from schemas.contracts import fingerprint, source
-from schemas.partitioning import partitions_of
-from streams.headers import ORIGIN, RECEIVED, SCHEMA, Origin
+from schemas.contracts.avro import fingerprint, source
+from schemas.records.partitioning import partitions_of
+from streams.kafka.headers import ORIGIN, RECEIVED, SCHEMA, Origin
 
 __all__ = ["as_intake"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 
 from benchmarks.rig import servers
-from schemas.generations import create, set_state
-from schemas.store import connect
+from schemas.store.database import connect
+from schemas.store.generations import create, set_state
 
 __all__ = ["main"]
 

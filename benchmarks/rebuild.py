@@ -30,14 +30,15 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from benchmarks.bench import QUIX, at_a_steady_rate
 from benchmarks.growth import fill_accepted
 from benchmarks.rig import Contender, Gauge, Rig, cpu_of_tree
-from deploy.processes import wait_until
-from schemas.generations import create
-from schemas.registry import Registry
-from schemas.store import connect, sql
-from streams.projection import HISTORY, RECORD
-from streams.replay.bulk import once
-from streams.replay.reading import PartitionReader
-from streams.view import ViewStage
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.store.database import connect
+from schemas.store.generations import create
+from schemas.store.sql_files import sql
+from streams.kafka.partition_reader import PartitionReader
+from streams.projection.batch import HISTORY, RECORD
+from streams.replay.rebuild.lane import once
+from streams.view.stage import ViewStage
 
 __all__ = ["Measured", "main", "measure", "table"]
 
@@ -154,7 +155,7 @@ def raw_copy(rig: Rig, database: str) -> Measured:
         with connect(database, autocommit=True) as owner:
             made = create(owner)
         with connect(database, generation=made.number, autocommit=True) as store:
-            store.execute(sql("replay/scratch"))
+            store.execute(sql("replay/rebuild/scratch"))
             # The indexes want each record once; which, is the rebuild's business.
             store.execute(
                 "UPDATE rebuild_index SET statement = 'CREATE INDEX record_pkey ON record (record_id, province, department)'"

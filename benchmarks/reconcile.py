@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 
 from benchmarks.rig import servers
-from schemas.store import connect, sql
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
 
 __all__ = ["main"]
 
@@ -57,9 +58,9 @@ def _measure(store: Store, records: int, others: int) -> None:
     months = {"from": "2025-01-01+08", "before": "2025-02-01+08"}
     _sum_up(store, months)
     bucket = {"lows": ["abc00000-0000-0000-0000-000000000000"], "highs": ["abcfffff-ffff-ffff-ffff-ffffffffffff"]}
-    store.execute(sql("reconcile/stage"))
+    store.execute(sql("reconciliation/stage"))
     everything = {**_SCOPE, "from": None, "before": None, "cutoff": "2026-02-01+00", "most": 20_000, **bucket}
-    _timed("name the records of one bucket", store, sql("reconcile/unstated"), everything)
+    _timed("name the records of one bucket", store, sql("reconciliation/unstated"), everything)
     _timed("index", store, _INDEX, {})
     _timed("fill 200,000 of tax, with the index", store, _FILL, {"department": "tax", "count": 200_000})
     store.execute("VACUUM ANALYZE record")
@@ -71,7 +72,7 @@ def _measure(store: Store, records: int, others: int) -> None:
 def _sum_up(store: Store, months: dict[str, str]) -> None:
     for name, bounds in (("everything", {"from": None, "before": None}), ("one month", months)):
         for again in ("", " again"):
-            _timed(f"sum up {name}{again}", store, sql("reconcile/held"), {**_SCOPE, **bounds})
+            _timed(f"sum up {name}{again}", store, sql("reconciliation/held"), {**_SCOPE, **bounds})
 
 
 def _timed(what: str, store: Store, query: str, values: dict[str, Any]) -> None:

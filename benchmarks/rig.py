@@ -24,15 +24,15 @@ import psutil
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
-from deploy.layout import ANY_PORTS
-from deploy.processes import wait_until
-from deploy.stack import Stack
+from deploy.deadline import wait_until
+from deploy.local.layout import ANY_PORTS
+from deploy.local.stack import Stack
 from schemas import catalogue
-from schemas.connection import Connection
-from schemas.registry import Registry
-from schemas.store import connect, migrate
-from streams.logs import Logs
-from streams.positions import PROJECTED, load_catalogue, prepare
+from schemas.contracts.registry import Registry
+from schemas.servers.connection import Connection
+from schemas.store.database import connect, migrate
+from streams.kafka.ranges import Logs
+from streams.projection.positions import PROJECTED, load_catalogue, prepare
 
 __all__ = ["RECORDS", "Contender", "Gauge", "Rig", "cpu_of_tree", "fold_of", "servers"]
 

@@ -12,14 +12,14 @@ from datetime import date
 from itertools import islice
 from pathlib import Path
 
-from deploy import access, acls, topics
-from deploy.artifacts import SETS
-from schemas import roles
+from deploy.cluster import access, acls, topics
+from deploy.local.artifacts import SETS
 from schemas.catalogue import Catalogue
-from schemas.connection import Connection
 from schemas.errors import XinliuError
-from schemas.operation_topics import asks
-from schemas.store import connect
+from schemas.operations.topics import asks
+from schemas.servers.connection import Connection
+from schemas.store import roles
+from schemas.store.database import connect
 
 __all__ = ["Drift", "drifts", "in_files", "in_versions"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deploy.settings import Settings
 from schemas.errors import UsageError
-from schemas.operators import PERSONAL
+from schemas.operations.operators import PERSONAL
 
 __all__ = ["declared", "people", "people_here"]
 

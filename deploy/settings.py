@@ -15,10 +15,10 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.cluster import Cluster
-from schemas.connection import Approval, Connection, Exchange, IntakeLimits, LookTimes, WorkerTimes
 from schemas.errors import UsageError
-from schemas.registry_address import RegistryAddress
+from schemas.servers.connection import Approval, Connection, Exchange, IntakeLimits, LookTimes, WorkerTimes
+from schemas.servers.kafka import Cluster
+from schemas.servers.registry import RegistryAddress
 
 __all__ = ["Settings", "connection", "redacted", "settings"]
 

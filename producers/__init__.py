@@ -1,13 +1,13 @@
 """A department's side: publishing records and reading what became of them. Imports schemas only."""
 
-from producers.changing import ChangePublisher
+from producers.changes.publishing import ChangePublisher
 from producers.errors import NotDelivered, NotVisibleYet, NotVouched, StatementRejected
 from producers.publisher import Publisher, PublisherConfig
-from producers.registrations import Registration
-from schemas.cluster import Cluster
-from schemas.refusal import Refusal
-from schemas.registration import FormerName
-from schemas.registry_address import RegistryAddress
+from producers.statements.registration import Registration
+from schemas.records.refused_row import RowRefusal
+from schemas.records.registration import FormerName
+from schemas.servers.kafka import Cluster
+from schemas.servers.registry import RegistryAddress
 
 __all__ = [
     "ChangePublisher",
@@ -18,8 +18,8 @@ __all__ = [
     "NotVouched",
     "Publisher",
     "PublisherConfig",
-    "Refusal",
     "Registration",
     "RegistryAddress",
+    "RowRefusal",
     "StatementRejected",
 ]

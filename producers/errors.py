@@ -12,9 +12,11 @@ XinliuError
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from schemas.errors import Rejected, Retryable, UsageError
 
-__all__ = ["NotDelivered", "NotVisibleYet", "NotVouched", "StatementRejected"]
+__all__ = ["NotDelivered", "NotVisibleYet", "NotVouched", "RowError", "StatementRejected"]
 
 
 class StatementRejected(Rejected):
@@ -35,3 +37,14 @@ class NotDelivered(Retryable):
 
 class NotVisibleYet(Retryable):
     """Not every record is visible or refused yet; they are on their way all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """One thing wrong with one row: its line in the file, the column as the file calls it, the value, why."""
+
+    line: int
+    column: str
+    value: str
+    code: str
+    reason: str

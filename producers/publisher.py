@@ -13,19 +13,19 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from producers.changing import ChangePublisher
-from producers.checking import checked
+from producers.changes.publishing import ChangePublisher
 from producers.errors import NotDelivered, NotVouched, StatementRejected
-from producers.refusing import refusal_of
-from producers.registrations import Registration, registration_statement
-from schemas.cluster import Cluster
-from schemas.codec import decode, encode, frame
-from schemas.contracts import SCHEMA, own_fingerprint, parsed
+from producers.statements.checks import checked
+from producers.statements.refusals import refusal_of
+from producers.statements.registration import Registration, registration_statement
+from schemas.contracts.avro import SCHEMA, own_fingerprint, parsed
+from schemas.contracts.codec import decode, encode, frame
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, UsageError
-from schemas.refusal import DISCARDED, MENDED, Refusal
-from schemas.refusal import NAME as REFUSED_ROW
-from schemas.registry import Registry
-from schemas.registry_address import RegistryAddress
+from schemas.records.refused_row import DISCARDED, MENDED, RowRefusal
+from schemas.records.refused_row import NAME as REFUSED_ROW
+from schemas.servers.kafka import Cluster
+from schemas.servers.registry import RegistryAddress
 
 __all__ = ["Publisher", "PublisherConfig"]
 
@@ -94,7 +94,7 @@ class Publisher(ChangePublisher):
         self._published = self._confirmed = self._failed = self._lost = 0
         self._first_failure: KafkaError | None = None
         self._cluster = Cluster.of(config.kafka)
-        self._unsaid: dict[int, Refusal] = {}
+        self._unsaid: dict[int, RowRefusal] = {}
         self._track = track
         self._partitions, self._offsets, self._received = array("i"), array("q"), array("q")
         self._producer = Producer(
@@ -150,7 +150,7 @@ class Publisher(ChangePublisher):
             self._settle(statement["record_id"], statement["version"])
 
     @property
-    def refused(self) -> tuple[Refusal, ...]:
+    def refused(self) -> tuple[RowRefusal, ...]:
         """What `publish` raised on, and readers have not been told of: see the class."""
         return tuple(self._unsaid.values())
 
@@ -164,25 +164,25 @@ class Publisher(ChangePublisher):
             self._unsaid.pop(refusal.refusal_id, None)
         return len(waiting)
 
-    def dismiss(self, refusal: Refusal) -> None:
+    def dismiss(self, refusal: RowRefusal) -> None:
         """Decide that nobody need be told of what `publish` raised on. Raises UsageError where it is none of `refused`."""
         if self._unsaid.pop(refusal.refusal_id, None) is None:
             raise UsageError(f"{refusal.refusal_id} is no statement that was refused here")
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RowRefusal) -> None:
         """Publish that a row was refused; before the marker that would vouch for it. Raises as `publish` does."""
         self._refused_row(refusal.to_record(self.config.department, datetime.now(UTC)), refusal.uscc)
 
     def mended(self, refusal_id: int, record_id: str, version: int) -> None:
         """Publish that this statement is what a refused row was mended to: once it is visible the refusal is closed."""
-        told = Refusal(refusal_id, None, None, record_id, version, None, ())
+        told = RowRefusal(refusal_id, None, None, record_id, version, None, ())
         self._refused_row({**told.to_record(self.config.department, datetime.now(UTC)), "outcome": MENDED})
 
     def discard(self, refusal_id: int, *, reason: str, by: str) -> None:
         """Publish that a refused row stays out, who decided so, and why. Raises UsageError where there is no reason."""
         if not reason.strip():
             raise UsageError("a reason must say why the row stays out: it is kept, and readers are told 无 of it")
-        told = Refusal(refusal_id, None, None, None, None, None, ())
+        told = RowRefusal(refusal_id, None, None, None, None, None, ())
         record = told.to_record(self.config.department, datetime.now(UTC), reason=reason.strip())
         self._refused_row({**record, "outcome": DISCARDED, "by": by})
 
@@ -232,7 +232,7 @@ class Publisher(ChangePublisher):
     def publish_encoded(
         self, uscc: str, body: bytes, *, writer: tuple[int, str] | None = None, on_delivery: OnDelivery | None = None
     ) -> None:
-        """Publish a statement that `schemas.codec.encode` has made; for those who have checked it already.
+        """Publish a statement that `schemas.contracts.codec.encode` has made; for those who have checked it already.
 
         `writer` is id and fingerprint of the schema it was encoded with, where that is not this version's. Whoever
         gives `on_delivery` is told what became of this record, by the time of the next `flush` that returns; its
@@ -284,7 +284,7 @@ class Publisher(ChangePublisher):
             )
 
     def manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Publish one part of a manifest (schemas.manifest), behind everything published before it.
+        """Publish one part of a manifest (schemas.reconciliation.manifest), behind everything published before it.
 
         Part 0 goes to every partition, so that the platform knows of each when all before it has come. It vouches for
         nothing; `mark` does.

@@ -10,10 +10,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from producers.errors import NotVisibleYet
-from schemas.cluster import Cluster
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.registry import Registry
-from schemas.registry_address import RegistryAddress
+from schemas.servers.kafka import Cluster
+from schemas.servers.registry import RegistryAddress
 
 __all__ = ["Receipts"]
 

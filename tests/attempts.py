@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from deploy.access import Right, permits
-from schemas.cluster import Cluster
+from deploy.cluster.access import Right, permits
+from schemas.servers.kafka import Cluster
 from tests.wire import FORBIDDEN, Wire, connected
 
 __all__ = ["Attempt", "differences"]

@@ -6,8 +6,8 @@ import hashlib
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from schemas.cases import CaseEvent
-from schemas.uscc import generate
+from schemas.cases.fold import CaseEvent
+from schemas.identifiers.uscc import generate
 
 __all__ = ["CASE", "DIGEST", "OPENED_AT", "event", "life"]
 

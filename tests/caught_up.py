@@ -6,9 +6,9 @@ import sys
 
 import psycopg
 
-from deploy.processes import wait_until
-from deploy.stack import Stack
-from schemas.connection import Connection
+from deploy.deadline import wait_until
+from deploy.local.stack import Stack
+from schemas.servers.connection import Connection
 from tests.offline import ends_of, view_caught_up
 
 

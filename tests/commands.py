@@ -8,12 +8,15 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from unittest.mock import patch
+
+import typer
 
 import xinliu
 from deploy.settings import settings
 
-__all__ = ["Ran", "run"]
+__all__ = ["Ran", "run", "without_stack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,6 @@ class Ran:
 def run(*words: str, env: Mapping[str, str] | None = None) -> Ran:
     """Run a command line. Its environment has no XINLIU_ variable but those of `env`, and its settings are read anew."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XINLIU_")}
-    groups, commands = list(xinliu.app.registered_groups), list(xinliu.app.registered_commands)
     out, err = io.StringIO(), io.StringIO()
     settings.cache_clear()
     try:
@@ -46,5 +48,11 @@ def run(*words: str, env: Mapping[str, str] | None = None) -> Ran:
             raise AssertionError("main ends by an exit code")
     finally:
         settings.cache_clear()
-        # What main has mounted for these words is not there for the next ones.
-        xinliu.app.registered_groups[:], xinliu.app.registered_commands[:] = groups, commands
+
+
+def without_stack(*words: str) -> typer.Typer:
+    """Return the commands that begin with these words; `obj` of the runner stands for the connection of a stack."""
+    app = typer.Typer(callback=lambda: None)
+    for module in dict.fromkeys(module for word in words for module in xinliu.COMMANDS[word]):
+        import_module(module).mount(app)
+    return app

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from streams.crashing import POINTS
+from streams.runtime.crash_points import POINTS
 from tests import servers, warm
 from tests.examples import CI, LONG
 from tests.secure import Secure
@@ -18,8 +18,8 @@ from tests.secure import running as secure_stack
 from tests.workers import SHORT
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
-    from schemas.connection import Connection
+    from deploy.local.stack import Stack
+    from schemas.servers.connection import Connection
 
 
 _TOGETHER = {

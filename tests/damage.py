@@ -8,13 +8,13 @@ from uuid import UUID
 
 import polars as pl
 
-from deploy.processes import wait_until
-from schemas.identity import accepted_key
-from schemas.store import connect
-from streams.exchange.rereading import Entry, Keys
-from streams.fold import RANK
-from streams.projection import Projection
-from streams.staging import staged
+from deploy.deadline import wait_until
+from schemas.records.identity import accepted_key
+from schemas.store.database import connect
+from streams.integrity.accepted import AcceptedStatement, Keys
+from streams.projection.batch import Projection
+from streams.projection.fold import RANK
+from streams.projection.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, Store, decoded, tombstones
 
@@ -39,7 +39,7 @@ class MemoryLog:
     """The log of truth in memory: what was folded, and what a tombstone has erased since."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[AcceptedStatement] = []
         self.messages: dict[int, list[tuple[int, str, bool]]] = {}
         """By partition: offset, key, and whether it has content."""
         self.first = 0
@@ -52,7 +52,7 @@ class MemoryLog:
             key = accepted_key(row["record_id"], *(row[name] for name in RANK))
             self.messages.setdefault(row["accepted_partition"], []).append((row["accepted_offset"], key, True))
             self.entries.append(
-                Entry(
+                AcceptedStatement(
                     row["accepted_partition"], row["accepted_offset"],
                     key, row["epoch"], row["known_at"],
                     row["received_at"], WRITER, row["statement"],
@@ -76,7 +76,7 @@ class MemoryLog:
     def close(self) -> None:
         """Nothing is open."""
 
-    def at(self, places: Collection[tuple[int, int]]) -> Sequence[Entry]:
+    def at(self, places: Collection[tuple[int, int]]) -> Sequence[AcceptedStatement]:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
@@ -87,7 +87,7 @@ class MemoryLog:
         told = [e for e in self.entries if any(u.encode() in e.body for u in usccs) and e.offset < upto[e.partition]]
         return {UUID(entry.key[:32]) for entry in told}
 
-    def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[Entry]:
+    def about(self, records: Collection[UUID], upto: Mapping[int, int]) -> Sequence[AcceptedStatement]:
         self.read_through += 1
         heads = {record.hex for record in records}
         return [e for e in self.entries if e.key[:32] in heads and e.offset < upto[e.partition]]

@@ -8,10 +8,10 @@ from typing import Any
 
 from producers import Publisher, PublisherConfig
 from producers.receipts import Receipts
-from schemas.codec import encode
-from schemas.connection import Connection
-from schemas.identity import digest, digest_hex
-from schemas.store import connect
+from schemas.contracts.codec import encode
+from schemas.records.identity import digest, digest_hex
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.offline import lag, log_of, view_caught_up
 from tests.statements import Statement
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from schemas.codec import HEADER, decode
-from schemas.connection import Connection
-from schemas.contracts import parsed
-from schemas.exchange import EXCHANGE_PARTITIONS, FIRST_HASH, RunHash, exchange_topic
-from schemas.signing import Keyring
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import HEADER, decode
+from schemas.exchange.keys import Keyring
+from schemas.exchange.topics import EXCHANGE_PARTITIONS, FIRST_HASH, RunHash, exchange_topic
+from schemas.servers.connection import Connection
 
 __all__ = ["Logged", "Run", "committed", "verified"]
 

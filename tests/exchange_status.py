@@ -13,16 +13,16 @@ import psycopg
 from confluent_kafka import Consumer, Producer, TopicPartition
 from psycopg.rows import dict_row
 
-from deploy.processes import wait_until
-from schemas.codec import decode, frame, unframe
-from schemas.connection import Connection, Exchange
-from schemas.contracts import parsed
-from schemas.exchange import status_topic
-from schemas.registry import Registry
-from schemas.signing import Keyring, Signer, make_key
-from streams.endpoint import Outside
-from streams.exchange.figures import ExchangeRecorder
-from streams.exchange.status_reading import StatusReader
+from deploy.deadline import wait_until
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, frame, unframe
+from schemas.contracts.registry import Registry
+from schemas.exchange.keys import Keyring, Signer, make_key
+from schemas.exchange.topics import status_topic
+from schemas.servers.connection import Connection, Exchange
+from streams.exchange.status.reader import StatusReader
+from streams.exchange.status.recorder import StatusRecorder
+from streams.monitoring.endpoint import Outside
 
 __all__ = [
     "OUR_TOPIC", "PROVINCES", "Provinces", "Reading", "Store", "applied", "apply", "believed", "cell", "exchanging", "limit",
@@ -79,9 +79,9 @@ def applied(
     ]
 
 
-def made(outside: Outside, province: str = "beijing") -> ExchangeRecorder:
+def made(outside: Outside, province: str = "beijing") -> StatusRecorder:
     """Return a recorder that shows its figures there."""
-    return ExchangeRecorder(outside.instruments, province, PROVINCES)
+    return StatusRecorder(outside.instruments, province, PROVINCES)
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ import polars as pl
 from aiokafka.structs import ConsumerRecord
 
 from schemas.catalogue import load
-from schemas.codec import encode, frame
-from schemas.contracts import fingerprint, source
-from schemas.exchange import EPOCH, FIRST_HASH, KNOWN, MEND, ORIGIN, SCHEMA, WITHDRAWN, RunHash, exchange_topic
-from schemas.identity import digest, record_id, registration_id
-from schemas.partitioning import partitions_of
-from schemas.signing import Signer, make_key
-from schemas.uscc import generate
-from streams.forwarding import Outgoing
-from streams.headers import Origin
-from streams.runs import Run
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.codec import encode, frame
+from schemas.exchange.keys import Signer, make_key
+from schemas.exchange.topics import EPOCH, FIRST_HASH, KNOWN, MEND, ORIGIN, SCHEMA, WITHDRAWN, RunHash, exchange_topic
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import digest, record_id, registration_id
+from schemas.records.partitioning import partitions_of
+from streams.forwarding.forwarder import Outgoing
+from streams.kafka.headers import Origin
+from streams.kafka.records import Run
 from tests.statements import Statement, penalty
 
 __all__ = [
@@ -50,7 +50,7 @@ def keys(folder: Path, *provinces: str) -> dict[str, Signer]:
 
 
 def entities(partition: int, many: int, *, first: int = 0) -> list[int]:
-    """Return numbers of entities (schemas.uscc.generate) that belong to a partition of four."""
+    """Return numbers of entities (schemas.identifiers.uscc.generate) that belong to a partition of four."""
     found = (n for n in count(first) if partitions_of(pl.Series([generate(n)]), 4)[0] == partition)
     return list(islice(found, many))
 

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from tests.workers import Worker
 
 __all__ = ["Scrape", "address", "is_ready", "judged", "scrape"]

@@ -11,8 +11,8 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from streams.projection import Projection, StoreFinding
-from streams.staging import staged
+from streams.projection.batch import Projection, StoreFinding
+from streams.projection.staging import staged
 from tests.statements import Statement
 from tests.viewstore import WRITER, decoded
 

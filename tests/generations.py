@@ -9,16 +9,16 @@ from typing import Any
 import psycopg
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from schemas.codec import HEADER, decode, encode, unframe
-from schemas.connection import Connection
-from schemas.generations import create, set_state
-from schemas.operations import OperationsWriter
-from schemas.registry import Registry
-from schemas.store import connect
-from streams.logs import Logs
-from streams.replay.catching_up import CatchingUp
-from streams.replay.ledger import Ledger
-from streams.replay.scope import Scope
+from schemas.contracts.codec import HEADER, decode, encode, unframe
+from schemas.contracts.registry import Registry
+from schemas.operations.log import OperationsWriter
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.generations import create, set_state
+from streams.kafka.ranges import Logs
+from streams.kafka.scope import ReplayScope
+from streams.replay.generations.catch_up import CatchingUp
+from streams.replay.plan.ledger import Ledger
 from tests.statements import Statement, framed, penalty
 
 __all__ = ["Flow", "owner", "rebuilt", "receipts", "serving"]
@@ -43,7 +43,7 @@ def rebuilt(connection: Connection) -> tuple[str, int]:
     """Make a generation that holds what the logs hold now; return the replay, done, and its number."""
     with owner(connection) as store, Registry(connection.registry) as registry:
         ledger = Ledger(store, OperationsWriter(connection.kafka, registry), by=BY)
-        replay = ledger.plan("REBUILD", Scope(), "a test", {})
+        replay = ledger.plan("REBUILD", ReplayScope(), "a test", {})
         generation = create(store, replay=replay).number
         ledger.step("REPLAY_RUNNING", replay, "a test", generation=generation)
         with CatchingUp(connection, generation) as catching:

@@ -17,13 +17,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumers.links import Link
-from deploy.processes import wait_until
-from schemas.cluster import Cluster
-from schemas.codec import frame, unframe
-from schemas.connection import Connection, Exchange, Peer
-from schemas.contracts import fingerprint, source
-from schemas.exchange import EPOCH, EXCHANGE_PARTITIONS, KNOWN, ORIGIN, SCHEMA, exchange_topic, status_topic
-from schemas.registry import Registry
+from deploy.deadline import wait_until
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.codec import frame, unframe
+from schemas.contracts.registry import Registry
+from schemas.exchange.topics import EPOCH, EXCHANGE_PARTITIONS, KNOWN, ORIGIN, SCHEMA, exchange_topic, status_topic
+from schemas.servers.connection import Connection, Exchange, Peer
+from schemas.servers.kafka import Cluster
 from tests.workers import Worker
 
 __all__ = [

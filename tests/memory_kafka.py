@@ -11,8 +11,8 @@ import pytest
 
 import producers.publisher
 from producers import Publisher, PublisherConfig
-from schemas.codec import decode, unframe
-from schemas.memory_registry import MemoryRegistry
+from schemas.contracts.codec import decode, unframe
+from schemas.contracts.memory_registry import MemoryRegistry
 
 __all__ = ["PARTITIONS", "Killed", "MemoryKafka", "publishing"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from schemas import generations
-from streams.projection import Projection
+from schemas.store import generations
+from streams.projection.batch import Projection
 
 __all__ = ["REPORT", "upgraded"]
 

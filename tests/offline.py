@@ -8,16 +8,17 @@ import polars as pl
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from deploy.processes import wait_until
-from schemas.columns import decode_batch, digests
-from schemas.connection import Connection
-from schemas.contracts import named_by
-from schemas.exchange import EPOCH
-from schemas.identity import accepted_key
-from schemas.registry import Registry
-from schemas.store import connect, sql
-from streams.fold import newest, summary
-from streams.headers import ORIGIN
+from deploy.deadline import wait_until
+from schemas.contracts.avro import named_by
+from schemas.contracts.columns import decode_batch, digests
+from schemas.contracts.registry import Registry
+from schemas.exchange.topics import EPOCH
+from schemas.records.identity import accepted_key
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.kafka.headers import ORIGIN
+from streams.projection.fold import newest, summary
 
 __all__ = ["assert_figures_are_of_the_set", "assert_view_is_the_fold", "ends_of", "lag", "log_of", "view_caught_up"]
 
@@ -136,7 +137,9 @@ def assert_view_is_the_fold(connection: Connection, since: dict[int, int] | None
 
 def assert_figures_are_of_the_set(store: psycopg.Connection[Any]) -> None:
     """Hold the figures of the departments, entered batch by batch, against what all of history counts for at once."""
-    everything = sql("view/quality").replace("FROM suspect", "FROM record_history")  # not every role may make a table
+    everything = sql("projection/quality").replace(
+        "FROM suspect", "FROM record_history"
+    )  # not every role may make a table
     at_once = {row[:4]: row[4] for row in store.execute(everything)}
     entered = store.execute(
         "SELECT day, department, measure, bucket, sum(n)::bigint FROM quality_day WHERE measure <> 'VISIBLE'"

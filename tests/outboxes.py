@@ -13,11 +13,11 @@ from producers.outbox import Outbox
 from producers.outbox.database import open_engine
 from producers.outbox.lease import Lease
 from producers.outbox.relay import Relay, RelaySettings
-from producers.outbox.sending import Delivery, Sender
-from producers.outbox.store import Store, Waiting
-from producers.outbox.table import Tables
-from schemas.codec import decode
-from schemas.contracts import parsed
+from producers.outbox.sender import Delivery, Sender
+from producers.outbox.store import Store, WaitingStatement
+from producers.outbox.tables import Tables
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
 from schemas.errors import Retryable
 
 __all__ = ["Crash", "MemoryTopic", "database", "fresh", "statement_of"]
@@ -37,7 +37,7 @@ class MemoryTopic(Sender):
         self.told: list[bytes | datetime] = []
         self.crash_after: int | None = None
         self.fail_after: int | None = None
-        self.refuses: Callable[[Waiting], bool] = lambda _: False
+        self.refuses: Callable[[WaitingStatement], bool] = lambda _: False
 
     @property
     def bodies(self) -> list[bytes]:
@@ -49,7 +49,7 @@ class MemoryTopic(Sender):
         """What was vouched for."""
         return [one for one in self.told if isinstance(one, datetime)]
 
-    def send(self, batch: Sequence[Waiting]) -> Delivery:
+    def send(self, batch: Sequence[WaitingStatement]) -> Delivery:
         """Take rows, as far as it gets."""
         delivery = Delivery()
         for number, row in enumerate(batch):

@@ -9,19 +9,21 @@ from typing import Any
 
 import polars as pl
 
-from schemas.codec import decode
-from schemas.contracts import parsed
-from schemas.exchange import EPOCH, MEND
-from streams.exchange import answering, asking
-from streams.exchange.answering import Answering
-from streams.exchange.applying import Applying, Carried
-from streams.exchange.auditing import Auditor
-from streams.exchange.beside import Message
-from streams.exchange.handling import HANDLERS
-from streams.exchange.tending import Tending
-from streams.headers import Origin
-from streams.projection import Projection
-from streams.staging import MENDS, staged
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
+from schemas.exchange.topics import EPOCH, MEND
+from streams.exchange.carried.message import Carried
+from streams.exchange.carried.riders import OutgoingMessage
+from streams.exchange.handlers import HANDLERS
+from streams.exchange.incoming.checkpoints import Applying
+from streams.exchange.sets import answers as answering
+from streams.exchange.sets import requests as asking
+from streams.exchange.sets.answers import Answering
+from streams.exchange.sets.keeper import Tending
+from streams.integrity.table_audit import TableAudit
+from streams.kafka.headers import Origin
+from streams.projection.batch import Projection
+from streams.projection.staging import MENDS, staged
 from tests.damage import MemoryLog, fold, nobody_audits
 from tests.statements import Statement
 from tests.viewstore import Store, of_bodies, tombstones
@@ -69,10 +71,12 @@ class Pair:
             self.origin.execute(_SUMMED)
         if not lost:
             bodies = [row[0] for row in self.origin.execute(_STATEMENTS).fetchall()]
-            self.deliver([Message(0, "", "xinliu.Statement", body, None, ((EPOCH, b"1000"),)) for body in bodies])
+            self.deliver(
+                [OutgoingMessage(0, "", "xinliu.Statement", body, None, ((EPOCH, b"1000"),)) for body in bodies]
+            )
         self.checkpoint()
 
-    def deliver(self, messages: Sequence[Message], *, checkpoint: bool = False) -> None:
+    def deliver(self, messages: Sequence[OutgoingMessage], *, checkpoint: bool = False) -> None:
         """Fold messages of the origin at the far province, all in one batch, as its view does."""
         projection = Projection(self.far)
         with self.far.transaction():
@@ -155,7 +159,7 @@ class Pair:
             (FAR, self.far_log, self.far_generation),
         ):
             nobody_audits(self.database, generation)
-            made = Auditor(self.database, log, own=own, partitions=1, generation=generation)
+            made = TableAudit(self.database, log, own=own, partitions=1, generation=generation)
             try:
                 found += made.pass_through()
             finally:

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
-from schemas.persons import check_of, holds_person
-from schemas.uscc import generate
+from schemas.identifiers.persons import check_of, holds_person
+from schemas.identifiers.uscc import generate
 
 __all__ = ["CHECKS", "GAPS", "SCRIPTS", "UNSEEN", "number", "others", "short", "written_in"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from schemas.registry_address import RegistryAddress
+from schemas.servers.registry import RegistryAddress
 
 __all__ = ["Between", "between", "swapped"]
 

@@ -21,9 +21,9 @@ from sqlalchemy import MetaData
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from deploy.processes import wait_until
-from schemas.codec import encode, unframe
-from schemas.connection import Connection
+from deploy.deadline import wait_until
+from schemas.contracts.codec import encode, unframe
+from schemas.servers.connection import Connection
 from tests import warm
 from tests.offline import log_of
 from tests.outboxes import Database, database

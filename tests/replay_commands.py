@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import typer
 from typer.testing import CliRunner
 
-from schemas.connection import Connection
 from schemas.errors import XinliuError
-from streams.commands import mount
+from schemas.servers.connection import Connection
+from tests.commands import without_stack
 
 __all__ = ["Answer", "replay"]
 
@@ -32,8 +31,7 @@ class Answer:
 
 def replay(connection: Connection, *words: str, columns: int = 160) -> Answer:
     """Run `xinliu replay …` on these servers, in this process."""
-    app = typer.Typer()
-    mount(app)
+    app = without_stack("replay")
     runner = CliRunner()
     done = runner.invoke(
         app, ["replay", *words], obj=lambda: connection, env={"COLUMNS": str(columns)}, standalone_mode=False

@@ -19,27 +19,27 @@ from confluent_kafka import Producer
 from psycopg import sql as compose
 
 from schemas.catalogue import load
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.contracts import CONTRACTS, fingerprint, source
-from schemas.identity import accepted_key, digest
-from schemas.operations import OperationsWriter
-from schemas.partitioning import partitions_of
-from schemas.registry import Registry
-from schemas.signing import Keyring
-from schemas.store import connect
-from streams.exchange.receiving import ReceivingStage
-from streams.forwarding import Forwarder
-from streams.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, SCHEMA, Origin
-from streams.intake import IntakeStage
-from streams.logs import Logs
-from streams.positions import PROJECTED, load_catalogue, prepare
-from streams.replay.ledger import Ledger
-from streams.replay.reading import PartitionReader
-from streams.replay.rules import Rules, overridden_by
-from streams.replay.scope import REBUILD, Scope
-from streams.runs import Run
-from streams.view import ViewStage
+from schemas.contracts.avro import CONTRACTS, fingerprint, source
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.registry import Registry
+from schemas.exchange.keys import Keyring
+from schemas.operations.log import OperationsWriter
+from schemas.records.identity import accepted_key, digest
+from schemas.records.partitioning import partitions_of
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.exchange.incoming.stage import ReceivingStage
+from streams.forwarding.forwarder import Forwarder
+from streams.intake.stage import IntakeStage
+from streams.kafka.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, SCHEMA, Origin
+from streams.kafka.partition_reader import PartitionReader
+from streams.kafka.ranges import Logs
+from streams.kafka.records import Run
+from streams.kafka.scope import REBUILD, ReplayScope
+from streams.projection.positions import PROJECTED, load_catalogue, prepare
+from streams.replay.plan.ledger import Ledger
+from streams.view.current_rules import Rules, overridden_by
+from streams.view.stage import ViewStage
 from tests.exchanges import Sharing, as_run, entities, keys, shared, withdrawn
 from tests.statements import Statement, listing, penalty, registration, state
 
@@ -287,7 +287,7 @@ def ledger(connection: Connection, store: Any) -> Iterator[tuple[Ledger, str]]:
     """Yield a ledger and the id of a rebuild that is planned in it."""
     with Registry(connection.registry) as registry:
         made = Ledger(store, OperationsWriter(connection.kafka, registry), by="test@host")
-        yield made, made.plan(REBUILD, Scope(), "a test", {})
+        yield made, made.plan(REBUILD, ReplayScope(), "a test", {})
 
 
 _TOLD = {

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+from schemas.calendar.periods import china_day
 from schemas.catalogue import load as load_catalogue
-from schemas.codec import encode
-from schemas.identity import digest
-from schemas.periods import china_day
-from schemas.registration import KIND
+from schemas.contracts.codec import encode
+from schemas.records.identity import digest
+from schemas.records.registration import KIND
 from tests.statements import Statement, penalty, registration, state
 
 __all__ = ["PROVINCES", "Held", "Key", "Wanted", "load", "should_be_shared"]

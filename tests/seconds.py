@@ -31,10 +31,10 @@ that end; conditions waited for; Hypothesis; and all else, which is work."""
 _EVERY = 0.05
 _TESTS = Path(__file__).parent
 _SERVERS = (
-    "deploy/stack.py",
-    "deploy/postgres.py",
-    "deploy/kafka.py",
-    "deploy/registry.py",
+    "deploy/local/stack.py",
+    "deploy/local/postgres.py",
+    "deploy/local/kafka.py",
+    "deploy/local/registry.py",
     "tests/servers.py",
     "tests/secure.py",
 )

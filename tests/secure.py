@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.layout import ANY_PORTS
+from deploy.local.layout import ANY_PORTS
+from deploy.local.stack import Stack
 from deploy.settings import settings
-from deploy.stack import Stack
-from schemas.connection import Connection
+from schemas.servers.connection import Connection
 from tests import warm
 from tests.servers import starting
 

@@ -22,16 +22,16 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from docker.errors import DockerException
 from psycopg import sql
 
-from deploy import postgres as postgres_servers
-from deploy import topics
-from deploy.layout import ANY_PORTS
-from deploy.processes import wait_until
-from deploy.stack import SERVERS, Stack
+from deploy.cluster import topics
+from deploy.deadline import wait_until
+from deploy.local import postgres as postgres_servers
+from deploy.local.layout import ANY_PORTS
+from deploy.local.stack import SERVERS, Stack
 from schemas import catalogue
-from schemas.connection import Connection
-from schemas.contracts import CONTRACTS
-from schemas.registry import Registry
-from schemas.store import migrate
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.registry import Registry
+from schemas.servers.connection import Connection
+from schemas.store.database import migrate
 
 __all__ = ["backend", "containers", "emptied", "local", "local_stack", "starting"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from schemas.exchange import EXCHANGE_PARTITIONS
-from schemas.identity import digest
-from schemas.partitioning import partitions_of
-from streams.exchange.entries import Entry
-from streams.exchange.sharing import Sharing
-from streams.staging import staged
+from schemas.exchange.topics import EXCHANGE_PARTITIONS
+from schemas.records.identity import digest
+from schemas.records.partitioning import partitions_of
+from streams.exchange.outgoing.entries import OutboxEntry
+from streams.exchange.outgoing.sharing import Sharing
+from streams.projection.staging import staged
 from tests.statements import Statement
 from tests.viewstore import TABLES, WRITER, decoded, projection_of
 
@@ -102,10 +102,10 @@ class Far:
         return found
 
 
-def entries(store: Store) -> list[Entry]:
+def entries(store: Store) -> list[OutboxEntry]:
     """Return every entry that waits in the outbox, oldest first."""
     rows = store.execute("SELECT payload FROM outbox WHERE kind = 'EXCHANGE' ORDER BY id")
-    return [Entry.of(line) for (payload,) in rows for line in payload.split("\n")]
+    return [OutboxEntry.of(line) for (payload,) in rows for line in payload.split("\n")]
 
 
 def digests(store: Store) -> dict[tuple[int, str], tuple[int, int, int]]:
@@ -118,6 +118,6 @@ def digests(store: Store) -> dict[tuple[int, str], tuple[int, int, int]]:
 
 def by_digest(statements: Iterable[Statement]) -> dict[tuple[str, int, int, int], Statement]:
     """Return statements by record_id, version and digest."""
-    from schemas.codec import encode
+    from schemas.contracts.codec import encode
 
     return {(one["record_id"], one["version"], *digest(encode("xinliu.Statement", one))): one for one in statements}

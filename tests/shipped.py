@@ -1,4 +1,4 @@
-"""Writes schemas/shipped.csv, from an empty database that is migrated: `python -m tests.shipped`.
+"""Writes schemas/store/shipped.csv, from an empty database that is migrated: `python -m tests.shipped`.
 
 To be run where a migration, or a file that makes views or functions, has changed; a test says so.
 """
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import psycopg
 
-from deploy.stack import Stack
-from schemas.definitions import SHIPPED, as_shipped, fingerprints
-from schemas.store import migrate
+from deploy.local.stack import Stack
+from schemas.store.database import migrate
+from schemas.store.definitions import SHIPPED, as_shipped, fingerprints
 from tests.servers import local, local_stack
 
 __all__ = ["database", "written"]

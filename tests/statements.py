@@ -10,12 +10,12 @@ from typing import Any
 from confluent_kafka import Message, Producer
 
 from schemas.catalogue import Department, load
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.identity import record_id, registration_id
-from schemas.registry import Registry
-from schemas.registry_address import RegistryAddress
-from schemas.uscc import generate
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.registry import Registry
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import record_id, registration_id
+from schemas.servers.connection import Connection
+from schemas.servers.registry import RegistryAddress
 
 __all__ = ["FIRST_VERSION", "framed", "listing", "penalty", "put", "registration", "state"]
 

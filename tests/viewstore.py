@@ -11,14 +11,15 @@ from weakref import WeakKeyDictionary
 import polars as pl
 import psycopg
 
-from schemas.codec import encode
-from schemas.columns import decode_statements, digests
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, parsed, source
-from schemas.registry import WriterSchema
-from schemas.store import connect, sql
-from streams.projection import Projection, StoreFinding
-from streams.staging import staged
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements, digests
+from schemas.contracts.registry import WriterSchema
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.projection.batch import Projection, StoreFinding
+from streams.projection.staging import staged
 from tests.statements import Statement
 
 __all__ = ["Store", "decoded", "folded", "of_bodies", "opened", "projection_of", "take", "tombstones"]

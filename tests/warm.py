@@ -37,7 +37,7 @@ from typing import Any, NoReturn
 __all__ = ["CRASHED", "Popen", "in_shell", "run"]
 
 CRASHED: set[str] = set()
-"""Crash points (streams/crashing.py) at which a process of these tests has killed itself."""
+"""Crash points (streams/runtime/crash_points.py) at which a process of these tests has killed itself."""
 
 _ROOMS = ("schemas", "producers", "streams", "consumers", "deploy")
 _COLD = (".env",)

@@ -30,7 +30,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from schemas.cluster import Cluster
+from schemas.servers.kafka import Cluster
 
 __all__ = ["FORBIDDEN", "GROUP_OPERATIONS", "TOPIC_OPERATIONS", "Wire", "connected"]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.processes import wait_until
-from schemas.connection import Connection, WorkerTimes
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection, WorkerTimes
 from tests import warm
 
 __all__ = ["SHORT", "Worker", "environment", "workers"]

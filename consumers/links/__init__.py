@@ -5,6 +5,6 @@ record of a far partition says where to go on: position and effect are one thing
 """
 
 from consumers.links.link import Link, LinkState
-from consumers.links.measures import LinkMetrics
+from consumers.links.metrics import LinkMetrics
 
 __all__ = ["Link", "LinkMetrics", "LinkState"]

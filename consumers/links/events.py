@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from consumers.links.places import Place
-from schemas.connection import Connection
+from consumers.links.clusters import Place
+from schemas.contracts.registry import Registry
 from schemas.errors import XinliuError
-from schemas.operations import Operation, OperationsWriter
-from schemas.registry import Registry
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsWriter
+from schemas.servers.connection import Connection
 
-__all__ = ["GAP", "HELD", "RENEWED", "WENT_ON", "Events", "Standing", "standing"]
+__all__ = ["GAP", "HELD", "RENEWED", "WENT_ON", "Events", "LinkStanding", "standing"]
 
 log = structlog.get_logger()
 
@@ -23,7 +24,7 @@ HELD, WENT_ON, GAP, RENEWED = "LINK_HELD", "LINK_WENT_ON", "LINK_GAP", "LINK_REN
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LinkStanding:
     """What `operations` says of one partition of a link: it stands, or had a gap, at an offset of the own log."""
 
     kind: str
@@ -71,9 +72,9 @@ class Events:
             self._registry.close()
 
 
-def standing(operations: Iterable[Operation]) -> dict[tuple[str, str, int], Standing]:
+def standing(operations: Iterable[Operation]) -> dict[tuple[str, str, int], LinkStanding]:
     """Return, by peer, topic and partition, what the last event about it says; those that went on are left out."""
-    found: dict[tuple[str, str, int], Standing] = {}
+    found: dict[tuple[str, str, int], LinkStanding] = {}
     for told in operations:
         if told.kind not in (HELD, WENT_ON, GAP, RENEWED):
             continue
@@ -82,5 +83,5 @@ def standing(operations: Iterable[Operation]) -> dict[tuple[str, str, int], Stan
         if told.kind == WENT_ON:
             found.pop(key, None)
         else:
-            found[key] = Standing(told.kind, *key, int(detail["offset"]), told.at, told.reason)
+            found[key] = LinkStanding(told.kind, *key, int(detail["offset"]), told.at, told.reason)
     return found

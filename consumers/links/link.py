@@ -16,16 +16,16 @@ from time import monotonic, time
 import structlog
 from confluent_kafka import KafkaException
 
+from consumers.links.clusters import PartitionRange, Place, Start, sides, starts
 from consumers.links.events import GAP, HELD, RENEWED, WENT_ON, Events
-from consumers.links.measures import LinkMetrics
-from consumers.links.places import Log, Place, Start, sides, starts
-from consumers.links.progress import Progress
+from consumers.links.metrics import LinkMetrics
+from consumers.links.progress import LinkProgress
+from consumers.links.schema_ids import Translation
 from consumers.links.session import Session
-from consumers.links.translating import Translation
-from schemas.connection import Connection
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, XinliuError
-from schemas.exchange import exchange_topic, status_topic
-from schemas.registry import Registry
+from schemas.exchange.topics import exchange_topic, status_topic
+from schemas.servers.connection import Connection
 
 __all__ = ["Held", "Link", "LinkState"]
 
@@ -76,7 +76,7 @@ class Link:
         self._registries = connection.registry, connection.exchange.peers[to].registry
         self.topics = exchange_topic(connection.province), status_topic(connection.province)
         self.metrics = metrics or LinkMetrics()
-        self.progress = Progress()
+        self.progress = LinkProgress()
         self._events = Events(connection, to)
         self._stopped = threading.Event()
         self._held: dict[Place, Held] = {}
@@ -172,7 +172,7 @@ class Link:
             self._look_for_it(begins)
 
     def _begins(
-        self, own: Mapping[Place, Log], found: Mapping[Place, Start], far: Mapping[Place, Log]
+        self, own: Mapping[Place, PartitionRange], found: Mapping[Place, Start], far: Mapping[Place, PartitionRange]
     ) -> dict[Place, tuple[str, int]]:
         """Return topic id and offset for each partition that can be copied now, and tell what must be told."""
         begins: dict[Place, tuple[str, int]] = {}

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from time import time
 
-from consumers.links.places import Place
+from consumers.links.clusters import Place
 
-__all__ = ["Progress"]
+__all__ = ["LinkProgress"]
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Standing:
     """Unix time up to which everything is known to have arrived."""
 
 
-class Progress:
+class LinkProgress:
     """The standing of every partition of a link. `since` is when the link began: nothing is known of before."""
 
     def __init__(self) -> None:

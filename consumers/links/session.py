@@ -14,12 +14,12 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from consumers.links.measures import LinkMetrics
-from consumers.links.places import Place, Side
-from consumers.links.progress import Progress
-from consumers.links.translating import Translation, Untranslatable
+from consumers.links.clusters import Place, Side
+from consumers.links.metrics import LinkMetrics
+from consumers.links.progress import LinkProgress
+from consumers.links.schema_ids import Translation, Untranslatable
 from schemas.errors import Retryable
-from schemas.exchange import ORIGIN
+from schemas.exchange.topics import ORIGIN
 
 __all__ = ["Session"]
 
@@ -66,7 +66,7 @@ class Session:
         begins: Mapping[Place, tuple[str, int]],
         far_ids: Mapping[str, str],
         translation: Translation,
-        progress: Progress,
+        progress: LinkProgress,
         metrics: LinkMetrics,
         refused: Refused,
         *,

@@ -4,6 +4,6 @@
 """
 
 from producers.outbox.outbox import Outbox
-from producers.outbox.told import Told, told
+from producers.outbox.sent import SentStatement, told
 
-__all__ = ["Outbox", "Told", "told"]
+__all__ = ["Outbox", "SentStatement", "told"]

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, MetaData, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from producers.outbox.database import answering
-from producers.outbox.table import TABLE_NAME, Tables, utc
+from producers.outbox.tables import TABLE_NAME, Tables, utc
 
 __all__ = ["Lease", "LeaseState"]
 

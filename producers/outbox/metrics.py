@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from producers.outbox.relay import Progress
+from producers.outbox.relay import RelayProgress
 from schemas.errors import UsageError
 
 __all__ = ["serving"]
@@ -18,7 +18,7 @@ _PREFIX = "xinliu_department_outbox"
 
 
 @contextmanager
-def serving(progress: Progress, department: str, port: int, *, host: str = "127.0.0.1") -> Iterator[int]:
+def serving(progress: RelayProgress, department: str, port: int, *, host: str = "127.0.0.1") -> Iterator[int]:
     """Serve /metrics while the context lasts; yields the port. Port 0 takes a free one. Raises UsageError where none can."""
     registry = CollectorRegistry()
     registry.register(_Shown(progress, department))
@@ -39,7 +39,7 @@ def serving(progress: Progress, department: str, port: int, *, host: str = "127.
 class _Shown(Collector):
     """Reads a relay's progress whenever it is asked."""
 
-    def __init__(self, progress: Progress, department: str) -> None:
+    def __init__(self, progress: RelayProgress, department: str) -> None:
         self._progress, self._department = progress, department
 
     def collect(self) -> Iterator[Metric]:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from sqlalchemy import Connection, MetaData, Table, insert
 
-from producers.checking import checked
 from producers.errors import StatementRejected
-from producers.outbox.table import REFUSAL, TABLE_NAME, State, Tables
-from producers.refusing import LONGEST_DOMAIN, refusal_of
+from producers.outbox.tables import REFUSAL, TABLE_NAME, RowState, Tables
+from producers.statements.checks import checked
+from producers.statements.refusals import LONGEST_DOMAIN, refusal_of
 from schemas.catalogue import Catalogue
-from schemas.codec import encode
-from schemas.columns import decode_statements
-from schemas.contracts import own_fingerprint, source
-from schemas.identity import digest, digest_hex
-from schemas.refusal import NAME as REFUSED_ROW
-from schemas.registry import WriterSchema, writer_schema
+from schemas.contracts.avro import own_fingerprint, source
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements
+from schemas.contracts.registry import WriterSchema, writer_schema
+from schemas.records.identity import digest, digest_hex
+from schemas.records.refused_row import NAME as REFUSED_ROW
 from schemas.rules import validate_publication
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Outbox:
             "writer_schema": _writer().fingerprint,
             "body": body,
             "added_at": added_at,
-            "state": State.WAITING,
+            "state": RowState.WAITING,
         }
 
     def _refusal(self, statement: object, error: Exception, at: datetime) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Outbox:
             "writer_schema": own_fingerprint(REFUSED_ROW),
             "body": body,
             "added_at": at,
-            "state": State.WAITING,
+            "state": RowState.WAITING,
         }
 
     def _hold_against_rules(self, bodies: list[bytes], now: datetime) -> None:

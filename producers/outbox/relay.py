@@ -19,12 +19,12 @@ from time import monotonic
 import structlog
 
 from producers.outbox.lease import Lease
-from producers.outbox.sending import Sender
-from producers.outbox.store import Backlog, Store, Waiting
-from producers.outbox.table import State
+from producers.outbox.sender import Sender
+from producers.outbox.store import Backlog, Store, WaitingStatement
+from producers.outbox.tables import RowState
 from schemas.errors import Retryable, UsageError
 
-__all__ = ["Progress", "Relay", "RelaySettings"]
+__all__ = ["Relay", "RelayProgress", "RelaySettings"]
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class RelaySettings:
 
 
 @dataclass
-class Progress:
+class RelayProgress:
     """What a relay has done since it was started, and how far behind it was when it last looked; for metrics."""
 
     sent: int = 0
@@ -82,7 +82,7 @@ class Relay:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.progress = Progress()
+        self.progress = RelayProgress()
         self._store, self._sender, self._lease = store, sender, lease
         self._settings = settings or RelaySettings()
         self._now = now
@@ -169,7 +169,7 @@ class Relay:
             log.info("outbox.stands_by" if self._standby else "outbox.goes_on", relay=other)
         return self.progress.leads
 
-    def _tell(self, batch: list[Waiting]) -> None:
+    def _tell(self, batch: list[WaitingStatement]) -> None:
         delivery = self._sender.send(batch)
         if delivery.confirmed:
             self._store.confirm(delivery.confirmed, self._now())
@@ -192,15 +192,15 @@ class Relay:
         if vow is None:
             return
         left = set() if vow.last is None else self._store.unsettled(vow.last)
-        if State.FAILED in left and self._store.supersede() and vow.last is not None:
+        if RowState.FAILED in left and self._store.supersede() and vow.last is not None:
             left = self._store.unsettled(vow.last)
         if not left:
             self._sender.mark(vow.as_of)
             self._lease.vouched(vow.as_of)
             self.progress.as_of = vow.as_of
-        elif State.FAILED in left and drained and not self._held_back:
+        elif RowState.FAILED in left and drained and not self._held_back:
             log.error("outbox.vouches_for_nothing", why="rows have failed", see="xinliu outbox status")
-        elif State.WAITING in left and State.FAILED not in left:
+        elif RowState.WAITING in left and RowState.FAILED not in left:
             return  # the next rounds tell them
         self._held_back = bool(left)
         self._vow = None

@@ -31,21 +31,21 @@ from sqlalchemy import (
 )
 
 from producers.outbox.database import answering
-from producers.outbox.table import TABLE_NAME, State, Tables, utc
+from producers.outbox.tables import TABLE_NAME, RowState, Tables, utc
 from schemas.errors import UsageError
-from schemas.persons import cover_persons
+from schemas.identifiers.persons import cover_persons
 
-__all__ = ["Backlog", "Failed", "Place", "Store", "Waiting"]
+__all__ = ["Backlog", "Failed", "Place", "Store", "WaitingStatement"]
 
 Place = tuple[int, int]
 """Partition and offset."""
 
-_UNSETTLED = (State.WAITING, State.FAILED)
+_UNSETTLED = (RowState.WAITING, RowState.FAILED)
 _LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingStatement:
     """A committed statement that waits to be told."""
 
     id: int
@@ -103,18 +103,18 @@ class Store:
         with self._transaction() as connection:
             self._tables.rows.metadata.create_all(connection)
 
-    def waiting(self, limit: int) -> list[Waiting]:
+    def waiting(self, limit: int) -> list[WaitingStatement]:
         """Return the first rows that wait, in the order of their ids."""
         row = self._rows.c
         query = (
             select(row.id, row.uscc, row.body, row.writer_schema, row.added_at)
-            .where(*self._in(State.WAITING))
+            .where(*self._in(RowState.WAITING))
             .order_by(row.id)
             .limit(limit)
         )
         with self._transaction() as connection:
             found = connection.execute(query).all()
-        return [Waiting(id, uscc, bytes(body), schema, utc(added)) for id, uscc, body, schema, added in found]
+        return [WaitingStatement(id, uscc, bytes(body), schema, utc(added)) for id, uscc, body, schema, added in found]
 
     def last_unsettled(self) -> int | None:
         """Return the highest id that waits or has failed now; None where there is none."""
@@ -123,7 +123,7 @@ class Store:
         with self._transaction() as connection:
             return connection.execute(query).scalar()
 
-    def unsettled(self, last: int) -> set[State]:
+    def unsettled(self, last: int) -> set[RowState]:
         """Return which of WAITING and FAILED there are among the ids up to `last`, at one moment."""
         there = [exists().where(*self._in(state), self._rows.c.id <= last) for state in _UNSETTLED]
         with self._transaction() as connection:  # one statement, one snapshot: a row may go from one to the other
@@ -134,10 +134,10 @@ class Store:
         """Return how many rows wait, since when the first of them, and how many have failed and are not settled."""
         row = self._rows.c
         with self._transaction() as connection:
-            waiting = connection.execute(select(func.count()).where(*self._in(State.WAITING))).scalar_one()
-            first = select(row.added_at).where(*self._in(State.WAITING)).order_by(row.id).limit(1)
+            waiting = connection.execute(select(func.count()).where(*self._in(RowState.WAITING))).scalar_one()
+            first = select(row.added_at).where(*self._in(RowState.WAITING)).order_by(row.id).limit(1)
             oldest = connection.execute(first).scalar()
-            failed = connection.execute(select(func.count()).where(*self._in(State.FAILED))).scalar_one()
+            failed = connection.execute(select(func.count()).where(*self._in(RowState.FAILED))).scalar_one()
         return Backlog(waiting, None if oldest is None else utc(oldest), failed)
 
     def last_sent(self) -> datetime | None:
@@ -151,13 +151,13 @@ class Store:
     def failed(self, limit: int) -> list[Failed]:
         """Return the first rows that the broker has refused."""
         row = self._rows.c
-        query = select(row.id, row.record_id, row.version, row.reason).where(*self._in(State.FAILED))
+        query = select(row.id, row.record_id, row.version, row.reason).where(*self._in(RowState.FAILED))
         with self._transaction() as connection:
             return [Failed(*found) for found in connection.execute(query.order_by(row.id).limit(limit))]
 
     def failed_among(self, ids: Sequence[int] | None) -> int:
         """Return how many of these rows, or of all, have failed."""
-        query = select(func.count()).where(*self._in(State.FAILED))
+        query = select(func.count()).where(*self._in(RowState.FAILED))
         with self._transaction() as connection:
             return connection.execute(query if ids is None else query.where(self._rows.c.id.in_(ids))).scalar_one()
 
@@ -166,7 +166,7 @@ class Store:
         if not places:
             return
         told = {
-            "state": State.SENT,
+            "state": RowState.SENT,
             "sent_at": at,
             "sent_partition": _by_id({id: place[0] for id, place in places.items()}),
             "sent_offset": _by_id({id: place[1] for id, place in places.items()}),
@@ -177,17 +177,17 @@ class Store:
     def refuse(self, reasons: Mapping[int, str]) -> None:
         """Note that the broker will never take these rows, and why."""
         for id, reason in reasons.items():
-            self._settle([id], {"state": State.FAILED, "reason": cover_persons(reason)[:_LONGEST_REASON]})
+            self._settle([id], {"state": RowState.FAILED, "reason": cover_persons(reason)[:_LONGEST_REASON]})
 
     def retry(self, ids: Sequence[int] | None = None) -> int:
         """Let failed rows (these, or all) be tried again; return how many."""
-        change = self._of_failed(ids).values(state=State.WAITING, reason=None)
+        change = self._of_failed(ids).values(state=RowState.WAITING, reason=None)
         return self._changed(change)
 
     def discard(self, ids: Sequence[int], reason: str) -> int:
         """Note that failed rows are not to be told, and why; return how many were."""
         return self._changed(
-            self._of_failed(ids).values(state=State.DISCARDED, reason=cover_persons(reason)[:_LONGEST_REASON])
+            self._of_failed(ids).values(state=RowState.DISCARDED, reason=cover_persons(reason)[:_LONGEST_REASON])
         )
 
     def supersede(self) -> int:
@@ -198,11 +198,11 @@ class Store:
             .join(
                 later,
                 (later.c.department == row.department)
-                & (later.c.state == State.SENT)
+                & (later.c.state == RowState.SENT)
                 & (later.c.record_id == row.record_id)
                 & (later.c.version > row.version),
             )
-            .where(*self._in(State.FAILED))
+            .where(*self._in(RowState.FAILED))
         )
         with self._transaction() as connection:  # MySQL updates no table that the same statement reads
             ids = connection.execute(outranked.distinct()).scalars().all()
@@ -213,7 +213,7 @@ class Store:
     def prune(self, before: datetime, limit: int = 1_000) -> int:
         """Delete rows sent before a time, at most `limit`; return how many. What failed or was discarded stays."""
         row = self._rows.c
-        aged = select(row.id).where(row.department == self.department, row.sent_at < before, row.state == State.SENT)
+        aged = select(row.id).where(row.department == self.department, row.sent_at < before, row.state == RowState.SENT)
         # Each by its key: for a list MySQL may scan the table, and wait for what departments have open.
         one = delete(self._rows).where(row.id == bindparam("aged"))
         with self._transaction() as connection:
@@ -222,16 +222,16 @@ class Store:
                 connection.execute(one, [{"aged": id} for id in ids])
         return len(ids)
 
-    def _in(self, state: State) -> tuple[ColumnElement[bool], ...]:
+    def _in(self, state: RowState) -> tuple[ColumnElement[bool], ...]:
         return self._rows.c.department == self.department, self._rows.c.state == state
 
     def _of_failed(self, ids: Sequence[int] | None) -> Update:
-        change = update(self._rows).where(*self._in(State.FAILED))
+        change = update(self._rows).where(*self._in(RowState.FAILED))
         return change if ids is None else change.where(self._rows.c.id.in_(ids))
 
     def _settle(self, ids: Sequence[int], values: Mapping[str, Any]) -> None:
         # Only what waits: another relay may have settled it meanwhile, and what it noted stays.
-        change = update(self._rows).where(self._rows.c.id.in_(ids), self._rows.c.state == State.WAITING)
+        change = update(self._rows).where(self._rows.c.id.in_(ids), self._rows.c.state == RowState.WAITING)
         self._changed(change.values(values))
 
     def _changed(self, change: Update) -> int:

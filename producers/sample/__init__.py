@@ -4,6 +4,6 @@ Generated, not shipped as files: the dates must lie within the last years of who
 to expect of each file. No name, number or code belongs to a real enterprise.
 """
 
-from producers.sample.writing import write_sample
+from producers.sample.files import write_sample
 
 __all__ = ["write_sample"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
 
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
 
 __all__ = ["Entity", "entities", "listing", "penalty"]
 

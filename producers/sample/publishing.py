@@ -12,13 +12,13 @@ from statistics import quantiles
 from time import time
 from typing import Any
 
-from producers.importing.importing import import_file
+from producers.files.import_file import import_file
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from schemas.catalogue import Catalogue, Department
-from schemas.connection import Connection
 from schemas.errors import UsageError
-from schemas.refusal import PARTITION
+from schemas.records.refused_row import PARTITION
+from schemas.servers.connection import Connection
 
 __all__ = ["WaveOutcome", "publish_wave"]
 

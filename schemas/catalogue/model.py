@@ -71,7 +71,7 @@ class Catalogue:
     code_rows: tuple[CodeRow, ...]
     heartbeats: tuple[HeartbeatRow, ...]
     time: TimeRows
-    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.periods and schemas.workdays compute with it."""
+    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.calendar.periods and schemas.calendar.workdays compute with it."""
     entity_kinds: Mapping[str, EntityKindRow]
     """By kind (经营主体类型)."""
     competences: tuple[CompetenceRow, ...] = ()

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from schemas.persons import showable
-from schemas.uscc import check
+from schemas.identifiers.persons import showable
+from schemas.identifiers.uscc_check import check
 
 __all__ = [
     "AuthorityRow", "CodeRow", "CompetenceRow", "DepartmentRow", "DomainRow", "EntityKindRow", "HeartbeatRow", "Key", "Keys",

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import polars as pl
 
+from schemas.calendar.periods import china_day
 from schemas.catalogue import Catalogue, Department
-from schemas.periods import china_day
 from schemas.rules.codes import CODE_TEXTS, broken_codes
 from schemas.rules.content import CONTENT_RULES
 from schemas.rules.findings import FINDINGS, collect

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.uscc_columns import check_column
+from schemas.identifiers.uscc_columns import check_column
 
 __all__ = ["CODE_FIELDS", "CODE_TEXTS", "CodeText", "broken_codes"]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 import polars as pl
 
-from schemas.flat import FLAT
-from schemas.registration import DOMAIN
+from schemas.catalogue.time_rows import LevelRow
+from schemas.contracts.flat_frame import FLAT
+from schemas.records.registration import DOMAIN
 from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.model import LATEST, Context, Rule
-from schemas.rules.publication import outside_level
 
-__all__ = ["CONTENT_RULES"]
+__all__ = ["CONTENT_RULES", "outside_level"]
 
 _FORM = "双公示 form (发改办财金〔2018〕424号), as observed"
 _HOUSE = "contract of the project"
@@ -30,6 +31,24 @@ _REQUIRED = (
 _SAYS_SOMETHING = r"[^\s\u200b\u2060\ufeff]"
 _FIRST_MILLISECONDS = 946_684_800_000
 """2000-01-01: a version from here on is a time in milliseconds, a smaller one a plain number."""
+
+
+def outside_level(levels: Iterable[LevelRow], on: date) -> pl.Expr:
+    """Return what is true where publish_until lies outside its level's bounds, by the rules of a day.
+
+    Null, so kept, where no level or no 公示截止期 is stated, or no rule on the level holds on that day. Adds months as
+    schemas.calendar.periods.add_months does, at month ends too.
+    """
+    holding = {row.level: row for row in levels if row.holds(on)}
+    until, level, decided = pl.col("penalty_publish_until"), pl.col("penalty_level"), pl.col("penalty_decided_on")
+    # Most statements give neither, and only those that do are worth the arithmetic on months.
+    stated = pl.when(until.is_not_null() & level.is_not_null()).then(decided)
+    outside = pl.lit(None, dtype=pl.Boolean)
+    for name, row in holding.items():
+        begins = pl.when(level == name).then(stated)
+        bounds = (begins.dt.offset_by(f"{row.min_months}mo"), begins.dt.offset_by(f"{row.max_months}mo"))
+        outside = pl.coalesce((until < bounds[0]) | (until > bounds[1]), outside)
+    return outside
 
 
 def _col(name: str) -> pl.Expr:

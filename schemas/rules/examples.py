@@ -1,6 +1,6 @@
 """For each rule a change to a good statement that breaks it: what a test proves, and what `xinliu rules CODE` shows.
 
-A change names fields of the flat frame (schemas/flat.py); dates are written as in JSON. Some rules cannot be broken
+A change names fields of the flat frame (schemas/contracts/flat_frame.py); dates are written as in JSON. Some rules cannot be broken
 alone: a domain that does not exist is none that the department answers for either. What comes with them stands in `also`.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from schemas.flat import FLAT
-from schemas.identity import record_id
-from schemas.uscc import generate
+from schemas.contracts.flat_frame import FLAT
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import record_id
 
 __all__ = ["DEPARTMENT", "EXAMPLES", "Example", "broken", "good"]
 

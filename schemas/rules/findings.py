@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from schemas.persons_columns import covered_column
+from schemas.identifiers.persons_columns import covered_column
 from schemas.rules.model import Rule
-from schemas.visible import visible
+from schemas.texts.visible import visible
 
 __all__ = ["FINDINGS", "collect"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,11 +10,17 @@ import polars as pl
 
 from schemas.catalogue import Catalogue
 
-__all__ = ["LATEST", "Context", "Rule", "elsewhere"]
+__all__ = ["LATEST", "OVERRIDABLE", "Context", "Rule", "elsewhere"]
 
 
 LATEST = "__latest"
 """Column beside those of the flat frame: milliseconds since 1970 beyond which no version and no time may lie."""
+
+OVERRIDABLE: Mapping[str, str] = {
+    "USCC_CHECK_DIGIT": "firms with a wrong check digit exist (91350211M0000XUF46); characters 9-17 have a check of their own",
+}
+"""Code of a rule → why a reviewer may let a statement through that breaks it. Every other refusal is either certain or a
+matter of the catalogue: mend the statement, or the catalogue, and redrive."""
 
 
 @dataclass(frozen=True)

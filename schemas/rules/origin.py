@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import polars as pl
 
 from schemas.catalogue import Department
-from schemas.registration import DOMAIN, KIND
+from schemas.records.registration import DOMAIN, KIND
 from schemas.rules.findings import collect
 from schemas.rules.model import Context, Rule
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 import polars as pl
 
 from schemas.catalogue import Catalogue
-from schemas.identity import registration_id
-from schemas.registration import DOMAIN, EARLIEST, KIND
+from schemas.records.identity import registration_id
+from schemas.records.registration import DOMAIN, EARLIEST, KIND
 from schemas.rules.model import Context, Rule
 
 __all__ = ["REGISTRATION_RULES", "broken_registrations"]
@@ -33,7 +33,7 @@ def _elsewhere(_: Context) -> dict[str, pl.Expr]:
 
 
 def _former_names(context: Context) -> dict[str, pl.Expr]:
-    # schemas.registration.read_former_names says the same of one text; a test holds the two against each other.
+    # schemas.records.registration.read_former_names says the same of one text; a test holds the two against each other.
     parts = pl.col("registration_former_names").str.split(";")
     one = pl.element()
     days = parts.list.eval(one.str.slice(-10).str.to_date("%Y-%m-%d", strict=False))

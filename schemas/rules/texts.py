@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 import polars as pl
 
-from schemas.flat import FLAT
-from schemas.persons_columns import LIKELY, persons_in
+from schemas.contracts.flat_frame import FLAT
+from schemas.identifiers.persons_columns import LIKELY, persons_in
 from schemas.rules.model import Rule, elsewhere
 
 __all__ = ["FORMED", "TEXTS", "TEXT_RULES", "broken_texts", "suspect"]

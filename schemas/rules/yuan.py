@@ -6,7 +6,7 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from schemas.visible import UNSEEN
+from schemas.texts.visible import UNSEEN
 
 __all__ = ["yuan_in"]
 

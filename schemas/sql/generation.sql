@@ -2,7 +2,7 @@
 
 -- The current state of every record: the statement of the highest rank (epoch, version, digest_hi, digest_lo). Whose a record
 -- is belongs to its key: the same id said by another department is another record (decision 030). Records of other provinces
--- stand here as they came by the exchange; epoch is theirs to begin (schemas/exchange.py), and 0 for what is our own.
+-- stand here as they came by the exchange; epoch is theirs to begin (schemas/exchange/topics.py), and 0 for what is our own.
 CREATE TABLE record (
     record_id   uuid NOT NULL,
     version     bigint NOT NULL,
@@ -69,7 +69,7 @@ CREATE TABLE record (
     CONSTRAINT record_pkey PRIMARY KEY (record_id, province, department)
 ) WITH (fillfactor = 85);
 CREATE INDEX record_uscc ON record (uscc);
--- Possible duplicates (view/twins.sql): of the company and of the document number. Without the version, so that a new one leaves
+-- Possible duplicates (projection/twins.sql): of the company and of the document number. Without the version, so that a new one leaves
 -- the indexes alone.
 CREATE INDEX record_content_of_company ON record (content_key, uscc, record_id)
     WHERE content_key IS NOT NULL AND status = 'IN_FORCE' AND epoch = 0;
@@ -106,13 +106,13 @@ CREATE TABLE record_history (
     reason    text,
     disputed  boolean,
     removed   boolean,
-    -- What a department is measured by (view/quality.sql); NULL for what was folded before this was kept.
+    -- What a department is measured by (projection/quality.sql); NULL for what was folded before this was kept.
     received_at timestamptz,  -- broker time of the department's own message, the earliest of equal ones
     decided_on  date,         -- of a penalty; erased with the statement
     epoch       bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX record_history_record ON record_history (record_id);
--- What ends the content of lower versions (view/quarantine.sql, view/forget.sql): the highest version is found at once.
+-- What ends the content of lower versions (projection/quarantine.sql, projection/forget.sql): the highest version is found at once.
 CREATE INDEX record_history_ended ON record_history (record_id, version)
     WHERE status = 'REVOKED' OR epoch > 0 AND status <> 'IN_FORCE';
 
@@ -261,7 +261,7 @@ CREATE TABLE quality_day (
 );
 
 -- What became of quarantine entries that somebody decided about: one row for each entry, decision and outcome. What holds of an
--- entry follows from the set of its rows and from record (streams/quarantine.py); no row is ever changed but for `settled`.
+-- entry follows from the set of its rows and from record (streams/quarantine/entries.py); no row is ever changed but for `settled`.
 CREATE TABLE quarantine_outcome (
     topic       text NOT NULL,
     topic_id    text NOT NULL,
@@ -286,7 +286,7 @@ CREATE INDEX quarantine_outcome_unsettled ON quarantine_outcome (topic) WHERE NO
 
 -- Entries with what releases them: held: this department's record (of this province; of what came by exchange.<province>, that
 -- province's record) stands at the entry's version or a later one, whether the entry was let through or a mended version came;
--- discarded: somebody decided that it stays out. `state` follows a moment later (streams/settling.py) and keeps the questions few.
+-- discarded: somebody decided that it stays out. `state` follows a moment later (streams/quarantine/settlement.py) and keeps the questions few.
 CREATE VIEW quarantine_entry AS
 SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
        q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
@@ -314,7 +314,7 @@ FROM quarantine q;
 
 -- What must leave, written with the effect it speaks of: kind EXCEPTIONS (receipts of a department), CHANGES (entities),
 -- TOMBSTONES (statements that a revocation erases from accepted), RECONCILED (answers to a department's manifests) or
--- EXCHANGE (what the other provinces are to be told, streams/exchange/publishing.py).
+-- EXCHANGE (what the other provinces are to be told, streams/exchange/outgoing/publisher.py).
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind       text NOT NULL CHECK (kind IN ('EXCEPTIONS', 'CHANGES', 'TOMBSTONES', 'RECONCILED', 'EXCHANGE')),
@@ -371,7 +371,7 @@ CREATE TABLE foreign_domain (
     PRIMARY KEY (province, partition, domain)
 ) WITH (fillfactor = 50);
 
--- What waits in the quarantines of other provinces, as they say (streams/exchange/pending.py): by entity, the whole of it. The row
+-- What waits in the quarantines of other provinces, as they say (streams/exchange/carried/pending_entries.py): by entity, the whole of it. The row
 -- of uscc '' ends everything of its partition with a lower sequence.
 CREATE TABLE foreign_pending (
     province  text COLLATE "C" NOT NULL,
@@ -383,7 +383,7 @@ CREATE TABLE foreign_pending (
     PRIMARY KEY (uscc, province, partition)
 );
 
--- What the audit found in the tables themselves (streams/exchange/auditing.py): rows that are not what history, or the log, makes
+-- What the audit found in the tables themselves (streams/integrity/table_audit.py): rows that are not what history, or the log, makes
 -- of them. Names of fields, never their content; open while mended_at is null.
 CREATE TABLE row_difference (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -435,7 +435,7 @@ CREATE TABLE exchange_difference (
 CREATE UNIQUE INDEX exchange_difference_open
     ON exchange_difference (province, partition, domain, record_id, department) WHERE closed_at IS NULL;
 
--- Up to which of our own checkpoints what a province shares follows from what we had told it (exchange/reflected.sql), by partition,
+-- Up to which of our own checkpoints what a province shares follows from what we had told it (exchange/incoming/reflected.sql), by partition,
 -- as our clock has their time; and the next one, with when that province had applied it, by its clock.
 CREATE TABLE reflected_checkpoint (
     province  text COLLATE "C" NOT NULL,
@@ -446,7 +446,7 @@ CREATE TABLE reflected_checkpoint (
     PRIMARY KEY (province, partition)
 ) WITH (fillfactor = 50);
 
--- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
+-- 对账: what departments state of their records (streams/reconciliation/reconciler.py). A row a manifest; body is part 0 until it is compared.
 CREATE TABLE manifest (
     department  text NOT NULL,
     domain      text COLLATE "C" NOT NULL,
@@ -517,7 +517,7 @@ CREATE TABLE receipt_sent (
     PRIMARY KEY (topic, partition)
 );
 
--- What today's rules refuse of what was accepted long ago (streams/replay/rules.py): not folded into this generation. Texts only as
+-- What today's rules refuse of what was accepted long ago (streams/view/current_rules.py): not folded into this generation. Texts only as
 -- far as they may be kept.
 CREATE TABLE replay_refused (
     record_id  text NOT NULL,

@@ -9,15 +9,15 @@ CREATE TABLE xinliu.generation (
     state       text NOT NULL CHECK (state IN ('BUILDING', 'READY', 'SERVING', 'RETIRED', 'DROPPED')),
     created_at  timestamptz NOT NULL DEFAULT now(),
     replay      text,  -- that made it (xinliu.replay); NULL: the first one
-    format      integer NOT NULL DEFAULT 1  -- of what its tables hold: schemas/generations.py, FORMAT
+    format      integer NOT NULL DEFAULT 1  -- of what its tables hold: schemas/store/generations.py, FORMAT
 );
 
--- What operators replay, one row each: projected from the events on `operations` (streams/replay/ledger.py), so that a restored
+-- What operators replay, one row each: projected from the events on `operations` (streams/replay/plan/ledger.py), so that a restored
 -- backup forgets none; `progress` alone is a worker's own note of how far it is, and may be lost.
 CREATE TABLE xinliu.replay (
     replay      text PRIMARY KEY,
     kind        text NOT NULL CHECK (kind IN ('REBUILD', 'CORRECT', 'REPUSH', 'REDRIVE')),
-    scope       jsonb NOT NULL,  -- what is replayed: streams/replay/scope.py
+    scope       jsonb NOT NULL,  -- what is replayed: streams/replay/plan/scope.py
     reason      text NOT NULL,
     plan        jsonb NOT NULL,  -- the figures that the planner was shown
     planned_by  text NOT NULL,
@@ -165,7 +165,7 @@ CREATE TABLE xinliu.mutual_domain (
 ) WITH (autovacuum_analyze_threshold = 0);
 
 -- Has been shared: what the other provinces were told last of each of our records, whatever generation told it. In the view's
--- transaction the difference to what should be shared becomes outbox rows (streams/exchange/sharing.py).
+-- transaction the difference to what should be shared becomes outbox rows (streams/exchange/outgoing/sharing.py).
 CREATE TABLE xinliu.shared_record (
     record_id  uuid NOT NULL,
     department text NOT NULL,
@@ -205,7 +205,7 @@ CREATE TABLE xinliu.published_checkpoint (
     incomplete bigint  -- sequence of the last one behind which more was waiting
 ) WITH (fillfactor = 50);
 
--- What the other provinces were told of our quarantine (streams/exchange/pending.py): entities of which something waits. The row
+-- What the other provinces were told of our quarantine (streams/exchange/carried/pending_entries.py): entities of which something waits. The row
 -- of uscc '' says up to which sequence a partition has been told.
 CREATE TABLE xinliu.shared_pending (
     partition smallint NOT NULL,
@@ -424,7 +424,7 @@ FROM (
     ) d ON o.own
 ) cell;
 -- Sets of ours that another province holds differently, as it says on its status topic, until they are answered
--- (streams/exchange/answering.py): the digests of what it holds, by bucket, and from which bucket on it waits for an answer.
+-- (streams/exchange/sets/answers.py): the digests of what it holds, by bucket, and from which bucket on it waits for an answer.
 CREATE TABLE xinliu.exchange_wanted (
     asked_by    text COLLATE "C" NOT NULL,
     partition   smallint NOT NULL,
@@ -437,7 +437,7 @@ CREATE TABLE xinliu.exchange_wanted (
     PRIMARY KEY (asked_by, partition, domain)
 );
 
--- Which partition of `accepted` a code's records stand in: murmur2 as Kafka's clients compute it (schemas/partitioning.py),
+-- Which partition of `accepted` a code's records stand in: murmur2 as Kafka's clients compute it (schemas/records/partitioning.py),
 -- for keys of 18 bytes; NULL for what is no USCC. For audits, which must not believe what a row says of its place.
 CREATE OR REPLACE FUNCTION xinliu.partition_of(uscc text, partitions integer) RETURNS smallint
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
@@ -499,7 +499,7 @@ CREATE TABLE xinliu.case_event (
 CREATE INDEX case_event_uscc ON xinliu.case_event (uscc);
 CREATE INDEX case_event_unshared ON xinliu.case_event (recorded_at) WHERE shared_at IS NULL AND body IS NOT NULL;
 
--- What the events of each case come to, as schemas/cases.py folds them; written in the transaction that adds to them.
+-- What the events of each case come to, as schemas/cases/fold.py folds them; written in the transaction that adds to them.
 CREATE TABLE xinliu.case_state (
     case_id   text COLLATE "C" PRIMARY KEY,
     lead      text NOT NULL,
@@ -534,7 +534,7 @@ CREATE TABLE xinliu.case_position (
     next_offset bigint NOT NULL
 );
 
--- For which mutual domains the last whole pass of the sweep held (streams/exchange/sweeping.py): all records of theirs that should be
+-- For which mutual domains the last whole pass of the sweep held (streams/exchange/outgoing/sweep.py): all records of theirs that should be
 -- shared are. A domain that has just become mutual is vouched for only after the pass that it made.
 CREATE TABLE xinliu.swept (
     singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -581,7 +581,7 @@ END $$;
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON xinliu.audit
     FOR EACH STATEMENT EXECUTE FUNCTION xinliu.audit_is_append_only();
 
--- Ends the sessions of readers that have lifted their own limits (schemas/limits.py), and says of each which one: a
+-- Ends the sessions of readers that have lifted their own limits (schemas/store/limits.py), and says of each which one: a
 -- role may SET what bounds its statements, and a worker is no superuser. Its owner is a member of the readers' role for
 -- this alone.
 CREATE FUNCTION xinliu.end_readers(statement interval, idle interval, whole interval) RETURNS SETOF text

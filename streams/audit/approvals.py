@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.operations import Operation
-from schemas.two_people import DECISIONS_OF_TWO, PROPOSED, TwoPeople, two_people
-from streams.replay.approving import approval_of, standing
+from schemas.operations.event import Operation
+from schemas.operations.two_people import DECISIONS_OF_TWO, PROPOSED, TwoPeople, two_people
+from streams.replay.plan.approval import approval_of, standing
 
 __all__ = ["Unapproved", "unapproved"]
 

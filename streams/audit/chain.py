@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.codec import NotDecodable
-from schemas.contracts import Headers
-from schemas.operation_topics import author
-from schemas.operations import TOPIC, Operation, operation_of
-from schemas.registry import Registry
+from schemas.contracts.avro import Headers
+from schemas.contracts.codec import NotDecodable
+from schemas.contracts.registry import Registry
+from schemas.operations.event import Operation
+from schemas.operations.log import TOPIC, operation_of
+from schemas.operations.topics import author
 
-__all__ = ["BEGINNING", "HEAD", "UNREADABLE", "Entry", "Event", "beginning_of", "event_of", "unreadable"]
+__all__ = ["BEGINNING", "HEAD", "UNREADABLE", "AuditEntry", "AuditEvent", "beginning_of", "event_of", "unreadable"]
 
 HEAD = "AUDIT_HEAD"
 """An event that anchors the audit: its detail has sequence, hash and offset of an entry,
@@ -33,7 +34,7 @@ _BEYOND = (NotDecodable, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AuditEvent:
     """What the audit keeps of one message of `operations`; all but the chain. JSON as canonical text, `at` in UTC."""
 
     topic_id: str
@@ -51,17 +52,17 @@ class Event:
     message: str
     """SHA-256 of the message's value, hexadecimal."""
 
-    def differing(self, other: Event) -> list[str]:
+    def differing(self, other: AuditEvent) -> list[str]:
         """Return the names of the fields that are not the same."""
-        return [name for name in Event.__slots__ if getattr(self, name) != getattr(other, name)]
+        return [name for name in AuditEvent.__slots__ if getattr(self, name) != getattr(other, name)]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One row of xinliu.audit."""
 
     sequence: int
-    event: Event
+    event: AuditEvent
     previous: str
     """Hash of the entry before."""
     hash: str
@@ -69,33 +70,33 @@ class Entry:
     """Whose chain it stands in."""
 
     @classmethod
-    def following(cls, sequence: int, previous: str, event: Event, topic: str = TOPIC) -> Entry:
+    def following(cls, sequence: int, previous: str, event: AuditEvent, topic: str = TOPIC) -> AuditEntry:
         """Return the entry of that event after an entry with that hash."""
-        told = [sequence, *(getattr(event, name) for name in Event.__slots__), previous]
+        told = [sequence, *(getattr(event, name) for name in AuditEvent.__slots__), previous]
         # Escaped, so that the bytes are the same whatever speaks UTF-8 how; a list, so that no order of names matters.
         canonical = json.dumps(told, ensure_ascii=True, separators=(",", ":")).encode("ascii")
         return cls(sequence, event, previous, hashlib.sha256(canonical).hexdigest(), topic)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Entry:
-        """Return the entry that a row of schemas/sql/trail/entries.sql holds, whether or not its hash is right."""
+    def from_row(cls, row: Mapping[str, Any]) -> AuditEntry:
+        """Return the entry that a row of schemas/sql/audit/entries.sql holds, whether or not its hash is right."""
         return cls(
             row["sequence"],
-            Event(**{name: row[name] for name in Event.__slots__}),
+            AuditEvent(**{name: row[name] for name in AuditEvent.__slots__}),
             row["previous"],
             row["hash"],
             row["topic"],
         )
 
     def to_row(self) -> dict[str, Any]:
-        """Return what schemas/sql/trail/add.sql takes."""
-        told = {name: getattr(self.event, name) for name in Event.__slots__}
+        """Return what schemas/sql/audit/add.sql takes."""
+        told = {name: getattr(self.event, name) for name in AuditEvent.__slots__}
         return {"sequence": self.sequence, **told, "previous": self.previous, "hash": self.hash, "topic": self.topic}
 
     @property
     def whole(self) -> bool:
         """Whether its hash is the one that follows from it."""
-        return self == Entry.following(self.sequence, self.previous, self.event, self.topic)
+        return self == AuditEntry.following(self.sequence, self.previous, self.event, self.topic)
 
 
 def beginning_of(topic: str) -> str:
@@ -112,7 +113,7 @@ def event_of(
     headers: Headers | None = None,
     *,
     topic: str | None = None,
-) -> Event:
+) -> AuditEvent:
     """Return what the audit keeps of a message; `written_at` is broker time.
     Raises Retryable where the registry is away.
 
@@ -127,17 +128,17 @@ def event_of(
         return unreadable(topic_id, offset, written_at, value)
 
 
-def unreadable(topic_id: str, offset: int, written_at: datetime, value: bytes) -> Event:
+def unreadable(topic_id: str, offset: int, written_at: datetime, value: bytes) -> AuditEvent:
     """Return what the audit keeps of a message that is no event."""
-    return Event(
+    return AuditEvent(
         topic_id, offset, "", UNREADABLE, None, "", _time(written_at), "", _json({"bytes": len(value)}), None, None,
         _sha256(value),
     )  # fmt: skip
 
 
-def _event(topic_id: str, offset: int, told: Operation, message: str) -> Event:
+def _event(topic_id: str, offset: int, told: Operation, message: str) -> AuditEvent:
     before, after = told.detail.get("before"), told.detail.get("after")
-    return Event(
+    return AuditEvent(
         topic_id,
         offset,
         _text(told.id),

@@ -9,26 +9,26 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from schemas.cluster import Cluster
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, UsageError
-from schemas.operation_topics import asks, topics_among
-from schemas.operations import TOPIC
-from schemas.registry import Registry
-from streams.audit.chain import Event, event_of, unreadable
-from streams.logs import Logs
+from schemas.operations.log import TOPIC
+from schemas.operations.topics import asks, topics_among
+from schemas.servers.kafka import Cluster
+from streams.audit.chain import AuditEvent, event_of, unreadable
+from streams.kafka.ranges import Logs
 
-__all__ = ["Message", "OperationsLog", "Span"]
+__all__ = ["OperationMessage", "OperationsLog", "Span"]
 
 _TIMEOUT = 15.0
 _SOON = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class OperationMessage:
     """A message: what the audit keeps of it, and what it would keep of it where the registry did not know its schema."""
 
-    event: Event
-    unreadable: Event
+    event: AuditEvent
+    unreadable: AuditEvent
     topic: str = TOPIC
 
 
@@ -75,7 +75,7 @@ class OperationsLog:
         self._next |= offsets
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
-    def read(self, seconds: float, *, most: int = 500) -> list[Message]:
+    def read(self, seconds: float, *, most: int = 500) -> list[OperationMessage]:
         """Return the messages that arrive within that time, `most` at most."""
         found = []
         try:
@@ -91,15 +91,15 @@ class OperationsLog:
             at, topic_id = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC), self.spans[topic].topic_id
             vouched = topic if asks(self._kafka) else None
             event = event_of(topic_id, offset, at, value, self._registry, message.headers(), topic=vouched)
-            found.append(Message(event, unreadable(topic_id, offset, at, value), topic))
+            found.append(OperationMessage(event, unreadable(topic_id, offset, at, value), topic))
             self._next[topic] = offset + 1
         return found
 
-    def to_end(self, tell: Callable[[int, int], None] = lambda read, end: None) -> list[Message]:
+    def to_end(self, tell: Callable[[int, int], None] = lambda read, end: None) -> list[OperationMessage]:
         """Return everything from here to what is the end now; `tell` hears how far it is, and of how much."""
         ends = self._logs.ends([(topic, 0) for topic in self.spans])
         self.spans = {topic: Span(one.topic_id, one.first, ends[topic, 0]) for topic, one in self.spans.items()}
-        found: list[Message] = []
+        found: list[OperationMessage] = []
         deadline = monotonic() + _TIMEOUT
         while left := sum(max(0, span.end - self._next[topic]) for topic, span in self.spans.items()):
             read = self.read(1.0, most=min(500, left))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from schemas.cases import CONTRACT as CASE
-from streams.exchange import asking, cases, pending
-from streams.masking import keepable
+from schemas.cases.fold import CONTRACT as CASE
+from streams.exchange.carried import cases
+from streams.exchange.carried import pending_entries as pending
+from streams.exchange.sets import requests as asking
+from streams.forwarding.masking import keepable
 
-__all__ = ["CARRIED_CONTRACTS", "CHECKPOINT", "carried_key", "fault"]
-
-CHECKPOINT: Final = "xinliu.Checkpoint"
+__all__ = ["CARRIED_CONTRACTS", "fault"]
 
 Check = Callable[[Mapping[str, Any], str, int], str | None]
 """Takes a decoded message, the province and the partition by which it came; returns what that province may not have said."""
@@ -29,23 +28,10 @@ CARRIED_CONTRACTS: Final[Mapping[str, Check]] = {
     CASE: cases.wrong_in,
 }
 """Contracts that ride along in the runs, covered by their checkpoints like statements, and what intake makes sure of; the view
-hands them to whoever handles them (streams/exchange/handling.py)."""
+hands them to whoever handles them (streams/exchange/handlers.py)."""
 
-_LONGEST_KEY = 200
 _HASH = re.compile(r"^[0-9a-f]{64}$")
 _TOPIC_ID = re.compile(r"^[!-~]{1,40}$")
-
-
-def carried_key(province: str, partition: int, name: str, key: bytes) -> bytes:
-    """Return the key under which intake forwards such a message to `accepted`, where the newest of a key stays.
-
-    It begins with the province and its partition: no province can take another's messages out of `accepted`, nor a
-    department's. Of a partition's checkpoints the newest stays.
-    """
-    if name == CHECKPOINT:
-        return f"checkpoint|{province}|{partition}".encode()
-    own = key if len(key) <= _LONGEST_KEY else hashlib.blake2b(key, digest_size=16).hexdigest().encode()
-    return f"carried|{province}|{partition}|{name.removeprefix('xinliu.')}|".encode() + own
 
 
 def fault(checkpoint: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from producers.publish_command import publish
+from producers.commands.publish import publish
 from schemas.errors import XinliuError
 
 __all__ = ["CASES", "Case", "Outcome", "cases", "outcome"]

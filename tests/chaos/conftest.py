@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
-    from schemas.connection import Connection
+    from deploy.local.stack import Stack
+    from schemas.servers.connection import Connection
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers.receipts import Receipts
 from schemas.catalogue import load as load_catalogue
-from schemas.connection import Connection
-from schemas.store import connect
-from streams.crashing import POINTS
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.runtime.crash_points import POINTS
 from tests import servers
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, view_caught_up
 from tests.statements import framed, penalty, put, state

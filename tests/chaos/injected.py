@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from tests import warm
 from tests.chaos.provinces import FORGED, Four, Province, four, publish
 from tests.said import PROVINCES, load

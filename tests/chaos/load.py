@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from deploy.processes import wait_until
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.store import connect
+from deploy.deadline import wait_until
+from schemas.contracts.codec import encode, frame
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, view_caught_up
 from tests.statements import penalty, put, registered
 from tests.workers import Worker, workers

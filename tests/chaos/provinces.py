@@ -26,13 +26,13 @@ import psycopg
 from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from deploy.processes import wait_until
-from deploy.provinces import Provinces
-from deploy.stack import Stack
-from schemas.connection import Connection
-from schemas.exchange import EXCHANGE_PARTITIONS, exchange_topic
-from schemas.periods import china_day
-from schemas.store import migrate
+from deploy.deadline import wait_until
+from deploy.local.provinces import Provinces
+from deploy.local.stack import Stack
+from schemas.calendar.periods import china_day
+from schemas.exchange.topics import EXCHANGE_PARTITIONS, exchange_topic
+from schemas.servers.connection import Connection
+from schemas.store.database import migrate
 from tests.chaos.proxy import Proxy
 from tests.said import PROVINCES, Held, Key, Wanted, load, should_be_shared
 from tests.servers import local_stack, starting

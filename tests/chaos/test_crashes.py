@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.connection import Connection
 from schemas.errors import UsageError
-from streams.crashing import POINTS, arm
+from schemas.servers.connection import Connection
+from streams.runtime.crash_points import POINTS, arm
 from tests.chaos.crashes import run_seed
 
 FORCED = (

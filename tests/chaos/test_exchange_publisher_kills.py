@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.codec import decode
-from schemas.connection import Connection
-from schemas.contracts import parsed
-from schemas.exchange import EPOCH
-from schemas.identity import digest
-from schemas.signing import make_key
-from schemas.store import connect
-from streams.crashing import POINTS
+from deploy.deadline import wait_until
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
+from schemas.exchange.keys import make_key
+from schemas.exchange.topics import EPOCH
+from schemas.records.identity import digest
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.runtime.crash_points import POINTS
 from tests.exchange_log import Run, committed, verified
 from tests.offline import view_caught_up
 from tests.sharing import digests, shared

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import wait_until
-from deploy.stack import Stack
-from schemas.connection import Connection
+from deploy.deadline import wait_until
+from deploy.local.stack import Stack
 from schemas.errors import Retryable
+from schemas.servers.connection import Connection
 from tests.chaos.load import says, under_load
 from tests.statements import registered
 

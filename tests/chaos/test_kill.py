@@ -10,8 +10,8 @@ from time import monotonic
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, lag, view_caught_up
 from tests.statements import framed, penalty, put, state
 from tests.workers import Worker

@@ -13,13 +13,13 @@ from time import monotonic
 import pytest
 
 from consumers.links import Link
-from deploy import topics
-from deploy.processes import wait_until
-from deploy.stack import Stack
+from deploy.cluster import topics
+from deploy.deadline import wait_until
+from deploy.local.stack import Stack
 from schemas import catalogue
-from schemas.cluster import Cluster
-from schemas.connection import Connection, Peer
-from schemas.exchange import exchange_topic
+from schemas.exchange.topics import exchange_topic
+from schemas.servers.connection import Connection, Peer
+from schemas.servers.kafka import Cluster
 from tests import servers
 from tests.chaos.proxy import Proxy, proxy
 from tests.links import FAR, OWN, Origin, assert_same_log, links_to, log_of, remake, running, whole

@@ -11,10 +11,10 @@ from time import monotonic
 
 import pytest
 
-from deploy.processes import wait_until
-from deploy.stack import Stack
-from schemas.connection import Connection
-from schemas.store import connect
+from deploy.deadline import wait_until
+from deploy.local.stack import Stack
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.offline import INTAKE_GROUP, assert_view_is_the_fold, lag, view_caught_up
 from tests.outboxes import Database
 from tests.relays import Program, RelayProcess, bodies_of, outbox_command, outbox_on, status_of

@@ -15,12 +15,12 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-from deploy.processes import wait_until
-from deploy.stack import Stack
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, source
-from schemas.store import connect
+from deploy.deadline import wait_until
+from deploy.local.stack import Stack
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.codec import encode, frame
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests import warm
 from tests.offline import INTAKE_GROUP, VIEW_GROUP, assert_view_is_the_fold, ends_of, lag, log_of, view_caught_up
 from tests.statements import framed, penalty, put

@@ -12,10 +12,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from deploy.processes import wait_until
-from deploy.stack import Stack
-from schemas.cluster import Cluster
-from schemas.connection import Connection
+from deploy.deadline import wait_until
+from deploy.local.stack import Stack
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster
 from tests.chaos.load import TOPIC, says, settle, under_load
 from tests.chaos.proxy import proxy
 from tests.offline import ends_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
 from tests.erasing import key, publisher_of, settled, tombstones
 from tests.offline import assert_view_is_the_fold
 from tests.statements import penalty

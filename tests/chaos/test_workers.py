@@ -9,9 +9,9 @@ from time import monotonic
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.store import connect
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.chaos.load import Load, flows, settle
 from tests.offline import ends_of
 from tests.workers import SHORT, Worker

@@ -21,15 +21,15 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from typer.testing import CliRunner
 
-from deploy.artifacts import fetch
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
+from deploy.local.artifacts import fetch
 from deploy.settings import settings
-from schemas.codec import NotDecodable, encode, frame
-from schemas.commands import mount
-from schemas.connection import Connection
-from schemas.contracts import CONTRACTS, fingerprint, source
+from schemas.commands.schemas import mount
+from schemas.contracts.avro import CONTRACTS, fingerprint, source
+from schemas.contracts.codec import NotDecodable, encode, frame
+from schemas.contracts.registry import COMPATIBILITY, Registry
 from schemas.errors import Retryable
-from schemas.registry import COMPATIBILITY, Registry
+from schemas.servers.connection import Connection
 from tests.statements import registered
 
 STATEMENT = "xinliu.Statement"

@@ -16,13 +16,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from schemas.codec import decode
-from schemas.columns import decode_statements
-from schemas.commands import mount
-from schemas.contracts import CONTRACTS, fingerprint, source
-from schemas.evolution import check
-from schemas.flat import FLAT, Shape
-from schemas.registry import WriterSchema
+from schemas.commands.schemas import mount
+from schemas.contracts.avro import CONTRACTS, fingerprint, source
+from schemas.contracts.codec import decode
+from schemas.contracts.columns import decode_statements
+from schemas.contracts.evolution import check
+from schemas.contracts.flat_frame import FLAT, Shape
+from schemas.contracts.registry import WriterSchema
 
 STATEMENT = "xinliu.Statement"
 

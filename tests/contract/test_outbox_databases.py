@@ -21,9 +21,9 @@ from sqlalchemy import MetaData, inspect, text
 from producers.outbox import told
 from producers.outbox.database import database_url
 from producers.outbox.relay import RelaySettings
-from producers.outbox.table import State, Tables, ddl
-from schemas.codec import encode
-from schemas.identity import digest, digest_hex
+from producers.outbox.tables import RowState, Tables, ddl
+from schemas.contracts.codec import encode
+from schemas.records.identity import digest, digest_hex
 from tests.outboxes import Crash, Database, MemoryTopic, database, fresh, statement_of
 from tests.relays import url_of
 from tests.statements import penalty, state
@@ -157,7 +157,7 @@ def test_many_departments_programs_write_while_relays_crash(tax: Database) -> No
         for part in range(3)
         if number % 4 != 3
     }
-    assert {told for _, told in tax.states()} == {State.SENT}
+    assert {told for _, told in tax.states()} == {RowState.SENT}
 
 
 @EVERY

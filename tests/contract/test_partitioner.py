@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from schemas.connection import Connection
-from schemas.partitioning import partitions_of
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.records.partitioning import partitions_of
+from schemas.servers.connection import Connection
 
 PARTITIONS = 12
 VECTORS = Path(__file__).parents[1] / "data" / "uscc_vectors.csv"

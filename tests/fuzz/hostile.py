@@ -12,10 +12,10 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from schemas.codec import encode, frame
-from schemas.contracts import source
-from schemas.memory_registry import MemoryRegistry
-from schemas.refusal import DISCARDED, MENDED, MOST, REFUSED, Refusal, finding
+from schemas.contracts.avro import source
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.records.refused_row import DISCARDED, MENDED, MOST, REFUSED, RowRefusal, finding
 from tests.fuzz.choices import Choices
 from tests.fuzz.schemas_of_others import foreign_schema
 from tests.statements import listing, penalty, registration, state
@@ -235,7 +235,7 @@ class _Written:
 
 def refused_row(choose: Choices) -> dict[str, Any]:
     """Return a RefusedRow as departments say it: refused, mended or discarded, of an entity or of anybody."""
-    told = Refusal(
+    told = RowRefusal(
         refusal_id=choose.pick((0, 7, MOST - 1, choose.integer(0, 99), -1, MOST)),
         domain=choose.pick((None, "tax", "no such domain")),
         uscc=choose.pick((None, "91110000M00000000W", "91110000M00000000X", "362322198709086409")),

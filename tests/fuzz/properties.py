@@ -13,24 +13,24 @@ from typing import Any
 import polars as pl
 from aiokafka.structs import ConsumerRecord
 
-from producers.importing.importing import Import, import_file
-from producers.importing.rejects import write_rejects
+from producers.files.import_file import Import, import_file
+from producers.files.rows.rejects import write_rejects
 from schemas.catalogue import Department, load
-from schemas.codec import decode, encode, frame, unframe
-from schemas.columns import Batch, decode_batch, digests
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, encode, frame, unframe
+from schemas.contracts.columns import Batch, decode_batch, digests
+from schemas.contracts.flat_frame import FLAT
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import Rejected, UsageError
-from schemas.flat import FLAT
-from schemas.memory_registry import MemoryRegistry
-from schemas.refusal import NAME, PARTITION, is_whole
-from streams.fold import newest, summary
-from streams.headers import DECISION, FINDINGS, ORIGIN, SCHEMA, Origin, header
-from streams.intake import MAX_BYTES, IntakeStage
-from streams.keeping import LONGEST
-from streams.logs import TopicFacts
-from streams.meanings import Meanings
-from streams.messages import STAGE_FINDINGS
-from streams.runs import Run
+from schemas.records.refused_row import NAME, PARTITION, is_whole
+from streams.forwarding.findings import STAGE_FINDINGS
+from streams.forwarding.kept_values import LONGEST
+from streams.intake.schema_ids import Meanings
+from streams.intake.stage import MAX_BYTES, IntakeStage
+from streams.kafka.headers import DECISION, FINDINGS, ORIGIN, SCHEMA, Origin, header
+from streams.kafka.ranges import TopicFacts
+from streams.kafka.records import Run
+from streams.projection.fold import newest, summary
 from tests.fuzz.choices import Choices
 from tests.fuzz.files import file
 from tests.fuzz.hostile import DEPARTMENTS, Writers, message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from schemas.contracts import source
+from schemas.contracts.avro import source
 from tests.fuzz.choices import Choices
 
 __all__ = ["foreign_schema"]

@@ -14,9 +14,9 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from schemas.catalogue import load
-from schemas.connection import Connection
-from schemas.store import connect
-from streams.positions import load_catalogue
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.projection.positions import load_catalogue
 
 Store = psycopg.Connection[Any]
 

@@ -17,17 +17,18 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
-from deploy import access, acls, topics
-from deploy.access import Right
-from deploy.layout import WORKERS
-from deploy.processes import wait_until
+from deploy.cluster import access, acls, topics
+from deploy.cluster.access import Right
+from deploy.deadline import wait_until
+from deploy.local.layout import WORKERS
 from producers import Cluster, Publisher, PublisherConfig
 from producers.receipts import Receipts
-from schemas import catalogue, roles
-from schemas.connection import Connection
+from schemas import catalogue
 from schemas.errors import UsageError
-from schemas.store import connect
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store import roles
+from schemas.store.database import connect
 from tests.attempts import Attempt, differences
 from tests.exposition import is_ready
 from tests.secure import Secure, command_lines, installation, xinliu
@@ -300,7 +301,7 @@ def test_every_role_table_and_operation(quiet: Secure) -> None:
     relations = {schema: frozenset(t for s, t, _ in tables if s == schema) for schema, _, _ in tables}
     declared = roles.wanted({schema: names for schema, names in relations.items() if schema != "public"})
     undeclared = relations["g1"] - set(roles.GENERATION), relations["xinliu"] - set(roles.SHARED)
-    assert undeclared == (frozenset(), frozenset()), "say in schemas/roles.py what the workers may do with these"
+    assert undeclared == (frozenset(), frozenset()), "say in schemas/store/roles.py what the workers may do with these"
     wrong, tries = [], 0
     for role in roles.ROLES:
         conninfo = quiet.stack.postgres.conninfo(role, "xinliu")

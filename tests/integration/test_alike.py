@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from benchmarks.alike import SHAPES, statements
-from schemas.connection import Connection
-from streams import projection
-from streams.projection import Projection
-from streams.staging import staged
+from schemas.servers.connection import Connection
+from streams.projection import batch as projection
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, state
 from tests.viewstore import TABLES, Store, decoded, opened

@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from schemas.connection import Approval, Connection
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.operations import OperationsWriter
-from schemas.registry import Registry
-from streams.replay.approving import require_approved
-from streams.replay.ledger import Ledger
-from streams.replay.scope import REBUILD, Scope
+from schemas.operations.log import OperationsWriter
+from schemas.servers.connection import Approval, Connection
+from streams.kafka.scope import REBUILD, ReplayScope
+from streams.replay.plan.approval import require_approved
+from streams.replay.plan.ledger import Ledger
 from tests import warm
 from tests.workers import environment
 
@@ -52,7 +52,7 @@ def approve(connection: Connection, replay: str, *options: str, user: str, expec
 
 
 def test_what_one_plans_another_approves(strict: Connection, ledger: Ledger) -> None:
-    replay = ledger.plan(REBUILD, Scope(), "规则有误", {"events": 3, "share": 0.25})
+    replay = ledger.plan(REBUILD, ReplayScope(), "规则有误", {"events": 3, "share": 0.25})
     with pytest.raises(UsageError, match="xinliu replay approve"):
         require_approved(strict, ledger.get(replay), step="rebuild")
     assert "another operator must approve it" in approve(strict, replay, user="zhang", expect=2)
@@ -76,7 +76,7 @@ def test_what_one_plans_another_approves(strict: Connection, ledger: Ledger) -> 
 
 
 def test_a_row_that_somebody_changed_lets_nobody_through(strict: Connection, stack: Connection, ledger: Ledger) -> None:
-    replay = ledger.plan(REBUILD, Scope(), "规则有误", {"events": 3})
+    replay = ledger.plan(REBUILD, ReplayScope(), "规则有误", {"events": 3})
     with psycopg.connect(stack.database.get_secret_value(), autocommit=True) as store:
         store.execute(
             "UPDATE xinliu.replay SET state = 'APPROVED', approved_by = 'li@desk', approved_at = now() WHERE replay = %s",
@@ -91,7 +91,7 @@ def test_a_row_that_somebody_changed_lets_nobody_through(strict: Connection, sta
 
 
 def test_an_approval_is_too_old_after_its_time(strict: Connection, ledger: Ledger) -> None:
-    replay = ledger.plan(REBUILD, Scope(), "规则有误", {})
+    replay = ledger.plan(REBUILD, ReplayScope(), "规则有误", {})
     approve(strict, replay, user="li")
     short = strict.model_copy(update={"approval": Approval(hours=1e-9)})
     with pytest.raises(UsageError, match="held for"):
@@ -100,7 +100,7 @@ def test_an_approval_is_too_old_after_its_time(strict: Connection, ledger: Ledge
 
 def test_a_local_stack_asks_nobody_and_an_installation_does_unless_told(stack: Connection, ledger: Ledger) -> None:
     assert stack.approval.required is False
-    replay = ledger.plan(REBUILD, Scope(), "试试", {})
+    replay = ledger.plan(REBUILD, ReplayScope(), "试试", {})
     require_approved(stack, ledger.get(replay), step="rebuild")
     assert Connection(province="beijing", kafka=stack.kafka, registry=stack.registry).approval.required is True
 
@@ -113,7 +113,7 @@ def test_what_ran_without_another_person_is_found(strict: Connection, stack: Con
         assert not findings or ran.returncode == 1
         return [one["text"] for one in findings]
 
-    approved, alone = (ledger.plan(REBUILD, Scope(), "规则有误", {"events": n}) for n in range(2))
+    approved, alone = (ledger.plan(REBUILD, ReplayScope(), "规则有误", {"events": n}) for n in range(2))
     approve(strict, approved, user="li")
     for replay in (approved, alone):
         ledger.step("REPLAY_RUNNING", replay, "开始")

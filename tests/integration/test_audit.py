@@ -15,18 +15,19 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from deploy.backup import back_up, restore
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.operations import Operation, OperationsWriter
-from schemas.registry import Registry
-from schemas.store import sql
-from streams.audit.auditor import Auditor
-from streams.audit.chain import BEGINNING, Entry, Event
-from streams.audit.examining import entries as entries_of
-from streams.audit.examining import examined
-from streams.audit.verifying import Verdict
-from streams.instruments import Instruments
+from deploy.backup.backup import back_up, restore
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsWriter
+from schemas.servers.connection import Connection
+from schemas.store.sql_files import sql
+from streams.audit.chain import BEGINNING, AuditEntry, AuditEvent
+from streams.audit.projector import AuditProjector
+from streams.audit.reader import entries as entries_of
+from streams.audit.reader import examined
+from streams.audit.verification import AuditVerdict
+from streams.monitoring.instruments import Instruments
 from tests import warm
 from tests.workers import Worker, environment
 
@@ -54,7 +55,7 @@ def event(number: int, **detail: Any) -> Operation:
     return Operation("INTAKE_RESUMED", "tax", at, f"user{number}@desk", f"第{number}次", {"n": number, **detail})
 
 
-def caught_up(auditor: Auditor, store: Store) -> None:
+def caught_up(auditor: AuditProjector, store: Store) -> None:
     """Let the auditor work until it has taken over everything and anchored it."""
 
     def anchored() -> bool:
@@ -76,7 +77,7 @@ def store(stack: Connection) -> Iterator[Store]:
 def written(stack: Connection, store: Store) -> Connection:
     """Events written, one message among them that is none, taken over and anchored more than once; no worker runs."""
     write(stack, *(event(number) for number in range(EVENTS // 2)))
-    auditor = Auditor(stack, every=10, seconds=0.0)
+    auditor = AuditProjector(stack, every=10, seconds=0.0)
     caught_up(auditor, store)
     producer = Producer(stack.kafka.client({}))
     producer.produce("operations", b"\x00 no event \xff")
@@ -89,7 +90,7 @@ def written(stack: Connection, store: Store) -> Connection:
     return stack
 
 
-def verified(connection: Connection) -> Verdict:
+def verified(connection: Connection) -> AuditVerdict:
     """Return what comes of verifying."""
     return examined(connection)
 
@@ -116,21 +117,21 @@ def tampered(store: Store) -> Iterator[Store]:
         store.execute("DROP TABLE public.kept")
 
 
-def entries(connection: Connection) -> list[Entry]:
+def entries(connection: Connection) -> list[AuditEntry]:
     """Return the entries of the table."""
     return entries_of(connection.database.get_secret_value())
 
 
-def chained(store: Store, events: list[Event], beginning: str = BEGINNING) -> None:
+def chained(store: Store, events: list[AuditEvent], beginning: str = BEGINNING) -> None:
     """Write the table anew from these events, with a chain that holds in itself."""
     store.execute("DELETE FROM xinliu.audit")
     previous, rows = beginning, []
     for sequence, one in enumerate(events, 1):
-        entry = Entry.following(sequence, previous, one)
+        entry = AuditEntry.following(sequence, previous, one)
         previous = entry.hash
         rows.append(entry.to_row())
     with store.cursor() as cursor:
-        cursor.executemany(sql("trail/add"), rows)
+        cursor.executemany(sql("audit/add"), rows)
 
 
 def test_what_was_written_stands_in_the_audit_and_holds(written: Connection, store: Store) -> None:
@@ -224,7 +225,7 @@ def audited(shown: Instruments) -> float | None:
 
 def test_the_worker_that_audits_shows_when_it_had_read_everything(written: Connection, store: Store) -> None:
     ours, others = Instruments("view"), Instruments("view")
-    auditor, standby = Auditor(written, shown=ours), Auditor(written, shown=others)
+    auditor, standby = AuditProjector(written, shown=ours), AuditProjector(written, shown=others)
     began = audited(ours)
     assert began is not None, "one that never gets to read is seen, too"
     try:
@@ -242,7 +243,7 @@ def test_a_restored_database_says_so_and_catches_up_to_the_same_chain(
     database = written.database.get_secret_value()
     back_up(database, tmp_path / "saved", of="beijing", tell=lambda _: None)
     write(written, *(event(number) for number in range(100, 105)))
-    auditor = Auditor(written, every=10, seconds=0.0)
+    auditor = AuditProjector(written, every=10, seconds=0.0)
     caught_up(auditor, store)
     auditor.close()
     before = entries(written)

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from deploy.processes import wait_until
-from schemas.cases import CONTRACT, CaseEvent, in_milliseconds, new_case_id
-from schemas.connection import Connection
-from schemas.periods import china_day
-from schemas.registry import Registry
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.exchange.cases import case_key, partition_of
+from deploy.deadline import wait_until
+from schemas.calendar.periods import china_day
+from schemas.cases.fold import CONTRACT, CaseEvent, in_milliseconds, new_case_id
+from schemas.contracts.registry import Registry
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.exchange.carried.cases import case_key, partition_of
 from tests import warm
 from tests.case_events import event
 from tests.exchanges import Sharing, keys, of_province

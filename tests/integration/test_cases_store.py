@@ -13,19 +13,28 @@ from typing import Any
 import pytest
 from psycopg.rows import dict_row
 
-from schemas.case_terms import Facts
-from schemas.cases import CONTRACT, CaseEvent, fold
+from schemas.cases.fold import CONTRACT, CaseEvent, fold
+from schemas.cases.terms import Facts
 from schemas.catalogue import load
-from schemas.codec import encode
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, source
-from schemas.identity import digest, digest_hex
-from schemas.store import connect
-from streams.docket import Docket, facts_of, terms_of
-from streams.exchange.cases import Arrival, CaseSharing, case_key, events_of, partition_of, project, refold, refusal
-from streams.positions import load_catalogue
-from streams.projection import Projection
-from streams.staging import staged
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.codec import encode
+from schemas.records.identity import digest, digest_hex
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.cases.docket import Docket, facts_of, terms_of
+from streams.exchange.carried.cases import (
+    Arrival,
+    CaseSharing,
+    case_key,
+    events_of,
+    partition_of,
+    project,
+    refold,
+    refusal,
+)
+from streams.projection.batch import Projection
+from streams.projection.positions import load_catalogue
+from streams.projection.staging import staged
 from tests.case_events import CASE, DIGEST, OPENED_AT, event, life
 from tests.statements import Statement, penalty, registration, state
 from tests.viewstore import Store, decoded, opened, take

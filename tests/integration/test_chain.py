@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.codec import decode, unframe
-from schemas.connection import Connection
-from schemas.identity import digest_hex
-from schemas.registry import Registry
-from schemas.store import connect
-from schemas.uscc import generate
+from deploy.deadline import wait_until
+from schemas.contracts.codec import decode, unframe
+from schemas.contracts.registry import Registry
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import digest_hex
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests import warm
 from tests.offline import assert_view_is_the_fold, lag, log_of
 from tests.statements import department

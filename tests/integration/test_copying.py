@@ -8,9 +8,9 @@ import polars as pl
 import psycopg
 import pytest
 
-from schemas.connection import Connection
-from schemas.copying import copy_rows
-from schemas.store import connect
+from schemas.servers.connection import Connection
+from schemas.store.binary_copy import copy_rows
+from schemas.store.database import connect
 
 TABLE = """
 CREATE TEMPORARY TABLE copied (

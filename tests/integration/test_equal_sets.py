@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.connection import Connection
-from streams.exchange.answering import Answering
+from schemas.servers.connection import Connection
+from streams.exchange.sets.answers import Answering
 from tests.damage import emptied
 from tests.exchanges import entities
 from tests.pairs import Pair

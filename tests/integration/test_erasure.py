@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from deploy.processes import wait_until
-from schemas.codec import HEADER
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.headers import ORIGIN
-from streams.projection import Projection
-from streams.staging import staged
+from deploy.deadline import wait_until
+from schemas.contracts.codec import HEADER
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.kafka.headers import ORIGIN
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
 from tests import warm
 from tests.erasing import key, published, publisher_of, settled, tombstones, values
 from tests.offline import assert_view_is_the_fold, log_of

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from streams.replay.promoting import Promoting
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
+from streams.replay.generations.promotion import Promoting
 from tests import newer
 from tests.generations import owner, rebuilt, serving
 from tests.statements import framed, penalty, put, state

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from schemas.catalogue import load
-from schemas.codec import decode, frame
-from schemas.connection import Connection
-from schemas.contracts import CONTRACTS, parsed
+from schemas.contracts.avro import CONTRACTS, parsed
+from schemas.contracts.codec import decode, frame
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import ContractBroken
-from schemas.memory_registry import MemoryRegistry
-from schemas.signing import Keyring, Signer
-from streams.exchange.receiving import ReceivingStage
-from streams.headers import CARRIED, ORIGIN
-from streams.logs import TopicFacts
-from streams.positions import load_catalogue
-from streams.runs import Run
-from streams.view import ViewStage
+from schemas.exchange.keys import Keyring, Signer
+from schemas.servers.connection import Connection
+from streams.exchange.incoming.stage import ReceivingStage
+from streams.kafka.headers import CARRIED, ORIGIN
+from streams.kafka.ranges import TopicFacts
+from streams.kafka.records import Run
+from streams.projection.positions import load_catalogue
+from streams.view.stage import ViewStage
 from tests.exchanges import MADE_AT, Sent, Sharing, accepted_runs, as_run, entities, keys, shared, withdrawn
 from tests.fuzz.properties import Recorder
 from tests.statements import Statement, state

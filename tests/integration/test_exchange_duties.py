@@ -12,26 +12,24 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-import typer
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from consumers.commands import mount
-from deploy.keys_command import keys_app
+from schemas.calendar.periods import china_day
+from schemas.calendar.workdays import NoCalendar, Workdays, deadline
 from schemas.catalogue import load
-from schemas.connection import Connection
 from schemas.errors import XinliuError
-from schemas.groups import EXCHANGE, group
-from schemas.periods import china_day
-from schemas.store import connect, sql
-from schemas.workdays import NoCalendar, Workdays, deadline
-from streams.exchange.duties import BODILESS, Duty, duties, owe
-from streams.exchange.entries import Entry
-from streams.exchange.signed_log import Closed
-from streams.positions import load_catalogue
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.exchange.outgoing.duties import BODILESS, Duty, duties, owe
+from streams.exchange.outgoing.entries import OutboxEntry
+from streams.exchange.outgoing.signed_log import WrittenCheckpoint
+from streams.projection.positions import load_catalogue
+from tests.commands import without_stack
 from tests.examples import examples
 from tests.exchange_status import OUR_TOPIC, Store, applied, exchanging, limit, publish
 
@@ -75,8 +73,8 @@ def say(store: Store, province: str, sequence: int, *, topic_id: str = OUR_TOPIC
     ]
     values = {"province": province, "told_at": NOW, "received_at": NOW, "applied": Jsonb(told)}
     with store.transaction():
-        store.execute(sql("status/applied"), values)
-        store.execute(sql("status/acknowledged"), values)
+        store.execute(sql("exchange/status/applied"), values)
+        store.execute(sql("exchange/status/acknowledged"), values)
 
 
 def states(store: Store) -> dict[str, str]:
@@ -163,14 +161,14 @@ def test_seconds_go_before_working_days_and_a_provinces_own_before_all(store: St
 
 
 def test_only_what_takes_content_away_makes_a_duty() -> None:
-    """Entries as exchange/share.sql writes them; of a withdrawal the rank is that of what was shared last."""
+    """Entries as exchange/outgoing/share.sql writes them; of a withdrawal the rank is that of what was shared last."""
     record = UUID(int=9).hex
     entries = [
-        Entry("SHARE", 1, record, "tax", 0, 4, 1, 2, False, "u", "tax", "PENALTY", status)
+        OutboxEntry("SHARE", 1, record, "tax", 0, 4, 1, 2, False, "u", "tax", "PENALTY", status)
         for status in ("IN_FORCE", "REPAIRED", "REVOKED")
     ]
-    entries.append(Entry("WITHDRAW", 3, record, "tax", 77, 4, 1, 2, False, "u", "tax", "PENALTY", "WITHDRAWN"))
-    closed = [Closed(OUR_TOPIC, p, 10 + p, 100, "0" * 64, NOW) for p in (1, 3)]
+    entries.append(OutboxEntry("WITHDRAW", 3, record, "tax", 77, 4, 1, 2, False, "u", "tax", "PENALTY", "WITHDRAWN"))
+    closed = [WrittenCheckpoint(OUR_TOPIC, p, 10 + p, 100, "0" * 64, NOW) for p in (1, 3)]
     known = {"number": 9, "version": 4}
     assert duties(entries, closed) == [
         duty(**known, status="REPAIRED", partition=1, sequence=11),
@@ -217,9 +215,7 @@ class Answer:
 
 def xinliu(connection: Connection, *words: str, columns: int = 120) -> Answer:
     """Run `xinliu exchange …` as a person would, on these servers."""
-    app = typer.Typer()
-    mount(app)
-    group(app, "exchange", EXCHANGE).add_typer(keys_app, name="keys")
+    app = without_stack("exchange")
     done = CliRunner().invoke(app, ["exchange", *words], obj=lambda: connection, env={"COLUMNS": str(columns)})
     if isinstance(done.exception, XinliuError):
         return Answer(done.exception.exit_code, done.stdout)

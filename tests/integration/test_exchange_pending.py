@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.catalogue import load
-from schemas.codec import decode
-from schemas.connection import Connection
-from schemas.contracts import parsed
-from schemas.uscc import generate
-from streams.exchange.pending import CONTRACT, Pending
-from streams.positions import load_catalogue
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from streams.exchange.carried.pending_entries import CONTRACT, Pending
+from streams.projection.positions import load_catalogue
 from tests.exchanges import Sharing, shared
 from tests.foreign import refuse
 from tests.integration.test_exchange_applying import ENTITIES, Beijing, beijing, tianjin

@@ -14,28 +14,28 @@ import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from deploy import topics
-from deploy.processes import wait_until
+from deploy.cluster import topics
+from deploy.deadline import wait_until
 from schemas.catalogue import load
-from schemas.codec import decode
-from schemas.connection import Connection
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable
-from schemas.exchange import EPOCH, KNOWN, MEND, SCHEMA
-from schemas.registry import Registry
-from schemas.signing import Signer, make_key
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.crashing import POINTS
-from streams.endpoint import Outside
-from streams.exchange import publishing as publishing_module
-from streams.exchange import signed_log as signed_log_module
-from streams.exchange.chain import Anchor, Chain, Message, Outcome, Told
-from streams.exchange.publishing import Publisher
-from streams.exchange.recorder import ExchangeRecorder
-from streams.exchange.sharing import Sharing
-from streams.logs import Logs
-from streams.positions import load_catalogue
+from schemas.exchange.keys import Signer, make_key
+from schemas.exchange.topics import EPOCH, KNOWN, MEND, SCHEMA
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.exchange.incoming.checkpoint_chain import ArrivedMessage, Chain, ChainAnchor, ChainPlace, CheckpointOutcome
+from streams.exchange.outgoing import publisher as publishing_module
+from streams.exchange.outgoing import signed_log as signed_log_module
+from streams.exchange.outgoing.publisher import ExchangePublisher
+from streams.exchange.outgoing.recorder import PublisherRecorder
+from streams.exchange.outgoing.sharing import Sharing
+from streams.kafka.ranges import Logs
+from streams.monitoring.endpoint import Outside
+from streams.projection.positions import load_catalogue
+from streams.runtime.crash_points import POINTS
 from tests.exchange_log import Run, committed, verified
 from tests.sharing import NOW, digests, emptied, entries, fold_and_share, partition_of
 from tests.statements import penalty, registration, state
@@ -58,11 +58,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @contextmanager
-def publishing(connection: Connection, keys: tuple[Path, Path], **more: Any) -> Iterator[Publisher]:
+def publishing(connection: Connection, keys: tuple[Path, Path], **more: Any) -> Iterator[ExchangePublisher]:
     """A publisher of its own."""
     topic_id = Logs(connection.kafka).describe(["exchange.beijing"])["exchange.beijing"].topic_id
     with Registry(connection.registry) as registry:
-        publisher = Publisher(
+        publisher = ExchangePublisher(
             connection.database.get_secret_value(),
             connection.kafka,
             registry,
@@ -70,7 +70,7 @@ def publishing(connection: Connection, keys: tuple[Path, Path], **more: Any) -> 
             generation=1,
             signer=Signer.from_file(keys[0]),
             topic_id=topic_id,
-            recorder=ExchangeRecorder(Outside("view", ())),
+            recorder=PublisherRecorder(Outside("view", ())),
             **more,
         )
         try:
@@ -153,7 +153,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
         monkeypatch.setattr(module, "crash_point", pass_by)
 
 
-def publish_all(publisher: Publisher) -> None:
+def publish_all(publisher: ExchangePublisher) -> None:
     while publisher.publish_some():
         pass
 
@@ -353,7 +353,9 @@ def test_database_and_log_lost_it_begins_above_what_the_others_have_applied(
     with publishing(own_stack, keys) as publisher:
         fold_and_share(store, sharing, [[penalty(f"Y{n}", entity=n) for n in range(9)]], offset=900)
         publish_all(publisher)
-    applied = {run.checkpoint["partition"]: Told.of(run.checkpoint) for run in verified(committed(own_stack), keys[1])}
+    applied = {
+        run.checkpoint["partition"]: ChainPlace.of(run.checkpoint) for run in verified(committed(own_stack), keys[1])
+    }
     topic = "exchange.beijing"
     everything = [TopicPartition(topic, partition, OFFSET_END) for partition in applied]
     admin = AdminClient(own_stack.kafka.client({}))  # kept: with it the answer would go
@@ -367,14 +369,18 @@ def test_database_and_log_lost_it_begins_above_what_the_others_have_applied(
     log, taken = committed(own_stack), 0
     for partition, last in applied.items():
         # As another province holds it, which has the chain from before.
-        chain = Chain(Anchor(last.topic_id, last.sequence, last.last_offset, last.hash, last.made_at))
+        chain = Chain(ChainAnchor(last.topic_id, last.sequence, last.last_offset, last.hash, last.made_at))
         outcomes = []
         for one in (one for one in log if one.partition == partition):
             if not one.key.startswith("checkpoint|"):
-                assert chain.take(Message(last.topic_id, one.offset, 0, one.key.encode(), one.headers, one.body))
+                assert chain.take(ArrivedMessage(last.topic_id, one.offset, 0, one.key.encode(), one.headers, one.body))
                 continue
-            closed = chain.close(Told.of(decode(parsed("xinliu.Checkpoint"), one.body, parsed("xinliu.Checkpoint"))))
+            closed = chain.close(
+                ChainPlace.of(decode(parsed("xinliu.Checkpoint"), one.body, parsed("xinliu.Checkpoint")))
+            )
             outcomes.append(closed.outcome)
             taken += len(closed.messages)
-        assert outcomes == [Outcome.GAP, *[Outcome.FOLLOWED] * (len(outcomes) - 1)], "heard as a gap, and applied"
+        assert outcomes == [CheckpointOutcome.GAP, *[CheckpointOutcome.FOLLOWED] * (len(outcomes) - 1)], (
+            "heard as a gap, and applied"
+        )
     assert taken == 9

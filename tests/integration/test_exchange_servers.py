@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.exchange import exchange_topic
-from schemas.registry import Registry
-from schemas.signing import Signer
-from schemas.store import connect
-from streams.headers import CARRIED
-from streams.positions import INTAKE_GROUP
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.exchange.keys import Signer
+from schemas.exchange.topics import exchange_topic
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.kafka.headers import CARRIED
+from streams.projection.positions import INTAKE_GROUP
 from tests.exchanges import Sent, Sharing, entities, keys, shared, withdrawn
 from tests.offline import lag, log_of
 from tests.statements import Statement, framed, penalty, put, state

@@ -10,18 +10,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from schemas.catalogue import load
-from schemas.codec import frame
-from schemas.connection import Connection
-from schemas.exchange import status_topic
-from schemas.registry import Registry
-from schemas.signing import Signer, make_key, retire, switch
-from schemas.store import connect
-from streams.endpoint import Outside
-from streams.exchange.status import StatusTeller
-from streams.logs import Logs
-from streams.positions import load_catalogue
+from schemas.contracts.codec import frame
+from schemas.contracts.registry import Registry
+from schemas.exchange.keys import Signer, make_key, retire, switch
+from schemas.exchange.topics import status_topic
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.exchange.status.publisher import StatusTeller
+from streams.kafka.ranges import Logs
+from streams.monitoring.endpoint import Outside
+from streams.projection.positions import load_catalogue
 from tests.exchange_status import (
     PROVINCES,
     Provinces,

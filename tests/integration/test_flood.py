@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection, IntakeLimits
-from schemas.operations import Operation, OperationsReader
-from schemas.registry import Registry
-from schemas.store import connect
-from streams.stopping import RESUMED, STOPPED
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsReader
+from schemas.servers.connection import Connection, IntakeLimits
+from schemas.store.database import connect
+from streams.intake.stops import RESUMED, STOPPED
 from tests import warm
 from tests.offline import INTAKE_GROUP, assert_view_is_the_fold, lag, view_caught_up
 from tests.statements import framed, penalty, put

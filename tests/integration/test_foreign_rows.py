@@ -9,11 +9,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from schemas.connection import Connection
-from schemas.store import sql
-from schemas.uscc import generate
-from streams.projection import Projection
-from streams.settling import Settling
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.sql_files import sql
+from streams.projection.batch import Projection
+from streams.quarantine.settlement import Settling
 from tests.foreign import AS_OF, fold, foreign, refuse
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import opened
@@ -43,7 +43,7 @@ def stays(store: Store) -> dict[str, Any]:
         "sources": "SELECT * FROM report.source_vouched",
         "domain sources": "SELECT * FROM report.domain_source",
         "quality": "SELECT * FROM report.quality_count WHERE measure = 'REFUSED'",
-        "freshness": sql("exchange/freshness"),
+        "freshness": sql("exchange/outgoing/freshness"),
     }
     values = {"uscc": CODE, "day": date(2026, 11, 1)}
     return {name: sorted(store.execute(query, values).fetchall(), key=str) for name, query in queries.items()}
@@ -141,9 +141,9 @@ def test_manifests_of_a_department_are_held_against_its_own(undone: Store) -> No
         "from": None,
         "before": None,
     }
-    before = undone.execute(sql("reconcile/held"), scope | {"bits": 4}).fetchall()
+    before = undone.execute(sql("reconciliation/held"), scope | {"bits": 4}).fetchall()
     fold(undone, [foreign(one, "hebei") for one in own()], first_offset=10)
-    assert sorted(map(str, undone.execute(sql("reconcile/held"), scope | {"bits": 4}).fetchall())) == sorted(
+    assert sorted(map(str, undone.execute(sql("reconciliation/held"), scope | {"bits": 4}).fetchall())) == sorted(
         map(str, before)
     )
 

@@ -12,16 +12,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.processes import wait_until
-from schemas.codec import decode, unframe
-from schemas.connection import Connection
-from schemas.registry import Registry
+from deploy.deadline import wait_until
+from schemas.contracts.codec import decode, unframe
+from schemas.contracts.registry import Registry
+from schemas.servers.connection import Connection
 from tests import warm
 from tests.offline import log_of
 from tests.workers import environment
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
+    from deploy.local.stack import Stack
 
 
 @contextmanager

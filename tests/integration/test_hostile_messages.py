@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from deploy.processes import wait_until
-from schemas.connection import Connection, IntakeLimits
-from schemas.contracts import CONTRACTS
-from schemas.registry import Registry
-from schemas.store import connect
+from deploy.deadline import wait_until
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.registry import Registry
+from schemas.servers.connection import Connection, IntakeLimits
+from schemas.store.database import connect
 from tests.fuzz.choices import Consumed
 from tests.fuzz.hostile import STATEMENT, Writers, message
 from tests.offline import INTAKE_GROUP, assert_view_is_the_fold, lag, log_of, view_caught_up

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers.receipts import Receipts
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.headers import ORIGIN
+from schemas.contracts.codec import encode, frame
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.kafka.headers import ORIGIN
 from tests.offline import assert_view_is_the_fold, log_of, view_caught_up
 from tests.statements import framed, listing, penalty, put, registered
 from tests.workers import workers

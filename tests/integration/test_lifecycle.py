@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import encode
-from schemas.connection import Connection
-from schemas.identity import digest, digest_hex
-from schemas.store import sql
-from schemas.uscc import generate
-from streams.messages import STAGE_FINDINGS
-from streams.projection import Projection
-from streams.staging import staged
+from schemas.contracts.codec import encode
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import digest, digest_hex
+from schemas.servers.connection import Connection
+from schemas.store.sql_files import sql
+from streams.forwarding.findings import STAGE_FINDINGS
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
 from tests.statements import FIRST_VERSION, Statement, listing, penalty
 from tests.viewstore import Store, decoded, folded, opened, take, tombstones
 

@@ -16,12 +16,12 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.schema_registry import Schema
 
 from consumers.links import Link
-from deploy.processes import wait_until
-from schemas.connection import Connection, Peer
-from schemas.contracts import source
-from schemas.exchange import exchange_topic
-from schemas.operations import OperationsReader
-from schemas.registry import Registry
+from deploy.deadline import wait_until
+from schemas.contracts.avro import source
+from schemas.contracts.registry import Registry
+from schemas.exchange.topics import exchange_topic
+from schemas.operations.log import OperationsReader
+from schemas.servers.connection import Connection, Peer
 from tests import warm
 from tests.links import FAR, OWN, Origin, assert_same_log, link_process, links_to, log_of, remake, running, whole
 from tests.workers import environment

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from psycopg.errors import UniqueViolation
 
-from schemas.connection import Connection
-from schemas.uscc import generate
-from streams.exchange.auditing import Auditor
-from streams.instruments import Instruments
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from streams.integrity.table_audit import TableAudit
+from streams.monitoring.instruments import Instruments
 from tests.damage import MemoryLog, emptied, fold, nobody_audits, standing
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
@@ -36,10 +36,10 @@ def log(store: Store) -> MemoryLog:
     return MemoryLog()
 
 
-def auditor(stack: Connection, log: MemoryLog, shown: Instruments | None = None) -> Auditor:
+def auditor(stack: Connection, log: MemoryLog, shown: Instruments | None = None) -> TableAudit:
     database = stack.database.get_secret_value()
     nobody_audits(database, GENERATION)
-    return Auditor(database, log, own="beijing", partitions=1, generation=GENERATION, instruments=shown)
+    return TableAudit(database, log, own="beijing", partitions=1, generation=GENERATION, instruments=shown)
 
 
 def audited(stack: Connection, log: MemoryLog) -> int:

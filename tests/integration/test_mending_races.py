@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from schemas.connection import Connection
-from schemas.partitioning import partitions_of
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.exchange.auditing import Auditor
+from schemas.identifiers.uscc import generate
+from schemas.records.partitioning import partitions_of
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.integrity.table_audit import TableAudit
 from tests.damage import MemoryLog, emptied, fold, standing
 from tests.statements import listing, penalty, state
 from tests.viewstore import Store, opened
@@ -64,7 +64,7 @@ def test_mending_beside_a_view_at_work(stack: Connection, store: Store, seed: in
 
     emptied(store)
     log, failures, done = MemoryLog(), list[BaseException](), threading.Event()
-    auditor = Auditor(stack.database.get_secret_value(), log, own="beijing", partitions=1, generation=GENERATION)
+    auditor = TableAudit(stack.database.get_secret_value(), log, own="beijing", partitions=1, generation=GENERATION)
 
     def audit() -> None:
         try:

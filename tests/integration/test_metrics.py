@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers.receipts import Receipts
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.store import connect
-from streams.metrics import METRICS, Kind
+from schemas.contracts.codec import encode, frame
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.monitoring.metrics import METRICS, Kind
 from tests.exposition import Scrape, address, is_ready, judged, scrape
 from tests.offline import INTAKE_GROUP, lag, view_caught_up
 from tests.statements import framed, penalty, put, registered
@@ -28,7 +28,7 @@ from tests.workers import Worker, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploy.stack import Stack
+    from deploy.local.stack import Stack
 
 TOPIC = "records.tax"
 Shown = dict[str, str]

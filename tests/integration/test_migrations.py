@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploy.stack import Stack
-from schemas.connection import Connection
-from schemas.definitions import SHIPPED, differences
-from schemas.store import migrate
+from deploy.local.stack import Stack
+from schemas.servers.connection import Connection
+from schemas.store.database import migrate
+from schemas.store.definitions import SHIPPED, differences
 from tests.shipped import written
 
 EARLIER = Path(__file__).parents[1] / "data" / "revision_0001.sql"

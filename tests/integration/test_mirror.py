@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers.receipts import Receipts
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.periods import china_day
-from schemas.store import connect, sql
+from schemas.calendar.periods import china_day
+from schemas.contracts.codec import encode, frame
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
 from tests import warm
 from tests.offline import view_caught_up
 from tests.statements import framed, penalty, put, registered
@@ -118,7 +119,7 @@ def test_the_figures_are_those_of_what_was_sent(running: Connection, tmp_path: P
     earlier = (began - timedelta(days=1)).isoformat()
     assert quality(running, "--from", earlier, "--to", earlier) == []
     with connect(running.database.get_secret_value(), generation=1, autocommit=True) as store:
-        gauges = {row[1]: row[2] for row in store.execute(sql("watch/quality")) if row[0] == DEPARTMENT}
+        gauges = {row[1]: row[2] for row in store.execute(sql("workers/quality")) if row[0] == DEPARTMENT}
         by_view = store.execute("SELECT received, late FROM report.quality WHERE department = %s", (DEPARTMENT,))
         assert [sum(column) for column in zip(*by_view.fetchall(), strict=True)] == [10, 1]
         kept = store.execute("SELECT data_as_of FROM xinliu.vouched WHERE department = %s", (DEPARTMENT,)).fetchall()

@@ -13,13 +13,13 @@ import typer
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from consumers.show_command import show
+from consumers.commands.show import show
+from schemas.calendar.periods import china_day
 from schemas.catalogue import load
-from schemas.connection import Connection
 from schemas.errors import UsageError
-from schemas.periods import china_day
-from schemas.uscc import generate
-from streams.positions import load_catalogue
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from streams.projection.positions import load_catalogue
 from tests.foreign import checkpoint, fold, foreign, vouch, wait_elsewhere
 from tests.statements import listing, penalty, registration
 

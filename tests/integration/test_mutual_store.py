@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row, tuple_row
 
-from consumers.mutual import MutualState, MutualView, ServedElsewhere, read_mutual_in
-from consumers.reading import read_in
-from consumers.registered import registered_at
-from consumers.token import Moment
-from schemas.connection import Connection
+from consumers.report.credit_view import read_in
+from consumers.report.mutual import MutualState, MutualView, ServedElsewhere, read_mutual_in
+from consumers.report.registration import registered_at
+from consumers.report.token import Moment
+from schemas.calendar.periods import china_day
 from schemas.errors import UsageError
-from schemas.periods import china_day
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
 from tests.foreign import checkpoint, fold, foreign, refuse, vouch, wait_elsewhere
 from tests.statements import listing, penalty, registration, state
 

@@ -8,9 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, tuple_row
 
-from consumers.mutual import read_mutual_in
-from streams.exchange.applying import Applied
-from streams.exchange.reflecting import reflect
+from consumers.report.mutual import read_mutual_in
+from streams.exchange.incoming.checkpoints import Applied, reflect
 from tests.foreign import fold, foreign
 from tests.integration.test_mutual_store import CODE, NOW, healthy, stack
 from tests.statements import Statement, registration

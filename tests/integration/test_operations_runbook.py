@@ -18,14 +18,14 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from deploy.layout import ANY_PORTS
-from deploy.processes import wait_until
-from deploy.stack import Stack
+from deploy.deadline import wait_until
+from deploy.local.layout import ANY_PORTS
+from deploy.local.stack import Stack
 from schemas.catalogue import load
-from schemas.connection import Connection, Exchange
-from schemas.signing import make_key
-from schemas.store import connect
-from schemas.uscc import generate
+from schemas.exchange.keys import make_key
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection, Exchange
+from schemas.store.database import connect
 from tests import servers, warm
 from tests.chaos.test_full_disk import on_a_small_file_system
 from tests.offline import assert_view_is_the_fold, ends_of, view_caught_up
@@ -207,7 +207,7 @@ def test_the_database_is_lost(house: House) -> None:
     put(house.connection, "records.tax", values)
     proven(house)
     lose = (
-        "from deploy.stack import Stack; import psycopg;"
+        "from deploy.local.stack import Stack; import psycopg;"
         f' s = Stack("{house.stack.name}"); [s.stop(f"worker-{{w}}") for w in s.layout.workers];'
         " c = psycopg.connect(s.connection().database.get_secret_value(), autocommit=True);"
         ' names = [n for (n,) in c.execute("SELECT nspname FROM pg_namespace") if n in ("xinliu", "serving", "report")'
@@ -242,7 +242,7 @@ def test_a_topic_lost_records(house: House) -> None:
     (deleted,) = admin.delete_records([TopicPartition(topic, 0, end)]).values()
     deleted.result(30)
     resent(house.folder, "again.csv", *numbers, key="justice", first=605)
-    stop = f'from deploy.stack import Stack; Stack("{house.stack.name}").stop("worker-intake")'
+    stop = f'from deploy.local.stack import Stack; Stack("{house.stack.name}").stop("worker-intake")'
     house.script("stop-intake", f"cd {ROOT} && PYTHONPATH={ROOT} {sys.executable} -c '{stop}'\n")
     house.run(block(6), LOST=f"justice/0/{begin}")
     proven(house)

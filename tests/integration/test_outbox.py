@@ -18,16 +18,16 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from sqlalchemy import MetaData, insert, update
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers.outbox.relay import RelaySettings
-from producers.outbox.sending import KafkaSender
-from producers.outbox.table import State
-from schemas.codec import decode, encode, unframe
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, parsed, source
+from producers.outbox.sender import KafkaSender
+from producers.outbox.tables import RowState
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import decode, encode, unframe
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.registry import Registry
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
 from tests import warm
 from tests.offline import ends_of, log_of
 from tests.outboxes import Database, fresh
@@ -69,7 +69,7 @@ def put(narrow: Database, body: bytes, uscc: str = "91110000101623741K") -> None
     """Add a row past all checks, as a program of another version might."""
     row = {
         "department": narrow.department, "record_id": uuid.uuid4().hex, "version": 1, "domain": "tax", "uscc": uscc,
-        "digest": "0" * 32, "writer_schema": fingerprint(source("xinliu.Statement")), "body": body, "state": State.WAITING,
+        "digest": "0" * 32, "writer_schema": fingerprint(source("xinliu.Statement")), "body": body, "state": RowState.WAITING,
     }  # fmt: skip
     with narrow.engine.begin() as connection:
         connection.execute(insert(narrow.rows).values(**row, added_at=fresh()))
@@ -148,7 +148,7 @@ def test_a_row_of_a_version_that_nobody_knows_waits(stack: Connection, housing: 
         connection.execute(update(housing.rows).values(writer_schema="f" * 64))
     with pytest.raises(UsageError, match="newer than this relay"):
         housing.relay(KafkaSender(stack.kafka, stack.registry, "housing-fund")).run()
-    assert [state for _, state in housing.states()] == [State.WAITING]
+    assert [state for _, state in housing.states()] == [RowState.WAITING]
 
 
 @pytest.mark.timeout(500)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from schemas.codec import unframe
-from schemas.connection import Connection
+from schemas.contracts.codec import unframe
+from schemas.servers.connection import Connection
 from tests.offline import ends_of, log_of
 from tests.outboxes import Database, MemoryTopic, statement_of
 from tests.relays import RelayProcess, outbox_command, status_of

@@ -11,19 +11,19 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from schemas.calendar.periods import china_day
 from schemas.catalogue import load
-from schemas.codec import decode
-from schemas.connection import Connection
-from schemas.contracts import parsed
-from schemas.exchange import EXCHANGE_PARTITIONS
-from schemas.periods import china_day
-from schemas.store import sql
-from schemas.uscc import generate
-from streams.exchange.beside import Message
-from streams.exchange.pending import CONTRACT, Pending, project_pending, wrong_in
-from streams.exchange.sharing import Sharing
-from streams.exchange.sweeping import Sweep
-from streams.positions import load_catalogue
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
+from schemas.exchange.topics import EXCHANGE_PARTITIONS
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.sql_files import sql
+from streams.exchange.carried.pending_entries import CONTRACT, Pending, project_pending, wrong_in
+from streams.exchange.carried.riders import OutgoingMessage
+from streams.exchange.outgoing.sharing import Sharing
+from streams.exchange.outgoing.sweep import Sweep
+from streams.projection.positions import load_catalogue
 from tests.foreign import AS_OF, fold, refuse, swept, vouch
 from tests.statements import penalty, registration
 
@@ -37,7 +37,7 @@ def close(store: Store, offset: int) -> None:
     store.execute("""UPDATE quarantine SET state = 'DISCARDED' WHERE "offset" = %s""", (offset,))
 
 
-def told(messages: Sequence[Message]) -> dict[str, list[tuple[str, str, int]]]:
+def told(messages: Sequence[OutgoingMessage]) -> dict[str, list[tuple[str, str, int]]]:
     """Return what is told of entities: domain, department and how many."""
     return {
         one.told["uscc"]: [(entry["domain"], entry["department"], entry["open"]) for entry in one.told["entries"]]
@@ -46,7 +46,7 @@ def told(messages: Sequence[Message]) -> dict[str, list[tuple[str, str, int]]]:
     }
 
 
-def arrived(messages: Sequence[Message], province: str = "hebei") -> list[dict[str, Any]]:
+def arrived(messages: Sequence[OutgoingMessage], province: str = "hebei") -> list[dict[str, Any]]:
     """Return the messages as the far side decodes them, from a province."""
     found = [dict(decode(parsed(CONTRACT), one.body, parsed(CONTRACT))) for one in messages]
     assert {wrong_in(one, "beijing", sent.partition) for one, sent in zip(found, messages, strict=True)} <= {None}
@@ -61,7 +61,7 @@ def waiting(store: Store) -> set[tuple[str, str, int]]:
 def test_freshness_speaks_of_every_mutual_domain_and_of_registrations(undone: Store) -> None:
     mutual = {domain for (domain,) in undone.execute("SELECT domain FROM xinliu.mutual_domain").fetchall()}
     undone.execute("UPDATE xinliu.mutual_domain SET effective_to = '2026-01-01' WHERE domain = 'market'")
-    found = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    found = dict(undone.execute(sql("exchange/outgoing/freshness")).fetchall())
     assert set(found) == mutual - {"market"} | {"registration"}
     assert set(found.values()) == {None}, "no source was ever heard"
 
@@ -70,22 +70,22 @@ def test_freshness_is_what_the_province_says_of_itself(undone: Store) -> None:
     now = undone.execute("SELECT date_trunc('second', now())").fetchone()
     assert now is not None
     vouch(undone, now[0])
-    told = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    told = dict(undone.execute(sql("exchange/outgoing/freshness")).fetchall())
     assert set(told.values()) == {None}, "nobody has gone through all records yet"
     swept(undone, ["market"])
-    told = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    told = dict(undone.execute(sql("exchange/outgoing/freshness")).fetchall())
     assert {domain for domain, as_of in told.items() if as_of} == {"market", "registration"}
     swept(undone)
     vouch(undone, now[0] - timedelta(hours=1), ["tax"])
     vouch(undone, now[0] - timedelta(days=8), ["finance"])
-    found = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    found = dict(undone.execute(sql("exchange/outgoing/freshness")).fetchall())
     assert found["market"] == found["registration"] == now[0]
     assert found["tax"] == now[0] - timedelta(hours=1)
     assert found["finance"] is None, "中断 at its origin"
     refuse(undone, 1, None, received_at=now[0] - timedelta(days=2))
     refuse(undone, 2, ONE, received_at=now[0] - timedelta(days=3))
     refuse(undone, 3, None, topic="exchange.hebei", department="tax", received_at=now[0] - timedelta(days=5))
-    found = dict(undone.execute(sql("exchange/freshness")).fetchall())
+    found = dict(undone.execute(sql("exchange/outgoing/freshness")).fetchall())
     assert found["tax"] == now[0] - timedelta(days=2), "held back by what names no entity, of its own department alone"
 
 
@@ -163,7 +163,7 @@ def test_whatever_fails_the_others_end_up_with_what_waits(undone: Store, seed: i
     """Rounds that reach Kafka and are not written down, rounds that do not, workers that take over, restored tables."""
     chance = random.Random(seed)
     entities = [generate(number) for number in range(6)]
-    topic: list[Message] = []
+    topic: list[OutgoingMessage] = []
     pending, saved = Pending("beijing"), undone.execute("SELECT * FROM xinliu.shared_pending").fetchall()
     for number in range(40):
         match chance.choice(("refuse", "refuse", "close", "restart", "restore", "save")):

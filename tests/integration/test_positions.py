@@ -11,9 +11,10 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.store import connect, sql
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
 from tests.offline import log_of
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, workers

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import structlog
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.uscc import generate
-from streams.replay.promoting import Promoting
+from deploy.deadline import wait_until
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from streams.replay.generations.promotion import Promoting
 from tests.generations import Flow, owner, rebuilt, receipts, serving
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, workers

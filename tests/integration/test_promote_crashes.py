@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.operations import OperationsReader
-from schemas.registry import Registry
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.operations.log import OperationsReader
+from schemas.servers.connection import Connection
 from tests import warm
 from tests.generations import Flow, owner, rebuilt, receipts, serving
 from tests.workers import environment, workers

@@ -15,12 +15,12 @@ import pytest
 import requests
 from aiokafka.errors import KafkaError
 
-from deploy import access, topics
-from deploy.provinces import Provinces
+from deploy.cluster import access, topics
+from deploy.local.provinces import Provinces
 from schemas import catalogue
-from schemas.cluster import Cluster
-from schemas.connection import Connection
-from schemas.signing import Keyring, Signer
+from schemas.exchange.keys import Keyring, Signer
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster
 from tests import warm
 from tests.attempts import differences
 from tests.exposition import judged, scrape

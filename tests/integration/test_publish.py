@@ -17,22 +17,21 @@ from typing import Any
 
 import polars as pl
 import pytest
-import typer
 from click.testing import Result
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
 
 from producers import NotDelivered, Publisher, PublisherConfig
-from producers.commands import mount
-from producers.importing.importing import Import, import_file
+from producers.files.import_file import Import, import_file
 from schemas.catalogue import Department, load
-from schemas.codec import decode, encode, frame, unframe
-from schemas.connection import Connection
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, encode, frame, unframe
 from schemas.errors import UsageError
-from schemas.partitioning import partitions_of
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.records.partitioning import partitions_of
+from schemas.servers.connection import Connection
+from tests.commands import without_stack
 from tests.statements import registered
 from tests.unit.importing import penalty, write
 
@@ -61,8 +60,7 @@ class Source:
         return everything(self.connection.kafka.servers, self.department.records_topic)
 
     def command(self, *words: str) -> Result:
-        app = typer.Typer()
-        mount(app)
+        app = without_stack("publish")
         words = ("publish", *words, "--department", self.department.key, "--json")
         return CliRunner().invoke(app, words, obj=lambda: self.connection)
 
@@ -122,7 +120,7 @@ CRASH = """
 import os, sys
 from pathlib import Path
 from producers import Publisher, PublisherConfig
-from producers.importing.importing import import_file
+from producers.files.import_file import import_file
 from schemas.catalogue import load
 path, kafka, registry = sys.argv[1:]
 found = import_file(Path(path), load().department("beijing", "press"), load())

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from schemas.connection import Connection
-from schemas.store import connect, sql
-from streams.projection import Projection
-from streams.quality import LONGEST_LAG
-from streams.staging import staged
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.projection.batch import Projection
+from streams.projection.quality import LONGEST_LAG
+from streams.projection.staging import staged
 from tests.examples import examples
 from tests.integration.test_view_store import TABLES, decoded, statements
 from tests.offline import assert_figures_are_of_the_set

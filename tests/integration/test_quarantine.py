@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.operations import Operation, OperationsReader, OperationsWriter
-from schemas.registry import Registry
-from schemas.store import connect
-from schemas.uscc import check, generate
-from streams.quarantine import DECISIONS
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.identifiers.uscc import generate
+from schemas.identifiers.uscc_check import check
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsReader, OperationsWriter
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.quarantine.entries import DECISIONS
 from tests import warm
 from tests.offline import assert_view_is_the_fold, log_of, view_caught_up
 from tests.statements import framed, penalty, put

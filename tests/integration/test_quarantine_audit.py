@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from streams.exchange.auditing import Auditor
-from streams.exchange.quarantine_audit import QuarantineAudit
-from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
-from streams.projection import Projection
-from streams.quarantine import DISCARD, DISCARDED, REDRIVE, REFUSED
-from streams.refusals import project_refusal
-from streams.runs import Record
-from streams.settling import Settling
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
+from streams.integrity.quarantine_audit import QuarantineAudit
+from streams.integrity.table_audit import TableAudit
+from streams.kafka.headers import DECISION, DISCARDED, FINDINGS, ORIGIN, REFUSED, Origin
+from streams.kafka.records import Record
+from streams.projection.batch import Projection
+from streams.quarantine.entries import DISCARD, REDRIVE
+from streams.quarantine.projection import project_refusal
+from streams.quarantine.settlement import Settling
 from tests.damage import MemoryLog, emptied, fold
 from tests.statements import penalty
 from tests.viewstore import Store, opened
@@ -127,7 +127,7 @@ def test_what_was_done_to_it_is_undone(stack: Connection, store: Store, done: st
     topic, database = projected(store), stack.database.get_secret_value()
     settling = Settling(database, generation=GENERATION)
     before = settled(store, settling)
-    made = Auditor(
+    made = TableAudit(
         database, MemoryLog(), own="beijing", partitions=1, generation=GENERATION,
         quarantine=QuarantineAudit(database, topic, generation=GENERATION),
     )  # fmt: skip

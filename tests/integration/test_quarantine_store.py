@@ -12,14 +12,15 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from schemas.connection import Connection
-from schemas.store import connect, sql
-from streams.headers import DECISION, FINDINGS, ORIGIN, Origin
-from streams.projection import Projection
-from streams.quarantine import ACCEPTED, DISCARD, DISCARDED, OVERRIDE, REDRIVE, REFUSED, state_of
-from streams.refusals import project_refusal
-from streams.settling import Settling
-from streams.staging import staged
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.kafka.headers import ACCEPTED, DECISION, DISCARDED, FINDINGS, ORIGIN, REFUSED, Origin
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
+from streams.quarantine.entries import DISCARD, OVERRIDE, REDRIVE, state_of
+from streams.quarantine.projection import project_refusal
+from streams.quarantine.settlement import Settling
 from tests.examples import examples
 from tests.integration.test_view_store import decoded
 from tests.statements import FIRST_VERSION, Statement, penalty

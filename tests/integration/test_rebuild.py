@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from schemas.connection import Connection
 from schemas.errors import UsageError
-from schemas.generations import generations
-from schemas.store import connect
-from streams.replay import filling
-from streams.replay.catching_up import catch_up
-from streams.replay.diffing import Diffing, told_changes
-from streams.replay.filling import Pace
-from streams.replay.reading import PartitionReader
-from streams.replay.rebuilding import Rebuild, State
-from streams.runs import Run
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.generations import generations
+from streams.kafka.partition_reader import PartitionReader
+from streams.kafka.records import Run
+from streams.replay.diff.comparison import Diffing, told_changes
+from streams.replay.generations.catch_up import catch_up
+from streams.replay.rebuild import lanes as filling
+from streams.replay.rebuild.rebuild import Rebuild, RebuildProgress
+from streams.replay.rebuild.throttle import Pace
 from tests.replays import History, Live, differences, ledger, rows_of
 
 
@@ -47,7 +47,7 @@ def test_a_rebuild_equals_the_live_view_and_catches_up_with_it(
     ):
         history.say(300)
         live.follow()
-        told: list[State] = []
+        told: list[RebuildProgress] = []
         made = rebuilt(own_stack, store, batch=37 if seed else 10_000, tell=told.append)
         assert differences(store, 1, made) == {}
         assert told[-1].folded == told[-1].total > 0

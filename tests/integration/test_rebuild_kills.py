@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.store import connect
-from streams.crashing import POINTS
+from deploy.deadline import wait_until
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.runtime.crash_points import POINTS
 from tests import warm
 from tests.replays import History, Live, differences, ledger
 from tests.workers import environment

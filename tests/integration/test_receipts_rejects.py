@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import wait_until
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
+from deploy.deadline import wait_until
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.integration.test_chain import write_file, xinliu
 from tests.integration.test_quarantine import catalogue_with, intake, states
 from tests.offline import view_caught_up

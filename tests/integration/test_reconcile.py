@@ -16,15 +16,16 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers.publisher import Publisher, PublisherConfig
 from producers.receipts import Receipts
 from schemas.catalogue import load
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.manifest import Scope, newest, summary
-from schemas.store import connect, sql
-from schemas.uscc import generate
+from schemas.contracts.codec import encode, frame
+from schemas.identifiers.uscc import generate
+from schemas.reconciliation.manifest import ManifestScope, newest, summary
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
 from tests import warm
 from tests.integration.test_chain import write_file, xinliu
 from tests.offline import assert_view_is_the_fold
@@ -92,7 +93,7 @@ def count_anew(connection: Connection) -> None:
     """Let the departments' figures follow from history again: what `lose` took away was counted twice when it came back."""
     with connect(connection.database.get_secret_value(), autocommit=True) as store, store.transaction():
         store.execute("CREATE TEMPORARY TABLE suspect ON COMMIT DROP AS SELECT DISTINCT record_id FROM record_history")
-        figures = store.execute(sql("view/quality")).fetchall()
+        figures = store.execute(sql("projection/quality")).fetchall()
         store.execute("DELETE FROM quality_day")
         with store.cursor() as cursor:
             cursor.executemany(
@@ -198,7 +199,9 @@ def test_hostile_manifests_are_refused_and_told(running: Connection) -> None:
     key = "telecom"
     topic, partitions = f"records.{key}", load().department("beijing", key).partitions
     schema_id = registered(running.registry, "xinliu.Manifest")
-    made = summary(newest(lines({uuid.uuid4().hex: (1, 2, 3)})), key, Scope(key, "PENALTY"), made_at=datetime.now(UTC))
+    made = summary(
+        newest(lines({uuid.uuid4().hex: (1, 2, 3)})), key, ManifestScope(key, "PENALTY"), made_at=datetime.now(UTC)
+    )
     line = {"record_id": "0" * 32, "version": 1, "digest_hi": 1, "digest_lo": 1}
     absurd = made | {"manifest_id": uuid.uuid4().hex, "buckets": [{"bucket": 0, "count": 1 << 62, "digest_hi": 0, "digest_lo": 0}]}  # fmt: skip
     hostile = [
@@ -248,7 +251,9 @@ def _encoded(manifest: dict[str, Any]) -> bytes:
 def test_the_same_manifest_twice_and_one_after_the_other(running: Connection, tmp_path: Path) -> None:
     key = "cyberspace"
     schema_id = registered(running.registry, "xinliu.Manifest")
-    made = summary(newest(lines({uuid.uuid4().hex: (1, 2, 3)})), key, Scope(key, "PENALTY"), made_at=datetime.now(UTC))
+    made = summary(
+        newest(lines({uuid.uuid4().hex: (1, 2, 3)})), key, ManifestScope(key, "PENALTY"), made_at=datetime.now(UTC)
+    )
     value = frame(schema_id, _encoded(made))
 
     def state(manifest: dict[str, Any] = made) -> list[tuple[str, int]]:

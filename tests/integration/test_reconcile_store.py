@@ -14,18 +14,19 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from schemas.connection import Connection
-from schemas.manifest import LINES, Scope, lines_parts, newest, summary
-from schemas.store import connect, sql
-from streams.headers import Origin
-from streams.manifests import Stated, keep
-from streams.reconciling import Reconciler
+from schemas.reconciliation.manifest import LINES, ManifestScope, lines_parts, newest, summary
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.kafka.headers import Origin
+from streams.reconciliation.manifests import Stated, keep
+from streams.reconciliation.reconciler import Reconciler
 from tests.examples import examples
 
 GENERATION = 998
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 BEFORE, AFTER = NOW - timedelta(days=1), NOW + timedelta(seconds=1)
-SCOPE = Scope("tax", "PENALTY")
+SCOPE = ManifestScope("tax", "PENALTY")
 Store = psycopg.Connection[tuple[Any, ...]]
 Rank = tuple[int, int, int]
 
@@ -96,7 +97,9 @@ def frame(records: Mapping[str, Rank], stated_at: datetime = BEFORE) -> pl.DataF
     return newest(pl.DataFrame(rows, schema=LINES, orient="row"))
 
 
-def compared(store: Store, reconciler: Reconciler, records: pl.DataFrame, scope: Scope = SCOPE) -> dict[str, str]:
+def compared(
+    store: Store, reconciler: Reconciler, records: pl.DataFrame, scope: ManifestScope = SCOPE
+) -> dict[str, str]:
     """Go through the whole exchange and return the differences by record."""
     manifest = summary(records, "tax", scope, made_at=NOW)
     state(store, manifest)
@@ -190,7 +193,7 @@ def test_months_beside_the_scope_are_counted_and_left_alone(store: Store, reconc
     ids = [uuid.uuid4().hex for _ in range(4)]
     hold(store, {ids[0]: (1, 1, 1), ids[1]: (1, 2, 2)}, stated_at=june)
     hold(store, {ids[2]: (1, 3, 3), ids[3]: (1, 4, 4)}, stated_at=may)
-    month = Scope("tax", "PENALTY", "2026-06", "2026-06")
+    month = ManifestScope("tax", "PENALTY", "2026-06", "2026-06")
     # The department has ids[2] in a newer version, of June: named once, as that.
     records = frame({ids[0]: (1, 1, 1), ids[1]: (1, 2, 2), ids[2]: (2, 3, 3)}, june)
     assert compared(store, reconciler, records, month) == {ids[2]: "OLDER_HERE"}
@@ -198,7 +201,7 @@ def test_months_beside_the_scope_are_counted_and_left_alone(store: Store, reconc
     assert (first["held"], first["outside"]) == (2, 2)
     assert first["periods"] == [{"period": "2026-06", "stated": 3, "held": 2}]
     # A manifest of another month cannot close it, one of everything can.
-    assert compared(store, reconciler, frame({}), Scope("tax", "PENALTY", "2026-07", None)) == {}
+    assert compared(store, reconciler, frame({}), ManifestScope("tax", "PENALTY", "2026-07", None)) == {}
     opened = "SELECT count(*) FROM record_difference WHERE closed_at IS NULL"
     assert store.execute(opened).fetchone() == (1,)
     hold(store, {ids[2]: (2, 3, 3)})
@@ -257,7 +260,7 @@ def test_a_comparison_that_breaks_off_leaves_nothing_and_is_made_again(
             state(store, part, 0)
         before = store.execute(whole).fetchone()
         with monkeypatch.context() as patched:
-            patched.setattr("streams.reconciling.announce", breaks)
+            patched.setattr("streams.reconciliation.reconciler.announce", breaks)
             with pytest.raises(psycopg.OperationalError):
                 reconciler.compare_one()
         assert store.execute(whole).fetchone() == before

@@ -14,21 +14,21 @@ from typing import Any
 
 import psycopg
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from deploy.processes import wait_until
-from schemas.connection import Approval, Connection
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
 from schemas.errors import XinliuError
-from schemas.operations import Operation, OperationsReader, OperationsWriter
-from schemas.registry import Registry
-from schemas.store import connect
-from streams.commands import mount
-from streams.quarantine import REDRIVE, entries_of
-from streams.replay import scope as scopes
-from streams.replay.ledger import Ledger
-from streams.replay.scope import Scope
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsReader, OperationsWriter
+from schemas.servers.connection import Approval, Connection
+from schemas.store.database import connect
+from streams.kafka import scope as scopes
+from streams.kafka.scope import ReplayScope
+from streams.quarantine.entries import REDRIVE, entries_of
+from streams.replay.plan.ledger import Ledger
 from tests import warm
+from tests.commands import without_stack
 from tests.offline import assert_view_is_the_fold, view_caught_up
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, environment, workers
@@ -89,8 +89,7 @@ def command(*words: str) -> list[str]:
 
 def xinliu(connection: Connection, *words: str, expect: int = 0) -> Any:
     """Run a command with --json in this process, and return what it said; its error where it is refused."""
-    app = typer.Typer()
-    mount(app)
+    app = without_stack(words[0])
     ran = CliRunner().invoke(app, [*words, "--json"], obj=lambda: connection, standalone_mode=False)
     code = ran.exception.exit_code if isinstance(ran.exception, XinliuError) else ran.return_value or 0
     assert code == expect, (ran.output[-2000:], ran.exception)
@@ -233,7 +232,7 @@ def test_what_is_refused_again_stays_the_same_entry_however_often(viewed: Connec
 
 
 @pytest.fixture
-def planned(viewed: Connection) -> Iterator[Callable[[Scope], str]]:
+def planned(viewed: Connection) -> Iterator[Callable[[ReplayScope], str]]:
     """Makes plans of another operator."""
     with (
         psycopg.connect(viewed.database.get_secret_value(), autocommit=True) as store,
@@ -244,14 +243,14 @@ def planned(viewed: Connection) -> Iterator[Callable[[Scope], str]]:
 
 
 def test_a_planned_redrive_needs_approval_and_tells_what_came_of_it(
-    viewed: Connection, intake: Start, larger: Path, planned: Callable[[Scope], str]
+    viewed: Connection, intake: Start, larger: Path, planned: Callable[[ReplayScope], str]
 ) -> None:
     run, began = uuid.uuid4().hex[:8], datetime.now(UTC)
     worker = intake()
     offsets = refused(viewed, 10, entity=5_000, run=run)
     assert worker.stop() == 0
     worker = intake(larger)
-    replay = planned(Scope(codes=("CATEGORY",), departments=("tax",), since=began))
+    replay = planned(ReplayScope(codes=("CATEGORY",), departments=("tax",), since=began))
     strict = viewed.model_copy(update={"approval": Approval()})
     assert xinliu(strict, "replay", "redrive", replay, "--dry-run")["entries"] == 10
     assert "xinliu replay approve" in xinliu(strict, "replay", "redrive", replay, expect=2)

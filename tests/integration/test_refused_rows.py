@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from schemas.catalogue import load
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.integration.test_chain import xinliu
 from tests.unit.importing import penalty, write
 from tests.workers import workers

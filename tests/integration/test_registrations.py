@@ -15,19 +15,19 @@ import pytest
 from confluent_kafka import Producer
 from psycopg.rows import dict_row
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from producers import FormerName, Publisher, PublisherConfig, Registration
 from producers.receipts import Receipts
-from schemas.codec import decode, unframe
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, source
-from schemas.exchange import EPOCH, KNOWN
-from schemas.identity import accepted_key, digest, digest_hex, registration_id
-from schemas.partitioning import partitions_of
-from schemas.registry import Registry
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.headers import ORIGIN, RECEIVED, SCHEMA, Origin
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.codec import decode, unframe
+from schemas.contracts.registry import Registry
+from schemas.exchange.topics import EPOCH, KNOWN
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import accepted_key, digest, digest_hex, registration_id
+from schemas.records.partitioning import partitions_of
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.kafka.headers import ORIGIN, RECEIVED, SCHEMA, Origin
 from tests.integration.test_chain import write_file, xinliu
 from tests.offline import assert_view_is_the_fold, ends_of, log_of, view_caught_up
 from tests.statements import Statement, department, framed, put, registration

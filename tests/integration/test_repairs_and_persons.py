@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from consumers import reading
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
+from consumers.report import credit_view as reading
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests import warm
 from tests.integration.test_intake import codes, publish_raw
 from tests.offline import assert_view_is_the_fold, log_of

@@ -13,23 +13,23 @@ from uuid import UUID
 import pytest
 from confluent_kafka import Producer
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from schemas.catalogue import load
-from schemas.connection import Connection, Exchange
-from schemas.contracts import fingerprint, source
-from schemas.registry import Registry
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.exchange.auditing import Auditor
-from streams.exchange.framing import Framing
-from streams.exchange.rereading import Accepted
-from streams.exchange.sharing import Sharing
-from streams.headers import RECEIVED, SCHEMA, Origin
-from streams.logs import Logs
-from streams.replay.correcting import Correcting
-from streams.replay.gathering import Gathering
-from streams.replay.rules import Rules, overridden_by
-from streams.replay.scope import Scope
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.registry import Registry
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection, Exchange
+from schemas.store.database import connect
+from streams.exchange.outgoing.messages import Framing
+from streams.exchange.outgoing.sharing import Sharing
+from streams.integrity.accepted import Accepted
+from streams.integrity.table_audit import TableAudit
+from streams.kafka.headers import RECEIVED, SCHEMA, Origin
+from streams.kafka.ranges import Logs
+from streams.kafka.scope import ReplayScope
+from streams.replay.correction.correction import Correcting
+from streams.replay.correction.log_evidence import Gathering
+from streams.view.current_rules import Rules, overridden_by
 from tests import warm
 from tests.damage import ROWS
 from tests.erasing import key, published
@@ -101,7 +101,7 @@ def audited(stack: Connection) -> int:
     """Return how many rows the audit finds wrong: it must not undo what was corrected."""
     with Registry(stack.registry) as registry:
         log = Accepted(stack.kafka, registry)
-        auditor = Auditor(stack.database.get_secret_value(), log, own="beijing", partitions=4, generation=1)
+        auditor = TableAudit(stack.database.get_secret_value(), log, own="beijing", partitions=4, generation=1)
         try:
             return auditor.pass_through()
         finally:
@@ -187,7 +187,7 @@ def test_what_todays_rules_refuse_is_withdrawn_waits_and_leaves_the_exchange(fil
         (generate(20), "有", "待核")
     ]
     with Registry(filled.registry) as registry:
-        done = correcting(filled, store, registry, sharing).correct(Scope(departments=("tax",)), write=True)
+        done = correcting(filled, store, registry, sharing).correct(ReplayScope(departments=("tax",)), write=True)
         assert (done.refused, done.beyond) == (2, [])
         waiting = entries(store)
         framing = Framing(registry, "beijing")
@@ -261,7 +261,7 @@ def test_what_was_refused_comes_back_once_the_rule_is_mended(filled: Connection,
         lenient = Rules(load(), "beijing", overridden=frozenset)
         gathering = Gathering(Accepted(filled.kafka, registry), lenient)
         done = Correcting(store, gathering, own="beijing", partitions=4, generation=1).correct(
-            Scope(departments=("tax",)), write=True
+            ReplayScope(departments=("tax",)), write=True
         )
     assert sorted((one.record_id.hex, one.change) for one in done.changes) == sorted(
         [(BAD[0]["record_id"], "APPEARS"), (BAD[1]["record_id"], "CHANGES")]

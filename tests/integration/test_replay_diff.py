@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from schemas import generations
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.projection import Projection
-from streams.staging import staged
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store import generations
+from schemas.store.database import connect
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
 from tests.replay_commands import replay
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import WRITER, Store, decoded

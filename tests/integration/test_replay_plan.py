@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from schemas.connection import Connection
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.logs import Logs
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.kafka.ranges import Logs
 from tests.erasing import published
 from tests.replay_commands import replay
 from tests.statements import framed, listing, penalty, put

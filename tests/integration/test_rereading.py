@@ -8,16 +8,16 @@ from uuid import UUID
 import pytest
 from confluent_kafka import Producer
 
-from schemas.codec import encode, frame
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, source
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable
-from schemas.exchange import EPOCH
-from schemas.identity import accepted_key, digest
-from schemas.registry import Registry
-from schemas.uscc import generate
-from streams.exchange.rereading import Accepted
-from streams.headers import RECEIVED, SCHEMA
+from schemas.exchange.topics import EPOCH
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import accepted_key, digest
+from schemas.servers.connection import Connection
+from streams.integrity.accepted import Accepted
+from streams.kafka.headers import RECEIVED, SCHEMA
 from tests.statements import Statement, penalty
 
 NAME = "xinliu.Statement"

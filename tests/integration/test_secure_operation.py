@@ -10,13 +10,14 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from deploy.backup import restore
-from deploy.layout import WORKERS
-from deploy.processes import wait_until
+from deploy.backup.backup import restore
+from deploy.deadline import wait_until
+from deploy.local.layout import WORKERS
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.operations import Operation, OperationsReader
-from schemas.registry import Registry
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsReader
 from tests.exposition import is_ready, judged
 from tests.offline import assert_view_is_the_fold, view_caught_up
 from tests.outboxes import database

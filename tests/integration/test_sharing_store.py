@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
-from schemas.codec import encode
-from schemas.connection import Connection
-from schemas.identity import digest
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.exchange.repushing import Chosen, repush
-from streams.exchange.sharing import Sharing
-from streams.exchange.sweeping import Sweep
-from streams.positions import load_catalogue
+from schemas.contracts.codec import encode
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import digest
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from streams.exchange.outgoing.repush import Chosen, repush
+from streams.exchange.outgoing.sharing import Sharing
+from streams.exchange.outgoing.sweep import Sweep
+from streams.projection.positions import load_catalogue
 from tests.examples import examples
 from tests.sharing import NOW, Far, by_digest, digests, emptied, entries, fold_and_share, partition_of, shared
 from tests.statements import Statement, penalty, registration, state

@@ -9,15 +9,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.reading import CreditView, read
-from consumers.token import Moment
-from deploy.topics import wanted as wanted_topics
+from consumers.report.credit_view import CreditView, read
+from consumers.report.token import Moment
+from deploy.cluster.topics import wanted as wanted_topics
 from schemas.catalogue import load
-from schemas.connection import Connection
-from schemas.store import connect, sql
-from schemas.uscc import generate
-from streams.logs import Logs
-from streams.positions import PROJECTED, load_catalogue, prepare
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
+from schemas.store.sql_files import sql
+from streams.kafka.ranges import Logs
+from streams.projection.positions import PROJECTED, load_catalogue, prepare
 
 Store = psycopg.Connection[tuple[Any, ...]]
 NOON = datetime(2026, 3, 2, 4, tzinfo=UTC)
@@ -126,7 +127,7 @@ def test_metrics_ask_for_the_same(store: Store) -> None:
     vouch(store, "tax", now)
     vouch(store, "court", now - timedelta(days=2))
     vouch(store, "water", now - timedelta(days=8))
-    rows = {row[0]: row[2] for row in store.execute(sql("watch/sources"))}
+    rows = {row[0]: row[2] for row in store.execute(sql("workers/sources"))}
     assert [rows[key] for key in ("tax", "court", "water", "finance")] == ["正常", "迟", "中断", "中断"]
     assert dict(store.execute("SELECT department, state FROM report.source").fetchall()) == rows
 

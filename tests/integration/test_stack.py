@@ -16,18 +16,18 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from deploy import topics
-from deploy.processes import wait_until
+from deploy.cluster import topics
+from deploy.deadline import wait_until
 from schemas import catalogue
-from schemas.codec import encode, frame
-from schemas.contracts import CONTRACTS
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.codec import encode, frame
 from schemas.errors import UsageError
 from tests import servers
 from tests.statements import registered
 
 if TYPE_CHECKING:
-    from deploy.stack import Stack
-    from schemas.connection import Connection
+    from deploy.local.stack import Stack
+    from schemas.servers.connection import Connection
 
 
 def _command(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:

@@ -13,19 +13,19 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from deploy.backup import back_up, restore
-from deploy.processes import wait_until
-from schemas.connection import Connection
+from deploy.backup.backup import back_up, restore
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.exposing import EXPOSED, expose
-from schemas.generations import create, drop, set_state
-from schemas.registry import Registry
-from schemas.uscc import generate
-from streams.exchange.framing import Framing
-from streams.logs import Logs
-from streams.replay.catching_up import CatchingUp
-from streams.replay.promoting import Promoting
-from streams.serving import while_serving
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.generations import create, drop, set_state
+from schemas.store.serving_views import EXPOSED, expose
+from streams.exchange.outgoing.messages import Framing
+from streams.kafka.ranges import Logs
+from streams.projection.serving import while_serving
+from streams.replay.generations.catch_up import CatchingUp
+from streams.replay.generations.promotion import Promoting
 from tests.generations import owner, rebuilt, receipts, serving
 from tests.statements import framed, penalty, put
 from tests.workers import workers

@@ -13,20 +13,20 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from psycopg.rows import dict_row, tuple_row
 
-from consumers.reading import CreditView, read_in
-from consumers.token import Moment
+from consumers.report.credit_view import CreditView, read_in
+from consumers.report.token import Moment
+from schemas.calendar.periods import china_day
 from schemas.catalogue import load
 from schemas.catalogue.time_rows import VisibilityRow
-from schemas.codec import encode
-from schemas.columns import decode_statements, digests
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, parsed, source
-from schemas.periods import china_day
-from schemas.registry import WriterSchema
-from schemas.uscc import generate
-from streams.projection import Projection
-from streams.staging import staged
-from streams.time_tables import load_time
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements, digests
+from schemas.contracts.registry import WriterSchema
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
+from streams.projection.time_rules import load_time
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, state
 

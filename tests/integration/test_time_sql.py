@@ -11,13 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from schemas.calendar.periods import Periods, add_months, china_day
+from schemas.calendar.workdays import NoCalendar, Workdays, deadline
 from schemas.catalogue import load
 from schemas.catalogue.time_rows import TimeRows
 from schemas.errors import UsageError
-from schemas.periods import Periods, add_months, china_day
-from schemas.uscc import generate
-from schemas.workdays import NoCalendar, Workdays, deadline
-from streams.time_tables import load_time
+from schemas.identifiers.uscc import generate
+from streams.projection.time_rules import load_time
 
 SHIPPED = load().time
 Store = psycopg.Connection[Any]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from deploy.processes import wait_until
-from deploy.provinces import Provinces
-from schemas.connection import Connection
-from schemas.periods import china_day
-from schemas.signing import Signer
-from schemas.store import connect
-from schemas.uscc import generate
+from deploy.deadline import wait_until
+from deploy.local.provinces import Provinces
+from schemas.calendar.periods import china_day
+from schemas.exchange.keys import Signer
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests import warm
 from tests.exchanges import Sharing, entities, of_province, shared
 from tests.generations import rebuilt, serving

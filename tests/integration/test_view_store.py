@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from schemas.codec import encode_own, frame
-from schemas.connection import Connection
-from schemas.memory_registry import MemoryRegistry
-from streams.fold import newest, summary
-from streams.progress import newest_vectors
-from streams.projection import Projection
-from streams.runs import Fetched, Record
-from streams.staging import staged
+from schemas.contracts.codec import encode_own, frame
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.servers.connection import Connection
+from streams.kafka.progress import newest_vectors
+from streams.kafka.records import Fetched, Record
+from streams.projection.batch import Projection
+from streams.projection.fold import newest, summary
+from streams.projection.staging import staged
 from tests.examples import examples
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import TABLES, Store, decoded, folded, opened, projection_of, take

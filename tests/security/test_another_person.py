@@ -17,16 +17,17 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from deploy.settings import settings
-from schemas.cluster import Cluster
-from schemas.connection import Connection
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.operations import Operation, OperationsWriter
-from schemas.registry import Registry
-from schemas.two_people import APPROVED, digest, require_two
-from schemas.uscc import generate
-from streams.replay.approving import operations_of, standing
+from schemas.identifiers.uscc import generate
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsWriter
+from schemas.operations.two_people import APPROVED, digest, require_two
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster
+from streams.replay.plan.approval import operations_of, standing
 from tests.secure import Secure, installation, xinliu
 from tests.statements import framed, penalty, put
 

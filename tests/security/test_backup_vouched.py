@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from deploy.backup import manifest_of
-from deploy.processes import wait_until
-from schemas.operations import OperationsReader
-from schemas.registry import Registry
+from deploy.backup.backup import manifest_of
+from deploy.deadline import wait_until
+from schemas.contracts.registry import Registry
+from schemas.operations.log import OperationsReader
 from tests.secure import Secure, xinliu
 
 

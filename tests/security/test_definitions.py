@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from schemas.definitions import differences
-from streams.definitions import CATALOGUE, DefinitionsWatch, catalogue_sums
-from streams.instruments import Instruments
+from schemas.store.definitions import differences
+from streams.integrity.definitions import CATALOGUE, DefinitionsWatch, catalogue_sums
+from streams.monitoring.instruments import Instruments
 from tests.secure import Secure, xinliu
 
 Owner = psycopg.Connection[Any]

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
-from deploy import quotas
-from deploy.processes import wait_until
-from schemas.codec import frame
-from schemas.connection import Connection
-from schemas.store import connect
+from deploy.cluster import quotas
+from deploy.deadline import wait_until
+from schemas.contracts.codec import frame
+from schemas.servers.connection import Connection
+from schemas.store.database import connect
 from tests.secure import Secure, xinliu
 from tests.statements import framed, penalty, put
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from schemas.grants import foreign
+from schemas.store.grants import foreign
 from tests.secure import Secure, xinliu
 
 Superuser = psycopg.Connection[Any]

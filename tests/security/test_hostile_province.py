@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from deploy.processes import wait_until
+from deploy.deadline import wait_until
 from schemas.catalogue import load
-from schemas.registry import Registry
-from schemas.signing import Keyring, Signer, retire
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.exchange.receiving import ReceivingStage
-from streams.forwarding import Forwarder
-from streams.logs import Logs
+from schemas.contracts.registry import Registry
+from schemas.exchange.keys import Keyring, Signer, retire
+from schemas.identifiers.uscc import generate
+from schemas.store.database import connect
+from streams.exchange.incoming.stage import ReceivingStage
+from streams.forwarding.forwarder import Forwarder
+from streams.kafka.ranges import Logs
 from tests.exchanges import Sharing, as_run, entities, keys, of_province, shared
 from tests.offline import view_caught_up
 from tests.replay_commands import replay

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import acls
+from deploy.cluster import acls
 from deploy.people import declared, people
 from deploy.settings import Settings
 from schemas.errors import UsageError

@@ -11,14 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from deploy.processes import wait_until
-from schemas import limits
-from schemas.roles import OPERATOR, OWNER, READER, WORKER
-from streams import guard as guards
-from streams.guard import PATIENCE, Guard
-from streams.instruments import Instruments
-from streams.locks import RELAY
-from streams.probe import Probe
+from deploy.deadline import wait_until
+from schemas.store import limits
+from schemas.store.roles import OPERATOR, OWNER, READER, WORKER
+from streams.monitoring.health import Probe
+from streams.monitoring.instruments import Instruments
+from streams.runtime.locks import RELAY
+from streams.workers import session_guard as guards
+from streams.workers.session_guard import PATIENCE, SessionGuard
 from tests.secure import Secure, xinliu
 
 Session = psycopg.Connection[Any]
@@ -101,12 +101,16 @@ def test_readers_and_operators_leave_the_workers_their_connections(secure: Secur
 
 
 @pytest.fixture
-def guard(secure: Secure, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Guard, Probe, Instruments, list[float]]]:
+def guard(
+    secure: Secure, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[SessionGuard, Probe, Instruments, list[float]]]:
     """The guard of a view worker, which has no patience with readers, and its clock."""
     monkeypatch.setattr(limits, "GRACE", dict.fromkeys(limits.GRACE, 3600))
     probe, shown, now = Probe(()), Instruments("view"), [0.0]
     probe.assigned(1)
-    made = Guard(shown, probe, secure.stack.postgres.conninfo(WORKER, "xinliu"), generation=1, clock=lambda: now[0])
+    made = SessionGuard(
+        shown, probe, secure.stack.postgres.conninfo(WORKER, "xinliu"), generation=1, clock=lambda: now[0]
+    )
     yield made, probe, shown, now
     made.close()
 
@@ -120,7 +124,10 @@ _LIFTED: Mapping[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("limit", _LIFTED)
 def test_a_session_beyond_a_limit_that_it_lifted_is_ended(
-    secure: Secure, guard: tuple[Guard, Probe, Instruments, list[float]], limit: str, monkeypatch: pytest.MonkeyPatch
+    secure: Secure,
+    guard: tuple[SessionGuard, Probe, Instruments, list[float]],
+    limit: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with suppress(psycopg.OperationalError), session(secure, READER) as connection:
         for name in limits.GRACE:
@@ -162,7 +169,7 @@ _HELD = (
 
 @pytest.mark.parametrize("statements", _HELD)
 def test_a_lock_of_somebody_else_is_an_alarm(
-    secure: Secure, guard: tuple[Guard, Probe, Instruments, list[float]], statements: tuple[str, ...]
+    secure: Secure, guard: tuple[SessionGuard, Probe, Instruments, list[float]], statements: tuple[str, ...]
 ) -> None:
     looks, probe, shown, _ = guard
     looks.look()
@@ -182,7 +189,7 @@ def test_a_lock_of_somebody_else_is_an_alarm(
 )
 def test_a_leaders_lock_is_a_workers(
     secure: Secure,
-    guard: tuple[Guard, Probe, Instruments, list[float]],
+    guard: tuple[SessionGuard, Probe, Instruments, list[float]],
     monkeypatch: pytest.MonkeyPatch,
     role: str | None,
     name: str,

@@ -10,11 +10,11 @@ import polars as pl
 import psycopg
 import pytest
 
-from deploy.processes import wait_until
-from schemas.store import connect
-from schemas.uscc import generate
-from streams.projection import Projection
-from streams.staging import staged
+from deploy.deadline import wait_until
+from schemas.identifiers.uscc import generate
+from schemas.store.database import connect
+from streams.projection.batch import Projection
+from streams.projection.staging import staged
 from tests.exposition import scrape
 from tests.secure import Secure, xinliu
 from tests.statements import framed, penalty, put

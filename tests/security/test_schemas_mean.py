@@ -13,16 +13,16 @@ import pytest
 import requests
 from confluent_kafka import Producer
 
-from consumers.links.translating import Translation
-from deploy.processes import wait_until
+from consumers.links.schema_ids import Translation
+from deploy.deadline import wait_until
 from producers import Publisher, PublisherConfig
 from producers.receipts import Receipts
-from schemas.codec import encode, frame, unframe
-from schemas.connection import Connection
-from schemas.contracts import schema_header
+from schemas.contracts.avro import schema_header
+from schemas.contracts.codec import encode, frame, unframe
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.registry import Registry
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.servers.connection import Connection
 from tests.exposition import address, is_ready, scrape
 from tests.registry_between import between, swapped
 from tests.secure import Secure, installation, xinliu

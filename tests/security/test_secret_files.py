@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy import parts
-from deploy.certificates import make_certificates
-from deploy.layout import Layout
-from deploy.processes import Process
-from schemas.cluster import Cluster
-from schemas.connection import Connection, Exchange
+from deploy.local import credentials as parts
+from deploy.local.certificates import make_certificates
+from deploy.local.layout import StackLayout
+from deploy.local.processes import Process
 from schemas.errors import UsageError
-from schemas.files import create, open_private, private_folder, write_private
-from schemas.signing import make_key
+from schemas.exchange.keys import make_key
+from schemas.files.private import create, open_private, private_folder, write_private
+from schemas.servers.connection import Connection, Exchange
+from schemas.servers.kafka import Cluster
 
 ROOT = Path(__file__).parents[2]
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -33,7 +33,7 @@ def mode(path: Path) -> int:
 
 def prepared(folder: Path) -> Path:
     """Prepare a stack in it."""
-    Layout("stack", folder / "stack").prepare()
+    StackLayout("stack", folder / "stack").prepare()
     return folder / "stack" / "stack.json"
 
 
@@ -218,20 +218,20 @@ def test_what_was_cut_off_leaves_nothing(tmp_path: Path) -> None:
 
 _OPENS = {"write_text", "write_bytes", "touch", "mkdir", "copyfile", "copytree"}
 _ELSEWHERE = {
-    "schemas/files.py": "the helper itself",
-    "schemas/outputs.py": "a person's own files, in a folder of mode 700 until they are whole",
-    "producers/sample/writing.py": "made-up data",
-    "deploy/demo_four.py": "made-up data",
-    "producers/importing/repairs.py": "a part of Outputs",
-    "producers/output_files.py": "the folder of a person's own outputs",
-    "producers/importing/rejects.py": "a part of Outputs",
-    "consumers/quality_command.py": "a part of Outputs",
-    "deploy/artifacts.py": "the lock of versions, for whoever raises one",
+    "schemas/files/private.py": "the helper itself",
+    "schemas/files/outputs.py": "a person's own files, in a folder of mode 700 until they are whole",
+    "producers/sample/files.py": "made-up data",
+    "deploy/commands/demo_four.py": "made-up data",
+    "producers/files/rows/repairs.py": "a part of Outputs",
+    "producers/commands/output_files.py": "the folder of a person's own outputs",
+    "producers/files/rows/rejects.py": "a part of Outputs",
+    "consumers/commands/quality.py": "a part of Outputs",
+    "deploy/local/artifacts.py": "the lock of versions, for whoever raises one",
 }
 
 
 def test_every_other_file_is_written_by_the_helper() -> None:
-    """By the names of what makes files; a new one is written by schemas/files.py, or has its reason here."""
+    """By the names of what makes files; a new one is written by schemas/files/private.py, or has its reason here."""
     found = set()
     for room in ("deploy", "schemas", "producers", "streams", "consumers"):
         for source in (ROOT / room).rglob("*.py"):

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from streams import endpoint
-from streams.endpoint import Outside, serving
+from streams.monitoring import endpoint
+from streams.monitoring.endpoint import Outside, serving
 
 _SECONDS = 0.4
 

@@ -7,9 +7,9 @@ import json
 import random
 from pathlib import Path
 
-from schemas.harmless import harmless
-from schemas.store import connect
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.store.database import connect
+from schemas.texts.harmless import harmless
 from tests.offline import log_of
 from tests.persons import SCRIPTS, number, short, written_in
 from tests.secure import Secure, xinliu

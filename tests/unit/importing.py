@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from producers.importing.importing import Import, import_file
+from producers.files.import_file import Import, import_file
 from schemas.catalogue import load
 
 AUTHORITY = "11110000M0001017XK"

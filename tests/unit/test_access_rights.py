@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy import access, topics
-from deploy.access import Right, permits
+from deploy.cluster import access, topics
+from deploy.cluster.access import Right, permits
 from deploy.people import people_here
 from deploy.settings import Settings
-from schemas import catalogue, roles
+from schemas import catalogue
 from schemas.errors import UsageError
-from schemas.store import sql
+from schemas.store import roles
+from schemas.store.sql_files import sql
 
 CATALOGUE = catalogue.load()
 RIGHTS = access.wanted(CATALOGUE, "beijing")

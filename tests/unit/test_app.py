@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from faust.tables import TableManager
 
-from schemas.cluster import Cluster
-from schemas.connection import WorkerTimes
-from streams.app import StreamApp
+from schemas.servers.connection import WorkerTimes
+from schemas.servers.kafka import Cluster
+from streams.runtime.app import StreamApp
 
 CLUSTER = Cluster.of("127.0.0.1:9092")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from schemas.cluster import Cluster
-from schemas.operations import Operation
-from schemas.operators import another, operator, person
-from streams.replay.approving import refusal, standing
-from streams.replay.ledger import Replay
+from schemas.operations.event import Operation
+from schemas.operations.operators import another, operator, person
+from schemas.servers.kafka import Cluster
+from streams.replay.plan.approval import refusal, standing
+from streams.replay.plan.ledger import Replay
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PLAN: dict[str, Any] = {"kind": "REBUILD", "scope": {}, "plan": {"events": 3}}

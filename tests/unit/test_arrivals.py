@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.exchange.arrivals import Arrived, behind
+from streams.exchange.status.arrivals import Arrived, behind
 
 
 @pytest.mark.parametrize(

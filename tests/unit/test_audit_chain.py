@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode, frame
-from schemas.operations import RECORD
-from streams.audit.chain import BEGINNING, HEAD, UNREADABLE, Entry, Event, beginning_of, event_of, unreadable
-from streams.audit.log import Message
-from streams.audit.verifying import Anchor, Verdict, verify
+from schemas.contracts.codec import encode, frame
+from schemas.operations.log import RECORD
+from streams.audit.chain import BEGINNING, HEAD, UNREADABLE, AuditEntry, AuditEvent, beginning_of, event_of, unreadable
+from streams.audit.log import OperationMessage
+from streams.audit.verification import AuditHead, AuditVerdict, verify
 from tests.fuzz.choices import Consumed
 from tests.fuzz.hostile import Writers
 
@@ -23,11 +23,11 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COUNT, EVERY = 24, 7
 
 
-def event(number: int) -> Event:
+def event(number: int) -> AuditEvent:
     """Return an event as the audit keeps it."""
     detail = json.dumps({"n": number}, separators=(",", ":"))
     at = f"2026-11-23T00:00:{number:02}.000000Z"
-    return Event(
+    return AuditEvent(
         TOPIC_ID,
         number * 2,
         f"{number:032x}",
@@ -43,29 +43,29 @@ def event(number: int) -> Event:
     )
 
 
-def log_and_table(count: int = COUNT) -> tuple[list[Message], list[Entry]]:
+def log_and_table(count: int = COUNT) -> tuple[list[OperationMessage], list[AuditEntry]]:
     """Return a topic in which a head stands every few events, and the table that follows from it."""
-    messages: list[Message] = []
-    rows: list[Entry] = []
+    messages: list[OperationMessage] = []
+    rows: list[AuditEntry] = []
     for number in range(count):
         told = event(number)
         if number % EVERY == EVERY - 1:
             anchor = {"sequence": rows[-1].sequence, "hash": rows[-1].hash, "offset": rows[-1].event.offset}
             told = replace(told, kind=HEAD, detail=json.dumps(anchor))
-        messages.append(Message(told, unreadable(TOPIC_ID, told.offset, NOW, b"")))
-        rows.append(Entry.following(number + 1, rows[-1].hash if rows else BEGINNING, told))
+        messages.append(OperationMessage(told, unreadable(TOPIC_ID, told.offset, NOW, b"")))
+        rows.append(AuditEntry.following(number + 1, rows[-1].hash if rows else BEGINNING, told))
     return messages, rows
 
 
-def rechained(rows: list[Entry]) -> list[Entry]:
+def rechained(rows: list[AuditEntry]) -> list[AuditEntry]:
     """Return the same events with a chain that holds in itself."""
-    found: list[Entry] = []
+    found: list[AuditEntry] = []
     for row in rows:
-        found.append(Entry.following(len(found) + 1, found[-1].hash if found else BEGINNING, row.event))
+        found.append(AuditEntry.following(len(found) + 1, found[-1].hash if found else BEGINNING, row.event))
     return found
 
 
-def verdict(rows: list[Entry], messages: list[Message], *, first: int = 0) -> Verdict:
+def verdict(rows: list[AuditEntry], messages: list[OperationMessage], *, first: int = 0) -> AuditVerdict:
     """Verify these."""
     return verify(rows, messages, topic_id=TOPIC_ID, first=first)
 
@@ -79,7 +79,7 @@ def test_what_is_whole_is_whole_and_what_waits_is_no_finding() -> None:
     assert verdict([], []).findings == []
 
 
-_FIELDS = st.sampled_from([name for name in Event.__slots__ if name not in ("topic_id", "offset")])
+_FIELDS = st.sampled_from([name for name in AuditEvent.__slots__ if name not in ("topic_id", "offset")])
 
 
 @given(at=st.integers(0, COUNT - 1), name=_FIELDS, chained=st.booleans())
@@ -148,8 +148,8 @@ def test_of_what_the_topic_no_longer_holds_the_chain_and_the_heads_still_tell(cu
 def test_a_head_that_nobody_wrote_is_named() -> None:
     messages, rows = log_and_table(10)
     forged = replace(event(10), kind=HEAD, by="mallory@desk", detail=json.dumps({"sequence": 2, "hash": "f" * 64}))
-    messages.append(Message(forged, forged))
-    rows.append(Entry.following(11, rows[-1].hash, forged))
+    messages.append(OperationMessage(forged, forged))
+    rows.append(AuditEntry.following(11, rows[-1].hash, forged))
     (found,) = verdict(rows, messages).findings
     assert (found.what, found.sequence) == ("HEAD_DIFFERS", 2)
     assert "mallory@desk" in found.text
@@ -157,7 +157,7 @@ def test_a_head_that_nobody_wrote_is_named() -> None:
 
 def test_a_topic_that_was_made_anew_is_said_and_the_rest_held_against_it() -> None:
     messages, rows = log_and_table(10)
-    old = [Entry.following(n + 1, BEGINNING, replace(event(n), topic_id="of yesterday")) for n in range(1)]
+    old = [AuditEntry.following(n + 1, BEGINNING, replace(event(n), topic_id="of yesterday")) for n in range(1)]
     both = rechained([*old, *rows])
     plain = [message for message in messages if message.event.kind != HEAD]
     both = rechained([row for row in both if row.event.kind != HEAD])
@@ -197,10 +197,10 @@ def test_what_postgresql_cannot_hold_is_kept_as_it_can(writers: Writers) -> None
 def test_each_topic_has_a_chain_of_its_own_and_the_broker_says_whose(writers: Writers) -> None:
     messages, rows = log_and_table()
     topic = "operations.zhang"
-    own: list[Entry] = []
+    own: list[AuditEntry] = []
     for row in rows:
-        own.append(Entry.following(row.sequence, own[-1].hash if own else beginning_of(topic), row.event, topic))
-    heads = [Anchor(own[4].sequence, own[4].hash, 900, "view@m")]
+        own.append(AuditEntry.following(row.sequence, own[-1].hash if own else beginning_of(topic), row.event, topic))
+    heads = [AuditHead(own[4].sequence, own[4].hash, 900, "view@m")]
     told = verify(own, messages, topic_id=TOPIC_ID, first=0, topic=topic, anchors=heads)
     assert (told.findings, told.heads, told.anchored) == ([], 1, 5), "heads in its own messages are nobody's"
     for foreign in (rows, [replace(row, topic=topic) for row in rows]):

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from deploy import backup_log
-from schemas.connection import Connection
+from deploy.backup import log as backup_log
 from schemas.errors import UsageError
-from schemas.operations import Operation
-from schemas.registry_address import RegistryAddress
+from schemas.operations.event import Operation
+from schemas.servers.connection import Connection
+from schemas.servers.registry import RegistryAddress
 
 HERE = Connection(province="beijing", kafka="h:1", registry=RegistryAddress(url="http://h:2"))  # type: ignore[arg-type]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmarks.bench import Measured, ratios, table
 from benchmarks.events import events
 from benchmarks.rig import Gauge
-from schemas.columns import decode_batch
-from schemas.memory_registry import MemoryRegistry
+from schemas.contracts.columns import decode_batch
+from schemas.contracts.memory_registry import MemoryRegistry
 
 
 def measured(name: str, rate: float, p99: float, fold: int = 1) -> Measured:

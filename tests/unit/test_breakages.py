@@ -11,10 +11,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from schemas.commands import mount
-from schemas.contracts import CONTRACTS, source
+from schemas.commands.schemas import mount
+from schemas.contracts.avro import CONTRACTS, source
+from schemas.contracts.evolution import check
 from schemas.errors import UsageError
-from schemas.evolution import check
 
 STATEMENT = "xinliu.Statement"
 Change = Callable[[Any], object]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.cases import KINDS, OUTCOMES, PROCEDURES, STATES, Case, CaseEvent, fold, fold_all, leader, new_case_id
-from schemas.contracts import source
+from schemas.cases.fold import KINDS, OUTCOMES, PROCEDURES, STATES, Case, CaseEvent, fold, fold_all, leader, new_case_id
+from schemas.contracts.avro import source
 from schemas.errors import Rejected
 from tests.case_events import CASE, OPENED_AT, event, life
 
@@ -158,8 +158,8 @@ def test_the_contract_names_every_word_and_the_event_every_field() -> None:
 
 
 def test_an_event_keeps_all_it_says_on_the_wire() -> None:
-    from schemas.codec import decode
-    from schemas.contracts import parsed
+    from schemas.contracts.avro import parsed
+    from schemas.contracts.codec import decode
 
     for one in (*life().values(), event("REMINDED"), event("EXTENDED")):
         assert CaseEvent.of(decode(parsed("xinliu.Case"), one.body())) == one

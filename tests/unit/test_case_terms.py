@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from schemas.case_terms import STEPS, Facts, Terms
-from schemas.cases import PROCEDURES, Case, CaseEvent, fold
+from schemas.calendar.workdays import Workdays, deadline
+from schemas.cases.fold import PROCEDURES, Case, CaseEvent, fold
+from schemas.cases.terms import STEPS, Facts, Terms
 from schemas.catalogue import load
 from schemas.errors import UsageError
-from schemas.workdays import Workdays, deadline
-from streams.docket import reminder
+from streams.cases.docket import reminder
 from tests.case_events import event, life
 
 ROWS = load().time.deadlines

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas.case_terms import REMIND, STEPS
-from schemas.cases import KINDS, OUTCOMES, PROCEDURES, STATES, CaseEvent, fold, speakers
+from schemas.calendar.workdays import deadline
+from schemas.cases.fold import KINDS, OUTCOMES, PROCEDURES, STATES, CaseEvent, fold, speakers
+from schemas.cases.terms import REMIND, STEPS
 from schemas.catalogue import load
-from schemas.workdays import deadline
-from streams.casework import GUARDS
+from streams.cases.desk import GUARDS
 from tests.case_events import OPENED_AT, event, life
 
 PAGE = Path(__file__).parents[2] / "docs" / "cases.md"

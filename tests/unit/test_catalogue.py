@@ -12,7 +12,7 @@ import pytest
 
 import schemas.catalogue
 from schemas.catalogue import CatalogueError, load
-from schemas.uscc import check
+from schemas.identifiers.uscc_check import check
 
 SHIPPED = Path(schemas.catalogue.__file__).parent
 Edit = Callable[[str, str, str], Path]

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 from xlsxwriter import Workbook
 
-from producers import changes
-from producers.change_commands import change
-from producers.statements import from_json, to_json
-from schemas.codec import encode
+from producers.changes import versions as changes
+from producers.commands.change import change
+from producers.statements.encoding import from_json, to_json
+from schemas.contracts.codec import encode
 from schemas.errors import Rejected, UsageError
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
 from tests.statements import department, listing, penalty
 from tests.unit.importing import penalty as row
 from tests.unit.importing import write

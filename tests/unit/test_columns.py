@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import decode, encode, frame, unframe
-from schemas.columns import decode_batch, decode_statements, digests
-from schemas.contracts import fingerprint, parsed, source
-from schemas.flat import FLAT, STATEMENT_SHAPE, physical
-from schemas.identity import digest
-from schemas.memory_registry import MemoryRegistry
-from schemas.registry import WriterSchema
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import decode, encode, frame, unframe
+from schemas.contracts.columns import decode_batch, decode_statements, digests
+from schemas.contracts.flat_frame import FLAT, STATEMENT_SHAPE, physical
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.contracts.registry import WriterSchema
+from schemas.records.identity import digest
 from tests.examples import examples
 
 STATEMENT = "xinliu.Statement"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.calendar.clock import read_time, time_text
 from schemas.catalogue import load
-from schemas.clock import read_time, time_text
+from schemas.console.hints import hint, hints_for
+from schemas.console.typed_text import code_typed, department_key, department_typed, entry_typed
 from schemas.errors import UsageError
-from schemas.hints import hint, hints_for
-from schemas.typed_text import code_typed, department_key, department_typed, entry_typed
 from tests.commands import run
 from tests.examples import examples
 
@@ -98,7 +98,9 @@ def test_no_command_reads_the_clock_of_the_machine() -> None:
             text = path.read_text(encoding="utf-8")
             assert ".astimezone()" not in text, f"{path}: the machine's zone"
             assert "datetime.now()" not in text, f"{path}: the machine's zone"
-            assert 'ZoneInfo("Asia/Shanghai")' not in text or path.name == "clock.py", f"{path}: schemas.clock has it"
+            assert 'ZoneInfo("Asia/Shanghai")' not in text or path.name == "clock.py", (
+                f"{path}: schemas.calendar.clock has it"
+            )
 
 
 @pytest.mark.parametrize("row", load().department_rows, ids=lambda row: f"{row.province}-{row.key}")

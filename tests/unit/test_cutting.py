@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import UsageError
-from schemas.operations import Operation
-from streams.replay.cutting import require_cut
+from schemas.operations.event import Operation
+from streams.view.cut_offs import require_cut
 
 AT = datetime(2026, 11, 30, tzinfo=UTC)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from deploy import artifacts
-from deploy.artifacts import Artifact, fetch
-from deploy.layout import Layout
-from deploy.postgres import Postgres
-from deploy.processes import Process
+from deploy.local import artifacts
+from deploy.local.artifacts import Artifact, fetch
+from deploy.local.layout import StackLayout
+from deploy.local.postgres import Postgres
+from deploy.local.processes import Process
 from deploy.settings import Settings, connection, settings
 from schemas.errors import UsageError
 
@@ -30,7 +30,7 @@ CONTENT = b"not really a jar, but with a hash of its own\n" * 100
 def test_a_cluster_id_never_looks_like_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = iter(["-" + "x" * 21, "x" * 22, *("y" * 24 for _ in range(9))])
     monkeypatch.setattr("secrets.token_urlsafe", lambda _: next(made))
-    layout = Layout("hyphen", tmp_path)
+    layout = StackLayout("hyphen", tmp_path)
     layout.prepare()
     assert layout.cluster_id == "x" * 22
 
@@ -121,8 +121,8 @@ def test_a_cache_of_another_user(tmp_path: Path, pinned: Artifact, repository: d
 
 
 def test_a_taken_port_is_named_with_who_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.layout.PORT_WAIT", 0.2, raising=False)
-    layout = Layout("test-port", tmp_path / "stack")
+    monkeypatch.setattr("deploy.local.layout.PORT_WAIT", 0.2, raising=False)
+    layout = StackLayout("test-port", tmp_path / "stack")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -136,30 +136,30 @@ def test_a_taken_port_is_named_with_who_has_it(tmp_path: Path, monkeypatch: pyte
 
 
 def test_data_of_another_version(tmp_path: Path) -> None:
-    layout = Layout("old", tmp_path / "old")
+    layout = StackLayout("old", tmp_path / "old")
     layout.prepare()
     file = layout.folder / "stack.json"
     facts = json.loads(file.read_text())
     file.write_text(json.dumps({**facts, "version": "0: kafka 3.9"}))
     with pytest.raises(UsageError, match="holds data of another version") as caught:
-        Layout("old", tmp_path / "old").prepare()
+        StackLayout("old", tmp_path / "old").prepare()
     assert "reset" in one_line(caught)
 
 
 def test_a_plain_stack_stays_plain(tmp_path: Path) -> None:
-    Layout("plain", tmp_path / "plain").prepare()
+    StackLayout("plain", tmp_path / "plain").prepare()
     with pytest.raises(UsageError, match="was made without security") as caught:
-        Layout("plain", tmp_path / "plain").prepare(secure=True)
+        StackLayout("plain", tmp_path / "plain").prepare(secure=True)
     assert "reset" in one_line(caught)
-    Layout("safe", tmp_path / "safe").prepare(secure=True)
-    again = Layout("safe", tmp_path / "safe")
+    StackLayout("safe", tmp_path / "safe").prepare(secure=True)
+    again = StackLayout("safe", tmp_path / "safe")
     again.prepare()
     assert again.secure
     assert again.password("admin") != again.password("broker")
 
 
 def test_data_of_another_postgresql(tmp_path: Path) -> None:
-    layout = Layout("pg", tmp_path / "pg")
+    layout = StackLayout("pg", tmp_path / "pg")
     layout.prepare()
     server = Postgres(layout, tmp_path / "none.jar")
     server.data.mkdir()
@@ -203,17 +203,17 @@ def test_a_process_is_ended_by_its_pid_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["UPPER", "a b", "../x", "", "x" * 41])
 def test_a_stack_needs_a_proper_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name for a stack"):
-        Layout(name, tmp_path)
+        StackLayout(name, tmp_path)
 
 
 def test_ports_follow_from_the_name_and_stay(tmp_path: Path) -> None:
-    first, second = Layout("alpha", tmp_path / "a"), Layout("beta", tmp_path / "b")
+    first, second = StackLayout("alpha", tmp_path / "a"), StackLayout("beta", tmp_path / "b")
     first.prepare()
     second.prepare()
     assert first.ports.base != second.ports.base
     assert 20_000 <= first.ports.base < 30_000
     first.prepare(base_port=25_990)
-    assert Layout("alpha", tmp_path / "a").ports.kafka == 25_991
+    assert StackLayout("alpha", tmp_path / "a").ports.kafka == 25_991
 
 
 @pytest.fixture

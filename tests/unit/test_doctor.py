@@ -10,9 +10,9 @@ import pytest
 from deploy import doctor
 from deploy.doctor import drifts, in_files, in_versions
 from schemas.catalogue import load
-from schemas.cluster import Cluster
-from schemas.connection import Connection
 from schemas.errors import Retryable
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster
 
 CHECKED = date(2026, 11, 30)
 

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 
 import schemas.catalogue
-from consumers import reading
-from producers.importing.importing import import_file
-from producers.statements import nested
+from consumers.report import credit_view as reading
+from producers.files.import_file import import_file
+from producers.statements.encoding import nested
 from schemas.catalogue import Catalogue, CatalogueError, load
-from schemas.codec import encode
+from schemas.contracts.codec import encode
+from schemas.contracts.flat_frame import FLAT
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import Retryable, UsageError
-from schemas.flat import FLAT
-from schemas.memory_registry import MemoryRegistry
 from schemas.rules import validate
 from schemas.rules.examples import DEPARTMENT, good
 from tests.fuzz.properties import Recorder, records_of, stage_of

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
-from schemas.codec import frame
-from schemas.contracts import CONTRACTS
-from schemas.exchange import EPOCH, KNOWN, MEND, ORIGIN, SCHEMA
-from schemas.memory_registry import MemoryRegistry
-from schemas.signing import Keyring, Signer
-from streams.exchange.receiving import ReceivingStage
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.codec import frame
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.exchange.keys import Keyring, Signer
+from schemas.exchange.topics import EPOCH, KNOWN, MEND, ORIGIN, SCHEMA
+from streams.exchange.incoming.stage import ReceivingStage
 from tests.examples import examples
 from tests.exchanges import MADE_AT, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder

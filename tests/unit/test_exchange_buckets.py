@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.exchange.asking import wrong_set
-from streams.exchange.buckets import differing, packed, span, whole
+from streams.exchange.sets.buckets import differing, packed, span, whole
+from streams.exchange.sets.requests import wrong_set
 
 LONG = st.integers(-(1 << 63), (1 << 63) - 1)
 

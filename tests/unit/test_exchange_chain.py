@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
-from schemas.contracts import CONTRACTS
-from schemas.memory_registry import MemoryRegistry
-from schemas.signing import Keyring, Signer, retire
-from streams.collector import Reread
-from streams.exchange.chain import Anchor, note_of, read_note
-from streams.exchange.receiving import ReceivingStage
-from streams.exchange.recording import ReceivingRecorder
-from streams.instruments import Instruments
-from streams.runs import Run
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.exchange.keys import Keyring, Signer, retire
+from streams.exchange.incoming.checkpoint_chain import ChainAnchor, note_of, read_note
+from streams.exchange.incoming.recorder import ReceivingRecorder
+from streams.exchange.incoming.stage import ReceivingStage
+from streams.kafka.records import Run
+from streams.monitoring.instruments import Instruments
+from streams.runtime.collector import Reread
 from tests.examples import examples
 from tests.exchanges import MADE_AT, Sent, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder
@@ -226,7 +226,7 @@ def test_a_run_fetched_before_the_reader_went_back_is_not_looked_at(reader: Read
 def test_a_province_that_never_closes_a_run_fills_no_memory(
     reader: Reader, origin: Sharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.exchange.chain.MOST_MESSAGES", 5)
+    monkeypatch.setattr("streams.exchange.incoming.checkpoint_chain.MOST_MESSAGES", 5)
     (endless,) = runs(origin, [9])
     assert reader.take(endless) == ["not_believed", "broken"]
     assert reader.take(runs(origin, [1])[0]) == ["gap"]
@@ -243,11 +243,11 @@ def test_a_note_that_is_none_is_none(note: str) -> None:
     "anchor",
     [
         None,
-        *(Anchor("t" * 22, 3, last, "a" * 64, 1_772_000_000_000) for last in (-1, 0, 9)),
-        Anchor("t" * 22, 3, 5, "a" * 64, 1_772_000_000_000, "0a1b2c3d"),
+        *(ChainAnchor("t" * 22, 3, last, "a" * 64, 1_772_000_000_000) for last in (-1, 0, 9)),
+        ChainAnchor("t" * 22, 3, 5, "a" * 64, 1_772_000_000_000, "0a1b2c3d"),
     ],
 )
-def test_a_note_is_read_as_it_was_written(anchor: Anchor | None) -> None:
+def test_a_note_is_read_as_it_was_written(anchor: ChainAnchor | None) -> None:
     assert read_note(note_of(anchor, 17)) == (anchor, 17)
 
 

@@ -10,24 +10,24 @@ from typing import Any, cast
 import pytest
 
 from schemas.catalogue import load
-from schemas.cluster import Cluster
-from schemas.connection import Connection, Exchange
-from schemas.contracts import CONTRACTS
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import Retryable
-from schemas.memory_registry import MemoryRegistry
-from schemas.signing import Keyring, Signer
-from streams.collector import Reread
-from streams.exchange.chain import Anchor, note_of
-from streams.exchange.feeding import Both, others, resume_exchange
-from streams.exchange.receiving import ReceivingStage
-from streams.logs import Committed, Logs, TopicFacts
-from streams.runs import Run
+from schemas.exchange.keys import Keyring, Signer
+from schemas.servers.connection import Connection, Exchange
+from schemas.servers.kafka import Cluster
+from streams.exchange.incoming.checkpoint_chain import ChainAnchor, note_of
+from streams.exchange.incoming.input import Both, others, resume_exchange
+from streams.exchange.incoming.stage import ReceivingStage
+from streams.kafka.ranges import Committed, Logs, TopicFacts
+from streams.kafka.records import Run
+from streams.runtime.collector import Reread
 from tests.exchanges import MADE_AT, Sharing, as_run, entities, keys, shared
 from tests.fuzz.properties import Recorder, records_of
 
 TOPIC = "exchange.tianjin"
 FACTS = {TOPIC: TopicFacts(TOPIC, "here" * 5 + "it", 4)}
-ANCHOR = Anchor("t" * 22, 3, 40, "a" * 64, 1_772_000_000_000)
+ANCHOR = ChainAnchor("t" * 22, 3, 40, "a" * 64, 1_772_000_000_000)
 
 
 class Broker:

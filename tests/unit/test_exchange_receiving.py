@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from schemas.catalogue import load
-from schemas.contracts import CONTRACTS
-from schemas.memory_registry import MemoryRegistry
-from schemas.partitioning import partitions_of
-from schemas.signing import Keyring, Signer
-from schemas.uscc import generate
-from streams.exchange.receiving import ReceivingStage
-from streams.headers import CARRIED, ORIGIN, Origin, findings_of, header
+from schemas.contracts.avro import CONTRACTS
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.exchange.keys import Keyring, Signer
+from schemas.identifiers.uscc import generate
+from schemas.records.partitioning import partitions_of
+from streams.exchange.incoming.stage import ReceivingStage
+from streams.kafka.headers import CARRIED, ORIGIN, Origin, findings_of, header
 from tests.exchanges import Sent, Sharing, as_run, entities, keys, of_province, shared, withdrawn
 from tests.fuzz.properties import Recorder
 from tests.statements import Statement, listing, registration, state

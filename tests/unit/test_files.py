@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import UsageError
-from schemas.files import open_private, private_folder
+from schemas.files.private import open_private, private_folder
 
 
 def mode(path: Path) -> int:

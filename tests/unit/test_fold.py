@@ -11,7 +11,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.fold import KEY, RANK, mark_newest, newest, summary
+from streams.projection.fold import KEY, RANK, mark_newest, newest, summary
 
 Row = dict[str, Any]
 

@@ -11,16 +11,16 @@ from typing import Any
 import polars as pl
 import pytest
 
+from schemas.calendar.periods import china_day
 from schemas.catalogue import load
-from schemas.codec import encode
-from schemas.columns import decode_statements
-from schemas.flat import FLAT
-from schemas.identity import registration_id
-from schemas.partitioning import partitions_of
-from schemas.periods import china_day
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements
+from schemas.contracts.flat_frame import FLAT
+from schemas.records.identity import registration_id
+from schemas.records.partitioning import partitions_of
 from schemas.rules import RULES, validate
 from schemas.rules.examples import EXAMPLES, broken
-from streams.exchange.entitlement import AHEAD, Entitlement
+from streams.exchange.incoming.entitlement import AHEAD, Entitlement
 from tests.exchanges import of_province, shared, withdrawn
 from tests.statements import Statement, listing, registration, state
 from tests.unit.test_registration_rules import BROKEN as REGISTRATIONS

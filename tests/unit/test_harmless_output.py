@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from consumers.printing import _escaped
-from producers.importing.rejects import write_rejects
-from schemas.harmless import Guard, harmless
-from schemas.outputs import Outputs
-from schemas.spreadsheets import CONTROL, cell_read, cell_written
-from schemas.terminal import Console
-from streams.replay.page import escape
+from consumers.commands.printing.common import _escaped
+from producers.files.rows.rejects import write_rejects
+from schemas.console.terminal import Console
+from schemas.files.outputs import Outputs
+from schemas.texts.harmless import HarmlessStream, harmless
+from schemas.texts.spreadsheets import CONTROL, cell_read, cell_written
+from streams.replay.diff.page import escape
 from tests.unit.importing import penalty, read, write
 
 ROOT = Path(__file__).parents[2]
@@ -82,8 +82,8 @@ def test_a_mended_rejects_file_says_what_the_file_said(tmp_path: Path, text: str
 
 def test_every_csv_file_is_written_by_harmless_cells() -> None:
     made_up = {
-        "producers/sample/writing.py",
-        "deploy/demo_four.py",
+        "producers/sample/files.py",
+        "deploy/commands/demo_four.py",
     }  # departments' files, which are read by nobody but publish
     writing = {name for name, text in modules() if "csv.writer(" in text or "DictWriter(" in text}
     assert {name for name, text in modules() if name in writing and "cell_written" not in text} == made_up
@@ -117,7 +117,7 @@ def test_nothing_steers_a_terminal_and_json_stays_what_it_was(text: str) -> None
 
 def test_what_is_printed_and_what_rich_prints_is_harmless() -> None:
     stream = io.StringIO()
-    guarded = Guard(stream)
+    guarded = HarmlessStream(stream)
     print(HOSTILE, file=guarded)
     guarded.writelines([HOSTILE, "a\r\n"])
     table = Table("甲" + HOSTILE)

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from producers.importing import reading
-from producers.importing import workbook as workbook_reader
-from producers.importing.reading import read_table
-from producers.importing.rejects import write_rejects
-from producers.importing.values import CellRefused, as_time, read_money
+from producers.files.formats import reader as reading
+from producers.files.formats import workbook as workbook_reader
+from producers.files.formats.reader import read_table
+from producers.files.rows.rejects import write_rejects
+from producers.files.values.values import CellRefused, as_time, read_money
 from schemas.errors import UsageError
 from tests.fuzz.files import workbook
 from tests.unit.importing import PENALTY, bodies, penalty, read, told, write

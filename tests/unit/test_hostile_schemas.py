@@ -10,13 +10,13 @@ from typing import Any
 import fastavro
 import pytest
 
-from schemas.codec import NotDecodable, frame
-from schemas.columns import Batch, decode_batch
-from schemas.contracts import source
-from schemas.evolution import check, house_rules
-from schemas.flat import physical
-from schemas.memory_registry import MemoryRegistry
-from schemas.registry import writer_schema
+from schemas.contracts.avro import source
+from schemas.contracts.codec import NotDecodable, frame
+from schemas.contracts.columns import Batch, decode_batch
+from schemas.contracts.evolution import check, house_rules
+from schemas.contracts.flat_frame import physical
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.contracts.registry import writer_schema
 from tests.fuzz.choices import Consumed
 from tests.fuzz.hostile import Writers
 from tests.fuzz.properties import Recorder, examined, records_of, stage_of
@@ -147,7 +147,7 @@ def test_bytes_where_we_have_a_string_are_read_as_avro_promotes_them() -> None:
 def test_what_a_refused_statement_says_of_itself_can_be_kept() -> None:
     # PostgreSQL keeps no U+0000 and indexes no long text: such an entry would have stopped the view, not the department.
     writers = Writers(Consumed(b""))
-    from schemas.codec import encode
+    from schemas.contracts.codec import encode
 
     values = []
     for uscc in ("9111\0000M00000000W", "9" * 100_000, "91110000M00000000W\n"):

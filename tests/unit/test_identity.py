@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.identity import digest, digest_hex, normalise_document_number, record_id
+from schemas.records.identity import digest, digest_hex, normalise_document_number, record_id
 
 WHO = {
     "kind": "PENALTY",

@@ -12,9 +12,9 @@ import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.importing.importing import Import, import_file
+from producers.files.import_file import Import, import_file
 from schemas.catalogue import load
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
 from tests.examples import examples
 from tests.unit.importing import NAMES, TAX, penalty
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from producers.importing.headers import resolve
-from producers.importing.importing import import_file
-from producers.importing.rejects import REASON_HEADER, write_rejects
-from producers.importing.values import REPAIRS
-from producers.statements import encoded, nested
+from producers.files.headers.headers import resolve
+from producers.files.import_file import import_file
+from producers.files.rows.rejects import REASON_HEADER, write_rejects
+from producers.files.values.values import REPAIRS
+from producers.statements.encoding import encoded, nested
 from schemas.catalogue import load
-from schemas.codec import decode, encode
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, encode
+from schemas.contracts.flat_frame import FLAT
 from schemas.errors import Rejected, UsageError
-from schemas.flat import FLAT
-from schemas.identity import record_id
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import record_id
 from tests.unit.importing import AUTHORITY, NAMES, PENALTY, bodies, codes, listing, penalty, read, told, write
 
 WIDE_NAMES = NAMES | {"CF_XDR_SHXYM": "行政相对人代码_1（统一社会信用代码）"}
@@ -284,7 +284,7 @@ def test_the_kind_of_subject_follows_from_the_code_where_the_file_is_silent(tmp_
 
 def test_the_guide_names_every_code_and_mandatory_column() -> None:
     guide = Path("docs/publishing.md").read_text(encoding="utf-8")
-    source = "".join(path.read_text(encoding="utf-8") for path in Path("producers/importing").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in Path("producers/files").rglob("*.py"))
     raised = re.findall(r'(?:CellRefused\(|Fault\(\w+, |None, |"",\s+)"([A-Z_]{6,})"', source)
     assert {"DATE_FORM", "NOT_JSON", "VERSION_MISSING", "CONFLICT_IN_FILE"} <= set(raised)
     assert all(code in guide for code in (*raised, *REPAIRS) if code != "REQUIRED")

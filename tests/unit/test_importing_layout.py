@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from producers.importing.headers import _known, resolve
-from producers.importing.importing import FileOptions, Import, import_file
+from producers.files.headers.headers import _known, resolve
+from producers.files.import_file import FileOptions, Import, import_file
 from schemas.catalogue import load
 from schemas.errors import UsageError
 from tests.examples import examples
 from tests.unit.importing import LISTING, NAMES, PENALTY, TAX, bodies, listing, penalty, read, told, write
-from xinliu import _mount, app
+from xinliu import app
 
 CODES, CHINESE = list(PENALTY), [NAMES.get(header, header) for header in PENALTY]
 VALUES = list(PENALTY.values())
@@ -127,7 +127,7 @@ def test_a_note_never_hides_another_unit(unit: str) -> None:
 def test_no_way_of_writing_makes_another_column_of_a_header(
     known: tuple[str, str], ways: list[Callable[[str], str]]
 ) -> None:
-    from producers.importing.headers import _field
+    from producers.files.headers.headers import _field
 
     kind, header = known
     written = header
@@ -339,8 +339,6 @@ def test_identity_documents_are_known_in_every_layout() -> None:
 
 
 def test_the_command_maps_ignores_and_names_what_is_mistyped(tmp_path: Path) -> None:
-    if not app.registered_commands:
-        _mount()
     path = write(tmp_path / "a.csv", [penalty(当前状态="撤销", 是否公示="是")])
     command = ["publish", str(path), "--department", "tax", "--dry-run"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from producers.importing.importing import Import
-from producers.importing.rejects import write_rejects
-from schemas.codec import decode
-from schemas.contracts import parsed
+from producers.files.import_file import Import
+from producers.files.rows.rejects import write_rejects
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
 from schemas.errors import UsageError
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
 from tests.unit.importing import bodies, listing, penalty, read, told, write
 
 A, B, C = "91110000101623741K", generate(7), generate(8)

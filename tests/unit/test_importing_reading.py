@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import xlsxwriter
 
-from producers.importing.reading import read_table
+from producers.files.formats.reader import read_table
 from schemas.errors import UsageError
 
 TEXT = "CF_WSH,CF_SY\n京税罚〔2025〕1号,未按期申报\n"

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from producers.importing.importing import Import
-from producers.importing.values import REPAIRS
+from producers.files.import_file import Import
+from producers.files.values.values import REPAIRS
 from schemas.errors import UsageError
 from tests.examples import examples
 from tests.unit.importing import LISTING, PENALTY, bodies, listing, penalty, read, told, write
-from xinliu import _mount, app
+from xinliu import app
 
 Row = dict[str, Any]
 _WIDE = {plain: plain + 0xFEE0 for plain in range(0x21, 0x7F)}
@@ -357,8 +357,6 @@ def test_headers_may_be_garbled_too(tmp_path: Path, clean: list[bytes]) -> None:
 
 def test_the_command_counts_and_lists_them(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [penalty(CF_WSH=f"京税罚[2025]{number}号") for number in range(3)])
-    if not app.registered_commands:
-        _mount()
     options = ["publish", str(path), "--department", "tax", "--dry-run", "--repairs", str(tmp_path / "r.csv")]
     done = CliRunner().invoke(app, [*options, "--json"])
     assert done.exit_code == 0, done.output
@@ -381,6 +379,6 @@ def test_list_entries_are_mended_too(tmp_path: Path) -> None:
 
 
 def test_a_time_that_a_command_line_gives() -> None:
-    from producers.importing.values import as_time
+    from producers.files.values.values import as_time
 
     assert as_time("2025/9/1 8:30") == datetime(2025, 9, 1, 0, 30, tzinfo=UTC)

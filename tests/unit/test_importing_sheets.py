@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import xlsxwriter
 
-from producers.importing.importing import FileOptions, Import, import_file
-from producers.importing.parsing import located
+from producers.files.import_file import FileOptions, Import, import_file
+from producers.files.rows.rows import located
 from schemas.catalogue import load
 from schemas.errors import UsageError
 from tests.unit.importing import LISTING, PENALTY, listing, penalty, read, told, write

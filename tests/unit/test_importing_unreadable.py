@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from producers.importing import headers as headers_module
-from producers.importing.importing import Import, import_file
-from producers.importing.parsing import RowError
-from producers.importing.rejects import write_rejects
+from producers.errors import RowError
+from producers.files.headers import headers as headers_module
+from producers.files.import_file import Import, import_file
+from producers.files.rows.rejects import write_rejects
 from schemas.catalogue import load
 from tests.fuzz.files import workbook
 from tests.unit.importing import LISTING, PENALTY, REGISTRATION

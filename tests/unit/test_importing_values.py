@@ -8,12 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from producers.importing.cells import shown
-from producers.importing.reading import Cell
-from producers.importing.values import (
+from producers.files.rows.cells import shown
+from producers.files.table import Cell
+from producers.files.values.values import (
     REPAIRS,
+    CellReading,
     CellRefused,
-    Reading,
     as_time,
     read_categories,
     read_code,
@@ -194,7 +194,9 @@ def test_versions_are_whole_numbers(cell: Cell) -> None:
 @pytest.mark.parametrize("empty", [None, "", "  ", "\u3000", "\u200b", "\ufeff \u00a0"])
 def test_empty_cells_are_nothing(empty: Cell) -> None:
     readers = (read_text, read_word, read_code, read_document_number, read_identifier, read_record_id, read_categories)
-    assert {reader(empty) for reader in (*readers, read_date, read_money, read_time, read_version)} == {Reading(None)}
+    assert {reader(empty) for reader in (*readers, read_date, read_money, read_time, read_version)} == {
+        CellReading(None)
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from producers.importing.importing import FileOptions, Import, import_file
+from producers.files.import_file import FileOptions, Import, import_file
 from schemas.catalogue import load
-from schemas.codec import decode
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
 from schemas.errors import UsageError
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
 from tests.unit.importing import NAMES, TAX, penalty
 
 CODES = [generate(number) for number in range(201, 206)]

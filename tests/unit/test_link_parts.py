@@ -9,22 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.links.clusters import OriginPlace, PartitionRange, Start, starts
 from consumers.links.events import GAP, HELD, WENT_ON, standing
-from consumers.links.places import Log, Origin, Start, starts
-from consumers.links.progress import Progress
-from consumers.links.translating import Translation, Untranslatable
-from schemas.codec import frame, unframe
+from consumers.links.progress import LinkProgress
+from consumers.links.schema_ids import Translation, Untranslatable
+from schemas.contracts.codec import frame, unframe
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import UsageError
-from schemas.memory_registry import MemoryRegistry
-from schemas.operations import Operation
+from schemas.operations.event import Operation
 
 PLACE = ("exchange.beijing", 0)
-OWN = Log("own", 10, 90)
+OWN = PartitionRange("own", 10, 90)
 
 
-def begin(own: Log = OWN, far: Log = Log("far", 0, 40), last: int | None = 41, topic_id: str = "own") -> Start:  # noqa: B008
+def begin(
+    own: PartitionRange = OWN,
+    far: PartitionRange = PartitionRange("far", 0, 40),
+    last: int | None = 41,
+    topic_id: str = "own",
+) -> Start:  # noqa: B008
     """Return where a link begins whose last record on the far side has this origin."""
-    told = {} if last is None else {PLACE: (Origin(PLACE[0], topic_id, 0, last), 5.0)}
+    told = {} if last is None else {PLACE: (OriginPlace(PLACE[0], topic_id, 0, last), 5.0)}
     return starts({PLACE: own}, {PLACE: far}, told)[PLACE]
 
 
@@ -36,13 +41,13 @@ def test_it_goes_on_behind_the_last_record() -> None:
 def test_what_the_own_log_no_longer_holds_is_a_gap() -> None:
     assert begin(last=7) == Start(10, 5.0, gap=(8, 10))
     assert begin(last=9) == Start(10, 5.0), "the next one is the first that is held"
-    empty = Log("far", 3, 3)
+    empty = PartitionRange("far", 3, 3)
     assert begin(far=empty, last=None) == Start(10, gap=(0, 10)), "it never had anything"
-    assert begin(Log("own", 0, 90), far=empty, last=None) == Start(0)
+    assert begin(PartitionRange("own", 0, 90), far=empty, last=None) == Start(0)
 
 
 def test_another_topic_is_pushed_from_its_beginning() -> None:
-    start = begin(Log("own", 0, 9), topic_id="before")
+    start = begin(PartitionRange("own", 0, 9), topic_id="before")
     assert (start.offset, start.gap) == (0, None)
     assert "was made anew" in (start.renewed or "")
 
@@ -55,7 +60,7 @@ def test_what_cannot_be_right_is_not_gone_on_with() -> None:
 
 
 def test_a_marker_behind_the_last_message_is_no_lag() -> None:
-    progress = Progress()
+    progress = LinkProgress()
     progress.begins(PLACE, 10, 15, as_of=time() - 60)
     assert progress.lag() == (5, pytest.approx(60, abs=1))
     progress.handed(PLACE, 14)
@@ -71,7 +76,7 @@ def test_a_marker_behind_the_last_message_is_no_lag() -> None:
 
 @given(st.lists(st.sampled_from(["hand", "confirm", "read", "grow"]), max_size=40))
 def test_lag_is_never_negative_and_nothing_unconfirmed_is_no_lag(steps: list[str]) -> None:
-    progress = Progress()
+    progress = LinkProgress()
     progress.begins(PLACE, 0, 0, None)
     end = handed = confirmed = 0
     for step in steps:

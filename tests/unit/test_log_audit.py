@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
-from schemas.identity import accepted_key
-from streams.exchange.log_audit import LogAudit
-from streams.exchange.rereading import Keys
+from schemas.records.identity import accepted_key
+from streams.integrity.accepted import Keys
+from streams.integrity.log_audit import LogAudit
 
 ALL = UUID(int=0), UUID(int=2**128 - 1)
 KEY = accepted_key("0" * 31 + "1", 0, 1, 5, 7)

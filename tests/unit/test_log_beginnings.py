@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from streams import watch
-from streams.instruments import Instruments
-from streams.watch import Beginnings
+from streams.monitoring.instruments import Instruments
+from streams.workers import server_watch as watch
+from streams.workers.server_watch import Beginnings
 
 Place = tuple[str, int]
 PLACES = [("accepted", 0), ("accepted", 1), ("quarantine", 0), ("operations", 0), ("cases", 0)]

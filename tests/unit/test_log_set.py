@@ -7,9 +7,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.identity import accepted_key
-from streams.exchange.auditing import record_spans
-from streams.exchange.log_set import LogSet, Sums, hashed
+from schemas.records.identity import accepted_key
+from streams.integrity.log_set import LogSet, Sums, hashed
+from streams.integrity.table_audit import record_spans
 from tests.examples import examples
 
 _SMALL = st.integers(-(2**63), 2**63 - 1)

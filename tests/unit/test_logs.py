@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streams.logs import _told
+from streams.kafka.ranges import _told
 
 TOPIC_ID = "yXaeAwblT9uYQAoNybG3wg"
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryError
 
-from schemas.codec import NotDecodable, encode, frame
-from schemas.columns import decode_batch
-from schemas.contracts import own_fingerprint, source
+from schemas.contracts.avro import own_fingerprint, source
+from schemas.contracts.codec import NotDecodable, encode, frame
+from schemas.contracts.columns import decode_batch
+from schemas.contracts.lookups import Lookups
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable
-from schemas.lookups import Lookups
-from schemas.registry import Registry
 from tests.statements import penalty
 
 STATEMENT = json.dumps(source("xinliu.Statement"))

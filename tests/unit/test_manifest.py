@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.reconciling import scopes
+from producers.reconciliation.dialogue import scopes
 from schemas.catalogue import load
-from schemas.codec import decode, encode
-from schemas.columns import digests
-from schemas.contracts import parsed
-from schemas.manifest import (
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, encode
+from schemas.contracts.columns import digests
+from schemas.reconciliation.manifest import (
     LINES,
-    Scope,
+    ManifestScope,
     bits_for,
     bucket_range,
     differing,
@@ -30,11 +30,11 @@ from schemas.manifest import (
     summary,
     total,
 )
-from streams.fold import summary as credit_view
-from streams.manifests import answer, harmless
+from streams.projection.fold import summary as credit_view
+from streams.reconciliation.manifests import answer, harmless
 from tests.statements import penalty
 
-TAX = Scope("tax", "PENALTY")
+TAX = ManifestScope("tax", "PENALTY")
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 Record = tuple[str, int, int, int, datetime]
 
@@ -123,7 +123,7 @@ def test_of_a_record_its_newest_statement_counts() -> None:
 
 
 def test_months_and_what_lies_beside_them() -> None:
-    begin, before = Scope("tax", "PENALTY", "2025-12", "2025-12").bounds()
+    begin, before = ManifestScope("tax", "PENALTY", "2025-12", "2025-12").bounds()
     assert begin is not None
     assert before is not None
     assert (begin.astimezone(UTC), before.astimezone(UTC)) == (
@@ -132,8 +132,8 @@ def test_months_and_what_lies_beside_them() -> None:
     )
     assert TAX.bounds() == (None, None)
     one = newest(lines({uuid.uuid4().hex: (1, 1, 1)}, datetime(2025, 11, 1, tzinfo=UTC)))
-    assert summary(one, "tax", Scope("tax", "PENALTY", "2025-12", None), made_at=NOW)["buckets"] == []
-    assert summary(one, "tax", Scope("tax", "PENALTY", None, "2025-11"), made_at=NOW)["buckets"] != []
+    assert summary(one, "tax", ManifestScope("tax", "PENALTY", "2025-12", None), made_at=NOW)["buckets"] == []
+    assert summary(one, "tax", ManifestScope("tax", "PENALTY", None, "2025-11"), made_at=NOW)["buckets"] != []
 
 
 def test_the_scope_of_files_is_their_months() -> None:
@@ -145,13 +145,15 @@ def test_the_scope_of_files_is_their_months() -> None:
     records = pl.DataFrame(rows, schema=["domain", "kind", "period"], orient="row")
     tax = load().department("beijing", "tax")
     assert scopes(records, tax, first=None, last=None, whole=False) == (
-        Scope("tax", "LISTING", "2024-01", "2024-01"),
-        Scope("tax", "PENALTY", "2025-03", "2025-09"),
+        ManifestScope("tax", "LISTING", "2024-01", "2024-01"),
+        ManifestScope("tax", "PENALTY", "2025-03", "2025-09"),
     )
     from_then = scopes(records, tax, first="2020-01", last=None, whole=False)
-    assert from_then[1] == Scope("tax", "PENALTY", "2020-01", "2025-09")
+    assert from_then[1] == ManifestScope("tax", "PENALTY", "2020-01", "2025-09")
     nothing = records.filter(kind="LISTING").clear()
-    assert scopes(nothing, tax, first=None, last=None, whole=True) == (Scope("tax", "LISTING"), TAX), "none at all"
+    assert scopes(nothing, tax, first=None, last=None, whole=True) == (ManifestScope("tax", "LISTING"), TAX), (
+        "none at all"
+    )
 
 
 def test_buckets_grow_with_the_set_and_are_ranges_of_the_key() -> None:
@@ -267,7 +269,7 @@ def test_whatever_is_in_it_a_manifest_is_whole_or_has_a_fault(manifest: dict[str
         count, high, low = total(manifest["buckets"])
         assert 0 <= count < 1 << 62
         assert all(-(1 << 63) <= half < 1 << 63 for half in (high, low))
-        Scope("tax", "PENALTY", manifest["first_period"], manifest["last_period"]).bounds()
+        ManifestScope("tax", "PENALTY", manifest["first_period"], manifest["last_period"]).bounds()
     told = answer(harmless(manifest) | {"kind": "PENALTY"}, "REFUSED", NOW, message=fault(manifest))
     assert "\\u0000" not in json.dumps(told)
     receipt = {"department": "tax", "issued_at": NOW, "watermark": [], "exceptions": []}

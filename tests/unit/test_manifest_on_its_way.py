@@ -12,19 +12,19 @@ import pytest
 
 from producers.errors import NotVisibleYet
 from producers.receipts import Receipts
-from producers.reconciling import _Answers
-from producers.told import from_files
-from producers.told_outbox import from_outbox
+from producers.reconciliation.dialogue import _Answers
+from producers.reconciliation.from_files import from_files
+from producers.reconciliation.from_outbox import from_outbox
 from schemas.catalogue import load
-from schemas.codec import decode, encode, frame, unframe
-from schemas.contracts import fingerprint, parsed, source
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import decode, encode, frame, unframe
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.contracts.registry import writer_schema
 from schemas.errors import UsageError
-from schemas.identity import digest
-from schemas.manifest import Scope, fault, newest, summary
-from schemas.memory_registry import MemoryRegistry
-from schemas.registry import writer_schema
-from streams.headers import FINDINGS, MANIFEST, Origin, findings_of, header
-from streams.manifests import answer, stated
+from schemas.reconciliation.manifest import ManifestScope, fault, newest, summary
+from schemas.records.identity import digest
+from streams.kafka.headers import FINDINGS, MANIFEST, Origin, findings_of, header
+from streams.reconciliation.manifests import answer, stated
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.statements import penalty as statement
 from tests.unit.importing import TAX, penalty, write
@@ -42,7 +42,7 @@ def registry() -> MemoryRegistry:
 
 def message(registry: MemoryRegistry, **changes: Any) -> bytes:
     """Return the message of a manifest."""
-    made = summary(newest(lines({"a" * 32: (1, 2, 3)})), "tax", Scope("tax", "PENALTY"), made_at=NOW) | changes
+    made = summary(newest(lines({"a" * 32: (1, 2, 3)})), "tax", ManifestScope("tax", "PENALTY"), made_at=NOW) | changes
     return frame(registry.register("xinliu.Manifest"), encode("xinliu.Manifest", made))
 
 
@@ -111,7 +111,7 @@ def test_files_tell_the_newest_statement_of_each_record(tmp_path: Path) -> None:
     }
     for place, row in by_place.items():
         assert digest(told.statement(place)) == (row["digest_hi"], row["digest_lo"])
-    made = summary(told.records, "tax", Scope("tax", "PENALTY"), made_at=NOW)
+    made = summary(told.records, "tax", ManifestScope("tax", "PENALTY"), made_at=NOW)
     assert fault(made) is None
     assert unframe(frame(1, encode("xinliu.Manifest", made)))[0] == 1
 

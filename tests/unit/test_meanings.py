@@ -15,17 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import NotDecodable, encode, frame
-from schemas.contracts import CONTRACTS, SCHEMA, SHIPPED, fingerprint, own_fingerprint, schema_header, source
-from schemas.evolution import check
-from schemas.memory_registry import MemoryRegistry
-from schemas.operations import SCHEMA_ACCEPTED, Operation
-from schemas.registry import Registry, WriterSchema
-from streams.headers import ORIGIN, Origin, header
-from streams.meanings import SEEN, Meanings, Reading, named_for_keeps
-from streams.quarantine import Entry
-from streams.redriving import Redriver
-from streams.runs import Fetched, Run
+from schemas.contracts.avro import CONTRACTS, SCHEMA, SHIPPED, fingerprint, own_fingerprint, schema_header, source
+from schemas.contracts.codec import NotDecodable, encode, frame
+from schemas.contracts.evolution import check
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.contracts.registry import Registry, WriterSchema
+from schemas.operations.event import Operation
+from schemas.operations.log import SCHEMA_ACCEPTED
+from streams.intake.schema_ids import SEEN, Meanings, SchemaReading, named_for_keeps
+from streams.kafka.headers import ORIGIN, Origin, header
+from streams.kafka.records import Fetched, Run
+from streams.quarantine.entries import QuarantineEntry
+from streams.quarantine.redriver import Redriver
 from tests.fuzz.properties import Recorder, stage_of
 from tests.registry_between import swapped
 from tests.statements import penalty
@@ -152,17 +153,17 @@ def test_two_workers_that_see_an_id_differently_both_refuse_it_once_they_have_he
         Meanings(events.append, "a"),
         Meanings(events.append, "b", shipped={fingerprint(swapped(source(STATEMENT)))}),
     )
-    Reading(registry, one).believed(schema_id, None)
+    SchemaReading(registry, one).believed(schema_id, None)
     registry.means[schema_id] = swapped(source(STATEMENT))
-    Reading(registry, other).believed(schema_id, None)
+    SchemaReading(registry, other).believed(schema_id, None)
     for event in events:
         one.follow(event)
         other.follow(event)
     for meanings in (one, other):
         with pytest.raises(NotDecodable, match="it meant"):
-            Reading(registry, meanings).believed(schema_id, None)
+            SchemaReading(registry, meanings).believed(schema_id, None)
     registry.means.clear()
-    assert Reading(registry, one).believed(schema_id, None).name == STATEMENT
+    assert SchemaReading(registry, one).believed(schema_id, None).name == STATEMENT
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
@@ -263,7 +264,7 @@ def test_what_was_refused_is_accepted_by_a_redrive_once_the_registry_is_what_it_
     kept = [
         SimpleNamespace(value=lambda v=value: v, headers=lambda h=headers: h) for value, headers in recorder.quarantined
     ]
-    entries = [Entry(Origin.from_bytes(dict(one.headers())[ORIGIN]), (0, at)) for at, one in enumerate(kept)]
+    entries = [QuarantineEntry(Origin.from_bytes(dict(one.headers())[ORIGIN]), (0, at)) for at, one in enumerate(kept)]
     event = Operation(
         "QUARANTINE_REDRIVE", "tax", NOW, "operator-li@a", "复原", {"entries": [entry.to_detail() for entry in entries]}
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.codec import NotDecodable
-from schemas.contracts import CONTRACTS, fingerprint, source
+from schemas.contracts.avro import CONTRACTS, fingerprint, source
+from schemas.contracts.codec import NotDecodable
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
-from schemas.memory_registry import MemoryRegistry
-from schemas.registry import Registry
 
 
 def test_it_answers_everything_that_a_registry_answers() -> None:

@@ -13,16 +13,19 @@ import pytest
 import requests
 from aiokafka.structs import ConsumerRecord
 
-from consumers.links.measures import LINK_METRICS
+from consumers.links.metrics import LINK_METRICS
 from schemas.errors import Retryable
-from streams.endpoint import Outside, serving
-from streams.headers import ORIGIN, RECEIVED
-from streams.instruments import Instruments, Latest, Spread, Total
-from streams.messages import finding
-from streams.metrics import METRICS, Kind, Metric
-from streams.probe import Probe
-from streams.recorders import IntakeRecorder, RelayRecorder, ViewRecorder, WorkRecorder, arrivals_of
-from streams.runs import Run
+from streams.forwarding.findings import finding
+from streams.intake.recorder import IntakeRecorder
+from streams.kafka.headers import ORIGIN, RECEIVED
+from streams.kafka.records import Run
+from streams.monitoring.endpoint import Outside, serving
+from streams.monitoring.health import Probe
+from streams.monitoring.instruments import Instruments, Latest, Spread, Total
+from streams.monitoring.metrics import METRICS, Kind, Metric
+from streams.monitoring.recorder import WorkRecorder
+from streams.relay.recorder import RelayRecorder
+from streams.view.recorder import ViewRecorder, arrivals_of
 from tests.exposition import Scrape, judged, scrape
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "monitoring.md"

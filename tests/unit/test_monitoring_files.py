@@ -15,11 +15,11 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from consumers.links.measures import LINK_METRICS
-from deploy.layout import WORKERS, Layout
-from streams.endpoint import Outside
-from streams.metrics import METRICS as WORKERS_METRICS
-from streams.metrics import PROCESS_METRICS, Kind
+from consumers.links.metrics import LINK_METRICS
+from deploy.local.layout import WORKERS, StackLayout
+from streams.monitoring.endpoint import Outside
+from streams.monitoring.metrics import METRICS as WORKERS_METRICS
+from streams.monitoring.metrics import PROCESS_METRICS, Kind
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "monitoring"
@@ -173,7 +173,7 @@ def test_the_dashboard_loads_where_the_data_source_has_any_name() -> None:
 
 def test_the_example_scrapes_the_default_stack(tmp_path: Path) -> None:
     example = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    layout = Layout("default", tmp_path / "default")
+    layout = StackLayout("default", tmp_path / "default")
     layout.prepare()
     assert {job["job_name"]: job["static_configs"][0]["targets"] for job in example["scrape_configs"]} == {
         f"xinliu-{worker}": [f"127.0.0.1:{layout.ports.metrics(worker)}"] for worker in WORKERS

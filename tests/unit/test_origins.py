@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from schemas.catalogue import load
-from schemas.columns import FLAT
+from schemas.contracts.columns import FLAT
 from schemas.rules import FINDINGS, Origins, validate_origin
 
 DEPARTMENTS = load().departments("beijing")

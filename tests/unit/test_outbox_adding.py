@@ -15,10 +15,10 @@ from producers import StatementRejected
 from producers.outbox import Outbox, told
 from producers.outbox.database import database_url, open_engine
 from producers.outbox.relay import RelaySettings
-from producers.outbox.table import State, Tables, ddl
+from producers.outbox.tables import RowState, Tables, ddl
 from schemas.catalogue import load
-from schemas.codec import decode, encode
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, encode
 from schemas.errors import Retryable, UsageError
 from tests.outboxes import Crash, Database, MemoryTopic, database, fresh, statement_of
 from tests.statements import penalty, state
@@ -74,7 +74,7 @@ def test_what_is_told_is_the_statement_byte_for_byte_in_order(tax: Database) -> 
     relay.drain()
     assert topic.bodies == [encode("xinliu.Statement", one) for one in said]
     assert relay.progress.sent == len(said)
-    assert {told for _, told in tax.states()} == {State.SENT}
+    assert {told for _, told in tax.states()} == {RowState.SENT}
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_markers_stand_behind_all_that_was_committed_when_they_speak_of(tax: Dat
     place = topic.told.index(marker)
     assert place >= 10, "everything that waited when it was promised stands before it"
     assert began <= marker
-    assert [state for _, state in tax.states()].count(State.WAITING) > 0, "later ones need not"
+    assert [state for _, state in tax.states()].count(RowState.WAITING) > 0, "later ones need not"
 
 
 def test_an_empty_outbox_is_vouched_for_by_itself(tax: Database) -> None:
@@ -207,7 +207,7 @@ def test_nothing_is_vouched_for_while_a_row_has_failed(tax: Database) -> None:
     relay.drain()
     assert numbers(topic) == ["税1号", "税2号"], "the others go on"
     assert topic.markers == []
-    assert [told for _, told in tax.states()] == [State.SENT, State.FAILED, State.SENT]
+    assert [told for _, told in tax.states()] == [RowState.SENT, RowState.FAILED, RowState.SENT]
     (failed,) = tax.store.failed(10)
     assert (failed.id, failed.reason) == (2, "too large")
 
@@ -229,7 +229,7 @@ def test_a_failed_row_is_settled_by_a_person_or_by_a_later_version(tax: Database
     tax.relay(topic).drain()
     assert len(topic.markers) == 1
     assert len(topic.bodies) == (0 if way == "discard" else 1)
-    assert tax.states()[0][1] == (State.SENT if way == "retry" else State.DISCARDED)
+    assert tax.states()[0][1] == (RowState.SENT if way == "retry" else RowState.DISCARDED)
 
 
 def test_an_earlier_version_settles_nothing(tax: Database) -> None:
@@ -325,10 +325,10 @@ def test_sent_rows_are_pruned_and_others_never(tax: Database) -> None:
     tax.add(penalty("新1号"))
     assert tax.store.prune(fresh() - timedelta(days=1)) == 0
     assert tax.store.prune(fresh() + timedelta(seconds=1)) == 2
-    assert tax.states() == [(2, State.FAILED), (4, State.WAITING)]
+    assert tax.states() == [(2, RowState.FAILED), (4, RowState.WAITING)]
     relay = tax.relay(topic, RelaySettings(mark_every=0, keep=timedelta(0)))
     relay.drain()
-    assert tax.states() == [(2, State.FAILED)]
+    assert tax.states() == [(2, RowState.FAILED)]
 
 
 def test_a_database_without_tables_is_one_clear_line(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.outbox.relay import RelaySettings
-from producers.outbox.store import Waiting
-from schemas.codec import encode
+from producers.outbox.store import WaitingStatement
+from schemas.contracts.codec import encode
 from schemas.errors import Retryable
 from tests.examples import examples
 from tests.outboxes import Crash, Database, MemoryTopic, database, fresh, statement_of
@@ -64,7 +64,7 @@ class Run:
         self.versions: Counter[int] = Counter()
         self.committed: list[tuple[datetime, bytes]] = []
         """Every statement that was committed, and a time by which it was."""
-        self._asleep: list[list[Waiting]] = []
+        self._asleep: list[list[WaitingStatement]] = []
 
     def step(self, step: str, what: Any) -> None:
         """Take one step."""

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from producers.commands import mount
-from schemas.cluster import Cluster
-from schemas.connection import Connection
 from schemas.errors import Retryable, UsageError
-from schemas.outputs import Outputs
+from schemas.files.outputs import Outputs
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster
+from tests.commands import without_stack
 from tests.unit.importing import penalty, write
 
 AWAY = Connection(province="beijing", kafka=Cluster.of("127.0.0.1:1"), registry="http://127.0.0.1:1/apis/ccompat/v7")
@@ -58,8 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*words: object) -> Any:
-    app = typer.Typer()
-    mount(app)
+    app = without_stack(str(words[0]))
     return CliRunner().invoke(app, [*map(str, words), "--department", "tax", "--json"], obj=lambda: AWAY)
 
 

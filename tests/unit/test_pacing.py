@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from schemas.errors import Retryable
-from streams.collector import Collector
-from streams.pacing import SHARE, Paced, Pacing, _cost
-from streams.runs import Run
+from streams.intake.pacing import SHARE, Paced, Pacing, _cost
+from streams.kafka.records import Run
+from streams.runtime.collector import Collector
 from tests.fuzz.properties import records_of
 from tests.unit.test_stopping import unseen
 

@@ -11,8 +11,8 @@ from aiokafka.partitioner import DefaultPartitioner, murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.partitioning import partitions_of
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.records.partitioning import partitions_of
 
 VECTORS = Path(__file__).parents[1] / "data" / "uscc_vectors.csv"
 

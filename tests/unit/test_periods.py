@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.times import Timed, window_of
+from consumers.report.periods import Timed, window_of
+from schemas.calendar.periods import Period, Periods, add_months, china_day, listing_in_force, penalty_in_force, phase
 from schemas.catalogue import load
 from schemas.errors import UsageError
-from schemas.periods import Period, Periods, add_months, china_day, listing_in_force, penalty_in_force, phase
-from schemas.rules.publication import outside_level
+from schemas.rules.content import outside_level
 
 RULES = Periods(load().time)
 TODAY = date(2026, 11, 25)

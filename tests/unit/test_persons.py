@@ -16,16 +16,18 @@ import pytest
 from stdnum.cn import uscc as stdnum_uscc
 from structlog.testing import capture_logs
 
-from producers.importing.rejects import write_rejects
+from producers.commands.publish_summary import print_summary
+from producers.files.rows.rejects import write_rejects
 from producers.publisher import Publisher, PublisherConfig, StatementRejected
-from producers.statements import nested
-from producers.summary import print_summary
-from schemas.codec import encode
-from schemas.memory_registry import MemoryRegistry
-from schemas.persons import cover_persons, names_person
+from producers.statements.encoding import nested
+from schemas.contracts.codec import encode
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.identifiers.persons import cover_persons, names_person
+from schemas.identifiers.resident import is_resident_id
+from schemas.identifiers.uscc import generate
+from schemas.identifiers.uscc_check import check
 from schemas.rules.examples import DEPARTMENT, good
-from schemas.uscc import check, generate, is_resident_id
-from streams.masking import masked
+from streams.forwarding.masking import masked
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.unit.importing import penalty, read, told, write
 

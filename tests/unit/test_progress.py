@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode, frame
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import Retryable
-from schemas.memory_registry import MemoryRegistry
-from streams.intake import IntakeStage
+from streams.intake.stage import IntakeStage
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.statements import penalty
 

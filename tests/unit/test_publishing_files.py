@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from producers.files import named_files
+from producers.commands.inputs import named_files
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import Interrupted, UsageError
-from schemas.memory_registry import MemoryRegistry
 from tests.memory_kafka import PARTITIONS, MemoryKafka
 from tests.unit.importing import write
 from tests.unit.test_vouching import command, row

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.store import sql
-from streams.metrics import VISIBLE_SECONDS
-from streams.quality import LONGEST_LAG, counts_of, visible_counts, with_receipt
+from schemas.store.sql_files import sql
+from streams.monitoring.metrics import VISIBLE_SECONDS
+from streams.projection.quality import LONGEST_LAG, counts_of, visible_counts, with_receipt
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "quality.md"
 MIDNIGHT = datetime(2026, 3, 1, 16, tzinfo=UTC)
@@ -81,7 +81,7 @@ def test_sql_and_document_have_the_bounds_of_the_metric() -> None:
     for found in (shown, told):
         assert found is not None
         assert tuple(float(bound) for bound in found[1].split(",")) == VISIBLE_SECONDS.buckets
-    for text in (sql("view/quality"), sql("generation")):
+    for text in (sql("projection/quality"), sql("generation")):
         assert str(LONGEST_LAG) in text
 
 

@@ -11,28 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import UsageError
-from schemas.operations import Operation
+from schemas.operations.event import Operation
 from schemas.rules import RULES
-from schemas.rules.overridable import OVERRIDABLE
-from streams.headers import Origin
-from streams.quarantine import (
-    ACCEPTED,
+from schemas.rules.model import OVERRIDABLE
+from streams.kafka.headers import ACCEPTED, DISCARDED, IMPOSSIBLE, REFUSED, Origin
+from streams.quarantine.entries import (
     DISCARD,
-    DISCARDED,
     DONE,
-    IMPOSSIBLE,
     OPEN,
     OVERRIDE,
     REDRIVE,
-    REFUSED,
     STATES,
-    Entry,
+    QuarantineEntry,
     entries_of,
     parse_name,
     state_of,
     undone,
 )
-from streams.settling import receipt_of
+from streams.quarantine.settlement import receipt_of
 
 OUTCOMES = [
     (OVERRIDE, ACCEPTED), (OVERRIDE, REFUSED), (OVERRIDE, IMPOSSIBLE), (REDRIVE, ACCEPTED), (REDRIVE, REFUSED),
@@ -120,7 +116,7 @@ def test_the_department_is_told_of_every_change_once() -> None:
 
 @given(
     st.builds(
-        Entry,
+        QuarantineEntry,
         st.builds(
             Origin,
             st.just("records.tax"),
@@ -131,8 +127,8 @@ def test_the_department_is_told_of_every_change_once() -> None:
         st.none() | st.tuples(st.integers(0, 9), st.integers(0, 2**62)),
     )
 )
-def test_an_entry_is_read_back_from_its_event_and_its_name(entry: Entry) -> None:
-    assert Entry.from_detail(entry.to_detail()) == entry
+def test_an_entry_is_read_back_from_its_event_and_its_name(entry: QuarantineEntry) -> None:
+    assert QuarantineEntry.from_detail(entry.to_detail()) == entry
     assert parse_name(entry.name) == (entry.origin.department, entry.origin.partition, entry.origin.offset)
 
 
@@ -163,10 +159,10 @@ def test_an_event_that_is_not_whole_is_known_as_such(detail: dict[str, Any]) -> 
     ],
 )  # fmt: skip
 def test_what_would_break_the_view_is_no_entry(change: dict[str, Any]) -> None:
-    good = Entry(Origin("records.tax", "id", 0, 1), (0, 2)).to_detail()
-    assert Entry.from_detail(good).stored == (0, 2)
+    good = QuarantineEntry(Origin("records.tax", "id", 0, 1), (0, 2)).to_detail()
+    assert QuarantineEntry.from_detail(good).stored == (0, 2)
     with pytest.raises(ValueError, match="names no quarantine entry"):
-        Entry.from_detail(good | change)
+        QuarantineEntry.from_detail(good | change)
 
 
 def test_what_waits_follows_from_the_events_alone() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy import access, quotas
-from deploy.quotas import Limit, wanted
+from deploy.cluster import access, quotas
+from deploy.cluster.quotas import Limit, wanted
 from schemas.catalogue import load
 
 CATALOGUE = load()

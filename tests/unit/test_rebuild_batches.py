@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from streams.replay.bulk import once
-from streams.staging import staged
+from streams.projection.staging import staged
+from streams.replay.rebuild.lane import once
 from tests.statements import penalty
 from tests.viewstore import decoded
 

@@ -10,11 +10,11 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 
 from schemas.catalogue import load
-from schemas.codec import encode
-from streams.headers import ORIGIN, SIGNED, Origin
-from streams.replay.cutting import Cuts
-from streams.replay.rules import Rules, Withheld
-from streams.replay.scope import Scope
+from schemas.contracts.codec import encode
+from streams.kafka.headers import ORIGIN, SIGNED, Origin
+from streams.kafka.scope import ReplayScope
+from streams.view.current_rules import Rules, Withheld
+from streams.view.cut_offs import Cuts
 from tests.exchanges import shared
 from tests.statements import Statement, penalty, state
 from tests.viewstore import NAME, of_bodies
@@ -92,7 +92,7 @@ def test_what_another_province_said_is_its_own_to_judge() -> None:
     assert Rules(load(), "beijing").hold(frame, [record])[1] == ()
 
 
-CUT = Scope(province="tianjin", key="stolen", since=RECEIVED, until=RECEIVED + timedelta(hours=2), cut_off=True)
+CUT = ReplayScope(province="tianjin", key="stolen", since=RECEIVED, until=RECEIVED + timedelta(hours=2), cut_off=True)
 
 
 @pytest.mark.parametrize(
@@ -127,5 +127,5 @@ def test_what_was_cut_off_is_not_folded_and_waits(
 
 
 def test_a_cut_off_is_read_as_it_was_planned() -> None:
-    assert Scope.from_detail(CUT.to_detail()) == CUT
+    assert ReplayScope.from_detail(CUT.to_detail()) == CUT
     assert not CUT.whole

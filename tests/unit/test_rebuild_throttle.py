@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.replay.gentle import Judged, Throttle
+from streams.replay.rebuild.throttle import Judged, Throttle
 
 
 class Clock:

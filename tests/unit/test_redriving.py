@@ -14,18 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from schemas.cluster import Cluster
-from schemas.codec import encode, frame
-from schemas.connection import Approval
+from schemas.contracts.codec import encode, frame
 from schemas.errors import Retryable
-from schemas.operations import Operation
-from schemas.refusal import LOG
-from schemas.two_people import APPROVED, TwoPeople, digest
-from schemas.uscc import generate
-from streams.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, Origin
-from streams.quarantine import DISCARD, DONE, OVERRIDE, REDRIVE, Entry
-from streams.redriving import Decisions, Redriver
-from streams.stored import Place
+from schemas.identifiers.uscc import generate
+from schemas.operations.event import Operation
+from schemas.operations.two_people import APPROVED, TwoPeople, digest
+from schemas.records.refused_row import LOG
+from schemas.servers.connection import Approval
+from schemas.servers.kafka import Cluster
+from streams.kafka.headers import DECISION, FINDINGS, ORIGIN, RECEIVED, Origin
+from streams.kafka.single_messages import Place
+from streams.quarantine.entries import DISCARD, DONE, OVERRIDE, REDRIVE, QuarantineEntry
+from streams.quarantine.redriver import Decisions, Redriver
 from tests.examples import examples
 from tests.fuzz.choices import Consumed, Drawn
 from tests.fuzz.hostile import Writers, marker, message
@@ -67,11 +67,11 @@ class House:
         stored = {("quarantine", 0, at): _Message(*kept) for at, kept in enumerate(self.recorder.quarantined)}
         return {place: stored[place] for place in places if place in stored}
 
-    def refuse(self, *values: bytes | None) -> list[Entry]:
+    def refuse(self, *values: bytes | None) -> list[QuarantineEntry]:
         """Let intake examine these and return the entries that come of it."""
         self.stage([records_of("records.tax", values)])
         return [
-            Entry(Origin.from_bytes(dict(headers)[ORIGIN]), (0, at))
+            QuarantineEntry(Origin.from_bytes(dict(headers)[ORIGIN]), (0, at))
             for at, (_, headers) in enumerate(self.recorder.quarantined)
         ]
 
@@ -91,11 +91,11 @@ class House:
             assert value == b"", "the value stays where it is"
             outcome = json.loads(known[DECISION])["outcome"]
             codes = [finding["code"] for finding in json.loads(known[FINDINGS])["findings"]]
-            found.append((Entry(Origin.from_bytes(known[ORIGIN]), None).name, outcome, codes))
+            found.append((QuarantineEntry(Origin.from_bytes(known[ORIGIN]), None).name, outcome, codes))
         return found
 
 
-def decision(kind: str, entries: Sequence[Entry], codes: Sequence[str] = ("USCC_CHECK_DIGIT",)) -> Operation:
+def decision(kind: str, entries: Sequence[QuarantineEntry], codes: Sequence[str] = ("USCC_CHECK_DIGIT",)) -> Operation:
     """Return a decision about entries."""
     named: list[dict[str, Any]] = [entry.to_detail() for entry in entries]
     if kind == OVERRIDE:
@@ -147,8 +147,8 @@ def test_what_cannot_be_examined_is_said_and_its_neighbours_are() -> None:
     late = marker("finance", house.writers.marker)
     good = house.statement("放6", uscc=FAILS_ITS_CHECK)
     masked, damaged, wrong, passing = house.refuse(person, b"damaged", late, good)
-    gone, other = (Entry(passing.origin, (0, offset)) for offset in (99, 0))
-    foreign = Entry(Origin("records.dissolved", "id", 0, 0), (0, 3))
+    gone, other = (QuarantineEntry(passing.origin, (0, offset)) for offset in (99, 0))
+    foreign = QuarantineEntry(Origin("records.dissolved", "id", 0, 0), (0, 3))
     entries = [masked, damaged, wrong, gone, other, foreign, passing]
     assert house.redriver.carry_out(decision(OVERRIDE, entries)) == {"IMPOSSIBLE": 4, "REFUSED": 2, "ACCEPTED": 1}
     assert [value for _, _, value, _ in house.later.accepted] == [good]
@@ -160,7 +160,7 @@ def test_what_cannot_be_examined_is_said_and_its_neighbours_are() -> None:
 
 def test_a_marker_that_was_refused_vouches_for_nothing_later() -> None:
     house = House()
-    entry = Entry(Origin("records.tax", "id", 0, 0), (0, 0))
+    entry = QuarantineEntry(Origin("records.tax", "id", 0, 0), (0, 0))
     house.recorder.quarantine(marker("tax", house.writers.marker), [(ORIGIN, entry.origin.to_bytes())])
     assert house.redriver.carry_out(decision(REDRIVE, [entry])) == {"IMPOSSIBLE": 1}
     assert house.told == [("tax/0/0", "IMPOSSIBLE", ["MARKER_LATE"])]
@@ -177,14 +177,14 @@ def test_what_only_the_departments_topic_holds_is_taken_from_there_unless_it_was
         return {place: _Message(value) for place in places}
 
     house.read = read  # type: ignore[method-assign]
-    now, before = (Entry(Origin("records.tax", topic_id, 0, 7), None) for topic_id in ("id", "another"))
+    now, before = (QuarantineEntry(Origin("records.tax", topic_id, 0, 7), None) for topic_id in ("id", "another"))
     assert house.redriver.carry_out(decision(REDRIVE, [now, before])) == {"ACCEPTED": 1, "IMPOSSIBLE": 1}
     assert set(places) == {("records.tax", 0, 7)}
 
 
 def test_discarding_needs_no_value() -> None:
     house = House()
-    entry = Entry(Origin("records.dissolved", "id", 0, 7), (0, 99))
+    entry = QuarantineEntry(Origin("records.dissolved", "id", 0, 7), (0, 99))
     assert house.redriver.carry_out(decision(DISCARD, [entry])) == {"DISCARDED": 1}
     assert house.told == [("dissolved/0/7", "DISCARDED", ["DISCARDED"])]
 

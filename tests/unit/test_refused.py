@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.importing.rejects import REASON_HEADER, write_rejects
-from producers.refused import refused_in, rows_of
+from producers.files.rows.rejects import REASON_HEADER, write_rejects
+from producers.refused_records import refused_in, rows_of
 from tests.unit.importing import penalty, read, write
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from producers.importing.importing import import_file
+from producers.files.import_file import import_file
 from schemas.catalogue import load
-from schemas.codec import encode, frame
-from schemas.memory_registry import MemoryRegistry
-from schemas.refusal import LOG, PARTITION
-from streams.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.records.refused_row import LOG, PARTITION
+from streams.kafka.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.unit.importing import TAX, listing, write
 

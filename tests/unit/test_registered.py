@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from consumers.heading import heading
-from consumers.registered import Registered, registered
-from schemas.registration import FormerName
-from schemas.uscc import generate
+from consumers.commands.printing.entity import heading
+from consumers.report.registration import Registered, registered
+from schemas.identifiers.uscc import generate
+from schemas.records.registration import FormerName
 
 PROVINCES = {"11": "beijing", "12": "tianjin", "13": "hebei", "14": "shanxi"}
 USCC = generate(1)

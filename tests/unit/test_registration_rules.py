@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
-from schemas.identity import record_id, registration_id
-from schemas.registration import EARLIEST, FormerName, read_former_names, write_former_names
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import record_id, registration_id
+from schemas.records.registration import EARLIEST, FormerName, read_former_names, write_former_names
 from schemas.rules import RULES, validate, validate_origin
 from schemas.rules.registration import REGISTRATION_RULES
-from schemas.uscc import generate
 from tests.statements import Statement, department, penalty, registration, state
 from tests.unit.test_rules import NOW, TODAY, about, frame_of, said
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from producers import FormerName, Registration, StatementRejected
-from producers.importing.headers import KIND_NAMES, resolve
-from producers.importing.importing import Import, import_file
-from producers.registrations import registration_statement
+from producers.files.headers.headers import KIND_NAMES, resolve
+from producers.files.import_file import Import, import_file
+from producers.statements.registration import registration_statement
 from schemas.catalogue import load
-from schemas.codec import decode, encode
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode, encode
 from schemas.errors import UsageError
-from schemas.identity import registration_id
-from schemas.uscc import generate
+from schemas.identifiers.uscc import generate
+from schemas.records.identity import registration_id
 from tests.statements import department
 from tests.unit.importing import told, write
 

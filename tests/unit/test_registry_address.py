@@ -9,9 +9,9 @@ import pytest
 from confluent_kafka.schema_registry import SchemaRegistryError
 
 from deploy import settings
+from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, UsageError
-from schemas.registry import Registry
-from schemas.registry_address import RegistryAddress
+from schemas.servers.registry import RegistryAddress
 
 ROOT = Path(__file__).parents[2]
 URL = "https://127.0.0.1:1/apis/ccompat/v7"
@@ -97,4 +97,4 @@ def test_nothing_writes_to_the_registry_but_the_command_and_up() -> None:
         for path in (ROOT / room).rglob("*.py")
         if writes.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"schemas/registry.py", "schemas/commands.py", "deploy/stack.py"}
+    assert found == {"schemas/contracts/registry.py", "schemas/commands/schemas.py", "deploy/local/stack.py"}

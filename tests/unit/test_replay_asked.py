@@ -9,23 +9,23 @@ import pytest
 
 from schemas.catalogue import load
 from schemas.errors import UsageError
-from schemas.uscc import generate
-from streams.replay.asked import END, Asked, whats_asked
-from streams.replay.scope import CORRECT, REBUILD, REDRIVE, REPUSH, Scope
+from schemas.identifiers.uscc import generate
+from streams.kafka.scope import CORRECT, REBUILD, REDRIVE, REPUSH, ReplayScope
+from streams.replay.plan.request import END, Asked, whats_asked
 
 
-def asked(**options: Any) -> tuple[str, Scope]:
+def asked(**options: Any) -> tuple[str, ReplayScope]:
     return whats_asked(Asked(**options), load(), "beijing")
 
 
 def test_the_kind_follows_from_what_is_asked() -> None:
-    assert asked(everything=True) == (REBUILD, Scope())
-    assert asked(domains=("tax",)) == (CORRECT, Scope(domains=("tax",)))
+    assert asked(everything=True) == (REBUILD, ReplayScope())
+    assert asked(domains=("tax",)) == (CORRECT, ReplayScope(domains=("tax",)))
     assert asked(domains=("registration",))[0] == CORRECT
-    assert asked(province="hebei") == (CORRECT, Scope(province="hebei"))
-    assert asked(to="hebei", everything=True) == (REPUSH, Scope(province="hebei"))
-    assert asked(to="hebei", bucket="17/8") == (REPUSH, Scope(province="hebei", bucket=(8, 17)))
-    assert asked(quarantine=True, codes=("NOT_AVRO",)) == (REDRIVE, Scope(codes=("NOT_AVRO",)))
+    assert asked(province="hebei") == (CORRECT, ReplayScope(province="hebei"))
+    assert asked(to="hebei", everything=True) == (REPUSH, ReplayScope(province="hebei"))
+    assert asked(to="hebei", bucket="17/8") == (REPUSH, ReplayScope(province="hebei", bucket=(8, 17)))
+    assert asked(quarantine=True, codes=("NOT_AVRO",)) == (REDRIVE, ReplayScope(codes=("NOT_AVRO",)))
 
 
 def test_times_are_chinas_unless_they_say_another_zone() -> None:
@@ -57,4 +57,4 @@ def test_a_scope_comes_back_from_what_is_kept_of_it() -> None:
     _, scope = asked(
         to="hebei", entities=(generate(1),), since="2026-03-01", offsets=("0:3-9",), bucket="17/8", domains=("tax",)
     )
-    assert Scope.from_detail(scope.to_detail()) == scope
+    assert ReplayScope.from_detail(scope.to_detail()) == scope

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from uuid import UUID
 
-from streams.replay.differing import Change, Compared, Turn, word_of
-from streams.replay.page import page
+from streams.replay.diff.differences import Compared, RecordChange, Turn, word_of
+from streams.replay.diff.page import page
 
 HOSTILE = "<script>alert('无')</script>\"&"
 
@@ -34,13 +34,13 @@ def turn(number: int, was: int, becomes: int) -> Turn:
     return Turn(f"9111{number}", "beijing", "tax", 1, was, 0, False, 1, becomes, 0, False, True)
 
 
-def change(**told: object) -> Change:
+def change(**told: object) -> RecordChange:
     known = {
         "record_id": UUID(int=1), "province": "beijing", "department": HOSTILE, "domain": "tax", "old_uscc": "A", "new_uscc": HOSTILE,
         "change": "CHANGES", "old_status": "IN_FORCE", "new_status": "IN_FORCE", "old_version": 1, "new_version": 2, "codes": (),
         "fields": {HOSTILE: [HOSTILE, None]},
     }  # fmt: skip
-    return Change(**{**known, **told})  # type: ignore[arg-type]
+    return RecordChange(**{**known, **told})  # type: ignore[arg-type]
 
 
 def compared(**told: object) -> Compared:

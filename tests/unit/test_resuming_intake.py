@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import PositionLost
-from streams.logs import Committed, TopicFacts
-from streams.positions import resume_intake
+from streams.kafka.ranges import Committed, TopicFacts
+from streams.projection.positions import resume_intake
 
 FACTS = {topic: TopicFacts(topic, "id", 1) for topic in ("records.tax", "records.water")}
 TAX, WATER = ("records.tax", 0), ("records.water", 0)

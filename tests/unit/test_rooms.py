@@ -1,54 +1,65 @@
-"""Which rooms a command line mounts: those that have the command, and no more, since importing them all takes seconds."""
+"""Commands are loaded one by one, since importing all of them takes seconds, and each is where its file says."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import import_module
+from pathlib import Path
 
 import pytest
 import typer
 from typer.main import get_command
 
-from xinliu import ROOMS, rooms_of
+from xinliu import COMMANDS, app
+
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_what_a_room_is_said_to_have_is_what_it_has(room: str) -> None:
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    import_module(f"{room}.commands").mount(app)
-    assert sorted(get_command(app).commands) == sorted(ROOMS[room])  # type: ignore[attr-defined]
+@pytest.mark.parametrize("word", COMMANDS)
+def test_each_first_word_is_a_command(word: str) -> None:
+    command = get_command(app)
+    found = command.get_command(typer.Context(command), word)  # type: ignore[attr-defined]
+    assert found.name == word
 
 
-@pytest.mark.parametrize(("room", "name"), [(room, name) for room, names in ROOMS.items() for name in names])
-def test_a_room_that_mounts_one_command_mounts_all_of_it(room: str, name: str) -> None:
-    whole, part = typer.Typer(), typer.Typer()
-    for app, only in ((whole, None), (part, name)):
-        app.callback()(lambda: None)
-        import_module(f"{room}.commands").mount(app, only)
-    of_all, alone = (get_command(app).commands[name] for app in (whole, part))  # type: ignore[attr-defined]
-    assert sorted(getattr(alone, "commands", ())) == sorted(getattr(of_all, "commands", ()))
+def test_every_module_that_mounts_commands_is_in_the_table() -> None:
+    named = {module for modules in COMMANDS.values() for module in modules} | {"streams.commands.worker_province"}
+    mounting = {
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+        for path in ROOT.glob("*/commands/**/*.py")
+        if "\ndef mount(" in path.read_text(encoding="utf-8")
+    }
+    assert mounting == named
 
 
 @pytest.mark.parametrize(
-    ("words", "rooms"),
+    ("words", "not_loaded"),
     [
-        (["replay", "rebuild", "--reason", "show"], ["streams"]),
-        (["--stack", "show", "publish", "file.csv"], ["producers"]),
-        (["--stack=mine", "up"], ["deploy"]),
-        (["reconcile", "status"], ["producers", "consumers"]),
-        (["exchange"], ["deploy", "streams", "consumers"]),
-        (["--help"], list(ROOMS)),
-        (["nonsense"], list(ROOMS)),
-        ([], list(ROOMS)),
-        (["--stack", "publish"], list(ROOMS)),
+        (["show", "--help"], {"producers", "deploy.commands", "faust", "consumers.links"}),
+        (["publish", "--help"], {"consumers", "streams", "faust"}),
+        (["worker", "--help"], {"producers", "faust", "consumers.report"}),
+        (["nonsense"], {"producers", "streams", "consumers", "deploy.commands"}),
     ],
 )
-def test_a_command_line_mounts_the_rooms_that_have_its_command(words: list[str], rooms: list[str]) -> None:
-    assert rooms_of(words)[0] == rooms
+def test_a_command_line_loads_what_it_names(words: list[str], not_loaded: set[str]) -> None:
+    script = f"""
+import sys
+sys.argv[1:] = {words!r}
+import xinliu
+try:
+    xinliu.main()
+except SystemExit:
+    pass
+loaded = [name for name in sys.modules if any((name + ".").startswith(room + ".") for room in {not_loaded!r})]
+print(loaded, file=sys.stderr)
+sys.exit(bool(loaded))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_a_rebuild_needs_is_imported_without_faust() -> None:
-    script = "import sys, streams.replay.rebuilding, streams.replay.filling; sys.exit('faust' in sys.modules)"
+    script = (
+        "import sys, streams.replay.rebuild.rebuild, streams.replay.rebuild.lanes; sys.exit('faust' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

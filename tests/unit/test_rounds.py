@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from schemas.errors import Retryable
-from streams.rounds import go_round
+from streams.runtime.service import go_round
 
 Outcome = float | Exception
 

@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from producers.importing.importing import import_file
-from producers.statements import encoded, nested
+from producers.files.import_file import import_file
+from producers.statements.encoding import encoded, nested
 from schemas.catalogue import load
-from schemas.codec import encode, frame
-from schemas.flat import FLAT
-from schemas.memory_registry import MemoryRegistry
+from schemas.contracts.codec import encode, frame
+from schemas.contracts.flat_frame import FLAT
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.rules import RULES, validate, validate_origin
 from schemas.rules.examples import DEPARTMENT, EXAMPLES, broken, good
 from tests.fuzz.properties import Recorder, records_of, stage_of
@@ -55,7 +55,7 @@ def by_intake(said: dict[str, Any]) -> tuple[set[str], bool]:
 
 
 def headers() -> dict[str, str]:
-    known = Path("producers/importing/headers.csv").read_text(encoding="utf-8").splitlines()
+    known = Path("producers/files/headers/headers.csv").read_text(encoding="utf-8").splitlines()
     return {f"{row['kind']} {row['field']}": row["header"] for row in reversed(list(csv.DictReader(known)))}
 
 

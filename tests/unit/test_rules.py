@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from schemas.catalogue import load
-from schemas.codec import encode
-from schemas.columns import decode_statements
-from schemas.contracts import fingerprint, parsed, source
-from schemas.registry import WriterSchema
+from schemas.contracts.avro import fingerprint, parsed, source
+from schemas.contracts.codec import encode
+from schemas.contracts.columns import decode_statements
+from schemas.contracts.registry import WriterSchema
 from schemas.rules import FINDINGS, RULES, validate, validate_origin
 from schemas.rules.examples import EXAMPLES
 from schemas.rules.registration import REGISTRATION_RULES

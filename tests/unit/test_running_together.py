@@ -14,9 +14,9 @@ from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.errors import Fatal, Retryable, ServingMoved
-from streams.app import StreamApp, run
-from streams.endpoint import Outside, Plain, Together, serving
-from streams.metrics import ACCEPTED, RETRIES
+from streams.monitoring.endpoint import Outside, Plain, Together, serving
+from streams.monitoring.metrics import ACCEPTED, RETRIES
+from streams.runtime.app import StreamApp, run
 
 
 class App:
@@ -58,7 +58,7 @@ class App:
 @pytest.fixture(autouse=True)
 def _leave_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     # How a worker's process collects garbage is not how the tests' process should.
-    monkeypatch.setattr("streams.app.suit_the_interpreter", lambda: None)
+    monkeypatch.setattr("streams.runtime.app.suit_the_interpreter", lambda: None)
 
 
 @pytest.mark.parametrize("crashes", [False, True])

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from producers.importing.importing import Import, import_file
+from producers.files.import_file import Import, import_file
+from producers.sample.files import write_sample
 from producers.sample.mistakes import MISTAKES
-from producers.sample.writing import write_sample
 from schemas.catalogue import load
-from schemas.codec import decode
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import decode
 
 TODAY = datetime.now(ZoneInfo("Asia/Shanghai")).date()
 Files = list[tuple[dict[str, Any], Import]]

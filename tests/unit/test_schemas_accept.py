@@ -10,14 +10,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from schemas.cluster import Cluster
-from schemas.commands import mount
-from schemas.connection import Connection
-from schemas.contracts import fingerprint, source
+from schemas.commands.schemas import mount
+from schemas.contracts.avro import fingerprint, source
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import UsageError
-from schemas.memory_registry import MemoryRegistry
-from schemas.operations import SCHEMA_ACCEPTED, Operation
-from streams.meanings import Meanings
+from schemas.operations.event import Operation
+from schemas.operations.log import SCHEMA_ACCEPTED
+from schemas.servers.connection import Connection
+from schemas.servers.kafka import Cluster
+from streams.intake.schema_ids import Meanings
 from tests.registry_between import swapped
 
 STATEMENT = "xinliu.Statement"
@@ -39,12 +40,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Operation]:
         def __init__(self, *_: object) -> None:
             self.write = events.append
 
-    monkeypatch.setattr("schemas.operations.OperationsWriter", Writer)
+    monkeypatch.setattr("schemas.operations.log.OperationsWriter", Writer)
     return events
 
 
 def run(monkeypatch: pytest.MonkeyPatch, registry: MemoryRegistry, *words: str) -> Result:
-    monkeypatch.setattr("schemas.registry.Registry", lambda _: registry)
+    monkeypatch.setattr("schemas.contracts.registry.Registry", lambda _: registry)
     app = typer.Typer()
     mount(app)
     connection = Connection(province="beijing", kafka=Cluster.of("127.0.0.1:1"), registry="http://127.0.0.1:1")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy import settings
-from schemas.connection import WorkerTimes
 from schemas.errors import UsageError
+from schemas.servers.connection import WorkerTimes
 
 SERVERS = {"PROVINCE": "beijing", "KAFKA": "127.0.0.1:1", "REGISTRY": "http://127.0.0.1:2"}
 SHORT = {"WORKER_SESSION": "6", "WORKER_IDLE_IN_TRANSACTION": "2.5", "INTAKE_STOP_CONSECUTIVE": "7"}

@@ -14,14 +14,14 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from deploy.layout import ANY_PORTS, WORKERS, Layout
-from deploy.parts import known_to, write_connection
-from deploy.provinces import Provinces, read_names
+from deploy.local.credentials import known_to, write_connection
+from deploy.local.layout import ANY_PORTS, WORKERS, StackLayout
+from deploy.local.provinces import Provinces, read_names
 from deploy.settings import Settings
-from schemas.cluster import Cluster
-from schemas.connection import Connection, Exchange, Peer
 from schemas.errors import UsageError
-from schemas.signing import Signer, make_key
+from schemas.exchange.keys import Signer, make_key
+from schemas.servers.connection import Connection, Exchange, Peer
+from schemas.servers.kafka import Cluster
 from tests.commands import Ran, run
 
 FOUR = ("beijing", "tianjin", "hebei", "shanxi")
@@ -88,8 +88,8 @@ def test_stacks_are_named_by_their_province_and_behind_a_prefix(tmp_path: Path) 
 
 
 def test_no_two_stacks_of_a_home_choose_one_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Layout, "usual_base", 25_000)
-    monkeypatch.setattr("deploy.layout._free", lambda _: True)  # whatever else this machine runs there
+    monkeypatch.setattr(StackLayout, "usual_base", 25_000)
+    monkeypatch.setattr("deploy.local.layout._free", lambda _: True)  # whatever else this machine runs there
     stacks = several(tmp_path).stacks
     stacks["tianjin"].layout.prepare(25_015)
     with ThreadPoolExecutor(len(FOUR)) as threads:
@@ -103,8 +103,8 @@ def test_a_stack_takes_no_ports_on_which_somebody_listens(tmp_path: Path, monkey
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        monkeypatch.setattr(Layout, "usual_base", taken.getsockname()[1] - 3)
-        layout = Layout("one", tmp_path / "one")
+        monkeypatch.setattr(StackLayout, "usual_base", taken.getsockname()[1] - 3)
+        layout = StackLayout("one", tmp_path / "one")
         layout.prepare(ANY_PORTS)
     assert layout.ports.base > layout.usual_base
 
@@ -125,10 +125,10 @@ def test_one_that_runs_alone_already_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_shares_the_machine_stays_so_and_has_one_worker(tmp_path: Path) -> None:
-    Layout("one", tmp_path / "one").prepare()
-    assert Layout("one", tmp_path / "one").workers == WORKERS
-    Layout("one", tmp_path / "one").prepare(shared=True)
-    again = Layout("one", tmp_path / "one")
+    StackLayout("one", tmp_path / "one").prepare()
+    assert StackLayout("one", tmp_path / "one").workers == WORKERS
+    StackLayout("one", tmp_path / "one").prepare(shared=True)
+    again = StackLayout("one", tmp_path / "one")
     again.prepare()
     assert again.workers == ("province",)
     ports = again.ports
@@ -169,7 +169,7 @@ def test_a_key_is_made_once_and_again_only_where_nobody_knows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = several(tmp_path, "beijing", "tianjin")
-    monkeypatch.setattr("deploy.stack.Stack.peer", lambda *_: Peer(kafka=Cluster.of("127.0.0.1:1"), registry="r"))
+    monkeypatch.setattr("deploy.local.stack.Stack.peer", lambda *_: Peer(kafka=Cluster.of("127.0.0.1:1"), registry="r"))
     first = together._exchange("beijing")
     assert set(first.peers) == {"tianjin"}
     key = first.signing_key

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from schemas import signing
-from schemas.codec import NotDecodable, decode
-from schemas.contracts import parsed
+from schemas.contracts.avro import parsed
+from schemas.contracts.codec import NotDecodable, decode
 from schemas.errors import UsageError
-from schemas.signing import ALGORITHMS, Keyring, NotBelieved, Signer, make_key, retire, switch
+from schemas.exchange import keys as signing
+from schemas.exchange.keys import ALGORITHMS, Keyring, NotBelieved, Signer, make_key, retire, switch
 
 STATUS, CHECKPOINT = "xinliu.ExchangeStatus", "xinliu.Checkpoint"
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)

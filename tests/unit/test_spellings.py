@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from producers.statements import nested
-from schemas.codec import encode
-from schemas.memory_registry import MemoryRegistry
-from schemas.operations import Operation
-from schemas.operations import covered as kept_event
-from schemas.persons import LONGEST, cover_persons, holds_person, names_person
-from schemas.persons_columns import covered_column, persons_in
+from producers.statements.encoding import nested
+from schemas.contracts.codec import encode
+from schemas.contracts.memory_registry import MemoryRegistry
+from schemas.identifiers.persons import LONGEST, cover_persons, holds_person, names_person
+from schemas.identifiers.persons_columns import covered_column, persons_in
+from schemas.operations.event import Operation
+from schemas.operations.log import covered as kept_event
 from schemas.rules.examples import DEPARTMENT, good
 from schemas.rules.limits import TEXT_LIMITS
 from schemas.rules.texts import FORMED, TEXTS, broken_texts
-from streams.masking import is_masked, keepable, keepable_number, masked
-from streams.messages import shown
+from streams.forwarding.findings import shown
+from streams.forwarding.masking import is_masked, keepable, keepable_number, masked
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.persons import CHECKS, GAPS, SCRIPTS, UNSEEN, number, others, short, written_in
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import encode, frame
-from schemas.connection import IntakeLimits
-from schemas.operations import Operation
-from streams.collector import Collector
-from streams.endpoint import Outside
-from streams.recorders import WorkRecorder
-from streams.runs import Run
-from streams.stopping import RESUMED, STOPPED, Stopping, stopped_departments
+from schemas.contracts.codec import encode, frame
+from schemas.operations.event import Operation
+from schemas.servers.connection import IntakeLimits
+from streams.intake.stops import RESUMED, STOPPED, Stopping, stopped_departments
+from streams.kafka.records import Run
+from streams.monitoring.endpoint import Outside
+from streams.monitoring.recorder import WorkRecorder
+from streams.runtime.collector import Collector
 from tests.fuzz.choices import Consumed
 from tests.fuzz.hostile import Writers, marker
 from tests.fuzz.properties import Recorder, records_of, stage_of

@@ -16,15 +16,15 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from schemas.catalogue_commands import SUBJECTS
-from schemas.tables import print_table
+from schemas.commands.catalogue import SUBJECTS
+from schemas.console.tables import print_table
 from tests.commands import run
 from tests.examples import examples
 from tests.unit.importing import write
 from tests.unit.test_vouching import row
 
 ROOMS = ("producers", "streams", "consumers", "deploy", "schemas")
-OF_THEIR_OWN = {"schemas/tables.py", "consumers/exchange_command.py", "consumers/mutual_printing.py"}
+OF_THEIR_OWN = {"schemas/console/tables.py", "consumers/commands/exchange.py", "consumers/commands/printing/mutual.py"}
 """Modules that make a table otherwise than by print_table; what they print is looked at below."""
 
 PROVINCES = ("内蒙古自治区", "新疆维吾尔自治区", "河北省", "黑龙江省")
@@ -136,7 +136,7 @@ def _columns_of(renderable: Any) -> int:
 
 @pytest.mark.parametrize("provinces", range(1, 5))
 def test_the_matrix_of_provinces_fits_a_terminal(provinces: int) -> None:
-    from consumers.mutual_printing import _matrix  # it asks for a database driver
+    from consumers.commands.printing.mutual import _matrix  # it asks for a database driver
 
     state = SimpleNamespace(
         state="未归集", penalties=123_456, listings=9, pending=0, display_label="市场监督管理与知识产权领域(含药品)"
@@ -147,7 +147,7 @@ def test_the_matrix_of_provinces_fits_a_terminal(provinces: int) -> None:
 
 @pytest.mark.parametrize("provinces", range(1, 5))
 def test_the_status_of_an_exchange_fits_a_terminal(provinces: int) -> None:
-    from consumers.exchange_command import _shown
+    from consumers.commands.exchange import _shown
 
     at = datetime(2026, 11, 23, tzinfo=UTC)
     heard: Any = [

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import load
-from schemas.flat import FLAT
+from schemas.contracts.flat_frame import FLAT
 from schemas.rules import validate
 from schemas.rules.examples import good
-from schemas.visible import visible
+from schemas.texts.visible import visible
 from tests.examples import examples
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)

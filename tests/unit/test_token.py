@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.states import state_of
-from consumers.token import Moment
+from consumers.report.domain_states import state_of
+from consumers.report.token import Moment
 from schemas.errors import UsageError
 
 times = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)).map(

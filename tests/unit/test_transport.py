@@ -10,8 +10,8 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
-from streams.runs import Run
-from streams.transport import BatchingConsumer
+from streams.kafka.records import Run
+from streams.runtime.transport import BatchingConsumer
 
 TP0 = TP("accepted", 0)
 

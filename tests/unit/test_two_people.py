@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from schemas.cluster import Cluster
-from schemas.connection import Approval, Connection
 from schemas.errors import UsageError
-from schemas.operation_topics import ADMIN_TOPIC, STEWARD_TOPIC, WORKERS_TOPIC, believed, may_say, topic_of
-from schemas.operations import Operation
-from schemas.registry_address import RegistryAddress
-from schemas.store import sql
-from schemas.two_people import APPROVED, PROPOSED, TwoPeople, acting_as, digest, is_another, two_people
+from schemas.operations.event import Operation
+from schemas.operations.topics import ADMIN_TOPIC, STEWARD_TOPIC, WORKERS_TOPIC, believed, may_say, topic_of
+from schemas.operations.two_people import APPROVED, PROPOSED, TwoPeople, acting_as, digest, is_another, two_people
+from schemas.servers.connection import Approval, Connection
+from schemas.servers.kafka import Cluster
+from schemas.servers.registry import RegistryAddress
+from schemas.store.sql_files import sql
 from streams.audit.approvals import unapproved
-from streams.exchange.contested_command import SETTLED
-from streams.replay.approving import standing
-from streams.replay.ledger import _whole
-from streams.steward import REQUESTED, Steward, words_of
+from streams.commands.exchange_contested import SETTLED
+from streams.replay.plan.approval import standing
+from streams.replay.plan.ledger import _whole
+from streams.workers.steward import REQUESTED, Steward, words_of
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECURITY: Any = {"security.protocol": "SASL_SSL", "sasl.username": "intake"}

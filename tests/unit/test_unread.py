@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from streams.instruments import Instruments
-from streams.metrics import UNREAD
-from streams.probe import Probe
-from streams.unread import PATIENCE, Reading, Unread
+from streams.monitoring.health import Probe
+from streams.monitoring.instruments import Instruments
+from streams.monitoring.metrics import UNREAD
+from streams.monitoring.unread_partitions import PATIENCE, GroupReading, UnreadPartitions
 
 A, B = ("records.tax", 0), ("records.tax", 1)
 
@@ -23,7 +23,7 @@ class Group:
         self.probe = Probe((), clock=lambda: self.now)
         self.probe.assigned(1)
         self.instruments = Instruments("intake")
-        self.unread = Unread((A, B), self._ends, self.instruments, self.probe, clock=lambda: self.now)
+        self.unread = UnreadPartitions((A, B), self._ends, self.instruments, self.probe, clock=lambda: self.now)
 
     def _ends(self, places: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         return {place: self.ends[place] for place in places}
@@ -38,7 +38,7 @@ class Group:
     ) -> bool:
         """Look after so many seconds; tell whether the group is to be rejoined."""
         self.now += after
-        return self.unread.look(Reading(shared_out, standing, in_hand))
+        return self.unread.look(GroupReading(shared_out, standing, in_hand))
 
     @property
     def shown(self) -> dict[tuple[str, ...], float]:

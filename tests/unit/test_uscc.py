@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.cn import uscc as stdnum_uscc
 
-from schemas.uscc import DIVISIONS, FINDINGS, RESIDENT_CHECKS, check, generate, is_resident_id, mask
-from schemas.uscc_columns import check_column
+from schemas.identifiers.resident import RESIDENT_CHECKS, is_resident_id, mask
+from schemas.identifiers.uscc import DIVISIONS, FINDINGS, generate
+from schemas.identifiers.uscc_check import check
+from schemas.identifiers.uscc_columns import check_column
 from tests.examples import examples
 
 _FILE = Path(__file__).parents[1] / "data" / "uscc_vectors.csv"

@@ -16,23 +16,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import producers.publisher
 from producers import NotDelivered, NotVouched, StatementRejected
-from producers.commands import mount
-from producers.importing.refusals import MOST_REFUSALS
-from producers.importing.rejects import write_rejects
-from schemas.cluster import Cluster
-from schemas.codec import decode, unframe
+from producers.files.rows.refusals import MOST_REFUSALS
+from producers.files.rows.rejects import write_rejects
+from schemas.contracts.codec import decode, unframe
+from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.errors import UsageError
-from schemas.memory_registry import MemoryRegistry
-from schemas.refusal import entities
-from schemas.uscc import generate
-from streams.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
+from schemas.identifiers.uscc import generate
+from schemas.records.refused_row import entities
+from schemas.servers.kafka import Cluster
+from streams.kafka.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_of, header
+from tests.commands import without_stack
 from tests.examples import examples
 from tests.fuzz.properties import Recorder, records_of, stage_of
 from tests.memory_kafka import PARTITIONS, Killed, MemoryKafka, publishing
@@ -92,9 +91,7 @@ def seen(kafka: MemoryKafka) -> Seen:
 
 def command(kafka: MemoryKafka, path: Path, *options: str) -> Any:
     """Run `xinliu publish` onto this topic."""
-    app = typer.Typer()
-    mount(app, "publish")
-    app.callback()(lambda: None)
+    app = without_stack("publish")
 
     class Here:
         kafka_cluster = Cluster.of("127.0.0.1:1")
@@ -211,7 +208,7 @@ def test_rows_beyond_what_is_told_one_by_one_hold_the_source_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MOST_REFUSALS == 10_000
-    monkeypatch.setattr("producers.importing.refusals.MOST_REFUSALS", 3)
+    monkeypatch.setattr("producers.files.rows.refusals.MOST_REFUSALS", 3)
     found = read(write(tmp_path / "a.csv", [row(number, CF_JDRQ="bad") for number in range(8)]))
     assert [refusal.uscc is None for _, refusal in found.refusals] == [False, False, False, True]
     assert found.refusals[-1][1].known_since is not None

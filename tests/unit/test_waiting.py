@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import Retryable
-from streams.waiting import pauses
+from streams.runtime.backoff import pauses
 
 
 def test_pauses_grow_to_a_limit_and_end() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.calendar.workdays import NoCalendar, Workdays, deadline
 from schemas.catalogue import load
 from schemas.catalogue.time_rows import DeadlineRow, HolidayRow
 from schemas.errors import UsageError
-from schemas.workdays import NoCalendar, Workdays, deadline
 
 CALENDAR = Workdays(load().time.holidays)
 DAY = timedelta(days=1)

@@ -27,7 +27,7 @@ FROM (SELECT *, row_number() OVER () / 1000 AS part FROM record_history WHERE st
 GROUP BY part;
 
 -- What became of quarantine entries that somebody decided about: one row for each entry, decision and outcome. What holds of an
--- entry follows from the set of its rows and from record (streams/quarantine.py); no row is ever changed but for `settled`.
+-- entry follows from the set of its rows and from record (streams/quarantine/entries.py); no row is ever changed but for `settled`.
 CREATE TABLE IF NOT EXISTS quarantine_outcome (
     topic       text NOT NULL,
     topic_id    text NOT NULL,
@@ -52,7 +52,7 @@ CREATE INDEX IF NOT EXISTS quarantine_outcome_unsettled ON quarantine_outcome (t
 
 -- Entries with what releases them: held: this department's record stands at the entry's version or a later one, whether the
 -- entry was let through or a mended version came; discarded: somebody decided that it stays out. `state` follows a moment
--- later (streams/settling.py) and keeps the questions few.
+-- later (streams/quarantine/settlement.py) and keeps the questions few.
 CREATE OR REPLACE VIEW quarantine_entry AS
 SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
        q.findings, q.state, q.quarantine_partition, q.quarantine_offset,
@@ -73,7 +73,7 @@ SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at
        ) AS discarded
 FROM quarantine q;
 
--- 对账: what departments state of their records (streams/reconciling.py). A row a manifest; body is part 0 until it is compared.
+-- 对账: what departments state of their records (streams/reconciliation/reconciler.py). A row a manifest; body is part 0 until it is compared.
 CREATE TABLE IF NOT EXISTS manifest (
     department  text NOT NULL,
     domain      text COLLATE "C" NOT NULL,

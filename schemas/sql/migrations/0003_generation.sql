@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS foreign_domain (
     PRIMARY KEY (province, partition, domain)
 ) WITH (fillfactor = 50);
 
--- What waits in the quarantines of other provinces, as they say (streams/exchange/pending.py): by entity, the whole of it. The row
+-- What waits in the quarantines of other provinces, as they say (streams/exchange/carried/pending_entries.py): by entity, the whole of it. The row
 -- of uscc '' ends everything of its partition with a lower sequence.
 CREATE TABLE IF NOT EXISTS foreign_pending (
     province  text COLLATE "C" NOT NULL,
@@ -72,7 +72,7 @@ CREATE TABLE IF NOT EXISTS foreign_pending (
     PRIMARY KEY (uscc, province, partition)
 );
 
--- Up to which of our own checkpoints what a province shares follows from what we had told it (exchange/reflected.sql), by partition,
+-- Up to which of our own checkpoints what a province shares follows from what we had told it (exchange/incoming/reflected.sql), by partition,
 -- as our clock has their time; and the next one, with when that province had applied it, by its clock.
 CREATE TABLE IF NOT EXISTS reflected_checkpoint (
     province  text COLLATE "C" NOT NULL,
@@ -144,7 +144,7 @@ FROM quarantine
 WHERE state NOT IN ('REDRIVEN', 'OVERRIDDEN') AND starts_with(topic, 'records.')
 GROUP BY 1, 2;
 
--- What the audit found in the tables themselves (streams/exchange/auditing.py): rows that are not what history, or the log, makes
+-- What the audit found in the tables themselves (streams/integrity/table_audit.py): rows that are not what history, or the log, makes
 -- of them. Names of fields, never their content; open while mended_at is null.
 CREATE TABLE IF NOT EXISTS row_difference (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

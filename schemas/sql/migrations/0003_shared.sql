@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS xinliu.mutual_domain (
 );
 
 -- Has been shared: what the other provinces were told last of each of our records, whatever generation told it. In the view's
--- transaction the difference to what should be shared becomes outbox rows (streams/exchange/sharing.py).
+-- transaction the difference to what should be shared becomes outbox rows (streams/exchange/outgoing/sharing.py).
 CREATE TABLE IF NOT EXISTS xinliu.shared_record (
     record_id  uuid NOT NULL,
     department text NOT NULL,
@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS xinliu.published_checkpoint (
     incomplete bigint  -- sequence of the last one behind which more was waiting
 ) WITH (fillfactor = 50);
 
--- What the other provinces were told of our quarantine (streams/exchange/pending.py): entities of which something waits. The row
+-- What the other provinces were told of our quarantine (streams/exchange/carried/pending_entries.py): entities of which something waits. The row
 -- of uscc '' says up to which sequence a partition has been told.
 CREATE TABLE IF NOT EXISTS xinliu.shared_pending (
     partition smallint NOT NULL,
@@ -274,7 +274,7 @@ FROM (
     ) d ON o.own
 ) cell;
 -- Sets of ours that another province holds differently, as it says on its status topic, until they are answered
--- (streams/exchange/answering.py): the digests of what it holds, by bucket, and from which bucket on it waits for an answer.
+-- (streams/exchange/sets/answers.py): the digests of what it holds, by bucket, and from which bucket on it waits for an answer.
 CREATE TABLE IF NOT EXISTS xinliu.exchange_wanted (
     asked_by    text COLLATE "C" NOT NULL,
     partition   smallint NOT NULL,
@@ -287,7 +287,7 @@ CREATE TABLE IF NOT EXISTS xinliu.exchange_wanted (
     PRIMARY KEY (asked_by, partition, domain)
 );
 
--- Which partition of `accepted` a code's records stand in: murmur2 as Kafka's clients compute it (schemas/partitioning.py),
+-- Which partition of `accepted` a code's records stand in: murmur2 as Kafka's clients compute it (schemas/records/partitioning.py),
 -- for keys of 18 bytes; NULL for what is no USCC. For audits, which must not believe what a row says of its place.
 CREATE OR REPLACE FUNCTION xinliu.partition_of(uscc text, partitions integer) RETURNS smallint
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
@@ -349,7 +349,7 @@ CREATE TABLE IF NOT EXISTS xinliu.case_event (
 CREATE INDEX IF NOT EXISTS case_event_uscc ON xinliu.case_event (uscc);
 CREATE INDEX IF NOT EXISTS case_event_unshared ON xinliu.case_event (recorded_at) WHERE shared_at IS NULL AND body IS NOT NULL;
 
--- What the events of each case come to, as schemas/cases.py folds them; written in the transaction that adds to them.
+-- What the events of each case come to, as schemas/cases/fold.py folds them; written in the transaction that adds to them.
 CREATE TABLE IF NOT EXISTS xinliu.case_state (
     case_id   text COLLATE "C" PRIMARY KEY,
     lead      text NOT NULL,
@@ -384,7 +384,7 @@ CREATE TABLE IF NOT EXISTS xinliu.case_position (
     next_offset bigint NOT NULL
 );
 
--- For which mutual domains the last whole pass of the sweep held (streams/exchange/sweeping.py): all records of theirs that should be
+-- For which mutual domains the last whole pass of the sweep held (streams/exchange/outgoing/sweep.py): all records of theirs that should be
 -- shared are. A domain that has just become mutual is vouched for only after the pass that it made.
 CREATE TABLE IF NOT EXISTS xinliu.swept (
     singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),

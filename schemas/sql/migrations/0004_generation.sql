@@ -1,5 +1,5 @@
 -- What generations made before operators could replay lack; every statement may be run again.
--- What today's rules refuse of what was accepted long ago (streams/replay/rules.py): not folded into this generation. Texts only as
+-- What today's rules refuse of what was accepted long ago (streams/view/current_rules.py): not folded into this generation. Texts only as
 -- far as they may be kept.
 CREATE TABLE IF NOT EXISTS replay_refused (
     record_id  text NOT NULL,

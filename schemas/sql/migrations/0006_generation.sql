@@ -1,4 +1,4 @@
--- Rows that their departments refused themselves (schemas/refusal.py); every statement may be run again.
+-- Rows that their departments refused themselves (schemas/records/refused_row.py); every statement may be run again.
 ALTER TABLE quarantine ADD COLUMN IF NOT EXISTS held_from timestamptz;
 
 CREATE OR REPLACE VIEW source_freshness AS

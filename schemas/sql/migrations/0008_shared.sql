@@ -1,4 +1,4 @@
--- Ends the sessions of readers that have lifted their own limits (schemas/limits.py), and says of each which one: a
+-- Ends the sessions of readers that have lifted their own limits (schemas/store/limits.py), and says of each which one: a
 -- role may SET what bounds its statements, and a worker is no superuser. Its owner is a member of the readers' role for
 -- this alone.
 CREATE OR REPLACE FUNCTION xinliu.end_readers(statement interval, idle interval, whole interval) RETURNS SETOF text

@@ -1,4 +1,4 @@
-"""Alembic's environment: the connection is handed over by schemas.store.migrate, never read from a file."""
+"""Alembic's environment: the connection is handed over by schemas.store.database.migrate, never read from a file."""
 
 from __future__ import annotations
 

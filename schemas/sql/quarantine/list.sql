@@ -6,7 +6,7 @@ FROM (
            COALESCE(l.findings, q.findings) AS findings,
            CASE WHEN q.state <> 'OPEN' THEN q.state WHEN e.discarded THEN 'DISCARDED' WHEN e.held THEN 'SUPERSEDED'
                 ELSE 'OPEN' END AS state,
-           -- What intake has covered (streams/masking.py) is not what the department wrote any more.
+           -- What intake has covered (streams/forwarding/masking.py) is not what the department wrote any more.
            position('\x2a2a2a2a2a2a2a2a2a2a2a'::bytea IN q.value) > 0 AS masked
     FROM quarantine q
     JOIN quarantine_entry e USING (topic, topic_id, partition, "offset")

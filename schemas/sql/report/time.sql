@@ -1,4 +1,4 @@
--- The arithmetic on days for SQL readers (docs/time.md): run before reader.sql, whose views use it. schemas/periods.py computes
+-- The arithmetic on days for SQL readers (docs/time.md): run before reader.sql, whose views use it. schemas/calendar/periods.py computes
 -- the same; tests/integration/test_time_sql.py holds one against the other. Adding months ends at the last day of a shorter month.
 CREATE SCHEMA IF NOT EXISTS report;
 

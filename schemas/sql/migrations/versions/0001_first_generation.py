@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 from alembic import op
 
-from schemas.exposing import expose
-from schemas.store import READER_FILES, sql
+from schemas.store.database import READER_FILES
+from schemas.store.serving_views import expose
+from schemas.store.sql_files import sql
 
 revision = "0001"
 down_revision = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from schemas.store import sql
+from schemas.store.sql_files import sql
 
 revision = "0004"
 down_revision = "0003"

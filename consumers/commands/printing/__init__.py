@@ -1,0 +1,1 @@
+"""Credit views in a terminal: both editions, and what they have in common."""

@@ -1,0 +1,71 @@
+"""What holds for a whole installation: authors' topics, and whether two people are asked for;
+said by the administrator alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from deploy.cluster import topics
+from deploy.cluster.access import ADMIN
+from deploy.cluster.acls import AccessChange
+from schemas.contracts.registry import Registry
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsWriter, held_operations
+from schemas.operations.operators import operator
+from schemas.operations.topics import INSTALLATION
+from schemas.operations.two_people import TwoPeople
+from schemas.servers.connection import Approval, Connection
+
+__all__ = ["plan", "settle"]
+
+
+def plan(connection: Connection, people: Iterable[str], approval: Approval | None) -> list[AccessChange]:
+    """Return what would change; nothing is touched. `approval` is what is to hold, None where it may stay as it is."""
+    news = approval if approval is not None and _said(connection) != approval else None
+    return _changes(connection, people, news)
+
+
+def settle(
+    connection: Connection, people: Iterable[str], approval: Approval | None, *, default: Approval | None = None
+) -> list[AccessChange]:
+    """Make the topics, say what is to hold, and return what was changed. `connection` is the administrator's.
+
+    Where `approval` is None, what was said stays; `default` is said where nothing was.
+    """
+    said = _said(connection)
+    wanted = approval if approval is not None else default if said is None else None
+    news = wanted if wanted != said else None
+    changes = _changes(connection, people, news)
+    topics.apply(connection.kafka, topics.of_authors(people))
+    if news is not None:
+        event = Operation(
+            INSTALLATION,
+            None,
+            datetime.now(UTC),
+            operator(connection.kafka),
+            "xinliu access apply",
+            {"approval": news.model_dump()},
+        )
+        with Registry(connection.registry) as registry:
+            OperationsWriter(connection.kafka, registry).write(event)
+    return changes
+
+
+def _changes(connection: Connection, people: Iterable[str], news: Approval | None) -> list[AccessChange]:
+    missing = [one for one in topics.plan(connection.kafka, topics.of_authors(people)) if one.action != "extra"]
+    said = [AccessChange("create", ADMIN, _shown(news))] if news is not None else []
+    return [*(AccessChange("create", ADMIN, f"{one.action} topic {one.topic}") for one in missing), *said]
+
+
+def _said(connection: Connection) -> Approval | None:
+    with Registry(connection.registry) as registry:
+        operations = held_operations(connection.kafka, registry)
+    said = any(one.kind == INSTALLATION and one.vouched for one in operations)
+    return TwoPeople.of(connection, operations).rule() if said else None
+
+
+def _shown(approval: Approval) -> str:
+    return (
+        f"approval by a second person: {f'within {approval.hours:g} hours' if approval.required else 'not asked for'}"
+    )

@@ -1,0 +1,1 @@
+"""The commands that start, describe, check and secure an installation."""

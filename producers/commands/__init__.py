@@ -1,0 +1,1 @@
+"""The commands of a department: publish, change, mark, receipts, refused, reconcile, outbox, sample."""

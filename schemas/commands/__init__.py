@@ -1,0 +1,1 @@
+"""The commands that show and register contracts, rules and the catalogue."""

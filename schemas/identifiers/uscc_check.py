@@ -1,0 +1,35 @@
+"""What is wrong with a 统一社会信用代码: its structure (uscc.py), and that it may be a person's number instead (persons.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from schemas.identifiers.persons import names_person
+from schemas.identifiers.resident import looks_resident
+from schemas.identifiers.uscc import ALPHABET, wrong_in
+
+__all__ = ["check"]
+
+_CHARACTERS = frozenset(ALPHABET)
+
+
+def check(code: str, *, exceptions: Collection[str] = ()) -> tuple[str, ...]:
+    """Return what is wrong with a code, of FINDINGS; empty where nothing is.
+
+    A code of another length (in bytes of UTF-8), or with a character outside the alphabet, has only that finding; a
+    resident identity number (居民身份证号), however it is written, only that one. The rest are looked for together.
+    `exceptions` are codes that a reviewer has found to be real although their check digit is wrong: they have no
+    USCC_CHECK_DIGIT.
+    """
+    found: tuple[str, ...]
+    if len(code.encode(errors="surrogatepass")) != 18:
+        found = ("USCC_LENGTH",)
+    elif not _CHARACTERS.issuperset(code):
+        found = ("USCC_ALPHABET",)
+    else:
+        found = wrong_in(code)
+        if code in exceptions:
+            found = tuple(name for name in found if name != "USCC_CHECK_DIGIT")
+        return ("USCC_RESIDENT_ID",) if looks_resident(code, bad=bool(found)) else found
+    # In full width, with spaces, or of 15 digits.
+    return ("USCC_RESIDENT_ID",) if looks_resident(code, bad=True) or names_person(code) else found

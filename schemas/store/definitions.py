@@ -1,0 +1,144 @@
+"""Whether the tables, views, functions and triggers of a database are those that were shipped:
+each held against its fingerprint.
+
+`shipped.csv` is what the migrations make on PostgreSQL 18 (`python -m tests.shipped` writes it). The views of `serving`
+follow from which generations there are, and are held against what schemas.store.serving_views makes of these. Nothing is changed
+here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from schemas.store.serving_views import STATES, differing_views
+from schemas.store.sql_files import sql
+
+__all__ = ["SHIPPED", "Definition", "DefinitionDifference", "as_shipped", "differences", "fingerprints", "shipped"]
+
+Connection = psycopg.Connection[Any]
+
+VERSION = 18
+"""Of PostgreSQL: another one says the same definitions in other words."""
+SHIPPED = Path(__file__).parent / "shipped.csv"
+GENERATION = "generation"
+_GENERATIONS = """
+SELECT schema_name, state = ANY(%s) OR generation IN (SELECT s.generation FROM xinliu.serving s) FROM xinliu.generation
+"""
+_COLUMNS = re.compile(r"(?:^ {8,}(?:\w+\.)?\w+,?\n)+", re.MULTILINE)
+"""Columns that `*` stands for within a view of a generation: those that there were when it was made. Under their own
+names they are handed on to what is compared, and without one that this needs there is no view."""
+_IN_GENERATION = re.compile(r"g[0-9]+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Definition:
+    """An object of the database: its schema (`generation` for each of them), what it is, and its name there."""
+
+    schema: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        """As people are told of it."""
+        place = f"{self.schema}." if self.schema and self.name else self.schema
+        return f"{self.kind} {place}{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DefinitionDifference:
+    """One object that is not as it was shipped."""
+
+    difference: str
+    """MISSING, EXTRA or CHANGED."""
+    what: Definition
+
+    def __str__(self) -> str:
+        """As people are told of it."""
+        return f"{self.difference} {self.what}"
+
+
+@cache
+def shipped() -> Mapping[Definition, str]:
+    """Return the fingerprint of everything that the migrations make."""
+    with SHIPPED.open(encoding="utf-8", newline="") as file:
+        return {Definition(schema, kind, name): text for schema, kind, name, text in csv.reader(file)}
+
+
+def differences(connection: Connection) -> list[DefinitionDifference]:
+    """Return all objects that are not as they were shipped, sorted; the connection is in autocommit."""
+    version = connection.info.server_version // 10_000
+    if version != VERSION:
+        told = f"PostgreSQL {version}: definitions are known as PostgreSQL {VERSION} tells them"
+        return [DefinitionDifference("CHANGED", Definition("", "server", told))]
+    known = {str(schema): bool(shown) for schema, shown in connection.execute(_GENERATIONS, (list(STATES),))}
+    generations = {schema for schema, shown in known.items() if shown}
+    # One that is filled has fewer indexes and tables of its own, and no reader;
+    # one that was dropped goes when its readers have.
+    found = {one: text for one, text in fingerprints(connection).items() if known.get(one.schema, True)}
+    wanted = dict(_wanted(generations))
+    differing = [DefinitionDifference("MISSING", one) for one in wanted.keys() - found.keys()]
+    differing += [DefinitionDifference("EXTRA", one) for one in found.keys() - wanted.keys()]
+    differing += [
+        DefinitionDifference("CHANGED", one)
+        for one in found.keys() & wanted.keys()
+        if wanted[one] not in ("", found[one])
+    ]
+    with _named_in_full(connection):
+        changed = [
+            DefinitionDifference("CHANGED", Definition("serving", "view", name)) for name in differing_views(connection)
+        ]
+    return sorted({*differing, *changed})
+
+
+def fingerprints(connection: Connection) -> dict[Definition, str]:
+    """Return the fingerprint of every object that stands in this database."""
+    with _named_in_full(connection):
+        rows = connection.execute(sql("store/objects")).fetchall()
+    return {
+        Definition(schema, kind, name.replace(f"{schema}.", "") if schema else name): _fingerprint(schema, text)
+        for schema, kind, name, text in rows
+    }
+
+
+def as_shipped(found: Mapping[Definition, str]) -> dict[Definition, str]:
+    """Return what `shipped.csv` says of a database as the migrations leave it, with one generation."""
+    kept = {}
+    for one, text in found.items():
+        schema = GENERATION if _IN_GENERATION.fullmatch(one.schema) else one.schema
+        # What a view of serving says follows from the generations.
+        kept[Definition(schema, one.kind, one.name)] = "" if schema == "serving" else text
+    return kept
+
+
+def _wanted(generations: Collection[str]) -> Iterator[tuple[Definition, str]]:
+    for one, text in shipped().items():
+        if one.schema != GENERATION:
+            yield one, text
+            continue
+        for schema in generations:
+            yield Definition(schema, one.kind, one.name), text
+
+
+def _fingerprint(schema: str, text: str) -> str:
+    if _IN_GENERATION.fullmatch(schema):
+        text = re.sub(rf"\b{schema}\.", f"{GENERATION}.", text)
+        if "UNION" not in text:
+            text = _COLUMNS.sub("", text)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _named_in_full(connection: Connection) -> Iterator[None]:
+    with connection.transaction():
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        yield

@@ -1,0 +1,1 @@
+"""The commands of operators, and the workers. Nothing imports them."""

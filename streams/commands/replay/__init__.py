@@ -1,0 +1,1 @@
+"""`xinliu replay …`: plan, approve, rebuild, compare, correct, promote and roll back."""

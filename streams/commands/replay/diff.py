@@ -1,0 +1,88 @@
+"""`xinliu replay diff`: what promoting a generation would change, down to the entities, records and fields that differ."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.console.groups import REPLAY, group
+from schemas.console.tables import Wide
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.servers.connection import Connection
+
+__all__ = ["SHOWN", "Format", "mount"]
+
+
+class Format(StrEnum):
+    """How differences are told."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    page = "page"
+
+
+SHOWN = {Format.table: 50, Format.page: 1_000}
+"""How many entities and records a person is shown, unless told otherwise."""
+
+
+def _diff(
+    ctx: typer.Context,
+    generations: Annotated[
+        list[int] | None,
+        typer.Argument(
+            help="OLD and NEW, or NEW alone against the one that serves; by default that and the newest READY one.",
+            metavar="[OLD] [NEW]",
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Compare every column, and history, not only what is stated of a record now.")
+    ] = False,
+    explain: Annotated[
+        str | None, typer.Option(metavar="RECORD", help="All events behind this record, from both generations.")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="page is one HTML file that a person reads.", show_default="table")
+    ] = Format.table,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, help="So many entities and records at most.", show_default="50; 1,000 on a page; else all"),
+    ] = None,
+    wide: Wide = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> int:
+    """What two generations hold differently: whose 有 becomes 无 first. Exit code 1 where something differs.
+
+    Digests are compared first, and only where they differ entities, records and fields. Nothing is written.
+    """
+    from schemas.store.database import connect as open_store
+    from streams.replay.diff.comparison import Diffing, chosen, told_changes, told_turns
+    from streams.replay.diff.report import tell
+
+    named = tuple(generations or ())
+    if len(named) > 2:
+        raise UsageError("two generations are compared at most: OLD NEW")
+    form = Format.json if as_json else form
+    connect: Callable[[], Connection] = ctx.obj
+    connection = connect()
+    with open_store(connection.database.get_secret_value(), autocommit=True) as store:
+        old, new = chosen(store, named)
+        if explain is not None:
+            from streams.commands.replay.explain import explain_record
+
+            return explain_record(store, connection, old, new, explain, as_json=form is Format.json)
+        with Diffing(store, old, new, deep=deep).snapshot() as compared:
+            shown = SHOWN.get(form) if limit is None else limit
+            tell(compared, told_turns(store, limit=shown), told_changes(store, limit=shown), form, wide=wide)
+    return 0 if compared.equal else 1
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the command to `xinliu`."""
+    group(app, "replay", REPLAY).command("diff")(_diff)

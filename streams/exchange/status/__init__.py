@@ -1,0 +1,1 @@
+"""`status.<province>`: how far each province has published and applied, written and read back."""

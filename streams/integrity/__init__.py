@@ -1,0 +1,1 @@
+"""Integrity: tables held against history, history against the log, the quarantine against its topic; and their repair."""

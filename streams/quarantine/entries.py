@@ -1,0 +1,152 @@
+"""The quarantine's decisions: what people may decide about refused messages, and what holds of an entry after that.
+
+A decision is an event on `operations`. Intake carries it out: it examines the untouched value again, forwards it to
+`accepted` under its original origin, and writes to `quarantine` what came of it. The view projects that. What holds of an
+entry is a maximum over what is known of it, so that neither order nor repetition of these messages matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from schemas.errors import UsageError
+from schemas.operations.event import Operation
+from schemas.records.refused_row import LOG, PARTITION
+from streams.kafka.headers import ACCEPTED, DISCARDED, Origin
+
+__all__ = [
+    "DECISIONS",
+    "DISCARD",
+    "DONE",
+    "OPEN",
+    "OVERRIDE",
+    "REDRIVE",
+    "STATES",
+    "QuarantineEntry",
+    "entries_of",
+    "parse_name",
+    "state_of",
+    "undone",
+]
+
+OVERRIDE, REDRIVE, DISCARD = "QUARANTINE_OVERRIDE", "QUARANTINE_REDRIVE", "QUARANTINE_DISCARD"
+DECISIONS = frozenset({OVERRIDE, REDRIVE, DISCARD})
+DONE = "QUARANTINE_DONE"
+"""Intake has carried a decision out: its detail names the decision and counts the outcomes."""
+
+OPEN = "OPEN"
+STATES = (OPEN, "SUPERSEDED", "DISCARDED", "REDRIVEN", "OVERRIDDEN")
+"""States of an entry, from what is known least to most: one that has a later state never goes back to an earlier one."""
+
+_NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9}|-1)/(?P<offset>\d{1,18})")
+
+
+_Partition = Annotated[int, Field(ge=0, lt=1 << 31)]
+_Offset = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class _Detail(BaseModel):
+    """An entry as an event names it."""
+
+    topic: Annotated[str, Field(pattern=r"^records\.[a-z0-9-]{1,200}$")]
+    topic_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+    partition: Annotated[int, Field(ge=PARTITION, lt=1 << 31)]
+    offset: _Offset
+    stored: tuple[_Partition, _Offset] | None
+
+    @model_validator(mode="after")
+    def _stands_somewhere(self) -> Self:
+        # Only what a department refused itself stands in no partition.
+        if (self.partition == PARTITION) != (self.topic_id == LOG):
+            raise ValueError("partition and topic id do not go together")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineEntry:
+    """A refused message: its place in the department's topic, and where the topic `quarantine` keeps its value.
+
+    `stored` is None where the value stands in the department's topic alone: intake had accepted it, and PostgreSQL could
+    not hold it.
+    """
+
+    origin: Origin
+    stored: tuple[int, int] | None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: department/partition/offset."""
+        return f"{self.origin.department}/{self.origin.partition}/{self.origin.offset}"
+
+    def to_detail(self) -> dict[str, Any]:
+        """Return the entry as an event on `operations` names it."""
+        where = self.origin
+        return {
+            "topic": where.topic,
+            "topic_id": where.topic_id,
+            "partition": where.partition,
+            "offset": where.offset,
+            "stored": list(self.stored) if self.stored else None,
+        }
+
+    @classmethod
+    def from_detail(cls, detail: Mapping[str, Any]) -> QuarantineEntry:
+        """Read `to_detail` back. Raises ValueError where it is none."""
+        # Checked to the letter: this becomes a header that the view must be able to read.
+        try:
+            found = _Detail.model_validate(detail)
+        except ValidationError as error:
+            raise ValueError(f"the event names no quarantine entry: {error.errors()[0]['msg']}") from None
+        return cls(Origin(found.topic, found.topic_id, found.partition, found.offset), found.stored)
+
+
+def parse_name(name: str) -> tuple[str, int, int]:
+    """Return department, partition and offset of an entry's name. Raises UsageError where it is none."""
+    found = _NAME.fullmatch(name.strip())
+    if found is None:
+        raise UsageError(
+            f"{name!r} names no entry: write department/partition/offset, as `xinliu quarantine list` does"
+        )
+    return found["department"], int(found["partition"]), int(found["offset"])
+
+
+def entries_of(decision: Operation) -> tuple[QuarantineEntry, ...]:
+    """Return the entries that a decision is about. Raises ValueError where the event is not whole."""
+    entries = decision.detail.get("entries")
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise ValueError("the event names no entries")
+    return tuple(QuarantineEntry.from_detail(entry) for entry in entries)
+
+
+def undone(operations: Iterable[Operation]) -> dict[str, Operation]:
+    """Return the decisions, by id, that no intake has told to be carried out, in their order."""
+    known = list(operations)
+    # In whatever order: a decision and what intake says of it stand in topics of two authors.
+    done = {str(one.detail.get("decision")) for one in known if one.kind == DONE}
+    waiting: dict[str, Operation] = {}
+    for one in known:
+        if one.kind in DECISIONS and one.id not in done:
+            waiting.setdefault(one.id, one)  # the first that bears the id: nobody takes its place
+    return waiting
+
+
+def state_of(outcomes: Iterable[tuple[str, str]], *, held: bool) -> str:
+    """Return the state of an entry after these outcomes: pairs of the decision's kind and what came of it, in any order.
+
+    `held` says whether the view holds the entry's record at the entry's version or a later one. Without that nothing counts
+    as accepted, whatever intake says: an entry is never closed before its record can be seen. A refusal changes no state, and
+    a decision to discard does not outweigh that the message was accepted after all.
+    """
+    known = set(outcomes)
+    if held and (OVERRIDE, ACCEPTED) in known:
+        return "OVERRIDDEN"
+    if held and (REDRIVE, ACCEPTED) in known:
+        return "REDRIVEN"
+    if any(outcome == DISCARDED for _, outcome in known):
+        return "DISCARDED"
+    return "SUPERSEDED" if held else OPEN

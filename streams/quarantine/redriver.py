@@ -1,0 +1,312 @@
+"""Carrying out what people decided about quarantine entries: intake's second way into `accepted`.
+
+An entry's untouched value is examined by today's rules and catalogue. What passes is forwarded verbatim under its original
+origin; what does not stays the entry that it is, with its newest findings: nothing that is redriven ever becomes a new entry,
+so nothing can go in circles. Every step may be done twice, by several workers or after a crash: the fold drops a statement
+that is said again, and an outcome is known by decision and entry. A decision counts as carried out once DONE says so.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+from confluent_kafka import Message
+
+from schemas.contracts.avro import named_by
+from schemas.errors import Retryable
+from schemas.operations.event import Operation
+from schemas.operations.two_people import TwoPeople
+from schemas.records.refused_row import LOG
+from schemas.rules.model import OVERRIDABLE
+from streams.forwarding.findings import Finding, finding, shown
+from streams.forwarding.forwarder import Forwards, Outgoing
+from streams.forwarding.kept_values import Cut, cut_of
+from streams.forwarding.masking import is_masked
+from streams.intake.stage import Examined, IntakeStage
+from streams.kafka.headers import ACCEPTED, DECISION, DISCARDED, FINDINGS, IMPOSSIBLE, ORIGIN, REFUSED, SCHEMA, Origin
+from streams.kafka.records import Fetched, Run
+from streams.kafka.single_messages import Place
+from streams.quarantine.entries import DECISIONS, DISCARD, DONE, OVERRIDE, QuarantineEntry, entries_of, undone
+from streams.runtime.crash_points import crash_point
+
+__all__ = ["Decisions", "Redriver", "Stored", "waived_by"]
+
+log = structlog.get_logger()
+
+_LONGEST_PAUSE = 5.0
+_LONGEST_REASON = 1_000
+
+
+class Stored(Protocol):
+    """Where the values of entries are read."""
+
+    def read(self, places: Iterable[Place], /) -> Mapping[Place, Message]:
+        """Return what stands at these places; what is gone is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one entry."""
+
+    entry: QuarantineEntry
+    outcome: str
+    findings: Sequence[Finding]
+    record_id: str | None = None
+    version: int | None = None
+
+
+def waived_by(decision: Operation) -> list[frozenset[str]]:
+    """Return, for each entry of a decision, the codes that do not refuse it: those named with it, as far as they may be."""
+    entries = decision.detail["entries"]
+    if decision.kind != OVERRIDE:
+        return [frozenset()] * len(entries)
+    named = [entry.get("codes") for entry in entries]
+    return [frozenset(map(str, codes if isinstance(codes, list) else ())) & OVERRIDABLE.keys() for codes in named]
+
+
+class Redriver:
+    """Carries out one decision at a time. `stage` examines; it must be this one's own, and is never fed by a topic.
+
+    `topics` are those of the departments that the catalogue has today, with their ids.
+    """
+
+    def __init__(self, stage: IntakeStage, stored: Stored, forwards: Forwards, topics: Mapping[str, str]) -> None:
+        self._stage, self._stored, self._forwards, self._topics = stage, stored, forwards, topics
+
+    def carry_out(self, decision: Operation) -> Counter[str]:
+        """Do what was decided and return how many entries had each outcome; safe to be done again.
+
+        Raises Retryable where a server does not answer, ValueError where the event is not whole.
+        """
+        examined, whole, outcomes = self._examined(decision)
+        outgoing = self._outgoing(examined, whole) if examined is not None else []
+        crash_point("redrive.examined")
+        self._forwards.accept(outgoing)
+        self._forwards.flush()  # before anybody is told that it is accepted
+        crash_point("redrive.forwarded")
+        for outcome in outcomes:
+            self._forwards.quarantine(b"", _headers(decision, outcome))
+        self._forwards.flush()
+        crash_point("redrive.told")
+        return Counter(outcome.outcome for outcome in outcomes)
+
+    def foresee(self, decision: Operation) -> Counter[str]:
+        """Return how many entries would have each outcome by this process's rules and catalogue; nothing is written."""
+        return Counter(outcome.outcome for outcome in self._examined(decision)[-1])
+
+    def _examined(
+        self, decision: Operation
+    ) -> tuple[Examined | None, Sequence[tuple[QuarantineEntry, Message]], Sequence[_Outcome]]:
+        entries = entries_of(decision)
+        if decision.kind == DISCARD:
+            told = [finding("DISCARDED", detail=decision.reason or None)]
+            return None, (), [_Outcome(entry, DISCARDED, told) for entry in entries]
+        found = self._stored.read(_place(entry) for entry in entries)
+        cuts = self._cuts(entries, found)
+        originals = self._stored.read(_sent(entry) for entry in cuts)
+        outcomes, whole, waivers = (
+            list[_Outcome](),
+            list[tuple[QuarantineEntry, Message]](),
+            dict[int, frozenset[str]](),
+        )
+        for entry, codes in zip(entries, waived_by(decision), strict=True):
+            message = found.get(_place(entry))
+            why = self._impossible(entry, message)
+            if not why and entry in cuts:
+                message = originals.get(_sent(entry))
+                why = _unfit(cuts[entry], message)
+            if why:
+                outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding(why)]))
+            elif message is not None:
+                waivers[len(whole)] = codes
+                whole.append((entry, message))
+        if not whole:
+            return None, (), outcomes
+        examined = self._stage.prepare([_run(entry, message) for entry, message in whole], waived=waivers)
+        good = {row: (record_id, version) for row, _, record_id, version in examined.good.rows()}
+        for row, (entry, _) in enumerate(whole):
+            verdict = examined.verdicts.get(row)
+            findings = verdict.findings if verdict else []
+            if row in good:
+                outcomes.append(_Outcome(entry, ACCEPTED, findings, *good[row]))
+            elif verdict is not None and verdict.refused:
+                outcomes.append(_Outcome(entry, REFUSED, findings))
+            else:  # it would vouch for a time long past, behind records that have gone on without it
+                outcomes.append(_Outcome(entry, IMPOSSIBLE, [finding("MARKER_LATE")]))
+        return examined, whole, outcomes
+
+    def _cuts(self, entries: Iterable[QuarantineEntry], found: Mapping[Place, Message]) -> dict[QuarantineEntry, Cut]:
+        """Return the entries of which the quarantine keeps the beginning alone."""
+        there = {
+            entry: found[_place(entry)] for entry in entries if _place(entry) in found and entry.stored is not None
+        }
+        told = {entry: cut_of(message.headers()) for entry, message in there.items()}
+        return {entry: cut for entry, cut in told.items() if cut is not None}
+
+    def _outgoing(self, examined: Examined, whole: Sequence[tuple[QuarantineEntry, Message]]) -> list[Outgoing]:
+        return [
+            (partition, key, value, _under(whole[row][0].origin, headers))
+            for row, (partition, key, value, headers) in zip(
+                examined.good["row"].to_list(), self._stage.outgoing(examined), strict=True
+            )
+        ]
+
+    def _impossible(self, entry: QuarantineEntry, message: Message | None) -> str | None:
+        if entry.origin.topic not in self._topics:
+            return "NO_DEPARTMENT"
+        if entry.origin.topic_id == LOG:
+            return "ROW_NOT_SENT"
+        if message is None:
+            return "VALUE_GONE"
+        # A topic that was made anew has something else standing there now.
+        if entry.stored is None and self._topics[entry.origin.topic] != entry.origin.topic_id:
+            return "VALUE_GONE"
+        if entry.stored is not None and dict(message.headers() or ()).get(ORIGIN) != entry.origin.to_bytes():
+            return "VALUE_GONE"
+        return "VALUE_MASKED" if is_masked(message.value() or b"") else None
+
+
+def _unfit(cut: Cut, message: Message | None) -> str | None:
+    # By the digest, not the topic's id: one that was made anew has something else standing there.
+    value = (message.value() or b"") if message is not None else b""
+    if not cut.is_whole(value):
+        return "VALUE_GONE"
+    return "VALUE_MASKED" if cut.hides(value) else None
+
+
+def _sent(entry: QuarantineEntry) -> Place:
+    return entry.origin.topic, entry.origin.partition, entry.origin.offset
+
+
+def _place(entry: QuarantineEntry) -> Place:
+    if entry.stored is None:
+        return _sent(entry)
+    return "quarantine", *entry.stored
+
+
+def _run(entry: QuarantineEntry, message: Message) -> Run:
+    where, named = entry.origin, named_by(message.headers())
+    headers = () if named is None else ((SCHEMA, named),)
+    # Without a time of receipt: how long it lay in the quarantine is not what a metric should call the way to the view.
+    record = Fetched(where.topic, where.partition, where.offset, 0, None, message.value() or b"", headers)
+    return Run(where.topic, where.partition, where.offset, (record,))
+
+
+def _under(origin: Origin, headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    # The stage knows a topic as it is now; an entry may be from one that was deleted and made anew since.
+    return [(name, origin.to_bytes() if name == ORIGIN else value) for name, value in headers]
+
+
+def _headers(decision: Operation, outcome: _Outcome) -> list[tuple[str, bytes]]:
+    told: dict[str, Any] = {
+        "decision": shown(decision.id),
+        "kind": decision.kind,
+        "by": shown(decision.by),
+        "at": round(decision.at.timestamp() * 1000),
+        "reason": shown(decision.reason, _LONGEST_REASON),
+        "outcome": outcome.outcome,
+    }
+    known: dict[str, Any] = {
+        "received_at": 0,
+        "uscc": None,
+        "domain": None,
+        "record_id": outcome.record_id,
+        "version": outcome.version,
+        "findings": list(outcome.findings),
+    }
+    return [
+        (ORIGIN, outcome.entry.origin.to_bytes()),
+        (DECISION, json.dumps(told, ensure_ascii=False).encode()),
+        (FINDINGS, json.dumps(known, ensure_ascii=False).encode()),
+    ]
+
+
+class Decisions:
+    """The decisions that wait to be carried out, and the thread's work that does so, one after the other.
+
+    `follow` may be called from any thread; `write` writes an event to operations. What needs a second person, as
+    `people` knows, waits until he has approved exactly that; what comes behind it does not.
+    """
+
+    def __init__(
+        self, redriver: Redriver, write: Callable[[Operation], None], *, by: str, people: TwoPeople | None = None
+    ) -> None:
+        self._redriver, self._write, self._by, self._people = redriver, write, by, people
+        self._done: set[str] = set()
+        self._changed = threading.Condition()
+        self._waiting: dict[str, Operation] = {}
+        self._stopped = False
+
+    def held(self, operations: Iterable[Operation]) -> None:
+        """Take over the events that were there at the start: what nobody has carried out is done now."""
+        known = list(operations)
+        with self._changed:
+            for one in known:
+                if self._people is not None:
+                    self._people.follow(one)
+            self._done = {str(one.detail.get("decision")) for one in known if one.kind == DONE}
+            self._waiting = undone(known)
+
+    def follow(self, operation: Operation) -> None:
+        """Take over an event of operations."""
+        with self._changed:
+            if self._people is not None:
+                self._people.follow(operation)
+            if operation.kind in DECISIONS:
+                if operation.id not in self._done:
+                    self._waiting.setdefault(operation.id, operation)
+            elif operation.kind == DONE:  # another worker was first
+                self._done.add(str(operation.detail.get("decision")))
+                self._waiting.pop(str(operation.detail.get("decision")), None)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End `run` after the decision that is under way."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Carry out what waits, and what comes, until stopped; waits, with a message, for servers that are away."""
+        pause = 0.2
+        while (decision := self._next()) is not None:
+            try:
+                self._carry_out(decision)
+                pause = 0.2
+            except Retryable as error:
+                log.warning("quarantine.waits", why=str(error), next_try_in_seconds=pause)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped, pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _next(self) -> Operation | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._ready() is not None)
+            return None if self._stopped else self._ready()
+
+    def _ready(self) -> Operation | None:
+        people = self._people
+        return next((one for one in self._waiting.values() if people is None or not people.lacks(one)), None)
+
+    def _carry_out(self, decision: Operation) -> None:
+        detail: dict[str, Any] = {"decision": decision.id}
+        try:
+            counts = self._redriver.carry_out(decision)
+        except ValueError as error:
+            # Written by something else than our command. It must neither stop intake nor be tried for ever.
+            log.error("quarantine.not_a_decision", id=decision.id, why=str(error))
+            detail["error"] = str(error)[:300]
+        else:
+            detail["outcomes"] = dict(counts)
+            log.info("quarantine.carried_out", kind=decision.kind, by=decision.by, outcomes=dict(counts))
+        self._write(Operation(DONE, decision.department, datetime.now(UTC), self._by, decision.reason, detail))
+        with self._changed:
+            self._done.add(decision.id)
+            self._waiting.pop(decision.id, None)

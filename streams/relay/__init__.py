@@ -1,0 +1,1 @@
+"""The outbox relay: publishes receipts and changes that the view's transactions left."""

@@ -1,0 +1,1 @@
+"""What a promotion would change: two generations compared, explained and reported."""

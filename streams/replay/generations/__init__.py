@@ -1,0 +1,1 @@
+"""Which generation serves: catch-up, promotion, switch and rollback."""

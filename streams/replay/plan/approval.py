@@ -1,0 +1,138 @@
+"""Two people: what one operator plans another one approves, before it is run and before it is promoted.
+
+All of it follows from operations, never from a table: whoever can change a row approves nothing. Whether it is asked
+for is what the administrator has said there, and who has said what is what the broker vouches for
+(schemas/operations/two_people.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas.contracts.registry import Registry
+from schemas.errors import UsageError
+from schemas.operations.event import Operation
+from schemas.operations.log import held_operations
+from schemas.operations.topics import asks
+from schemas.operations.two_people import TwoPeople, two_people
+from schemas.servers.connection import Connection
+from streams.replay.plan.ledger import Replay
+
+__all__ = ["PROMOTE", "RUN", "ReplayStanding", "approval_of", "operations_of", "require_approved", "standing"]
+
+RUN, PROMOTE = "RUN", "PROMOTE"
+"""What an approval covers: that the plan is run; that what came of it is promoted."""
+
+_ENDED = ("REPLAY_PROMOTED", "REPLAY_ROLLED_BACK", "REPLAY_ABANDONED")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStanding:
+    """What the events of one replay say: its plan, and the last approval of what is to be approved next."""
+
+    planned: Operation
+    plan: str
+    """SHA-256 of the plan, hexadecimal: an approval is of this very plan."""
+    done: Operation | None
+    running: Operation | None
+    ended: Operation | None
+    approvals: Sequence[Operation]
+
+    @property
+    def covers(self) -> str:
+        """What an approval given now would cover."""
+        return PROMOTE if self.done is not None else RUN
+
+    def to_detail(self) -> dict[str, Any]:
+        """Return what an approval given now says, beside the replay."""
+        return {"covers": self.covers, "plan": self.plan, "result": self.done.id if self.done is not None else None}
+
+
+def operations_of(connection: Connection) -> list[Operation]:
+    """Return every event of `operations`. Raises Retryable where a server does not answer."""
+    with Registry(connection.registry) as registry:
+        return held_operations(connection.kafka, registry)
+
+
+def standing(operations: Iterable[Operation], replay: str) -> ReplayStanding | None:
+    """Return what the events say of a replay; None where it was never planned."""
+    planned = done = running = ended = None
+    approvals: list[Operation] = []
+    for one in operations:
+        if one.detail.get("replay") != replay:
+            continue
+        if one.kind == "REPLAY_PLANNED":
+            planned = planned or one  # as the ledger has it: a second plan of the same id is none
+        elif one.kind == "REPLAY_APPROVED":
+            approvals.append(one)
+        elif one.kind == "REPLAY_RUNNING":
+            running = one
+        elif one.kind == "REPLAY_DONE":
+            done = one
+        elif one.kind in _ENDED:
+            ended = one
+    if planned is None:
+        return None
+    return ReplayStanding(planned, _hash(planned), done, running, ended, approvals)
+
+
+def require_approved(connection: Connection, replay: Replay, *, step: str) -> None:
+    """Return where this step (rebuild, correct, redrive, promote…) of a replay may begin.
+
+    Raises UsageError, saying what to do, where another operator than the planner has not approved exactly this plan (and, to
+    promote, exactly this result) within the time that an approval holds, or where the table says another plan than the topic.
+    """
+    if not asks(connection.kafka) and not connection.approval.required:
+        return
+    operations = operations_of(connection)
+    rule = TwoPeople.of(connection, operations).rule()
+    if not rule.required:
+        return
+    known = standing(operations, replay.replay)
+    why = refusal(known, replay, promote=step == "promote", hours=rule.hours, now=datetime.now(UTC))
+    if why is not None:
+        raise UsageError(f"{step} of {replay.replay}: {why}")
+
+
+def refusal(known: ReplayStanding | None, replay: Replay, *, promote: bool, hours: float, now: datetime) -> str | None:
+    """Return why a step may not begin; None where it may."""
+    if known is None:
+        return "operations holds no such plan: make a new one with `xinliu replay plan`"
+    told = known.planned.detail
+    if (replay.kind, replay.scope, replay.plan) != (told.get("kind"), told.get("scope"), told.get("plan")):
+        return "xinliu.replay holds another plan than was written to operations (see `xinliu audit verify`): make a new plan"
+    ask = f"another operator than {known.planned.by} must say `xinliu replay approve {replay.replay} --reason …`"
+    if promote and known.done is None:
+        return "it is not done yet"
+    last = approval_of(known, promote=promote)
+    if last is None:
+        what = "what came of it" if promote else "it"
+        return f"nobody has approved {what}: {ask}"
+    # What began in time may be resumed after it.
+    began = known.running.when if known.running is not None and not promote and known.running.when >= last.when else now
+    if began - last.when > timedelta(hours=hours):
+        return f"the approval of {last.when:%Y-%m-%d %H:%M} UTC by {last.by} held for {hours:g} hours: {ask}"
+    return None
+
+
+def approval_of(known: ReplayStanding, *, promote: bool) -> Operation | None:
+    """Return the last approval by another person of exactly this plan, to promote of what came of it;
+    None where there is none."""
+    result = known.done.id if promote and known.done is not None else None
+    covering = [
+        one for one in known.approvals
+        if one.detail.get("plan") == known.plan
+        and (one.detail.get("covers"), one.detail.get("result")) == ((PROMOTE, result) if promote else (RUN, None))
+        and two_people(one, known.planned)
+    ]  # fmt: skip
+    return covering[-1] if covering else None
+
+
+def _hash(planned: Operation) -> str:
+    told = [planned.by, planned.reason, *(planned.detail.get(name) for name in ("replay", "kind", "scope", "plan"))]
+    return hashlib.sha256(json.dumps(told, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()

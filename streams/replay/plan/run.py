@@ -1,0 +1,60 @@
+"""Carrying out a saved plan: whether it may be run, and the steps that it leaves in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from schemas.errors import UsageError
+from streams.kafka.scope import ReplayScope
+from streams.replay.plan.ledger import Ledger, Replay
+
+__all__ = ["ReplayRun", "chosen", "running"]
+
+_COMMANDS = {"REBUILD": "rebuild", "CORRECT": "correct", "REPUSH": "repush", "REDRIVE": "redrive"}
+_OPEN = ("PLANNED", "APPROVED", "RUNNING")
+
+
+@dataclass(slots=True)
+class ReplayRun:
+    """A run under way: what its last step is to say."""
+
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+def chosen(book: Ledger, name: str, kind: str) -> tuple[Replay, ReplayScope]:
+    """Return a saved plan of that kind that is not done yet. Raises UsageError where there is none of that id."""
+    one = book.get(name)
+    if one.kind != kind:
+        raise UsageError(
+            f"{one.replay} is a {one.kind}: `xinliu replay {_COMMANDS[one.kind]} {one.replay}` carries it out"
+        )
+    if one.state not in _OPEN:
+        raise UsageError(
+            f"{one.replay} is {one.state}: what is to be done again is planned anew (`xinliu replay plan`)"
+        )
+    return one, ReplayScope.from_detail(one.scope)
+
+
+@contextmanager
+def running(book: Ledger, owner: psycopg.Connection[Any], one: Replay, *, generation: int) -> Iterator[ReplayRun]:
+    """Write that a replay runs, and, where nothing fails meanwhile, that it is done, with what it changed.
+
+    A run that was cut off stands as RUNNING; the same command does it again, which changes nothing that is right already.
+    """
+    book.step("REPLAY_RUNNING", one.replay, one.reason, serving=generation)
+    run = ReplayRun()
+    yield run
+    book.step("REPLAY_DONE", one.replay, one.reason, before=run.before, after=run.after, changed=run.changed)
+    if run.rates:
+        owner.execute(
+            "UPDATE xinliu.replay SET progress = %s WHERE replay = %s", (Jsonb({"rates": run.rates}), one.replay)
+        )

@@ -1,0 +1,123 @@
+"""Cutting off: what a province said under a key, in a time by our broker's clock, is not folded, as two operators
+have decided.
+
+A cut-off is a replay of kind CORRECT whose scope says so: planned, approved by another, and run like every other
+(streams/replay/plan/approval.py); from then on it holds for whatever is folded, live, again or into a new generation. Time
+and key are what intake wrote beside each statement, so that no date that the province writes gets a statement out of
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+
+from schemas.errors import UsageError
+from schemas.identifiers.persons import names_person
+from schemas.operations.event import Operation
+from schemas.store.sql_files import sql
+from streams.forwarding.findings import finding
+from streams.forwarding.masking import keepable
+from streams.kafka.headers import ORIGIN, SIGNED, Origin, header
+from streams.kafka.records import Record
+from streams.kafka.scope import ReplayScope
+from streams.view.withheld import Withheld
+
+__all__ = ["Cuts", "cuts_of", "require_cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """The cut-offs in force."""
+
+    scopes: tuple[ReplayScope, ...] = ()
+
+    def hold(self, statements: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
+        """Return the statements that stand, and those that are cut off; our own departments' stand.
+
+        `statements` are as the view stage decodes them; `row` is a place in `records`.
+        """
+        if not self.scopes or statements["epoch"].max() == 0:
+            return statements, ()
+        foreign = statements.filter(pl.col("epoch") > 0).select("row", "province").rows()
+        cut = {row for row, province in foreign if self._holds(province, records[row])}
+        if not cut:
+            return statements, ()
+        chosen = pl.col("row").is_in(sorted(cut))
+        known = statements.filter(chosen).rows(named=True)
+        return statements.filter(~chosen), tuple(_withheld(one, records[one["row"]]) for one in known)
+
+    def _holds(self, province: str, record: Record) -> bool:
+        at, signed = datetime.fromtimestamp(record.timestamp / 1000, UTC), header(record.headers, SIGNED)
+        return any(
+            scope.province == province
+            # Accepted by a version that did not keep the key: it may be this one.
+            and (scope.key is None or signed is None or signed == scope.key.encode())
+            and (scope.since is None or scope.since <= at)
+            and (scope.until is None or at < scope.until)
+            for scope in self.scopes
+        )
+
+
+def cuts_of(connection: psycopg.Connection[Any], *, beside: Sequence[ReplayScope] = ()) -> Cuts:
+    """Return what has been cut off here, and `beside`, which is about to be."""
+    rows = connection.execute(sql("view/cuts")).fetchall()
+    found = [ReplayScope.from_detail(row[0]) for row in rows]
+    return Cuts((*found, *(scope for scope in beside if scope.cut_off and scope not in found)))
+
+
+def require_cut(operations: Iterable[Operation], generation: int) -> None:
+    """Raise UsageError where a generation holds what was cut off since it was filled: to serve, it would bring that back.
+
+    `operations` are all events, in the broker's order.
+    """
+    known = list(operations)
+    over = {one.detail.get("replay") for one in known if one.kind == "REPLAY_ABANDONED"}
+    holding = {
+        one.detail.get("replay")
+        for one in known
+        if one.kind == "REPLAY_PLANNED" and isinstance(scope := one.detail.get("scope"), dict) and scope.get("cut_off")
+    }
+    filled = False
+    missed: dict[Any, Operation] = {}
+    for one in known:
+        if one.kind != "REPLAY_RUNNING":
+            continue
+        if one.detail.get("generation") == generation and not filled:
+            filled = True
+            holding -= missed.keys()  # what was cut off before is not folded into it
+            missed.clear()
+        elif (replay := one.detail.get("replay")) in holding - over:
+            missed.setdefault(replay, one)
+            if one.detail.get("serving") == generation:
+                holding.discard(replay)
+                del missed[replay]
+    if missed:
+        one = next(iter(missed.values()))
+        raise UsageError(
+            f"generation {generation} was filled before {one.detail['replay']} cut off what was not to be believed"
+            f" ({one.when:%Y-%m-%d %H:%M} UTC), and still holds it: build another one (`xinliu replay plan --all`)"
+        )
+
+
+def _withheld(said: dict[str, Any], record: Record) -> Withheld:
+    origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
+    return Withheld(
+        record_id=keepable(said["record_id"]) or "",
+        version=said["version"],
+        digest_hi=said["digest_hi"],
+        digest_lo=said["digest_lo"],
+        uscc=None if names_person(said["uscc"]) else keepable(said["uscc"]),
+        department=origin.department,
+        accepted_partition=said["accepted_partition"],
+        accepted_offset=said["accepted_offset"],
+        findings=(finding("CUT_OFF"),),
+        origin=origin,
+        domain=keepable(said["domain"]),
+        received_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+    )

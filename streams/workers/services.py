@@ -1,0 +1,156 @@
+"""What runs beside a worker's batches: following what operators decide, watching servers, seeing that every partition is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from faust.types import TP
+
+from schemas.errors import PositionLost, Retryable
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsReader
+from streams.intake.pacing import Pacing
+from streams.intake.schema_ids import Meanings
+from streams.intake.stops import Stopping
+from streams.monitoring.health import Probe
+from streams.monitoring.unread_partitions import GroupReading, UnreadPartitions
+from streams.quarantine.redriver import Decisions
+from streams.runtime.app import StreamApp
+from streams.runtime.collector import Collector
+from streams.runtime.threads import start_thread
+from streams.workers.server_watch import EVERY, Watch
+
+__all__ = ["Holding", "follow_decisions", "keep_pace", "read_everything", "standing_of", "watch_servers"]
+
+_RESUME_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+class Holding:
+    """Pauses and resumes the partitions of departments that are stopped or rest, through Faust's consumer."""
+
+    def __init__(self, app: StreamApp, stopping: Stopping, pacing: Pacing) -> None:
+        self._app, self._stopping, self._pacing = app, stopping, pacing
+
+    def holds(self, topic: str) -> bool:
+        """Tell whether the department's intake is stopped, or rests."""
+        return self._stopping.holds(topic) or self._pacing.holds(topic)
+
+    def pause(self, places: set[tuple[str, int]]) -> None:
+        """Fetch nothing more of these; a rebalance that gives them to us anew lifts it, and the next run pauses again."""
+        self._app.consumer.pause_partitions({TP(*place) for place in places})
+
+    async def resume(self, offsets: dict[tuple[str, int], int]) -> set[tuple[str, int]]:
+        """Go back to these offsets, and fetch again."""
+        ours = self._app.consumer.assignment()
+        wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in ours}
+        if gone := sorted(f"{tp.topic} {tp.partition}" for tp in wanted if tp in self._app.lost):
+            # Its log has lost records that nobody has taken over: the next start says so, and how to accept it.
+            await self._app.stop_for(
+                PositionLost(f"records were deleted before intake took them over: {', '.join(gone)}")
+            )
+            return set()
+        if wanted:
+            await self._app.consumer.seek_to(wanted)
+            self._app.consumer.resume_partitions(set(wanted))
+        return {(tp.topic, tp.partition) for tp in wanted}
+
+
+def follow_decisions(
+    app: StreamApp,
+    operations: OperationsReader,
+    stopping: Stopping,
+    collector: Collector,
+    decisions: Decisions,
+    meanings: Meanings,
+) -> None:
+    """Follow what operators decide for as long as the app runs, and carry it out."""
+
+    @app.task
+    async def follow_beside() -> None:
+        loop = asyncio.get_running_loop()
+
+        def take(operation: Operation) -> None:
+            decisions.follow(operation)
+            meanings.follow(operation)
+            topic = stopping.follow(operation)
+            if topic is not None:
+                log.info("intake.resumed", department=operation.department, by=operation.by, why=operation.reason)
+                asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
+
+        threads = [
+            start_thread(app, "operations", lambda: operations.follow(take)),
+            start_thread(app, "quarantine", decisions.run),
+        ]
+        try:
+            await app.wait_until_stopped()
+        finally:
+            operations.stop()
+            decisions.stop()
+            for thread in threads:
+                await asyncio.to_thread(thread.join, 10.0)
+
+
+def keep_pace(app: StreamApp, pacing: Pacing, stopping: Stopping, collector: Collector) -> None:
+    """Let heavy departments rest while the view is far behind, for as long as the app runs."""
+
+    @app.task
+    async def pace_beside() -> None:
+        loop = asyncio.get_running_loop()
+
+        def go_on(topic: str) -> None:
+            if not stopping.holds(topic):
+                asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
+
+        thread = start_thread(app, "pacing", lambda: pacing.run(go_on))
+        try:
+            await app.wait_until_stopped()
+        finally:
+            pacing.stop()
+            await asyncio.to_thread(thread.join, 10.0)
+
+
+def watch_servers(app: StreamApp, probe: Probe, watch: Watch) -> None:
+    """Ask the servers whether they answer, and show that the event loop turns."""
+
+    @app.task
+    async def watch_beside() -> None:
+        thread = start_thread(app, "watch", watch.run)
+        try:
+            while not app.should_stop:
+                probe.beat("events")
+                probe.assigned(len(app.consumer.assignment()))
+                await app.sleep(1.0)
+        finally:
+            probe.ended("events")
+            watch.stop()
+            await asyncio.to_thread(thread.join, 2.0)
+
+
+def read_everything(
+    app: StreamApp, unread: UnreadPartitions, holds: Callable[[str], bool] = lambda _topic: False
+) -> None:
+    """Watch that every partition is read, and rejoin the group where one is nobody's. `holds` names topics that are paused."""
+
+    @app.task
+    async def read_beside() -> None:
+        while not app.should_stop:
+            shared = await app.consumer.shared_out()
+            standing = standing_of(app)
+            in_hand = {(tp.topic, tp.partition) for tp in app.consumer.in_hand()}
+            paused = {place for place in standing if holds(place[0])}
+            known = None if shared is None else {(tp.topic, tp.partition) for tp in shared}
+            try:
+                # In a thread: it may ask Kafka how far the logs reach.
+                if await asyncio.to_thread(unread.look, GroupReading(known, standing, in_hand | paused)):
+                    await app.consumer.rejoin()
+            except Retryable as error:
+                log.info("worker.unread_unknown", why=str(error))
+            await app.sleep(EVERY)
+
+
+def standing_of(app: StreamApp) -> dict[tuple[str, int], int]:
+    return {(tp.topic, tp.partition): offset for tp, offset in app.consumer.standing().items()}

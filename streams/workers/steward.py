@@ -1,0 +1,137 @@
+"""The steward: holds the owner's rights, and carries out what two people want, so that no person needs them.
+
+A person asks by an event (REPLAY_REQUESTED); the steward runs the very command that an operator would run, with its own
+credentials: approvals are held against the log at the moment the step begins, by settings and a catalogue that the
+person who asks has no hand in. What came of it is an event, too. One request at a time; one that was cut off is taken
+up again, as its step is.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from schemas.contracts.registry import Registry
+from schemas.errors import Retryable, XinliuError
+from schemas.operations.event import Operation
+from schemas.operations.log import OperationsReader, OperationsWriter
+from schemas.operations.operators import PERSONAL, operator
+from schemas.operations.topics import REQUEST_DONE
+from schemas.servers.connection import Connection
+
+__all__ = ["REQUESTED", "STEPS", "Steward", "words_of"]
+
+log = structlog.get_logger()
+
+REQUESTED = "REPLAY_REQUESTED"
+"""A person asks for a step: detail.step (a key of STEPS) and detail.replay, but for a rollback."""
+
+STEPS = {
+    "CORRECT": ("replay", "correct", "{replay}", "--yes", "--json"),
+    "REBUILD": ("replay", "rebuild", "{replay}", "--json"),
+    "REDRIVE": ("replay", "redrive", "{replay}", "--json"),
+    "REPUSH": ("replay", "repush", "{replay}", "--yes", "--json"),
+    "PROMOTE": ("replay", "promote", "{replay}", "--reason", "{reason}", "--json"),
+    "ROLL_BACK": ("replay", "rollback", "--reason", "{reason}", "--json"),
+}
+"""What may be asked for, and the command that does it."""
+
+_PAUSE = 1.0
+_LONGEST_OUTPUT = 50_000
+"""An event stays far below what the broker takes."""
+
+Runs = Callable[[Sequence[str]], int]
+"""Runs a command with the steward's rights; returns its exit code."""
+
+
+def words_of(request: Operation) -> list[str] | None:
+    """Return the command that a request asks for; None where it asks for nothing that there is, or is nobody's.
+
+    >>> at = datetime(2026, 11, 23, tzinfo=UTC)
+    >>> words_of(Operation(REQUESTED, None, at, "operator-zhang@desk", "上线", {"step": "PROMOTE", "replay": "ab12"}, vouched=True))
+    ['replay', 'promote', 'ab12', '--reason', '上线', '--json']
+    """
+    step, replay = request.detail.get("step"), request.detail.get("replay") or ""
+    words = STEPS.get(step) if isinstance(step, str) else None
+    # A name, and nothing that could be taken for an option.
+    named = isinstance(replay, str) and (
+        (replay.isalnum() and replay.isascii()) or (replay == "" and step == "ROLL_BACK")
+    )
+    asked = request.kind == REQUESTED and request.vouched and request.by.startswith(PERSONAL)
+    if words is None or not named or not asked or not request.reason.strip() or request.reason.startswith("-"):
+        return None
+    return [word.format(replay=replay, reason=request.reason) for word in words]
+
+
+class Steward:
+    """Follows operations and does what is asked for, until stopped. `runs` runs a command as this process."""
+
+    def __init__(self, connection: Connection, runs: Runs) -> None:
+        self._connection, self._runs = connection, runs
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Work until `stop`; waits, with a message, for servers that do not answer."""
+        with Registry(self._connection.registry) as registry:
+            while not self._stopped.is_set():
+                try:
+                    self._follow(registry)
+                except Retryable as error:
+                    log.warning("steward.waits", why=str(error))
+                    self._stopped.wait(_PAUSE)
+
+    def stop(self) -> None:
+        """End `run` after the request that is under way."""
+        self._stopped.set()
+
+    def _follow(self, registry: Registry) -> None:
+        waiting: dict[str, Operation] = {}
+        reader = OperationsReader(self._connection.kafka, registry, principal="steward")
+        try:
+            held = reader.held()
+            done = {str(one.detail.get("request")) for one in held if one.kind == REQUEST_DONE}
+
+            def take(one: Operation) -> None:
+                if one.kind == REQUESTED and one.id not in done:
+                    waiting.setdefault(one.id, one)
+
+            for one in held:
+                take(one)
+            writer = OperationsWriter(self._connection.kafka, registry)
+            while not self._stopped.is_set():
+                for request in list(waiting.values()):
+                    writer.write(self._answer(request))
+                    done.add(request.id)
+                    del waiting[request.id]
+                reader.look_for_topics()
+                for one in reader.read(0.5):
+                    take(one)
+        finally:
+            reader.close()
+
+    def _answer(self, request: Operation) -> Operation:
+        detail: dict[str, Any] = {"request": request.id, "by": request.by, "exit_code": 2}
+        words = words_of(request)
+        if words is None:
+            detail["error"] = "this asks for nothing that the steward does, or no person asks it"
+        else:
+            log.info("steward.begins", request=request.id, by=request.by, words=words)
+            said = io.StringIO()
+            try:
+                with redirect_stdout(said):
+                    detail["exit_code"] = self._runs(words)
+            except XinliuError as error:
+                detail |= {"exit_code": error.exit_code, "error": str(error)}
+            except Exception as error:  # noqa: BLE001  # of this request alone: whoever asks for it must not stop the others
+                log.error("steward.failed", request=request.id, why=repr(error))
+                detail |= {"exit_code": 3, "error": str(error) or repr(error)}
+            detail["output"] = said.getvalue()[-_LONGEST_OUTPUT:]
+        log.info("steward.answers", request=request.id, exit_code=detail["exit_code"], error=detail.get("error"))
+        kafka = self._connection.kafka
+        return Operation(REQUEST_DONE, None, datetime.now(UTC), operator(kafka), request.reason, detail)
