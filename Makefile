@@ -15,7 +15,7 @@ help:
 	@echo "make chaos  crash the workers at named points, SEEDS=20 times"
 	@echo "make chaos-four  strike four provinces that exchange records, SEEDS=5 times"
 	@echo "make bench  measure it against bare loops, Faust and Quix Streams on the same events; QUICK=1 takes 3 minutes"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy, and the floors of the house (import-linter)"
 	@echo "make fuzz   coverage-guided fuzzing of import, columns and intake; MINUTES=5 for each, TARGETS=\"import columns intake\""
 	@echo "make venv   only set up; the command is then $(BIN)/xinliu"
 	@echo "make fetch  have the servers' programs at hand, which the first start would fetch, and make starts of Java cheaper"
@@ -82,6 +82,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
