@@ -1,8 +1,8 @@
-"""Reading one entity's credit view, the province's own edition, at one consistent moment, and again later at that very moment.
+"""The credit view of one entity in the province's own edition, read at one consistent moment, and read again as of it later.
 
-A reading is one REPEATABLE READ transaction over the views of the schema `report`. It counts what departments of this province
-have stated, and nothing else; who the entity is follows from the registrations of all provinces. Its token names the generation, the
-positions and what each source vouched for, so that the same answer can be given again from history.
+One reading is one REPEATABLE READ transaction over the views of the schema `report`. It counts the records of this province's
+departments only; the registrations of all provinces say who the entity is. Its token names the generation, the positions and
+the time up to which each source vouched, so that history gives the same answer again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from schemas.errors import UsageError
 __all__ = ["CreditView", "DomainState", "SourceState", "read", "read_in"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreditView:
-    """What is known of one entity at one moment. Dates are China's; times UTC; money in 万元."""
+    """The credit view of one entity at one moment. Dates are China's; times UTC; money in 万元."""
 
     uscc: str
     name: str | None
@@ -34,11 +34,11 @@ class CreditView:
     window: tuple[date, date] | None
     """涵盖时间范围, both days included; None where `on` is asked for."""
     on: date | None
-    """The day of which was asked what was in force, by the records' own dates."""
+    """The day for which records in force were asked, by their own dates."""
     day: date
-    """The day on which periods and the two decisions (publishable, reportable) are told: `on`, or the window's last."""
+    """The day by which periods and the two decisions (publishable, reportable) are computed: `on`, or the window's last."""
     anchors: dict[str, Any]
-    """By kind of record: what of it counts for a window (windows.csv)."""
+    """By kind of record: which of its dates must lie in the window (windows.csv)."""
     domains: tuple[DomainState, ...]
     penalties: tuple[dict[str, Any], ...]
     listings: tuple[dict[str, Any], ...]
@@ -86,12 +86,11 @@ def read_in(
 ) -> CreditView:
     """As `read`, for a code that is checked, in the transaction of the caller, whose rows are dictionaries."""
     here = Snapshot.of(connection)
-    now, sources = here.now, here.sources
+    now = here.now
     if moment is not None and moment.mutual is not None:
         raise UsageError("this token is of a 互认版: read it with --edition mutual")
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     name, kind = entity.get("name"), entity.get("kind")
-    registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
     rules = rules_of(connection)
     if moment is not None and (moment.on or moment.window):
         window, on = moment.window, moment.on
@@ -101,46 +100,94 @@ def read_in(
         window = window_of(rules, window_from, window_to or china_day(now.read_at))
     timed = Timed(rules, window, on)
     if window is not None and as_of is None and moment is None:
-        states = connection.execute("SELECT * FROM report.domain_state(%s, %s, %s)", (uscc, *window)).fetchall()
-        return CreditView(
-            uscc,
-            name,
-            kind,
-            window,
-            None,
-            timed.day,
-            timed.anchors(),
-            tuple(DomainState(**row) for row in states),
-            timed.penalties(rows_about(connection, "penalty", uscc, "decided_on")),
-            timed.listings(rows_about(connection, "listing", uscc, "listed_on")),
-            registered_at(connection, uscc, now, registrations, (name, kind)),
-            sources,
-            domain_sources(connection, sources),
-            now.asked(window, None),
-            0,
-        )
-    chosen = moment or (now if as_of is None else now.at(as_of, vouched_at(connection, as_of))).asked(window, on)
-    here.must_fit(chosen)
-    past = records_at(connection, uscc, chosen, timed, of=here.own)
-    who = registered_at(connection, uscc, chosen, past.registrations, (past.name or name, past.kind or kind))
-    then = judged(connection, sources, chosen)
-    vouching = domain_sources(connection, then)
+        content = _content_now(connection, uscc, here, window, timed, (name, kind))
+    else:
+        chosen = moment or (now if as_of is None else now.at(as_of, vouched_at(connection, as_of))).asked(window, on)
+        content = _content_at(connection, uscc, here, chosen, timed, (name, kind))
     return CreditView(
-        uscc,
-        who.name,
-        who.kind,
-        window,
-        on,
-        timed.day,
-        timed.anchors(),
-        states_at(
-            connection, uscc, chosen, timed.day, timed.counted(past.penalties), timed.counted(past.listings), vouching
-        ),
-        past.penalties,
-        past.listings,
-        who,
-        then,
-        vouching,
-        chosen,
-        past.erased,
+        uscc=uscc,
+        name=content.name,
+        kind=content.kind,
+        window=window,
+        on=on,
+        day=timed.day,
+        anchors=timed.anchors(),
+        domains=content.domains,
+        penalties=content.penalties,
+        listings=content.listings,
+        registered=content.registered,
+        sources=content.sources,
+        domain_sources=content.domain_sources,
+        moment=content.moment,
+        erased=content.erased,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """The fields of CreditView that are read from the views for now, and from history for an earlier moment."""
+
+    name: str | None
+    kind: str | None
+    domains: tuple[DomainState, ...]
+    penalties: tuple[dict[str, Any], ...]
+    listings: tuple[dict[str, Any], ...]
+    registered: Registered
+    sources: tuple[SourceState, ...]
+    domain_sources: tuple[DomainSource, ...]
+    moment: Moment
+    erased: int
+
+
+def _content_now(
+    connection: Connection,
+    uscc: str,
+    here: Snapshot,
+    window: tuple[date, date],
+    timed: Timed,
+    named: tuple[str | None, str | None],
+) -> _Content:
+    registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
+    states = connection.execute("SELECT * FROM report.domain_state(%s, %s, %s)", (uscc, *window)).fetchall()
+    return _Content(
+        name=named[0],
+        kind=named[1],
+        domains=tuple(DomainState(**row) for row in states),
+        penalties=timed.penalties(rows_about(connection, "penalty", uscc, "decided_on")),
+        listings=timed.listings(rows_about(connection, "listing", uscc, "listed_on")),
+        registered=registered_at(connection, uscc, here.now, registrations, named),
+        sources=here.sources,
+        domain_sources=domain_sources(connection, here.sources),
+        moment=here.now.asked(window, None),
+        erased=0,
+    )
+
+
+def _content_at(
+    connection: Connection,
+    uscc: str,
+    here: Snapshot,
+    moment: Moment,
+    timed: Timed,
+    named: tuple[str | None, str | None],
+) -> _Content:
+    here.must_fit(moment)
+    past = records_at(connection, uscc, moment, timed, of=here.own)
+    registered = registered_at(
+        connection, uscc, moment, past.registrations, (past.name or named[0], past.kind or named[1])
+    )
+    sources = judged(connection, here.sources, moment)
+    vouching = domain_sources(connection, sources)
+    penalties, listings = timed.counted(past.penalties), timed.counted(past.listings)
+    return _Content(
+        name=registered.name,
+        kind=registered.kind,
+        domains=states_at(connection, uscc, moment, timed.day, penalties, listings, vouching),
+        penalties=past.penalties,
+        listings=past.listings,
+        registered=registered,
+        sources=sources,
+        domain_sources=vouching,
+        moment=moment,
+        erased=past.erased,
     )

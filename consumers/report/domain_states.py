@@ -1,6 +1,6 @@
-"""有 / 无 / 待核 / 未归集 at an earlier moment; for now the function report.domain_state says it.
+"""The states 有 / 无 / 待核 / 未归集 of the domains at an earlier moment; for now, report.domain_state computes them.
 
-The two must agree: tests/integration/test_chain.py holds a token's reading against the reading that gave it.
+Both must agree: tests/integration/test_chain.py compares the reading by a token with the reading that gave the token.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SELECT p.domain, p.department, EXISTS (SELECT FROM xinliu.domain k WHERE k.domai
 """Entries that were open then: decided about, or released by their record, only behind these positions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainState:
     """One line of the report: 有, 无, 待核 or 未归集 for a domain, and what that rests on."""
 
@@ -119,14 +119,14 @@ def _pending(domain: str, departments: Collection[str], waiting: Iterable[Row]) 
 def _line(
     row: Row, penalties: int, listings: int, pending: int, vouched: Sequence[datetime | None], silent: bool
 ) -> DomainState:
-    told = [time for time in vouched if time is not None]
+    known = [time for time in vouched if time is not None]
     return DomainState(
-        row["domain"],
-        row["name_zh"],
-        row["display_label"],
-        state_of(records=penalties + listings, pending=pending, silent=silent),
-        penalties,
-        listings,
-        pending,
-        min(told) if told and len(told) == len(vouched) else None,
+        domain=row["domain"],
+        name_zh=row["name_zh"],
+        display_label=row["display_label"],
+        state=state_of(records=penalties + listings, pending=pending, silent=silent),
+        penalties=penalties,
+        listings=listings,
+        pending=pending,
+        data_as_of=min(known) if known and len(known) == len(vouched) else None,
     )

@@ -31,10 +31,12 @@ WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PastRecords:
-    """Penalties, list entries and registrations held then, shaped as the views of `report` shape them, with their
-    periods; name and kind as the record stated last had them, of our own before those of other provinces."""
+    """Penalties, list entries and registrations of that moment, in the shape of the views of `report`, with their periods.
+
+    Name and kind are those of the record that was stated last; our own records come before those of other provinces.
+    """
 
     name: str | None
     kind: str | None
@@ -47,10 +49,10 @@ class PastRecords:
 def records_at(
     connection: psycopg.Connection[Row], uscc: str, moment: Moment, timed: Timed, *, of: str | None = None
 ) -> PastRecords:
-    """Fold history up to the moment: the highest rank of every record, those of this entity that are asked for.
+    """Fold history up to the moment: each record of this entity at its highest rank.
 
-    Penalties, list entries and what was erased are those of the province `of`, where one is named; registrations, name and
-    kind are of all provinces.
+    Penalties, list entries and the count of erased ones are those of the province `of`, if one is named; registrations, name
+    and kind are of all provinces.
     """
     rows = connection.execute(
         _QUERY,
@@ -81,12 +83,12 @@ def records_at(
     penalties = timed.penalties(_penalty(row, said) for row, said in counted if said["penalty"])
     listings = timed.listings(_listing(row, said) for row, said in counted if said["listing"])
     return PastRecords(
-        newest[1]["subject"]["name"] if newest else None,
-        newest[1]["subject"]["kind"] if newest else None,
-        tuple(sorted(penalties, key=lambda row: (-row["decided_on"].toordinal(), str(row["record_id"])))),
-        tuple(sorted(listings, key=lambda row: (-row["listed_on"].toordinal(), str(row["record_id"])))),
-        tuple(_registration(row, said) for row, said in readable if said["registration"]),
-        len(held) - len(counted),
+        name=newest[1]["subject"]["name"] if newest else None,
+        kind=newest[1]["subject"]["kind"] if newest else None,
+        penalties=tuple(sorted(penalties, key=lambda row: (-row["decided_on"].toordinal(), str(row["record_id"])))),
+        listings=tuple(sorted(listings, key=lambda row: (-row["listed_on"].toordinal(), str(row["record_id"])))),
+        registrations=tuple(_registration(row, said) for row, said in readable if said["registration"]),
+        erased=len(held) - len(counted),
     )
 
 

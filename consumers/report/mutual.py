@@ -177,12 +177,12 @@ def _held(connection: Connection, uscc: str, timed: Timed) -> PastRecords:
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
     return PastRecords(
-        entity.get("name"),
-        entity.get("kind"),
-        timed.penalties(rows_about(connection, "mutual_penalty", uscc, "decided_on")),
-        timed.listings(rows_about(connection, "mutual_listing", uscc, "listed_on")),
-        tuple(registrations),
-        0,
+        name=entity.get("name"),
+        kind=entity.get("kind"),
+        penalties=timed.penalties(rows_about(connection, "mutual_penalty", uscc, "decided_on")),
+        listings=timed.listings(rows_about(connection, "mutual_listing", uscc, "listed_on")),
+        registrations=tuple(registrations),
+        erased=0,
     )
 
 
