@@ -1,5 +1,4 @@
-"""What was done without a second person: steps, decisions and what was proposed,
-held against the approvals that came before them."""
+"""Check of approvals: steps, decisions and proposals that nobody else had approved before they were carried out."""
 
 from __future__ import annotations
 
@@ -14,13 +13,13 @@ from streams.replay.plan.approval import approval_of, standing
 __all__ = ["Unapproved", "unapproved"]
 
 _STEPS = {"REPLAY_RUNNING": False, "REPLAY_PROMOTED": True}
-"""Steps of a replay → whether they need an approval of what came of it."""
+"""Steps of a replay → whether they need an approval of the replay's result."""
 _PROPOSALS = {
     "REPLAY_ROLLED_BACK": ("ROLL_BACK", ("replay",)),
     "POSITION_LOSS_ACCEPTED": ("ACCEPT_LOSS", ("topic", "topic_id", "partition", "begin", "goes_on_at")),
     "KEY_RETIRED": ("CUT_OFF_KEY", ("province", "key_id", "compromised")),
 }
-"""What is done by a proposal → its step, and what both must name alike."""
+"""Kind of an event that carries out a proposal → the proposal's step, and the fields that must agree in both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Unapproved:
 
 
 def unapproved(operations: Sequence[Operation], people: TwoPeople) -> list[Unapproved]:
-    """Return what was done alone where two people were asked for, in the order in which it was done.
+    """Return the events of one person alone that required two, in the order of the events.
 
     `operations` are all events, in the broker's order, and `people` has followed them.
     """

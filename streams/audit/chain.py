@@ -1,7 +1,8 @@
-"""The entries of the audit, and how each follows from an event of operations and the entry before: one chain a topic.
+"""The entries of the audit: a hash chain for each topic, each entry made from an operations event and the entry before.
 
 An entry is a function of its topic alone: a database that was restored, or built anew, comes to the same entries and
-hashes. Between topics, which have an author each, there is no order but the broker's time, and no chain needs one.
+hashes. Each topic has one author. Only the broker's time orders events of different topics, and no chain depends on
+that order.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from schemas.operations.topics import author
 __all__ = ["BEGINNING", "HEAD", "UNREADABLE", "AuditEntry", "AuditEvent", "beginning_of", "event_of", "unreadable"]
 
 HEAD = "AUDIT_HEAD"
-"""An event that anchors the audit: its detail has sequence, hash and offset of an entry,
-and its topic where that is another than `operations`."""
+"""Kind of the event that anchors the audit. Its detail has sequence, hash and offset of an entry; and the entry's
+topic, unless that is `operations`."""
 UNREADABLE = "UNREADABLE"
-"""What stands for a message that is no event: nothing that was written to the topic is passed over."""
+"""Kind of the entry for a message that is no event: the audit skips no message of the topic."""
 BEGINNING = "0" * 64
-"""What the first entry of the topic `operations` is chained to."""
+"""The previous hash of the first entry of the topic `operations`."""
 
 _BEYOND = (NotDecodable, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """What the audit keeps of one message of `operations`; all but the chain. JSON as canonical text, `at` in UTC."""
+    """The audit's copy of one message of `operations`, without the chain. JSON as canonical text, `at` in UTC."""
 
     topic_id: str
     offset: int
@@ -53,7 +54,7 @@ class AuditEvent:
     """SHA-256 of the message's value, hexadecimal."""
 
     def differing(self, other: AuditEvent) -> list[str]:
-        """Return the names of the fields that are not the same."""
+        """Return the names of the fields that differ."""
         return [name for name in AuditEvent.__slots__ if getattr(self, name) != getattr(other, name)]
 
 
@@ -67,19 +68,19 @@ class AuditEntry:
     """Hash of the entry before."""
     hash: str
     topic: str = TOPIC
-    """Whose chain it stands in."""
+    """The topic whose chain contains the entry."""
 
     @classmethod
     def following(cls, sequence: int, previous: str, event: AuditEvent, topic: str = TOPIC) -> AuditEntry:
-        """Return the entry of that event after an entry with that hash."""
+        """Return the entry of an event after an entry with that hash."""
         told = [sequence, *(getattr(event, name) for name in AuditEvent.__slots__), previous]
-        # Escaped, so that the bytes are the same whatever speaks UTF-8 how; a list, so that no order of names matters.
+        # Escaped, so that the bytes do not depend on an encoder of UTF-8; a list, so that no order of names matters.
         canonical = json.dumps(told, ensure_ascii=True, separators=(",", ":")).encode("ascii")
         return cls(sequence, event, previous, hashlib.sha256(canonical).hexdigest(), topic)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> AuditEntry:
-        """Return the entry that a row of schemas/sql/audit/entries.sql holds, whether or not its hash is right."""
+        """Return the entry in a row of schemas/sql/audit/entries.sql, whether or not its hash is right."""
         return cls(
             row["sequence"],
             AuditEvent(**{name: row[name] for name in AuditEvent.__slots__}),
@@ -89,18 +90,18 @@ class AuditEntry:
         )
 
     def to_row(self) -> dict[str, Any]:
-        """Return what schemas/sql/audit/add.sql takes."""
+        """Return the parameters of schemas/sql/audit/add.sql."""
         told = {name: getattr(self.event, name) for name in AuditEvent.__slots__}
         return {"sequence": self.sequence, **told, "previous": self.previous, "hash": self.hash, "topic": self.topic}
 
     @property
     def whole(self) -> bool:
-        """Whether its hash is the one that follows from it."""
+        """Whether the hash follows from the entry's fields."""
         return self == AuditEntry.following(self.sequence, self.previous, self.event, self.topic)
 
 
 def beginning_of(topic: str) -> str:
-    """Return what the first entry of this topic's chain is chained to: no entry of one chain fits into another."""
+    """Return the previous hash of the first entry of this topic's chain: no entry of one chain fits into another."""
     return BEGINNING if topic == TOPIC else hashlib.sha256(topic.encode()).hexdigest()
 
 
@@ -114,10 +115,9 @@ def event_of(
     *,
     topic: str | None = None,
 ) -> AuditEvent:
-    """Return what the audit keeps of a message; `written_at` is broker time.
-    Raises Retryable where the registry is away.
+    """Return the audit's copy of a message; `written_at` is broker time. Raises Retryable if the registry is away.
 
-    `topic` is given where the broker vouches for its author: `by` is he then, whatever the event says.
+    Pass `topic` if the broker vouches for its author: that author is `by` then, whatever the event says.
     """
     try:
         told = operation_of(value, registry, headers)
@@ -129,7 +129,7 @@ def event_of(
 
 
 def unreadable(topic_id: str, offset: int, written_at: datetime, value: bytes) -> AuditEvent:
-    """Return what the audit keeps of a message that is no event."""
+    """Return the audit's copy of a message that is no event."""
     return AuditEvent(
         topic_id, offset, "", UNREADABLE, None, "", _time(written_at), "", _json({"bytes": len(value)}), None, None,
         _sha256(value),
@@ -155,7 +155,7 @@ def _event(topic_id: str, offset: int, told: Operation, message: str) -> AuditEv
 
 
 def _text(text: str) -> str:
-    return text.replace("\0", "\ufffd")  # which PostgreSQL cannot hold
+    return text.replace("\0", "\ufffd")  # PostgreSQL cannot store it
 
 
 def _time(at: datetime) -> str:
@@ -167,7 +167,7 @@ def _time(at: datetime) -> str:
 
 
 def _json(value: Any) -> str:
-    # Not what is no JSON (NaN): PostgreSQL would not take it, and the message counts as unreadable.
+    # NaN is no JSON: PostgreSQL would not take it, and the message counts as unreadable.
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     try:
         text.encode()

@@ -1,4 +1,4 @@
-"""The messages of operations as they stand, one by one and topic by topic, for the audit."""
+"""Reader of the operations topics for the audit: every message, topic by topic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _SOON = 5.0
 
 @dataclass(frozen=True, slots=True)
 class OperationMessage:
-    """A message: what the audit keeps of it, and what it would keep of it where the registry did not know its schema."""
+    """A message: its copy for the audit, and the copy that the audit stores if the registry does not know the
+    schema."""
 
     event: AuditEvent
     unreadable: AuditEvent
@@ -34,7 +35,7 @@ class OperationMessage:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A topic of operations: which one it is, and its offsets from `first` to before `end`."""
+    """A topic of operations: its id, and its offsets from `first` to before `end`."""
 
     topic_id: str
     first: int
@@ -42,9 +43,10 @@ class Span:
 
 
 class OperationsLog:
-    """Reads every topic of operations from its beginning on, or from where `go_to` says.
+    """Reads every topic of operations from its beginning, or from the offsets given to `go_to`.
 
-    `principal` is as whom: what its group may be named. Raises Retryable where Kafka is away.
+    `principal` is the name under which it reads; its group name must be allowed to it. Raises Retryable if Kafka is
+    away.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
@@ -64,7 +66,7 @@ class OperationsLog:
         self.go_to({})
 
     def topics_now(self) -> list[str]:
-        """Return the topics that there are now: people may have come since this was opened."""
+        """Return the topics that exist now: people may have been added since this was opened."""
         try:
             return topics_among(self._consumer.list_topics(timeout=_SOON).topics, self._kafka)
         except KafkaException as error:
@@ -76,7 +78,7 @@ class OperationsLog:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def read(self, seconds: float, *, most: int = 500) -> list[OperationMessage]:
-        """Return the messages that arrive within that time, `most` at most."""
+        """Return the messages that arrive within `seconds`, at most `most`."""
         found = []
         try:
             arrived = self._consumer.consume(most, seconds)
@@ -96,7 +98,7 @@ class OperationsLog:
         return found
 
     def to_end(self, tell: Callable[[int, int], None] = lambda read, end: None) -> list[OperationMessage]:
-        """Return everything from here to what is the end now; `tell` hears how far it is, and of how much."""
+        """Return all messages up to the present end. Calls `tell` with the number read and the total."""
         ends = self._logs.ends([(topic, 0) for topic in self.spans])
         self.spans = {topic: Span(one.topic_id, one.first, ends[topic, 0]) for topic, one in self.spans.items()}
         found: list[OperationMessage] = []
@@ -109,12 +111,12 @@ class OperationsLog:
                 deadline = monotonic() + _TIMEOUT
                 continue
             for place in self._consumer.position([TopicPartition(topic, 0) for topic in self.spans]):
-                # What a transaction took back is never seen.
+                # Messages of an aborted transaction are never delivered: without this the end would not be reached.
                 self._next[place.topic] = max(self._next[place.topic], place.offset)
             if monotonic() > deadline:
                 raise Retryable(f"Kafka does not answer: {TOPIC} could not be read to its end", server="kafka")
         return found
 
     def close(self) -> None:
-        """End reading."""
+        """Close the reader."""
         self._consumer.close()

@@ -1,4 +1,4 @@
-"""Reading the audit: its entries as they stand, and all of them held against the topic."""
+"""Queries over the audit: its entries, and the verification of all of them against the topics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def entries(
     replay: str | None = None,
     heads: bool = True,
 ) -> list[AuditEntry]:
-    """Return the entries that fit, in their order. Raises UsageError where there is no audit yet, Retryable without an answer."""
+    """Return the matching entries, in order. Raises UsageError if no audit exists yet, Retryable without an answer."""
     names = {"since": since, "kind": kind, "by": by, "replay": replay, "heads": heads}
     try:
         with connect(database, autocommit=True) as store, store.cursor(row_factory=dict_row) as cursor:
@@ -46,9 +46,9 @@ def entries(
 
 
 def examined(connection: Connection, tell: Callable[[int, int], None] = lambda read, end: None) -> AuditVerdict:
-    """Hold the whole table against all topics, and what was done against its approvals; workers may go on meanwhile.
+    """Verify the whole table against all topics, and the steps against their approvals. Workers may go on meanwhile.
 
-    `tell` hears how far the topics are read.
+    Calls `tell` with the number of messages read and the total.
     """
     vouched = asks(connection.kafka)
     with Registry(connection.registry) as registry:
@@ -57,7 +57,7 @@ def examined(connection: Connection, tell: Callable[[int, int], None] = lambda r
             messages = log.to_end(tell)
             before = {topic: span.end for topic, span in log.spans.items()}
             rows = entries(connection.database.get_secret_value())
-            # What was written meanwhile may stand in the table already.
+            # An event written meanwhile may be in the table already.
             messages += log.to_end()
         finally:
             log.close()
@@ -65,7 +65,7 @@ def examined(connection: Connection, tell: Callable[[int, int], None] = lambda r
     heads_in = WORKERS_TOPIC if vouched else TOPIC
     heads = [message for message in messages if message.topic == heads_in]
     whole = AuditVerdict()
-    # A topic that is gone has entries all the same.
+    # Entries of a topic that is gone must be verified too.
     for topic in sorted({*log.spans, *(row.topic for row in rows)}):
         span = log.spans.get(topic, Span("", 0, 0))
         whole.add(

@@ -1,5 +1,4 @@
-"""Holds one chain of xinliu.audit against itself, against its topic event by event,
-and against the heads that are anchored."""
+"""Verification of one chain of xinliu.audit: against itself, its topic event by event, and its anchored heads."""
 
 from __future__ import annotations
 
@@ -18,17 +17,17 @@ __all__ = ["FINDINGS", "AuditFinding", "AuditHead", "AuditVerdict", "anchors_of"
 FINDINGS = (
     "CHANGED", "REMOVED", "INSERTED", "REORDERED", "MISSING", "HEAD_DIFFERS", "EVIDENCE_GONE", "UNAPPROVED",
 )  # fmt: skip
-"""What may be found (docs/audit.md)."""
+"""Kinds of findings (docs/audit.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """One thing that is wrong. `what` is CHANGED, REMOVED, INSERTED, REORDERED, MISSING (at the end), HEAD_DIFFERS,
-    EVIDENCE_GONE (the topic no longer holds what the entries are of) or UNAPPROVED (done without a second person)."""
+    """One fault. `what` is CHANGED, REMOVED, INSERTED, REORDERED, MISSING (at the end), HEAD_DIFFERS, EVIDENCE_GONE
+    (the topic no longer holds the events of the entries) or UNAPPROVED (done without a second person)."""
 
     what: str
     sequence: int
-    """Of the first entry that it is about."""
+    """Sequence number of the first entry with the fault."""
     offset: int | None
     event_id: str | None
     text: str
@@ -37,22 +36,22 @@ class AuditFinding:
 
 @dataclass(slots=True)
 class AuditVerdict:
-    """What came of it: nothing is wrong where there are no findings."""
+    """The result: the chain is sound if there are no findings."""
 
     entries: int = 0
     heads: int = 0
-    """Anchored heads that were held against the chain."""
+    """Anchored heads that were compared with the chain."""
     anchored: int = 0
-    """The last entry that one of them covers."""
+    """The last entry that an anchored head covers."""
     waiting: int = 0
-    """Events that the audit has not taken over yet, and that no head says it ever had."""
+    """Events that the audit has not taken over yet, and that no head claims to cover."""
     disbelieved: int = 0
-    """Events in which somebody said what he may not say, or bore another's name: they have no effect."""
+    """Events whose author may not write them, or that bore another's name: they have no effect."""
     findings: list[AuditFinding] = field(default_factory=list)
     topic: str = TOPIC
 
     def add(self, other: AuditVerdict) -> None:
-        """Take over what came of another chain."""
+        """Add the result of another chain."""
         for name in ("entries", "heads", "anchored", "waiting", "disbelieved"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.findings += other.findings
@@ -65,12 +64,12 @@ class AuditVerdict:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """A head in the topic: the chain had this entry with this hash."""
+    """A head in the topic: its claim that the chain had this entry with this hash."""
 
     sequence: int
     hash: str
     offset: int
-    """Where the head stands in the topic."""
+    """The head's own offset in the topic."""
     by: str
 
 
@@ -84,11 +83,11 @@ def verify(
     topic: str = TOPIC,
     anchors: Sequence[AuditHead] | None = None,
 ) -> AuditVerdict:
-    """Return what is wrong, the first entry that is concerned first.
+    """Return the faults of a chain, in the order of the first entry that each concerns.
 
-    `rows` are the table's, by sequence; `messages` all that the topic with that id holds from its `first` offset on. Of
-    heads that stand at `anchored_before` or behind it, the entries they cover may be younger than `rows`. `anchors` are
-    the heads of this chain, where they stand in another topic than its own.
+    `rows` are the table's, by sequence; `messages` are all that the topic with that id holds from its `first` offset
+    on. Heads at `anchored_before` or behind it may cover entries younger than `rows`. `anchors` are the heads of this
+    chain, if they stand in another topic than its own.
     """
     verdict = AuditVerdict(entries=len(rows), topic=topic)
     anchors = anchors_of(messages) if anchors is None else anchors
@@ -119,12 +118,12 @@ def _older_than_the_topic(rows: Sequence[AuditEntry], topic_id: str, first: int)
     for number, row in enumerate(rows, 1):
         if row.event.topic_id != topic_id or row.event.offset < first:
             found = number
-    # An entry of another topic in the midst of those of this one was put there: it is none of the old ones.
+    # An entry of another topic in the midst of this topic's entries was inserted: it is none of the old ones.
     return found if all(r.event.topic_id != topic_id or r.event.offset < first for r in rows[:found]) else 0
 
 
 def _itself(rows: Sequence[AuditEntry], verdict: AuditVerdict, beginning: str) -> bool:
-    """Hold entries against the chain alone."""
+    """Verify entries against the chain alone."""
     previous, expected = beginning, 1
     for row in rows:
         if row.sequence != expected:
@@ -145,7 +144,7 @@ def _itself(rows: Sequence[AuditEntry], verdict: AuditVerdict, beginning: str) -
 def _against_topic(
     rows: Sequence[AuditEntry], old: int, messages: Sequence[OperationMessage], verdict: AuditVerdict, beginning: str
 ) -> int:
-    """Hold the entries behind the old ones against the events that they are of; return how many are right."""
+    """Verify the entries behind the old ones against their events; return the number of right entries."""
     where = {message.event.offset: number for number, message in enumerate(messages)}
     in_table = {
         row.event.offset for row in rows[old:] if row.event.topic_id in {m.event.topic_id for m in messages[:1]}
@@ -204,7 +203,7 @@ def _against_topic(
 
 def _differing(held: AuditEvent, message: OperationMessage) -> list[str]:
     if message.event.kind == UNREADABLE and held.kind != UNREADABLE:
-        # The registry has forgotten the schema: the bytes are still the same or not.
+        # The registry has forgotten the schema: only the bytes can be compared.
         return [] if held.message == message.event.message else ["message"]
     return [] if held == message.unreadable else held.differing(message.event)
 
@@ -216,12 +215,12 @@ def _against_anchors(
     verdict: AuditVerdict,
     anchored_before: int | None,
 ) -> None:
-    """Hold the entries against every head in the topic: the table cannot be shorter or other than any of them says."""
+    """Verify the entries against every head in the topic: the table may neither end before one nor differ from it."""
     found_already = bool([f for f in verdict.findings if f.what != "EVIDENCE_GONE"])
     for anchor in anchors:
         verdict.heads += 1
         if anchor.sequence <= len(rows):
-            # What is said already of an entry before it explains a head behind that.
+            # A fault found in an earlier entry explains a head behind it.
             if rows[anchor.sequence - 1].hash == anchor.hash:
                 verdict.anchored = max(verdict.anchored, min(anchor.sequence, held))
             elif not found_already:
@@ -241,7 +240,7 @@ def _against_anchors(
 
 
 def anchors_of(messages: Iterable[OperationMessage], topic: str = TOPIC) -> list[AuditHead]:
-    """Return the heads of a topic's chain among these messages, which are of the topic that heads are written to."""
+    """Return the heads of a topic's chain among these messages, which come from the topic of the heads."""
     found = []
     for message in messages:
         if message.event.kind != HEAD:

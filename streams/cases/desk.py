@@ -1,4 +1,4 @@
-"""Work on cases: what an operator of a province sees of them, and what he may say next."""
+"""The desk of a province's operator: its cases, and the events that he may write about them next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from streams.exchange.carried.cases import events_of, refusal
 __all__ = ["GUARDS", "Desk", "Seen"]
 
 _SETTLES = 15.0
-"""Seconds in which a view worker that runs has taken over what was said."""
+"""Seconds in which a running view worker takes over a new event."""
 
 GUARDS: Mapping[str, tuple[frozenset[str], str]] = {
     "ACCEPTED": (frozenset({"OPENED"}), "only a case that has just been opened is accepted"),
@@ -43,14 +43,14 @@ GUARDS: Mapping[str, tuple[frozenset[str], str]] = {
     "CANCELLED": (frozenset({"OPENED", "ACCEPTED", "FORWARDED", "ANSWERED"}), "the case has ended"),
     "NOTED": (frozenset({"OPENED", "ACCEPTED", "FORWARDED", "ANSWERED"}), "the case has ended"),
 }
-"""What may be said in which state; docs/cases.md has it as a table, and a test holds the two against each other."""
+"""The states in which each kind of event may be written. docs/cases.md has them as a table; a test compares the two."""
 
 _CHANGE = {"CORRECTED": "correct", "REVOKED": "revoke", "REPAIRED": "repair", "REMOVED": "remove"}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A case with what is held of its record here (columns of case_standing), its steps, and the one that is due first."""
+    """A case with its record's state here (columns of case_standing), its steps, and the step that is due first."""
 
     case: Case
     standing: Mapping[str, Any]
@@ -59,15 +59,15 @@ class Seen:
 
     @property
     def late(self) -> bool:
-        """Whether a step is not done although its term is over, by today's date in China."""
+        """Whether a step is overdue by today's date in China."""
         today = china_day(datetime.now(UTC))
         return any(step.late_by(today) for step in self.steps)
 
 
 class Desk:
-    """The cases as an operator of a province sees them; use it as a context.
+    """The cases of a province's operator; use it as a context.
 
-    What he has said a moment ago counts at once: it is read from the topic itself where the view has not taken it over yet.
+    His newest events count at once: those that the view has not taken over yet are read from the topic itself.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -101,23 +101,24 @@ class Desk:
         self._open.close()
 
     def seen(self, *, ended: bool = False, limit: int = 1_000) -> list[Seen]:
-        """Return the open cases, those that have ended too where asked; what is due first comes first."""
+        """Return the open cases, and with `ended` the closed ones too; the case that is due first comes first."""
         rows = self._store.execute(sql("cases/ids"), {"ended": ended, "limit": limit}).fetchall()
         found = self._seen({str(row[0]) for row in rows} | {event.case_id for event in self._said})
         kept = [one for one in found.values() if ended or one.case.ended is None]
         return sorted(kept, key=_urgency)
 
     def named(self, case_id: str) -> Seen:
-        """Return a case. Raises UsageError where none of that id is known here."""
+        """Return a case. Raises UsageError if no case with that id is known here."""
         found = self._seen({case_id})
         if case_id not in found:
             raise UsageError(f"no case {case_id!r} is known here: `xinliu cases list --all` names them")
         return found[case_id]
 
     def acknowledged(self, one: Seen) -> list[dict[str, Any]]:
-        """Return who of the others has applied the repair or revocation that answered a case of a record of ours.
+        """Return the provinces that must apply the repair or revocation that answered a case about our record.
 
-        Province, state (ACKNOWLEDGED, OPEN or OVERDUE), published_at, due_at, acknowledged_at; none of any other case.
+        Each row has province, state (ACKNOWLEDGED, OPEN or OVERDUE), published_at, due_at, acknowledged_at. Empty for
+        any other case.
         """
         of, answer = one.case.opened, one.case.answer
         if answer is None or of.record_province != self.province:
@@ -129,7 +130,7 @@ class Desk:
     def opening(
         self, record_id: str, procedure: str, reason: str, *, province: str | None = None, department: str | None = None
     ) -> CaseEvent:
-        """Return the event that opens a case about a record. Raises UsageError where it cannot be opened here."""
+        """Return the event that opens a case about a record. Raises UsageError if the case cannot be opened here."""
         if procedure not in PROCEDURES:
             raise UsageError(f"--procedure {procedure.lower()}: one of {', '.join(PROCEDURES).lower()}")
         record = self._record(record_id, province, department)
@@ -168,7 +169,8 @@ class Desk:
         return made
 
     def next_event(self, case_id: str, kind: str, reason: str = "", **more: Any) -> CaseEvent:
-        """Return the event that says this of a case. Raises UsageError where it is not this province's to say, or not now."""
+        """Return the next event of a case. Raises UsageError if this province may not write it, or not in this
+        state."""
         one = self.named(case_id)
         case, of = one.case, one.case.opened
         if one.standing.get("led_rightly") is False and kind in ("ANSWERED", "EXTENDED"):
@@ -187,7 +189,7 @@ class Desk:
     def answer(self, case_id: str, outcome: str, reason: str, *, version: int | None = None) -> CaseEvent:
         """Return the event that answers a case by a statement of the record's department, by default its newest.
 
-        Raises UsageError where the statement is not of that outcome, or the department has not published any.
+        Raises UsageError if the statement is not of that outcome, or the department has not published any.
         """
         if outcome not in OUTCOMES:
             raise UsageError(f"--outcome {outcome.lower()}: one of {', '.join(OUTCOMES).lower()}")
@@ -209,8 +211,8 @@ class Desk:
     def closing(self, case_id: str, reason: str) -> CaseEvent:
         """Return the event that closes a case with its answer.
 
-        Raises UsageError where the statement that the answer names has not arrived here, Retryable where the view worker has not
-        taken the answer over.
+        Raises UsageError if the answer's statement has not arrived here; Retryable if the view worker has not taken the
+        answer over.
         """
         case = self.named(case_id).case
         made = self.next_event(case_id, "CLOSED", reason, answer=case.answer.event_id if case.answer else None)
@@ -233,7 +235,7 @@ class Desk:
         return made
 
     def write(self, *events: CaseEvent) -> None:
-        """Write events to `cases`. Raises Retryable where Kafka does not take them."""
+        """Write events to `cases`. Raises Retryable if Kafka does not take them."""
         CaseWriter(self._settings.kafka, self._registry).write(*events)
 
     def _event(self, **fields: Any) -> CaseEvent:
@@ -278,7 +280,7 @@ def _urgency(one: Seen) -> tuple[Any, ...]:
     step = one.next_step
     if step is None:
         return 2, -one.case.opened.at.timestamp(), one.case.case_id
-    # A step whose term nobody knows is looked at first.
+    # A step without a known term comes first.
     return 0 if step.due is None else 1, step.due or step.begun, one.case.case_id
 
 

@@ -1,4 +1,4 @@
-"""The topic `cases`: what this province said of cases, kept for good. Its operators write there, and its reminders."""
+"""The topic `cases`: this province's events about cases, kept for good. Its operators and its reminders write there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TIMEOUT = 15.0
 
 
 class CaseWriter:
-    """Writes events; each is confirmed by the broker before `write` returns."""
+    """Writes events; the broker confirms each before `write` returns."""
 
     def __init__(self, kafka: Cluster, registry: Registry) -> None:
         self._registry = registry
@@ -42,7 +42,8 @@ class CaseWriter:
         )
 
     def write(self, *events: CaseEvent) -> None:
-        """Write events, in order. Raises Retryable where Kafka does not take them all: writing them again harms nothing."""
+        """Write events, in order. Raises Retryable if Kafka does not take them all; writing them again is
+        idempotent."""
         refused: list[KafkaError] = []
         schema_id = self._registry.schema_id(CONTRACT)
         try:
@@ -63,10 +64,10 @@ class CaseWriter:
 
 
 class CaseReader:
-    """Reads events from an offset on; a reader of its own, in no group. Use it as a context.
+    """Reads events from an offset on, in no consumer group. Use it as a context.
 
-    `principal` is as whom it reads: what its group may be named. `position` is the offset of the next event; it is never beyond
-    what `read` has returned.
+    `principal` is the name under which it reads; its group name must be allowed to it. `position` is the offset of the
+    next event; it is never beyond the events that `read` has returned.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str) -> None:
@@ -83,7 +84,8 @@ class CaseReader:
         self.close()
 
     def seek(self, offset: int) -> None:
-        """Read on from an offset; from the first where the log does not reach it, since a set takes an event twice."""
+        """Read on from an offset, or from the first one if the log does not reach it: a repeated event changes
+        nothing."""
         try:
             first, end = self._consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=_TIMEOUT)
         except KafkaException as error:
@@ -97,10 +99,10 @@ class CaseReader:
         self._consumer.assign([TopicPartition(TOPIC, 0, offset)])
 
     def read(self, seconds: float, *, most: int = 500) -> list[Arrival]:
-        """Return the next events, `most` of them at most; waits that long for the first one, and not where the end is reached.
+        """Return at most `most` next events. Waits up to `seconds` for the first one, but not at the end of the log.
 
-        `at_end` says afterwards whether that was all. What cannot be an event is passed over, with a line in the log. Raises
-        Retryable where Kafka or the registry does not answer.
+        `at_end` says afterwards whether that was all. Messages that are no event are logged and skipped. Raises
+        Retryable if Kafka or the registry does not answer.
         """
         found: list[Arrival] = []
         while len(found) < most:
@@ -120,7 +122,7 @@ class CaseReader:
         return found
 
     def rest(self) -> list[Arrival]:
-        """Return all that is there. Raises Retryable where Kafka does not answer."""
+        """Return all remaining events. Raises Retryable if Kafka does not answer."""
         found: list[Arrival] = []
         while not self.at_end:
             before = self.position
@@ -130,7 +132,7 @@ class CaseReader:
         return found
 
     def close(self) -> None:
-        """End reading."""
+        """Close the reader."""
         self._consumer.close()
 
     def _arrival(self, message: Message) -> Arrival | None:

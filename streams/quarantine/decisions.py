@@ -1,4 +1,4 @@
-"""Deciding about quarantine entries: checks what a person asks for and writes it to `operations`."""
+"""Decisions about quarantine entries: checks a person's request and writes the events to `operations`."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ __all__ = ["DecisionResult", "DecisionWriter", "overridden"]
 
 _LONGEST_REASON = 1_000
 _ENTRIES_AN_EVENT = 500
-"""An event stays far below what the broker takes, and intake does it in a second or two."""
+"""Keeps an event far below the broker's size limit; intake carries one out in a second or two."""
 
 
 def overridden(chosen: Sequence[EntryState]) -> Sequence[EntryState]:
-    """Return the entries. Raises UsageError where one is refused by anything that no person can waive."""
+    """Return the entries. Raises UsageError if one of them has a refusal that no person can waive."""
     for one in chosen:
         firm = sorted(one.refusing - OVERRIDABLE.keys())
         if firm:
@@ -54,9 +54,9 @@ def overridden(chosen: Sequence[EntryState]) -> Sequence[EntryState]:
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """What was decided: entries that are going, entries left out since their value is covered, events, what came of them.
+    """A decision: its entries, entries left out because their value is masked, its events, and their outcomes.
 
-    `outcomes` is None where nobody has waited for it; in a dry run it is what the rules here let expect.
+    `outcomes` is None if nobody waited for them. In a dry run they are those that this process's rules predict.
     """
 
     kind: str
@@ -68,20 +68,20 @@ class DecisionResult:
     events: Sequence[Operation]
     outcomes: Counter[str] | None
     waits: bool = False
-    """Whether nothing comes of it until another person has approved it."""
+    """Whether the decision has no effect until another person has approved it."""
 
     @property
     def exit_code(self) -> int:
-        """1 where an entry was left out, did not become what was decided, or waits for another person; else 0."""
+        """1 if an entry was left out, has another outcome than the decided one, or waits for another person; else 0."""
         wanted = DISCARDED if self.kind == DISCARD else ACCEPTED
         other = self.outcomes is not None and set(self.outcomes) - {wanted}
         return 1 if self.left_out or self.waits or other else 0
 
 
 class DecisionWriter:
-    """One decision by the person who runs this process, for a reason; use it as a context.
+    """Writes one decision of the person who runs this process, with its reason. Use it as a context.
 
-    `mark` stands in the detail of each of its events: what they are part of.
+    `mark` is added to the detail of each event and names the run that the event belongs to.
     """
 
     def __init__(
@@ -108,25 +108,25 @@ class DecisionWriter:
         self._registry.close()
 
     def named(self, name: str) -> EntryState:
-        """Return the entry of that name. Raises UsageError where there is none, or it is closed for good."""
+        """Return the entry of that name. Raises UsageError if there is none, or it is closed for good."""
         one = self.reader.named(name)
-        # What was discarded may be examined again, by whom it turns out to have been right.
+        # A discarded entry may be examined again, if the department turns out to have been right.
         if one.state != OPEN and not (one.state == DISCARDED and self.kind != DISCARD):
             raise UsageError(f"{name} is closed: {one.state}; see `xinliu quarantine show {name}`")
         return one
 
     def decide(self, chosen: Sequence[EntryState], *, wait: float | None, dry_run: bool) -> DecisionResult:
-        """Write the events; with `wait`, in seconds, return once intake has carried them out,
-        or at once where that waits for another person.
+        """Write the events; with `wait` (seconds), return once intake has carried them out, or at once if approval is
+        due.
 
-        Raises UsageError where two people are asked for and this process has no person's principal, Retryable where
-        Kafka does not answer, or intake has not carried it out in time: the decision stands all the same.
+        Raises UsageError if two people are required and this process has no person's principal; Retryable if Kafka does
+        not answer, or intake has not carried the decision out in time: the decision is valid all the same.
         """
         unique = list({one.entry: one for one in chosen}.values())
         left_out = [one for one in unique if one.masked and self.kind != DISCARD]
         going = [one for one in unique if one not in left_out]
         if dry_run:
-            # A value that only the department's topic holds is not for the operator to read.
+            # The operator may not read a value that only the department's topic has.
             foreseen = self._foreseen(self.events([one for one in going if one.entry.stored is not None]))
             return DecisionResult(self.kind, self.by, self.reason, dry_run, going, left_out, [], foreseen)
         events = self.events(going)
@@ -155,7 +155,7 @@ class DecisionWriter:
         return True
 
     def _foreseen(self, events: Sequence[Operation]) -> Counter[str]:
-        # By the rules and the catalogue of this process: intake may have been started with others.
+        # By this process's rules and catalogue: intake may have been started with others.
         catalogue = load()
         departments = {one.records_topic: one for one in catalogue.departments(self._province)}
         facts = Logs(self._kafka).describe(departments)
@@ -178,11 +178,11 @@ class DecisionWriter:
         return OperationsReader(self._kafka, self._registry, principal="operator")
 
     def writer(self) -> OperationsWriter:
-        """Return what writes the events."""
+        """Return the writer of the events."""
         return OperationsWriter(self._kafka, self._registry)
 
     def events(self, going: Iterable[EntryState], *, most: int = _ENTRIES_AN_EVENT) -> list[Operation]:
-        """Return the events that decide about these entries, `most` of them in one; nothing is written."""
+        """Return the events of a decision about these entries, at most `most` entries in each. Writes nothing."""
         most = max(1, min(most, _ENTRIES_AN_EVENT))
         by_department: dict[str, list[EntryState]] = {}
         for one in sorted(going, key=lambda one: one.entry.stored or (-1, -1)):
@@ -196,7 +196,7 @@ class DecisionWriter:
     def _event(self, department: str, part: Sequence[EntryState]) -> Operation:
         entries: list[dict[str, Any]] = [one.entry.to_detail() for one in part]
         if self.kind == OVERRIDE:
-            # What the person has seen is waived, of this entry, and nothing that a later rule may find.
+            # Waives only the codes that the person has seen, for this entry, and no finding of a later rule.
             entries = [{**known, "codes": sorted(one.refusing)} for known, one in zip(entries, part, strict=True)]
         return Operation(
             self.kind, department, datetime.now(UTC), self.by, self.reason, {**self._mark, "entries": entries}

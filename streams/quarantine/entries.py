@@ -1,8 +1,8 @@
-"""The quarantine's decisions: what people may decide about refused messages, and what holds of an entry after that.
+"""Quarantine entries, the decisions that people may take about them, and the state of an entry after them.
 
 A decision is an event on `operations`. Intake carries it out: it examines the untouched value again, forwards it to
-`accepted` under its original origin, and writes to `quarantine` what came of it. The view projects that. What holds of an
-entry is a maximum over what is known of it, so that neither order nor repetition of these messages matters.
+`accepted` under its original origin, and writes the outcome to `quarantine`. The view projects the outcome. The state
+of an entry is a maximum over all that is known of it, so neither order nor repetition of these messages matters.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ __all__ = [
 OVERRIDE, REDRIVE, DISCARD = "QUARANTINE_OVERRIDE", "QUARANTINE_REDRIVE", "QUARANTINE_DISCARD"
 DECISIONS = frozenset({OVERRIDE, REDRIVE, DISCARD})
 DONE = "QUARANTINE_DONE"
-"""Intake has carried a decision out: its detail names the decision and counts the outcomes."""
+"""Kind of the event by which intake reports a decision as done. Its detail names the decision and counts the
+outcomes."""
 
 OPEN = "OPEN"
 STATES = (OPEN, "SUPERSEDED", "DISCARDED", "REDRIVEN", "OVERRIDDEN")
-"""States of an entry, from what is known least to most: one that has a later state never goes back to an earlier one."""
+"""States of an entry, lowest first: an entry never goes back from a later state to an earlier one."""
 
 _NAME = re.compile(r"(?P<department>[a-z0-9-]+)/(?P<partition>\d{1,9}|-1)/(?P<offset>\d{1,18})")
 
@@ -51,7 +52,7 @@ _Offset = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class _Detail(BaseModel):
-    """An entry as an event names it."""
+    """The detail of an event that names an entry."""
 
     topic: Annotated[str, Field(pattern=r"^records\.[a-z0-9-]{1,200}$")]
     topic_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
@@ -61,7 +62,7 @@ class _Detail(BaseModel):
 
     @model_validator(mode="after")
     def _stands_somewhere(self) -> Self:
-        # Only what a department refused itself stands in no partition.
+        # Only a row that a department itself refused has no partition.
         if (self.partition == PARTITION) != (self.topic_id == LOG):
             raise ValueError("partition and topic id do not go together")
         return self
@@ -69,10 +70,10 @@ class _Detail(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """A refused message: its place in the department's topic, and where the topic `quarantine` keeps its value.
+    """A refused message: its place in the department's topic, and the place of its value in the topic `quarantine`.
 
-    `stored` is None where the value stands in the department's topic alone: intake had accepted it, and PostgreSQL could
-    not hold it.
+    `stored` is None if only the department's topic has the value: intake had accepted it, and PostgreSQL could not
+    store it.
     """
 
     origin: Origin
@@ -80,7 +81,7 @@ class QuarantineEntry:
 
     @property
     def name(self) -> str:
-        """What a person calls it: department/partition/offset."""
+        """The entry's name for people: department/partition/offset."""
         return f"{self.origin.department}/{self.origin.partition}/{self.origin.offset}"
 
     def to_detail(self) -> dict[str, Any]:
@@ -96,8 +97,8 @@ class QuarantineEntry:
 
     @classmethod
     def from_detail(cls, detail: Mapping[str, Any]) -> QuarantineEntry:
-        """Read `to_detail` back. Raises ValueError where it is none."""
-        # Checked to the letter: this becomes a header that the view must be able to read.
+        """Read `to_detail` back. Raises ValueError if the detail names no entry."""
+        # Every field is checked: this becomes a header that the view must be able to read.
         try:
             found = _Detail.model_validate(detail)
         except ValidationError as error:
@@ -106,7 +107,7 @@ class QuarantineEntry:
 
 
 def parse_name(name: str) -> tuple[str, int, int]:
-    """Return department, partition and offset of an entry's name. Raises UsageError where it is none."""
+    """Return department, partition and offset of an entry's name. Raises UsageError if it is no such name."""
     found = _NAME.fullmatch(name.strip())
     if found is None:
         raise UsageError(
@@ -116,7 +117,7 @@ def parse_name(name: str) -> tuple[str, int, int]:
 
 
 def entries_of(decision: Operation) -> tuple[QuarantineEntry, ...]:
-    """Return the entries that a decision is about. Raises ValueError where the event is not whole."""
+    """Return the entries of a decision. Raises ValueError if the event is not whole."""
     entries = decision.detail.get("entries")
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise ValueError("the event names no entries")
@@ -124,23 +125,23 @@ def entries_of(decision: Operation) -> tuple[QuarantineEntry, ...]:
 
 
 def undone(operations: Iterable[Operation]) -> dict[str, Operation]:
-    """Return the decisions, by id, that no intake has told to be carried out, in their order."""
+    """Return the decisions, by id, that no intake has reported as carried out, in their order."""
     known = list(operations)
-    # In whatever order: a decision and what intake says of it stand in topics of two authors.
+    # In any order: a decision and intake's report of it stand in topics of two authors.
     done = {str(one.detail.get("decision")) for one in known if one.kind == DONE}
     waiting: dict[str, Operation] = {}
     for one in known:
         if one.kind in DECISIONS and one.id not in done:
-            waiting.setdefault(one.id, one)  # the first that bears the id: nobody takes its place
+            waiting.setdefault(one.id, one)  # the first event with the id counts: no later one takes its place
     return waiting
 
 
 def state_of(outcomes: Iterable[tuple[str, str]], *, held: bool) -> str:
-    """Return the state of an entry after these outcomes: pairs of the decision's kind and what came of it, in any order.
+    """Return the state of an entry after these outcomes: pairs of the decision's kind and its outcome, in any order.
 
-    `held` says whether the view holds the entry's record at the entry's version or a later one. Without that nothing counts
-    as accepted, whatever intake says: an entry is never closed before its record can be seen. A refusal changes no state, and
-    a decision to discard does not outweigh that the message was accepted after all.
+    `held` says whether the view has the entry's record at the entry's version or a later one. Without it no outcome
+    counts as accepted, whatever intake reports: an entry never closes before its record is visible. A refusal changes
+    no state. A decision to discard does not outweigh an acceptance.
     """
     known = set(outcomes)
     if held and (OVERRIDE, ACCEPTED) in known:

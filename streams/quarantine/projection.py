@@ -1,4 +1,4 @@
-"""What the view projects of the topic `quarantine`: entries, and what came of decisions about them."""
+"""The view's projection of the topic `quarantine`: entries, and outcomes of decisions about them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["accepted_key", "project_refusal", "project_store_refusal"]
 
 
 def accepted_key(record: Record) -> tuple[str, int]:
-    """Return record id and version of a message of `accepted`: intake writes record_id|version|digest, and behind it the
-    epoch where the statement is another province's."""
+    """Return record id and version from the key of a message of `accepted`: record_id|version|digest, and |epoch after
+    it if the statement is another province's."""
     try:
         record_id, version, _, *_ = (record.key or b"").decode().split("|")
         return record_id, int(version)
@@ -26,8 +26,8 @@ def accepted_key(record: Record) -> tuple[str, int]:
 
 
 def project_refusal(projection: Projection, record: Record) -> None:
-    """Project a message of `quarantine`: a new entry, of which the department is told (of
-    another province's exchange nobody is), or the outcome of a decision."""
+    """Project a message of `quarantine`: a new entry, or the outcome of a decision. A new entry is owed a receipt to
+    its department; one from another province's exchange is owed none."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
     known = findings_of(header(record.headers, FINDINGS)) or {}
     decision = header(record.headers, DECISION)
@@ -63,7 +63,7 @@ def project_refusal(projection: Projection, record: Record) -> None:
 
 
 def project_store_refusal(projection: Projection, record: Record, reason: str) -> None:
-    """Enter a message of `accepted` that PostgreSQL cannot hold: it must not vanish between the two."""
+    """Enter a message of `accepted` that PostgreSQL cannot store, so that it does not vanish between the two."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
     record_id, version = accepted_key(record)
     projection.quarantine(
@@ -71,7 +71,7 @@ def project_store_refusal(projection: Projection, record: Record, reason: str) -
             **_place(origin),
             "department": origin.department,
             "received_at": _time(record.timestamp),
-            "uscc": None,  # whatever cannot be kept may be in there
+            "uscc": None,  # may contain the very character that PostgreSQL refused
             "domain": None,
             "record_id": record_id,
             "version": version,

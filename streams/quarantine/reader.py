@@ -1,4 +1,4 @@
-"""Reading the quarantine as the view has projected it: entries, what is wrong with them, and what was decided."""
+"""Queries over the quarantine as the view has projected it: entries, their findings and the decisions about them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SEVERITY = {rule.code: rule.severity for rule in RULES} | {"KEPT_IN_PART": "rem
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which entries a person asks for; what is None is no condition."""
+    """A filter of entries; a field that is None is no condition."""
 
     department: str | None = None
     code: str | None = None
@@ -37,9 +37,9 @@ class Choice:
     state: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    """This moment excluded."""
+    """Exclusive."""
     departments: Sequence[str] = ()
-    """With these, and what follows: any of them."""
+    """This field and those below match any of their values."""
     domains: Sequence[str] = ()
     entities: Sequence[str] = ()
     codes: Sequence[str] = ()
@@ -47,7 +47,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class EntryState:
-    """An entry as it stands: `findings` are those of the last examination, `masked` says that its value is not whole."""
+    """An entry and its state. `findings` are of the last examination; `masked` says that its value is partly
+    covered."""
 
     entry: QuarantineEntry
     received_at: datetime
@@ -66,7 +67,7 @@ class EntryState:
 
     @property
     def refusing(self) -> frozenset[str]:
-        """The codes that refuse it; remarks are left out."""
+        """The codes that refuse the entry, without remarks."""
         return frozenset(
             finding["code"] for finding in self.findings if _SEVERITY.get(finding["code"], "refuse") == "refuse"
         )
@@ -85,9 +86,9 @@ class QuarantineReader:
         self._connection.close()
 
     def codes(self, choice: Choice) -> list[tuple[str, str, int]]:
-        """Return code, text and number of entries for each code among the chosen, the most frequent first."""
+        """Return code, text and number of entries for each code among the matching entries, most frequent first."""
         rows = self._rows(
-            f"SELECT found ->> 'code' AS code, min(found ->> 'message') AS text, count(*) AS n"  # a file of ours
+            f"SELECT found ->> 'code' AS code, min(found ->> 'message') AS text, count(*) AS n"  # SQL of ours
             f" FROM (SELECT DISTINCT ON (e.topic, e.topic_id, e.partition, e.\"offset\", found ->> 'code') found"
             f"       FROM ({sql('quarantine/list')}) e, jsonb_array_elements(e.findings) AS found) f"
             " GROUP BY 1 ORDER BY 3 DESC, 1",
@@ -96,26 +97,26 @@ class QuarantineReader:
         return [(row["code"], row["text"], row["n"]) for row in rows]
 
     def count(self, choice: Choice) -> int:
-        """Return how many entries are chosen."""
+        """Return the number of matching entries."""
         (row,) = self._rows(f"SELECT count(*) AS n FROM ({sql('quarantine/list')}) e", choice)
         return int(row["n"])
 
     def entries(self, choice: Choice, *, limit: int | None = None) -> list[EntryState]:
-        """Return the chosen entries, newest first."""
+        """Return the matching entries, newest first."""
         query = f'{sql("quarantine/list")} ORDER BY received_at DESC, topic, partition, "offset" DESC LIMIT %(limit)s'
         return [_refusal(row) for row in self._rows(query, choice, limit=limit)]
 
     def named(self, name: str) -> EntryState:
-        """Return the entry of that name. Raises UsageError where there is none."""
+        """Return the entry of that name. Raises UsageError if there is none."""
         department, partition, offset = parse_name(name)
         query = f"{sql('quarantine/list')} ORDER BY received_at DESC"
         rows = self._rows(query, Choice(department), partition=partition, offset=offset)
         if not rows:
             raise UsageError(f"there is no entry {name}: `xinliu quarantine list --department {department}` names them")
-        return _refusal(rows[0])  # of a topic that was deleted and made anew, the newest one
+        return _refusal(rows[0])  # the newest, if the topic was deleted and made anew
 
     def value(self, entry: QuarantineEntry) -> bytes:
-        """Return what is kept of the message."""
+        """Return the stored bytes of the message."""
         (row,) = self._rows(
             "SELECT value FROM quarantine WHERE topic = %(topic)s AND topic_id = %(topic_id)s AND partition = %(partition)s"
             ' AND "offset" = %(offset)s',
@@ -125,11 +126,11 @@ class QuarantineReader:
         return bytes(row["value"] or b"")
 
     def fates(self, decisions: Sequence[str]) -> list[dict[str, Any]]:
-        """Return what came of every entry of these decisions, in the order in which it was told."""
+        """Return the outcomes of all entries of these decisions, in the order in which intake reported them."""
         return self._rows(sql("quarantine/fates"), Choice(), decisions=list(decisions))
 
     def outcomes(self, entry: QuarantineEntry) -> list[dict[str, Any]]:
-        """Return what came of decisions about an entry, oldest first."""
+        """Return the outcomes of decisions about an entry, oldest first."""
         return self._rows(sql("quarantine/outcomes"), Choice(), **_key(entry))
 
     def _rows(self, query: str, choice: Choice, **more: Any) -> list[dict[str, Any]]:
@@ -144,15 +145,15 @@ class QuarantineReader:
 
 
 def readable(value: bytes, uscc: str | None, registry: Registry) -> dict[str, Any]:
-    """Return what can be shown of a message: the record it holds, or why it holds none and its first bytes in hexadecimal.
+    """Return a message in readable form: its record, or why it has none and its first bytes in hexadecimal.
 
-    Whatever may be a resident identity number is covered.
+    Everything that may be a resident identity number is masked.
     """
     shown, _ = masked(value, uscc)
     head = {"bytes": len(value), "head": shown[:_HEAD].hex(" ")}
     try:
         schema_id, body = unframe(shown)
-        writer = registry.believed(schema_id)  # values under a schema that nobody vouches for would deceive who decides
+        writer = registry.believed(schema_id)  # a schema that nobody vouches for would deceive the decider
         return {"bytes": len(value), "record": writer.name, "value": decode(writer.parsed, body)}
     except NotDecodable as error:
         return {**head, "why": str(error)}
@@ -170,7 +171,7 @@ def _key(entry: QuarantineEntry) -> dict[str, Any]:
 
 def _refusal(row: dict[str, Any]) -> EntryState:
     origin = Origin(row["topic"], row["topic_id"], row["partition"], row["offset"])
-    # What PostgreSQL refused, or a replay, was accepted: `quarantine` does not hold it.
+    # A message refused by PostgreSQL or by a replay had been accepted: `quarantine` does not contain its value.
     elsewhere = any(finding["code"] in ("STORE_REFUSED", "REPLAY_REFUSED") for finding in row["findings"])
     stored = None if elsewhere else (row["quarantine_partition"], row["quarantine_offset"])
     return EntryState(

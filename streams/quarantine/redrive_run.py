@@ -1,7 +1,7 @@
-"""A redrive of many entries at a pace: a run, which follows from `operations` and may be killed and resumed at any point.
+"""Throttled redrive of many entries: a run whose state follows from `operations`; it may be killed and resumed.
 
-Each event of a run bears the run's id and decides about a second's worth of entries. Which entries a run has decided about
-is what its events say, and which of them are done what intake's say: nothing else is kept, and nothing is done again.
+Each event of a run bears the run's id and decides about the entries of one second. The run's events say which entries
+it has decided about, and intake's events say which of them are done. Nothing else is stored, and nothing is done twice.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from streams.quarantine.reader import Choice, EntryState
 __all__ = ["Ran", "choice_from", "choice_to", "first_of", "rate_of", "redrive"]
 
 _AHEAD = 2
-"""So many events may wait for intake: it never stands still, and a run that is stopped leaves little behind."""
+"""Number of events that may wait for intake: it never stands still, and a stopped run leaves little behind."""
 
 
 @dataclass(slots=True)
 class Ran:
-    """What a run has decided about so far, this time and before, and what came of it."""
+    """Progress of a run: entries decided about by this process and by earlier ones, and their outcomes."""
 
     run: str
     before: int = 0
-    """Entries that earlier runs of the command under this id had decided about."""
+    """Entries decided about by earlier processes of this run."""
     decided: int = 0
-    """And this one."""
+    """Entries decided about by this process."""
     left_out: list[EntryState] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return values that JSON can hold."""
         return {
             "run": self.run,
             "decided_before": self.before,
@@ -55,7 +55,7 @@ class Ran:
 
 
 def rate_of(text: str) -> float:
-    """Return entries a second: 50, 50/s or 0.5/s. Raises UsageError where it is no rate."""
+    """Return the rate in entries a second from a text such as 50, 50/s or 0.5/s. Raises UsageError if it is no rate."""
     found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(?:/s)?", text.strip())
     rate = float(found[1]) if found else 0.0
     if rate <= 0:
@@ -64,7 +64,7 @@ def rate_of(text: str) -> float:
 
 
 def choice_to(choice: Choice) -> dict[str, Any]:
-    """Return a choice as the events of a run name it."""
+    """Return a choice as an event's detail."""
     told = {one.name: getattr(choice, one.name) for one in fields(choice)}
     return {
         name: value.isoformat() if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
@@ -74,7 +74,7 @@ def choice_to(choice: Choice) -> dict[str, Any]:
 
 
 def choice_from(detail: Mapping[str, Any]) -> Choice:
-    """Read `choice_to` back. Raises UsageError where it is none."""
+    """Read `choice_to` back. Raises UsageError if the detail is no choice."""
     try:
         times = {name: datetime.fromisoformat(detail[name]) for name in ("since", "until") if name in detail}
         return Choice(**{**detail, **times})
@@ -83,7 +83,7 @@ def choice_from(detail: Mapping[str, Any]) -> Choice:
 
 
 def first_of(operations: Iterable[Operation], run: str) -> Operation:
-    """Return the first event of a run. Raises UsageError where there is none."""
+    """Return the first event of a run. Raises UsageError if there is none."""
     for one in operations:
         if one.kind == REDRIVE and run and one.detail.get("run") == run:
             return one
@@ -99,10 +99,10 @@ def redrive(
     patience: float,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Ran:
-    """Decide about the entries that `choose` names, but for those that the run has decided about, at most `rate` a second.
+    """Decide about the entries that `choose` returns, except those the run has decided about, at most `rate` a second.
 
-    Returns once intake has carried out all of it. `tell` hears how many entries are done, and of how many. Raises Retryable
-    where intake does nothing for `patience` seconds: the run may be resumed under its id.
+    Returns once intake has carried out all of them. Calls `tell` with the number of entries done and their total.
+    Raises Retryable if intake does nothing for `patience` seconds; the run may be resumed under its id.
     """
     reader, ran, began = deciding.followed(), Ran(run), monotonic()
     try:
@@ -121,7 +121,7 @@ def redrive(
             count = len(event.detail["entries"])
             follow.wrote(event, count)
             ran.decided += count
-            # From now on: what an intake that was away did not take is not made good by a flood.
+            # Counted from now on: after an intake outage the missed seconds must not become a flood.
             at = max(at, monotonic()) + count / rate
         while follow.waiting:
             left = len(follow.waiting)
@@ -135,7 +135,7 @@ def redrive(
 
 
 class _Following:
-    """What `operations` says of one run: what it has decided about, what waits for intake, and what came of the rest."""
+    """The state of one run by `operations`: entries decided about, events that wait for intake, and outcomes."""
 
     def __init__(self, run: str, reader: OperationsReader) -> None:
         self._run, self._reader = run, reader
@@ -148,12 +148,13 @@ class _Following:
             self._take(one)
 
     def wrote(self, event: Operation, count: int) -> None:
-        """Take over an event that was just written, before it is read."""
+        """Take over an event that was just written, before the reader returns it."""
         self.decisions[event.id] = count
         self.waiting.add(event.id)
 
     def until(self, met: Callable[[], bool], *, not_before: float, patience: float) -> None:
-        """Follow until that is so, and that time has come. Raises Retryable where intake does nothing for too long."""
+        """Read on until the condition is met and the time has come. Raises Retryable if intake stalls for `patience`
+        s."""
         deadline = monotonic() + patience
         while not met() or monotonic() < not_before:
             waiting = len(self.waiting)

@@ -1,9 +1,10 @@
-"""Carrying out what people decided about quarantine entries: intake's second way into `accepted`.
+"""The redriver: intake's second way into `accepted`, which carries out people's decisions about quarantine entries.
 
-An entry's untouched value is examined by today's rules and catalogue. What passes is forwarded verbatim under its original
-origin; what does not stays the entry that it is, with its newest findings: nothing that is redriven ever becomes a new entry,
-so nothing can go in circles. Every step may be done twice, by several workers or after a crash: the fold drops a statement
-that is said again, and an outcome is known by decision and entry. A decision counts as carried out once DONE says so.
+It examines an entry's untouched value by today's rules and catalogue. A value that passes is forwarded verbatim under
+its original origin. One that does not stays the same entry with its newest findings: a redrive never makes a new entry,
+so nothing can go in circles. Every step may be done twice, by several workers or after a crash: the fold drops a
+repeated statement, and an outcome is identified by decision and entry. A decision counts as carried out once its DONE
+event is written.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ _LONGEST_REASON = 1_000
 
 
 class Stored(Protocol):
-    """Where the values of entries are read."""
+    """The store of the entries' values."""
 
     def read(self, places: Iterable[Place], /) -> Mapping[Place, Message]:
-        """Return what stands at these places; what is gone is missing."""
+        """Return the messages at these places; those that are gone are missing from the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of one entry."""
+    """The outcome of one entry."""
 
     entry: QuarantineEntry
     outcome: str
@@ -63,7 +64,7 @@ class _Outcome:
 
 
 def waived_by(decision: Operation) -> list[frozenset[str]]:
-    """Return, for each entry of a decision, the codes that do not refuse it: those named with it, as far as they may be."""
+    """Return the waived codes for each entry of a decision: those that it names, as far as anybody can waive them."""
     entries = decision.detail["entries"]
     if decision.kind != OVERRIDE:
         return [frozenset()] * len(entries)
@@ -72,24 +73,24 @@ def waived_by(decision: Operation) -> list[frozenset[str]]:
 
 
 class Redriver:
-    """Carries out one decision at a time. `stage` examines; it must be this one's own, and is never fed by a topic.
+    """Carries out one decision at a time. `stage` examines; it must belong to this object alone, and no topic feeds it.
 
-    `topics` are those of the departments that the catalogue has today, with their ids.
+    `topics` maps the topics of the departments in today's catalogue to their ids.
     """
 
     def __init__(self, stage: IntakeStage, stored: Stored, forwards: Forwards, topics: Mapping[str, str]) -> None:
         self._stage, self._stored, self._forwards, self._topics = stage, stored, forwards, topics
 
     def carry_out(self, decision: Operation) -> Counter[str]:
-        """Do what was decided and return how many entries had each outcome; safe to be done again.
+        """Carry a decision out and return the number of entries with each outcome. Idempotent.
 
-        Raises Retryable where a server does not answer, ValueError where the event is not whole.
+        Raises Retryable if a server does not answer, ValueError if the event is not whole.
         """
         examined, whole, outcomes = self._examined(decision)
         outgoing = self._outgoing(examined, whole) if examined is not None else []
         crash_point("redrive.examined")
         self._forwards.accept(outgoing)
-        self._forwards.flush()  # before anybody is told that it is accepted
+        self._forwards.flush()  # before any outcome says that the message is accepted
         crash_point("redrive.forwarded")
         for outcome in outcomes:
             self._forwards.quarantine(b"", _headers(decision, outcome))
@@ -98,7 +99,7 @@ class Redriver:
         return Counter(outcome.outcome for outcome in outcomes)
 
     def foresee(self, decision: Operation) -> Counter[str]:
-        """Return how many entries would have each outcome by this process's rules and catalogue; nothing is written."""
+        """Return the number of entries with each outcome by this process's rules and catalogue. Writes nothing."""
         return Counter(outcome.outcome for outcome in self._examined(decision)[-1])
 
     def _examined(
@@ -143,7 +144,7 @@ class Redriver:
         return examined, whole, outcomes
 
     def _cuts(self, entries: Iterable[QuarantineEntry], found: Mapping[Place, Message]) -> dict[QuarantineEntry, Cut]:
-        """Return the entries of which the quarantine keeps the beginning alone."""
+        """Return the entries of which the quarantine has only the beginning."""
         there = {
             entry: found[_place(entry)] for entry in entries if _place(entry) in found and entry.stored is not None
         }
@@ -165,7 +166,7 @@ class Redriver:
             return "ROW_NOT_SENT"
         if message is None:
             return "VALUE_GONE"
-        # A topic that was made anew has something else standing there now.
+        # A topic that was made anew has another message at this offset now.
         if entry.stored is None and self._topics[entry.origin.topic] != entry.origin.topic_id:
             return "VALUE_GONE"
         if entry.stored is not None and dict(message.headers() or ()).get(ORIGIN) != entry.origin.to_bytes():
@@ -174,7 +175,7 @@ class Redriver:
 
 
 def _unfit(cut: Cut, message: Message | None) -> str | None:
-    # By the digest, not the topic's id: one that was made anew has something else standing there.
+    # By the digest, not the topic's id: a topic that was made anew has another message at this offset.
     value = (message.value() or b"") if message is not None else b""
     if not cut.is_whole(value):
         return "VALUE_GONE"
@@ -194,13 +195,13 @@ def _place(entry: QuarantineEntry) -> Place:
 def _run(entry: QuarantineEntry, message: Message) -> Run:
     where, named = entry.origin, named_by(message.headers())
     headers = () if named is None else ((SCHEMA, named),)
-    # Without a time of receipt: how long it lay in the quarantine is not what a metric should call the way to the view.
+    # Without a time of receipt: a metric must not count the time in the quarantine as delay to the view.
     record = Fetched(where.topic, where.partition, where.offset, 0, None, message.value() or b"", headers)
     return Run(where.topic, where.partition, where.offset, (record,))
 
 
 def _under(origin: Origin, headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    # The stage knows a topic as it is now; an entry may be from one that was deleted and made anew since.
+    # The stage knows today's topic; an entry may be from one that was since deleted and made anew.
     return [(name, origin.to_bytes() if name == ORIGIN else value) for name, value in headers]
 
 
@@ -229,10 +230,10 @@ def _headers(decision: Operation, outcome: _Outcome) -> list[tuple[str, bytes]]:
 
 
 class Decisions:
-    """The decisions that wait to be carried out, and the thread's work that does so, one after the other.
+    """Queue of decisions to be carried out, and the thread's loop that does so, one after the other.
 
-    `follow` may be called from any thread; `write` writes an event to operations. What needs a second person, as
-    `people` knows, waits until he has approved exactly that; what comes behind it does not.
+    `follow` may be called from any thread; `write` writes an event to operations. A decision that needs a second person
+    waits until one has approved exactly that decision (`people` knows); decisions behind it do not wait.
     """
 
     def __init__(
@@ -245,7 +246,7 @@ class Decisions:
         self._stopped = False
 
     def held(self, operations: Iterable[Operation]) -> None:
-        """Take over the events that were there at the start: what nobody has carried out is done now."""
+        """Take over the events that existed at the start: decisions that nobody has carried out are due now."""
         known = list(operations)
         with self._changed:
             for one in known:
@@ -268,13 +269,13 @@ class Decisions:
             self._changed.notify()
 
     def stop(self) -> None:
-        """End `run` after the decision that is under way."""
+        """End `run` after the current decision."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
 
     def run(self) -> None:
-        """Carry out what waits, and what comes, until stopped; waits, with a message, for servers that are away."""
+        """Carry out waiting and new decisions until stopped. If a server is away, log that and wait for it."""
         pause = 0.2
         while (decision := self._next()) is not None:
             try:
@@ -300,7 +301,7 @@ class Decisions:
         try:
             counts = self._redriver.carry_out(decision)
         except ValueError as error:
-            # Written by something else than our command. It must neither stop intake nor be tried for ever.
+            # Not written by our command. It must neither stop intake nor be tried for ever.
             log.error("quarantine.not_a_decision", id=decision.id, why=str(error))
             detail["error"] = str(error)[:300]
         else:

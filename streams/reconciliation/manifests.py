@@ -1,4 +1,4 @@
-"""Manifests on their way into PostgreSQL: the view keeps them, streams/reconciliation/reconciler.py compares them."""
+"""Manifests on their way into PostgreSQL: the view stores them, streams/reconciliation/reconciler.py compares them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ NAME = "xinliu.Manifest"
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """One copy of a manifest, or one part of its lines: where the department wrote it, when `accepted` got it."""
+    """One copy of a manifest, or of a part of its lines: its place in the department's topic, its time in
+    `accepted`."""
 
     origin: Origin
     known_at: datetime
     manifest: Mapping[str, Any]
     fault: str | None
-    """Why it can be compared with nothing; nothing of it is kept then but that it came."""
+    """Why it cannot be compared; only its arrival is stored then."""
 
 
 def stated(registry: Registry, records: Sequence[Record]) -> tuple[Stated, ...]:
-    """Decode manifests as intake forwarded them. Raises ContractBroken where it cannot have."""
+    """Decode manifests that intake forwarded. Raises ContractBroken if one cannot have come from intake."""
     values, named = [record.value for record in records], [header(record.headers, SCHEMA) for record in records]
     decoded = decode_batch(registry, values, named=named, expected={NAME})
     if decoded.undecodable:
@@ -54,7 +55,7 @@ def stated(registry: Registry, records: Sequence[Record]) -> tuple[Stated, ...]:
 
 
 def keep(connection: psycopg.Connection[tuple[Any, ...]], manifests: Sequence[Stated]) -> None:
-    """Keep manifests until they can be compared; answer those that contradict themselves."""
+    """Store manifests until they can be compared; answer those that contradict themselves."""
     for one in manifests:
         if one.fault is not None:
             _refuse(connection, one)
@@ -65,7 +66,7 @@ def keep(connection: psycopg.Connection[tuple[Any, ...]], manifests: Sequence[St
 
 
 def answer(manifest: Mapping[str, Any], state: str, now: datetime, **what: Any) -> dict[str, Any]:
-    """Return what the department is told of one part, as Receipt.avsc has it, with the time as text."""
+    """Return the answer to the department about one part, as in Receipt.avsc, with the time as text."""
     known = {name: manifest[name] for name in ("manifest_id", "part", "domain", "kind")}
     empty: dict[str, Any] = {
         "message": None,
@@ -98,7 +99,7 @@ def _keep_lines(connection: psycopg.Connection[tuple[Any, ...]], manifest: Mappi
 
 
 def harmless(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a faulty manifest with nothing in it that PostgreSQL or a receipt could not hold."""
+    """Return a faulty manifest without any value that PostgreSQL or a receipt could not hold."""
     known, part = str(manifest["manifest_id"]), manifest["part"]
     nothing: dict[str, Any] = {
         "first_period": None,
