@@ -1,1 +1,1 @@
-"""The contracts: what is said (Avro), what it means (rules, catalogue), how it is kept (SQL). Imports no other room."""
+"""The contracts: format (Avro), meaning (rules, catalogue), storage (SQL), and shared tools. Imports no other room."""

@@ -1,14 +1,14 @@
 """The tree of errors.
 
 XinliuError
-├── UsageError       a person can mend it: one line that says what to do; the command exits with 2
-├── Retryable        a server did not answer: try again with back-off, nothing was lost
-├── Interrupted      a person pressed Ctrl-C: one line says what was done until then; the command exits with 130
-├── ServingMoved     another generation serves: whoever follows begins anew with that one
-├── Rejected         a record is refused: it goes to its rejects file or to the quarantine, never away
-└── Fatal            going on could lose or double something: the process stops with a non-zero exit
-    ├── PositionLost     a stored position does not fit the log (topic made anew, log shorter than the position)
-    └── ContractBroken   what this process itself wrote or must read is not what the contract says
+├── UsageError       a person can correct it: one line says how; the command exits with 2
+├── Retryable        a server did not answer: retry with back-off, nothing was lost
+├── Interrupted      a person pressed Ctrl-C: one line reports the finished part; the command exits with 130
+├── ServingMoved     another generation serves: a follower starts again with that one
+├── Rejected         a record is refused: it goes to its rejects file or to the quarantine, and is never dropped
+└── Fatal            continuing could lose or double something: the process stops with a non-zero exit
+    ├── PositionLost     a stored position does not fit the log (topic created again, log shorter than the position)
+    └── ContractBroken   data that this process wrote or must read breaks the contract
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class XinliuError(Exception):
 
 
 class UsageError(XinliuError):
-    """Something that a person can mend; the message is one line that says what is wrong and what to do."""
+    """A fault that a person can correct; the message is one line with the fault and the remedy."""
 
     exit_code = 2
 
@@ -41,7 +41,7 @@ class UsageError(XinliuError):
 class Retryable(XinliuError):
     """A server did not answer in time; the same call may succeed later and repeating it harms nothing.
 
-    `server` is which one: kafka, registry or postgres.
+    `server` names it: kafka, registry or postgres.
     """
 
     exit_code = 3
@@ -52,30 +52,30 @@ class Retryable(XinliuError):
 
 
 class Interrupted(XinliuError):
-    """A person pressed Ctrl-C; the message says what was done until then, and what to do."""
+    """A person pressed Ctrl-C; the message reports the finished part and the next step."""
 
     exit_code = 130
 
 
 class ServingMoved(XinliuError):
-    """Another generation serves than the one this was for; nothing was written."""
+    """Another generation serves than the one that the caller expected; nothing was written."""
 
     exit_code = 3
 
 
 class Rejected(XinliuError):
-    """A record is refused; the message says why, and whoever catches it keeps the record somewhere visible."""
+    """A record is refused; the message gives the reason, and the catcher keeps the record visible."""
 
 
 class Fatal(XinliuError):
-    """Going on could lose, double or falsify something; the process must stop with a non-zero exit code."""
+    """Continuing could lose, double or falsify data; the process must stop with a non-zero exit code."""
 
     exit_code = 4
 
 
 class PositionLost(Fatal):
-    """A stored position does not fit the log any more: the topic was made anew, or the log does not reach it."""
+    """A stored position does not fit the log any more: the topic was created again, or the log ends before it."""
 
 
 class ContractBroken(Fatal):
-    """A message of the project's own topics cannot be what the contract says; nothing is skipped."""
+    """A message of the project's own topics breaks its contract; nothing is skipped."""

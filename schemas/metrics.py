@@ -1,4 +1,4 @@
-"""What a metric is: the one shape in which each room lists its own."""
+"""The shape of a metric, in which each room lists its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Kind", "Metric"]
 
 
 class Kind(StrEnum):
-    """How Prometheus reads a metric."""
+    """Type of a metric in Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -18,7 +18,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its full name in the exposition, its unit, the labels of its series, and the workers that have it."""
+    """A metric: its full name in the exposition, its unit, the labels of its series, and the workers that export it."""
 
     name: str
     kind: Kind

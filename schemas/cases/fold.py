@@ -1,8 +1,9 @@
-"""A case (异议, 更正, 更新, 修复) across provinces: its events, who may say which, and what they come to.
+"""Cases (异议, 更正, 更新, 修复) across provinces: their events, who may write each, and the fold to a state.
 
-A case is opened where the entity is registered, led by that province, and answered by the province and department that made
-the record. Its state is a fold over the set of its events: any order, any duplication, the same state. Nothing here changes
-a record: what comes of a case is a statement of the department, which the answer names by version and digest.
+A case is opened where the entity is registered and led by that province. The province and department that made the
+record answer it. Its state is a fold over the set of its events: any order, any duplication, the same state. Nothing
+here changes a record: the result of a case is a statement of the department, which the answer names by version and
+digest.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "ESCALATED": (LEAD, "督办"),
     "NOTED": (EITHER, "说明"),
 }
-"""Kind of event → who may say it (the leading province, that of the record, either), and its name."""
+"""Kind of event → its author (the leading province, the record's province, or either) and its Chinese name."""
 
 _PLACE = {kind: place for place, kind in enumerate(KINDS)}
-"""What is said within one millisecond is in the order in which a case goes."""
+"""Order of events within one millisecond: the order of steps in a case."""
 
 STATES: Final[Mapping[str, str]] = {
     "OPENED": "已收到",
@@ -55,7 +56,7 @@ STATES: Final[Mapping[str, str]] = {
     "DECLINED": "不予受理",
     "CANCELLED": "已撤回",
 }
-"""What a case can be, in the order in which it gets there; the last three end it."""
+"""States of a case, in the order in which it reaches them; the last three end it."""
 
 OUTCOMES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "UPHELD": ("维持", frozenset()),
@@ -64,14 +65,18 @@ OUTCOMES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "REPAIRED": ("修复", frozenset({"REPAIRED"})),
     "REMOVED": ("移出", frozenset({"REMOVED"})),
 }
-"""What an answer can be → its name, and the reasons that the statement which it names must bear; none for UPHELD: whatever
-stands is upheld, as long as it bears no mark any more."""
+"""Outcome of an answer → its Chinese name, and the reasons of which the named statement must bear one.
+
+UPHELD needs none: any current statement is upheld, as long as it bears no mark any more.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
-    """A kind of case: whether its record bears a mark (异议标注) meanwhile, and its terms by step, as deadlines.csv names
-    them; `answer_own` is that of the answer where the leading province made the record itself."""
+    """A kind of case: whether its record is marked (异议标注) meanwhile, and its terms by step, as keys of deadlines.csv.
+
+    `answer_own` is the term of the answer if the leading province made the record itself.
+    """
 
     name_zh: str
     marks: bool
@@ -82,7 +87,7 @@ class Procedure:
     close: str
     mark: str = "objection-mark"
     answer_from: str = "FORWARD"
-    """The step whose end the term of the answer counts from."""
+    """Step from whose end the term of the answer counts."""
 
 
 _OBJECTION = ("objection-accept", "objection-forward", "objection-source", "objection-own", "objection-close")
@@ -96,11 +101,12 @@ PROCEDURES: Final[Mapping[str, Procedure]] = {
         answer_from="ACCEPT",
     ),
 }  # fmt: skip
-"""What a case can be about. That an objection is marked is the rule; that a wish for correction is, and an update or repair is
-not, is ours (decision 043)."""
+"""The kinds of cases. The rules require the mark on an objection; that a correction is marked, and an update or repair
+is not, is our choice (decision 043).
+"""
 
 MOST_DAYS: Final = 250
-"""Working days by which one EXTENDED can lengthen a term at most."""
+"""Maximum number of working days by which one EXTENDED event lengthens a term."""
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _CASE_ID = re.compile(r"([a-z][a-z-]*)-(\d{8})-([0-9a-f]{8})")
@@ -109,7 +115,7 @@ _ABOUT = ("procedure", "uscc", "record_id", "record_province", "department")
 
 @dataclass(frozen=True, slots=True)
 class CaseEvent:
-    """One event, as schemas/avro/Case.avsc has it; times in UTC, in whole milliseconds."""
+    """An event of a case, as schemas/avro/Case.avsc defines it; times in UTC, in whole milliseconds."""
 
     case_id: str
     event_id: str
@@ -133,21 +139,21 @@ class CaseEvent:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> CaseEvent:
-        """Return the event of a decoded message; fields that later versions have are passed over."""
+        """Return the event of a decoded message; fields of later versions are ignored."""
         return cls(**{one.name: value[one.name] for one in fields(cls)})
 
     def body(self) -> bytes:
-        """Return its Avro body. Raises Rejected where a field is none of the contract's."""
+        """Return its Avro body. Raises Rejected if a field does not fit the contract."""
         return encode(CONTRACT, asdict(self))
 
     def content(self) -> str:
-        """Return the digest of its content: of two events with one id, the lower one counts."""
+        """Return the digest of its content: of two events with one id, the one with the lower digest counts."""
         return digest_hex(*body_digest(self.body()))
 
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """An event that counts for nothing, and why."""
+    """An event that does not count, and the reason."""
 
     event: CaseEvent
     why: str
@@ -155,37 +161,37 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the events of a case come to."""
+    """The state of a case, folded from its events."""
 
     opened: CaseEvent
     accepted: CaseEvent | None
     forwarded: CaseEvent | None
     answer: CaseEvent | None
-    """The answer that counts: the one that the case is closed with, else the last."""
+    """The answer that counts: the one with which the case is closed, else the last."""
     ended: CaseEvent | None
     """CLOSED, DECLINED or CANCELLED."""
     extended: int
-    """Working days that were added to the term of the answer."""
+    """Working days added to the term of the answer."""
     reminded: frozenset[tuple[str, date]]
     escalated: frozenset[tuple[str, date]]
-    """Steps, with the last day of their term, of which this was written."""
+    """Steps for which this event was written, with the last day of their term."""
     events: tuple[CaseEvent, ...] = field(repr=False)
-    """All that count, oldest first."""
+    """All events that count, oldest first."""
     void: tuple[Void, ...] = field(repr=False)
 
     @property
     def case_id(self) -> str:
-        """Its name: province that leads it, day, number."""
+        """Its id: leading province, day, number."""
         return self.opened.case_id
 
     @property
     def lead(self) -> str:
-        """The province that leads it."""
+        """The leading province."""
         return self.opened.province
 
     @property
     def procedure(self) -> Procedure:
-        """What kind of case it is."""
+        """Its kind."""
         return PROCEDURES[self.opened.procedure]
 
     @property
@@ -198,12 +204,12 @@ class Case:
 
 
 def about(event: CaseEvent) -> tuple[str, ...]:
-    """Return what all events of a case have in common: procedure, entity, record and whose it is."""
+    """Return the common fields of all events of a case: procedure, entity, record, its province and its department."""
     return tuple(getattr(event, name) for name in _ABOUT)
 
 
 def leader(case_id: str) -> str:
-    """Return the province that leads a case, which its id begins with. Raises Rejected where that is no case id."""
+    """Return the leading province of a case: the first part of its id. Raises Rejected if that is no case id."""
     match = _CASE_ID.fullmatch(case_id)
     if match is None:
         raise Rejected(f"{case_id[:80]!r} is no case id: it is PROVINCE-YYYYMMDD-8 hexadecimal digits")
@@ -211,9 +217,9 @@ def leader(case_id: str) -> str:
 
 
 def speakers(event: CaseEvent) -> frozenset[str]:
-    """Return the provinces that may say an event of its kind; all that have a part in the case where the kind is not known.
+    """Return the provinces that may write an event of its kind; for an unknown kind every province in the case.
 
-    Raises Rejected where its case id is none.
+    Raises Rejected if its case id is invalid.
     """
     lead, source = leader(event.case_id), event.record_province
     who, _ = KINDS.get(event.kind, (EITHER, ""))
@@ -221,7 +227,7 @@ def speakers(event: CaseEvent) -> frozenset[str]:
 
 
 def new_case_id(province: str, day: date, seed: bytes) -> str:
-    """Return a case id; `day` is China's, `seed` whatever makes it one of its own.
+    """Return a new case id; `day` is a day in China, `seed` anything that makes the id unique.
 
     >>> new_case_id("hebei", date(2026, 11, 25), b"1")
     'hebei-20261125-fc942c07'
@@ -230,12 +236,12 @@ def new_case_id(province: str, day: date, seed: bytes) -> str:
 
 
 def derived_id(case_id: str, kind: str, step: str, due: date) -> str:
-    """Return the event id of a reminder: the same whoever writes it, and however often."""
+    """Return the event id of a reminder: the same for every writer and every repetition."""
     return hashlib.blake2b(f"{case_id}|{kind}|{step}|{due}".encode(), digest_size=16).hexdigest()
 
 
 def fold_all(events: Iterable[CaseEvent]) -> dict[str, Case]:
-    """Fold the events of several cases, by case id, sorted; a case that is not known to be opened has none."""
+    """Fold the events of several cases, by case id, sorted; a case without an opening is left out."""
     by_case: dict[str, list[CaseEvent]] = {}
     for event in events:
         by_case.setdefault(event.case_id, []).append(event)
@@ -244,10 +250,10 @@ def fold_all(events: Iterable[CaseEvent]) -> dict[str, Case]:
 
 
 def fold(events: Iterable[CaseEvent]) -> Case | None:
-    """Fold the events of one case into what they come to; None while it is not known to be opened.
+    """Fold the events of one case into its state; None if no opening is known.
 
-    A function of their set: order and duplication do not matter. What somebody says who may not, or of another record than the
-    case was opened for, counts for nothing.
+    A function of the set of events: order and duplication do not matter. An event by a province without the right to
+    write it, or about another record than the case was opened for, does not count.
     """
     ordered = _once(events)
     openings = [one for one in ordered if one.kind == "OPENED" and not any(_objections(one, None))]
@@ -273,7 +279,7 @@ def fold(events: Iterable[CaseEvent]) -> Case | None:
     forwarded = _first(counted, "FORWARDED")
     return Case(
         opened,
-        _first(counted, "ACCEPTED") or forwarded,  # what is forwarded has been accepted
+        _first(counted, "ACCEPTED") or forwarded,  # a forwarded case has been accepted
         forwarded,
         closing or (answers[-1] if answers else None),
         ended,
@@ -286,7 +292,7 @@ def fold(events: Iterable[CaseEvent]) -> Case | None:
 
 
 def _once(events: Iterable[CaseEvent]) -> list[CaseEvent]:
-    # An id is a province's own: nobody can take the place of another's event by using its id.
+    # Event ids are unique within a province: no province can replace another's event by reusing its id.
     kept: dict[tuple[str, str], CaseEvent] = {}
     for event in events:
         key = (event.province, event.event_id)
@@ -299,7 +305,7 @@ def _once(events: Iterable[CaseEvent]) -> list[CaseEvent]:
 
 
 def _objections(event: CaseEvent, opened: CaseEvent | None) -> Iterator[str]:
-    """Return why an event counts for nothing; nothing where it counts."""
+    """Yield the reasons why an event does not count; none if it counts."""
     if event.kind not in KINDS:
         yield f"kind {event.kind!r} is not known here"
     if opened is not None and about(event) != about(opened):
@@ -329,6 +335,6 @@ def _steps(counted: Iterable[CaseEvent], kind: str) -> frozenset[tuple[str, date
 
 
 def in_milliseconds(time: datetime) -> datetime:
-    """Return a time in UTC as the contract keeps it."""
+    """Return a time in UTC, cut to the milliseconds of the contract."""
     utc = time.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)

@@ -1,7 +1,7 @@
-"""The terms of a case: which step is due on which day, whose turn it is, and what must be reminded of or escalated.
+"""Terms of cases: which step is due on which day, which province must act, and which reminders and escalations are due.
 
-Terms are data (deadlines.csv): working days of the province whose turn it is, counted from the day (China) on which the step
-before was done. Pure: today, the calendar and the rows are given.
+Terms are data (deadlines.csv): working days of the province that must act, counted from the day (China) on which the
+step before was done. Pure: the caller passes today, the calendar and the rows.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ STEPS = {"ACCEPT": "受理", "MARK": "异议标注", "FORWARD": "转办", "ANSWE
 """The steps of a case, in order."""
 
 REMIND = "case-remind"
-"""The row of deadlines.csv that says from how many working days before the end of a term on it is reminded of."""
+"""Row of deadlines.csv with the number of working days before the end of a term from which reminders are due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the records say of a case, here: since when its record bears the mark, since when the statement that the answer
-    names (or a later one) is held. None where that is not so."""
+    """Two times that the records of this province show for a case; None if it has not happened.
+
+    `marked_at`: when the record was marked. `arrived_at`: when the statement that the answer names (or a later one) was
+    stored.
+    """
 
     marked_at: datetime | None = None
     arrived_at: datetime | None = None
@@ -36,9 +39,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that has begun: whose turn it is, the last day of its term, and when it was done (None: it is not).
+    """A step that has begun: the province that must act, the last day of its term, and when it was done (None: it is
+    open).
 
-    `due` is None, and `trouble` says why, where the calendar or the terms do not reach that far.
+    `due` is None, and `trouble` gives the reason, if the calendar or the terms do not reach that far.
     """
 
     step: str
@@ -49,36 +53,36 @@ class Step:
     trouble: str | None = None
 
     def late_by(self, today: date) -> bool:
-        """Tell whether it is not done although its term is over."""
+        """Return whether the step is open although its term is over."""
         return self.done_at is None and self.due is not None and today > self.due
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is to be written of a step today: REMINDED or ESCALATED."""
+    """An event to write about a step today: REMINDED or ESCALATED."""
 
     kind: str
     step: Step
 
 
 class Terms:
-    """The terms of all cases, by one calendar and one table of deadlines."""
+    """Terms of all cases, by one calendar and one table of deadlines."""
 
     def __init__(self, workdays: Workdays, rows: Sequence[DeadlineRow]) -> None:
         self._workdays, self._rows = workdays, rows
 
     def steps(self, case: Case, facts: Facts) -> tuple[Step, ...]:
-        """Return the steps that have begun, in order; of a case that has ended, those that were done."""
+        """Return the steps that have begun, in order; for an ended case only those that were done."""
         begun = list(self._begun(case, facts))
         return tuple(one for one in begun if case.ended is None or one.done_at is not None)
 
     def next_step(self, case: Case, facts: Facts) -> Step | None:
-        """Return the open step that is due first; None where the case has ended."""
+        """Return the open step that is due first; None if the case has ended."""
         left = [one for one in self.steps(case, facts) if one.done_at is None]
         return min(left, key=lambda one: (one.due is None, one.due or one.begun), default=None)
 
     def calls(self, case: Case, facts: Facts, today: date) -> tuple[Call, ...]:
-        """Return what is to be written of the case on this day (China) and has not been written yet."""
+        """Return the reminders and escalations of the case that are due on this day (China) and not written yet."""
         found = []
         for step in self.steps(case, facts):
             if step.done_at is not None or step.due is None:

@@ -1,1 +1,1 @@
-"""The exchange between provinces, as both sides know it: topics, hashes of runs, and signing keys."""
+"""The exchange between provinces, as both sides know it: topics, run hashes, and signing keys."""

@@ -1,8 +1,8 @@
-"""Signatures of provinces: keys with names, algorithms that can be exchanged, a keyring that can grow without a stop.
+"""Signatures of provinces: named keys, replaceable algorithms, and a keyring that grows without a restart.
 
-A key is a JSON file. A private one holds the province, the key's id, the algorithm and the key; the keyring is a folder with
-one public file a key, `<province>.<key id>.json`, with the time until which it is believed. Ed25519 is the default; an
-installation that must use SM2 with SM3 adds an `Algorithm` of that name to ALGORITHMS.
+A key is a JSON file. A private file holds the province, the key's id, the algorithm and the key. The keyring is a
+folder with one public file per key, `<province>.<key id>.json`, which names the time until which the key is trusted.
+Ed25519 is the default; an installation that must use SM2 with SM3 adds an `Algorithm` of that name to ALGORITHMS.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ __all__ = [
 log = structlog.get_logger()
 
 _PRIVATE = ".key.json"
-"""How the name of a private file ends: no keyring looks at such."""
+"""Suffix of a private key file: a keyring ignores such files."""
 _LOOK_EVERY = 1.0
-"""Seconds after which a keyring looks whether its files have changed."""
+"""Seconds between two checks of a keyring for changed files."""
 
 
 class NotBelieved(Rejected):
-    """A signature that does not hold: of a key that nobody knows, that is not believed any more, or over something else."""
+    """A signature that fails: its key is unknown or no longer trusted, or it covers other data."""
 
 
 class Algorithm(Protocol):
-    """How one algorithm signs. Keys are bytes in whatever form is the algorithm's own."""
+    """One signature algorithm. Keys are bytes in the algorithm's own form."""
 
     def generate(self) -> tuple[bytes, bytes]:
         """Return a new private key and its public key."""
@@ -52,7 +52,7 @@ class Algorithm(Protocol):
         """Return the signature of data."""
 
     def holds(self, public: bytes, signature: bytes, data: bytes) -> bool:
-        """Tell whether the signature is that of data."""
+        """Return whether the signature fits the data."""
 
 
 class _Ed25519:
@@ -72,7 +72,7 @@ class _Ed25519:
 
 
 ALGORITHMS: dict[str, Algorithm] = {"ed25519": _Ed25519()}
-"""By the name that signatures bear."""
+"""Algorithms by their name in signatures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,11 @@ class _Private:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key as the keyring has it.
+    """A public key of the keyring.
 
-    What our broker received after `believed_until` (UTC), or what says that it was made after it, is not believed; None
-    means that the key is in force. Nothing that a `compromised` key signed is believed, whenever it came.
+    A record that our broker received after `believed_until` (UTC), or that states a later time of its own, is not
+    trusted; None means that the key is in force. No record signed by a `compromised` key is trusted, whenever it
+    arrived.
     """
 
     province: str
@@ -100,9 +101,9 @@ class PublicKey:
 
 
 class Signer:
-    """A province's private key. `record` signs a record of our contracts that has the fields key_id, algorithm, signature.
+    """A province's private key. `record` signs a record of our contracts with the fields key_id, algorithm, signature.
 
-    Where the key's file is exchanged, the next record is signed with the new one, without a start of the process.
+    If the key's file is replaced, the new key signs the next record, without a restart of the process.
     """
 
     def __init__(self, key: _Private, file: Path, seen: _Seen) -> None:
@@ -110,7 +111,7 @@ class Signer:
 
     @classmethod
     def from_file(cls, file: Path) -> Signer:
-        """Read a private key. Raises UsageError where the file is none; nothing of the key is in the message."""
+        """Read a private key. Raises UsageError if the file is none; the message contains nothing of the key."""
         try:
             seen = _look(file)
         except OSError as error:
@@ -119,12 +120,12 @@ class Signer:
 
     @property
     def province(self) -> str:
-        """Whose key it is."""
+        """Province of the key."""
         return self._key.province
 
     @property
     def key_id(self) -> str:
-        """Which of its keys signs at present."""
+        """Id of the key that signs at present."""
         self._renew()
         return self._key.key_id
 
@@ -141,12 +142,12 @@ class Signer:
             seen = _look(self._file)
             if seen == self._seen:
                 return
-            self._seen = seen  # first: a file that is no good is complained of once
+            self._seen = seen  # first: an invalid file is logged once
             key = _read_private(self._file)
             if key.province != self._key.province:
                 raise UsageError(f"{self._file} is a key of {key.province}")
         except (OSError, UsageError) as error:
-            # What is signed with the key of before is as good as it was; without any, everything would stand still.
+            # The previous key still signs validly; without any key, all publishing would stop.
             log.warning("signing.key_not_exchanged", why=str(error), signs=self._key.key_id)
         else:
             self._key = key
@@ -154,9 +155,9 @@ class Signer:
 
 
 class Keyring:
-    """The public keys of all provinces: a folder with a file each, which is looked at again when it changes.
+    """The public keys of all provinces: a folder with a file for each, read again when a file changes.
 
-    A key that is not known is looked for at once; that one is retired, or gone, is seen within a second.
+    An unknown key is looked up at once; the keyring notices a retired or removed key within a second.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -166,11 +167,11 @@ class Keyring:
         self._looked_at = -_LOOK_EVERY
 
     def verify(self, name: str, body: bytes, value: Mapping[str, Any], *, received_at: datetime | None = None) -> None:
-        """Make sure that `value`, as it was read from the Avro body, is the word of the province that it names.
+        """Verify that the province named in `value`, decoded from the Avro body, signed it.
 
         The signature must be the record's last field, whatever version of the contract wrote it. `received_at` is when
-        our broker took it, now by default: a retired key is held against that, since whoever has the key writes any
-        date. Raises NotBelieved.
+        our broker received it, now by default: a retired key is checked against it, because an owner of the key can
+        write any date. Raises NotBelieved.
         """
         province, key_id, algorithm = value["province"], value["key_id"], value["algorithm"]
         key = self._key(province, key_id)
@@ -189,12 +190,12 @@ class Keyring:
             raise NotBelieved(f"the signature of {province} does not hold")
 
     def compromised(self, province: str, key_id: str) -> bool:
-        """Tell whether nothing is believed that this key signed."""
+        """Return whether the key is compromised, so that nothing it signed is trusted."""
         key = self._key(province, key_id)
         return key is not None and key.compromised
 
     def held(self) -> tuple[PublicKey, ...]:
-        """Return all keys that are there now, by province. Raises UsageError where a file is none."""
+        """Return all present keys, by province. Raises UsageError if a file is no public key."""
         self._look()
         broken = [file.name for file, (_, key) in self._files.items() if key is None]
         if broken:
@@ -216,7 +217,7 @@ class Keyring:
                 seen = _look(file)
                 files[file] = held if held is not None and held[0] == seen else (seen, _read_public(file))
             except (OSError, UsageError) as error:
-                # One that is just being copied here; what was known of it stands, and others do not suffer from it.
+                # The file may still be being copied: its previous key stays valid, and other keys are not affected.
                 log.warning("signing.no_public_key", why=str(error))
                 files[file] = ((0, 0, 0), held[1] if held is not None else None)
         self._files = files
@@ -225,9 +226,9 @@ class Keyring:
 
 
 def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed25519") -> Path:
-    """Make a key of a province: the private file in `folder`, for its owner's eyes only, the public one in `keyring`.
+    """Make a key of a province: the private file in `folder`, readable by its owner only, the public one in `keyring`.
 
-    Returns the private file. Raises UsageError where nobody knows the algorithm.
+    Returns the private file. Raises UsageError if the algorithm is unknown.
     """
     if algorithm not in ALGORITHMS:
         raise UsageError(f"nobody knows the algorithm {algorithm!r}: known are {', '.join(sorted(ALGORITHMS))}")
@@ -236,7 +237,7 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
     told = {"province": province, "key_id": key_id, "algorithm": algorithm}
     private_folder(keyring, mode=0o755)
     private_folder(folder, mode=0o755)
-    # The public one first: nothing may ever be signed by a key that nobody knows.
+    # The public key first: no key may sign while its public key is unknown.
     _write(keyring / f"{province}.{key_id}.json", {**told, "public": _text(public), "believed_until": None}, 0o644)
     file = folder / f"{province}.{key_id}{_PRIVATE}"
     _write(file, {**told, "private": _text(private)}, 0o600)
@@ -244,11 +245,11 @@ def make_key(province: str, folder: Path, keyring: Path, *, algorithm: str = "ed
 
 
 def retire(keyring: Path, province: str, key_id: str, until: datetime, *, compromised: bool = False) -> None:
-    """Retire a key: nothing is believed that comes, or says that it was made, after `until`.
+    """Retire a key: records that arrive, or state a time, after `until` are not trusted.
 
-    What came before stands. If the key is `compromised`, only what was applied already stands.
+    Earlier records stay valid. If the key is `compromised`, only records that were applied already stay valid.
 
-    Raises UsageError where the keyring has no such key, or `until` names no zone.
+    Raises UsageError if the keyring has no such key, or `until` has no time zone.
     """
     if until.tzinfo is None:
         raise UsageError(f"{until} names no time zone")
@@ -264,9 +265,9 @@ def retire(keyring: Path, province: str, key_id: str, until: datetime, *, compro
 
 
 def switch(signing_key: Path, waiting: Path, keyring: Path) -> str:
-    """Let a key that waits sign from now on; the one that signed before is gone. Returns the id of the one before.
+    """Replace the signing key by a waiting one, which deletes the previous private key. Returns the previous key's id.
 
-    Raises UsageError where it is another province's key, or its public one is not in the keyring in force.
+    Raises UsageError if it is another province's key, or its public key is not in force in the keyring.
     """
     before, after = _read_private(signing_key), _read_private(waiting)
     if before.province != after.province:
@@ -285,7 +286,7 @@ _Seen = tuple[int, int, int]
 
 
 def _look(file: Path) -> _Seen:
-    """Return what changes when the file does."""
+    """Return a fingerprint of the file that changes with it."""
     found = file.stat()
     return found.st_mtime_ns, found.st_ino, found.st_size
 
@@ -332,7 +333,7 @@ def _signed(name: str, unsigned: bytes) -> bytes:
 
 
 def _unsigned(body: bytes, signature: bytes) -> bytes:
-    """Return the body as it was signed: with an empty signature, which is the last field of its record."""
+    """Return the body that was signed: with an empty signature in the last field of the record."""
     tail = varint(len(signature)) + signature
     if not body.endswith(tail):
         raise NotBelieved("the signature is not the record's last field")

@@ -1,8 +1,9 @@
-"""What provinces hold each other to: the names of their topics, and the hash of a run of messages.
+"""Topics and headers of the exchange between provinces, and the hash of a run of messages.
 
-A run is what stands in one partition of `exchange.<province>` between two checkpoints. Its hash covers what every cluster
-can see alike: offsets of the origin's log, keys, headers and Avro bodies, in order. It does not cover the 5 bytes before a
-body: schema ids are each registry's own; the header SCHEMA names the writer's schema by its fingerprint instead.
+A run is the messages of one partition of `exchange.<province>` between two checkpoints. Its hash covers only data that
+is equal on every cluster: offsets of the origin's log, keys, headers and Avro bodies, in order. It does not cover the 5
+bytes before a body, because each registry assigns its own schema ids; the header SCHEMA names the writer's schema by
+its fingerprint instead.
 """
 
 from __future__ import annotations
@@ -31,30 +32,37 @@ __all__ = [
 ]
 
 EXCHANGE_PARTITIONS: Final = 4
-"""As many as `accepted` has: what is about one entity stands in the partition of the same number in all four provinces."""
+"""Partitions of an exchange topic, as many as `accepted` has: an entity's messages have the same partition number in
+all four provinces.
+"""
 
 EPOCH: Final = "xinliu-epoch"
-"""Decimal: the epoch in which the statement is shared. A record that leaves what is shared (WITHDRAWN), or comes back, begins a
-new one; of two statements of a record the higher (epoch, version, digest) wins. What a department states itself has 0."""
+"""Decimal: the epoch in which the statement is shared. A record begins a new epoch when it leaves the shared set
+(WITHDRAWN) or returns to it; of two statements of a record the higher (epoch, version, digest) wins. A department's own
+statement has 0.
+"""
 
 KNOWN: Final = "xinliu-known"
-"""Decimal: when `accepted` of the origin had the statement, in milliseconds since 1970."""
+"""Decimal: when `accepted` of the origin received the statement, in milliseconds since 1970."""
 
 MEND: Final = "xinliu-mend"
-"""Present where a statement is pushed again because a set differed: it counts even where its rank is held already."""
+"""Present if a statement is pushed again because a set differed (anti-entropy): it is applied even if its rank is
+stored already.
+"""
 
 ORIGIN: Final = "xinliu-origin"
 """Added by the link: topic, topic id, partition and offset in the origin's log, separated by blanks."""
 
 SIGNED_HEADERS: Final = (SCHEMA, EPOCH, KNOWN, MEND)
-"""What a hash covers, in this order; other headers say nothing that is believed."""
+"""Headers that a hash covers, in this order; readers trust no other header."""
 
 WITHDRAWN: Final = "WITHDRAWN"
-"""Status and reason of a statement without a body by which a province, not a department, takes a record out of what is
-shared. No department can say it."""
+"""Status and reason of a statement without a body by which a province removes a record from the shared set. No
+department can state it.
+"""
 
 FIRST_HASH: Final = "0" * 64
-"""What the first run of a partition follows on."""
+"""Predecessor hash of the first run of a partition."""
 
 _EXCHANGE, _STATUS = "exchange.", "status."
 _HEAD = struct.Struct(">qI")
@@ -62,17 +70,20 @@ _LENGTH = struct.Struct(">I")
 
 
 def exchange_topic(province: str) -> str:
-    """Return the topic of what a province shares; it has that name on every cluster, and only its own relay writes it."""
+    """Return the topic of the statements that a province shares.
+
+    The topic has that name on every cluster, and only the province's own relay writes to it.
+    """
     return _EXCHANGE + province
 
 
 def status_topic(province: str) -> str:
-    """Return the topic on which a province says how far it is."""
+    """Return the topic on which a province publishes its progress."""
     return _STATUS + province
 
 
 def province_of(topic: str) -> str | None:
-    """Return whose topic it is; None where it is no topic of the exchange."""
+    """Return the province of a topic; None if it is no topic of the exchange."""
     for prefix in (_EXCHANGE, _STATUS):
         if topic.startswith(prefix):
             return topic.removeprefix(prefix)
@@ -80,7 +91,7 @@ def province_of(topic: str) -> str | None:
 
 
 class RunHash:
-    """The hash of a run, message by message.
+    """Running hash of a run, message by message.
 
     >>> one, other = RunHash(FIRST_HASH), RunHash(FIRST_HASH)
     >>> one.add(0, b"key", [(EPOCH, b"7")], b"body")
@@ -104,11 +115,11 @@ class RunHash:
         self.count += 1
 
     def hexdigest(self) -> str:
-        """Return the hash of all that was added: 64 hexadecimal digits."""
+        """Return the hash of all added messages: 64 hexadecimal digits."""
         return self._sha.hexdigest()
 
 
 def _values(headers: Iterable[tuple[str, bytes]], name: str) -> tuple[bytes, bytes]:
-    """Return how often a header stands there and the value of its first: an absent one differs from an empty one."""
+    """Return how many headers have this name, and the first one's value: an absent header differs from an empty one."""
     found = [value for key, value in headers if key == name]
     return b"%d" % len(found), found[0] if found else b""

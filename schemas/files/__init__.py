@@ -1,1 +1,1 @@
-"""Files that a command or a server makes: closed to others, or a person's output, whole or not at all."""
+"""Files that a command or a server makes: private files, and output files that are written atomically."""

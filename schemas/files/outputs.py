@@ -1,4 +1,4 @@
-"""Files that a command writes: never over what it reads, and whole or not at all."""
+"""Output files of a command: never over an input, and written atomically."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from schemas.errors import UsageError
 __all__ = ["Outputs"]
 
 _OPEN = ("/dev/std", "/dev/fd/", "/proc/")
-"""A path that begins so names what this process has open: it is written to, and nothing takes its place."""
+"""Prefixes of paths to open files of this process: they are written to and never replaced."""
 
 
 class Outputs:
-    """The files that a command writes, by option; use it as a context, before anything is sent.
+    """The output files of a command, by option; a context, entered before anything is sent.
 
-    Each file is written to its `part` first; `keep` puts all parts in their places, and what stood there before stays beside
-    them, as NAME.~1~. Without `keep` earlier files stay as they were. Entering raises UsageError if an output is also read, is written twice, or cannot be written.
+    Each file is written to its `part` first; `keep` moves all parts to their paths, and keeps each earlier file beside
+    them, as NAME.~1~. Without `keep` earlier files stay as they were. Entering raises UsageError if an output is also
+    read, is written twice, or cannot be written.
     """
 
     def __init__(self, wanted: Mapping[str, Path | None], *, reads: Iterable[Path | None] = ()) -> None:
@@ -54,11 +55,11 @@ class Outputs:
         self._opened.close()
 
     def part(self, path: Path) -> Path:
-        """Return where to write what is to stand at this path: a file of the same name in a folder of its own."""
+        """Return the temporary path for the output at this path: a file of the same name in a folder of its own."""
         return self._parts[path]
 
     def keep(self) -> None:
-        """Put every part in its place, in one step each. Raises UsageError if one cannot be put there."""
+        """Move every part to its path, atomically each. Raises UsageError if one cannot be moved there."""
         for path, part in self._parts.items():
             with _telling(path):
                 if _is_stream(path):
@@ -70,12 +71,12 @@ class Outputs:
                     shutil.copymode(place, part)
                     _keep_earlier(place, part)
                 else:
-                    part.chmod(0o600)  # refused rows are, often enough, refused for what they say of a person
+                    part.chmod(0o600)  # refused rows are often refused because they contain personal data
                 part.replace(place)
 
 
 def _keep_earlier(place: Path, part: Path) -> None:
-    """Give an earlier file with rows that says something else a name of its own: somebody may have mended or made it."""
+    """Rename an earlier file with rows and another content: somebody may have corrected or made it."""
     if not _has_rows(place) or filecmp.cmp(place, part, shallow=False):
         return
     for number in count(1):
@@ -86,7 +87,7 @@ def _keep_earlier(place: Path, part: Path) -> None:
 
 
 def _has_rows(place: Path) -> bool:
-    """Tell whether a file is a workbook, or a text of more than one line."""
+    """Return whether a file is a workbook, or a text of more than one line."""
     with place.open("rb") as file:
         return file.readline().startswith(b"PK") or bool(file.read(1))
 
@@ -96,14 +97,14 @@ def _begin(path: Path, opened: ExitStack) -> Path:
         folder = None
     else:
         place = _place(path)
-        folder = place.parent  # the same disk, without which nothing is put in its place in one step
+        folder = place.parent  # the same disk: a move is atomic only there
         if place.exists():
-            place.open("ab").close()  # a file that is protected is not replaced either
+            place.open("ab").close()  # a write-protected file is not replaced either
     return Path(opened.enter_context(TemporaryDirectory(prefix=".xinliu-", dir=folder)), path.name)
 
 
 def _place(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # a link stays, and what it points to is written
+    return Path(os.path.realpath(path))  # a link stays; its target is written
 
 
 def _is_stream(path: Path) -> bool:
@@ -114,7 +115,7 @@ def _same(path: Path, other: Path) -> bool:
     with _telling(path):
         if path.exists() and other.exists():
             return path.is_file() and path.samefile(other)
-        # Of two that are not there, some disks would make one.
+        # Two missing paths may be one file on a disk that ignores case.
         return not path.exists() and not other.exists() and _folded(path) == _folded(other)
 
 

@@ -1,5 +1,4 @@
-"""Files and folders that are nobody else's: made anew and for their owner's eyes, behind no link,
-where nobody can exchange them."""
+"""Private files and folders: for their owner alone, never through a link, in folders closed to other writers."""
 
 from __future__ import annotations
 
@@ -24,11 +23,10 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_private(file: Path, content: bytes, *, mode: int = 0o600, owner: int | None = None) -> None:
-    """Write a file that only its owner can read, whole or not at all; what stands at its place,
-    a link for example, is replaced.
+    """Write a file that only its owner can read, atomically; it replaces the present file, or a link, at its path.
 
-    `owner` is the user whose file it becomes, ourselves unless given; `mode` is that of the file, whatever the umask.
-    Raises UsageError where others can write to the folder: they could read along, or put their own file there.
+    `owner` is the user who owns the file, this process's user by default; `mode` is the file's mode, whatever the
+    umask. Raises UsageError if others can write to the folder: they could read the file, or put their own in its place.
     """
     with create(file, mode=mode, owner=owner) as out:
         out.write(content)
@@ -36,8 +34,7 @@ def write_private(file: Path, content: bytes, *, mode: int = 0o600, owner: int |
 
 @contextmanager
 def create(file: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterator[BinaryIO]:
-    """Open a file as `write_private` writes it; it is at its place when the context ends well,
-    and nowhere otherwise."""
+    """Open a file that is written as by `write_private`: it appears only if the context ends without an error."""
     folder = os.open(file.parent, _FOLDER)
     try:
         _nobody_elses(file.parent, os.fstat(folder), owner)
@@ -47,7 +44,7 @@ def create(file: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterat
             with os.fdopen(descriptor, "wb") as out:
                 yield out
                 out.flush()
-                # By its descriptor: what stands at the path may be another file by now.
+                # By its descriptor: another file may be at the path by now.
                 if owner is not None:
                     os.fchown(descriptor, owner, -1)
                 os.fchmod(descriptor, mode)
@@ -61,9 +58,10 @@ def create(file: Path, *, mode: int = 0o600, owner: int | None = None) -> Iterat
 
 
 def open_private(file: Path, *, append: bool = False) -> BinaryIO:
-    """Open a file that goes on from one process to the next, a lock or a log, made where it is missing.
+    """Open a file that survives the process, such as a lock or a log, and create it if it is missing.
 
-    It is closed to others, one of an earlier version too. Raises UsageError where it is a link, or no file of ours.
+    It is closed to others, also if an earlier version had left it open. Raises UsageError if it is a link, or no file
+    of ours.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_APPEND if append else 0)
     descriptor = _opened(file, flags)
@@ -81,10 +79,9 @@ def open_private(file: Path, *, append: bool = False) -> BinaryIO:
 
 
 def private_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a folder with this mode, whatever the umask, and those above it that are missing;
-    one that is there loses what exceeds it.
+    """Make a folder with this mode, whatever the umask, and missing parents; an existing folder loses further permissions.
 
-    Raises UsageError where it is a link, or somebody else's.
+    Raises UsageError if it is a link, or belongs to another user.
     """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing[1:]):
@@ -117,8 +114,7 @@ def _opened(place: Path, flags: int) -> int:
 
 
 def _nobody_elses(folder: Path, found: os.stat_result, owner: int | None) -> None:
-    """Raise UsageError where others than the owner,
-    ourselves and root can exchange what lies in the folder, or the folder."""
+    """Raise UsageError if others than the owner, this user and root can replace the folder or files in it."""
     trusted = {0, os.geteuid(), owner}
     if _open_to_others(found) or found.st_uid not in trusted:
         raise UsageError(
@@ -126,7 +122,7 @@ def _nobody_elses(folder: Path, found: os.stat_result, owner: int | None) -> Non
             " close it (`chmod go-w`)"
         )
     for above in Path(os.path.realpath(folder)).parents:
-        # In a folder like /tmp each may exchange his own alone.
+        # In a folder like /tmp each user may replace only their own files.
         if _open_to_others(seen := above.stat()) and not seen.st_mode & stat.S_ISVTX:
             raise UsageError(
                 f"{above}, above {folder}, can be written by others, who could exchange it: choose another folder"
@@ -141,7 +137,7 @@ def _open_to_others(found: os.stat_result) -> bool:
 
 
 def _own_group(gid: int) -> bool:
-    """Tell whether a group has no member but this user, as each user has one on many systems."""
+    """Return whether a group has no member but this user, as each user has one on many systems."""
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
     except KeyError:

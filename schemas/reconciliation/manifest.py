@@ -1,10 +1,10 @@
-"""Manifests (对账清单): what a department believes it has told, as counts and digests that both sides can compute.
+"""Manifests (对账清单): a department's published records as counts and digests that both sides can compute.
 
 A set of records is summed up twice: by month, which people read, and by bucket, which narrows a difference without
-sending every id. Period of a record: the month, in China's time, of `stated_at` of its newest statement. Every statement
-has it, those without a body too, and both sides read it from the same bytes. A change moves a record to the month of
-the change; where one side has not got the change, lines are matched by record_id, whatever the month, so that the
-record is named once and as what it is: another version.
+sending every id. The period of a record is the month, in China's time, of `stated_at` of its newest statement. Every
+statement has it, also one without a body, and both sides read it from the same bytes. A change moves a record to the
+month of the change. If one side lacks the change, lines are matched by record_id, whatever the month, so that the
+record is named once, as another version.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ LINES = pl.Schema(
         "stated_at": pl.Datetime("ms", "UTC"),
     }
 )
-"""A department's records for one manifest: each one's statements, or its newest alone."""
+"""A department's records for one manifest: all statements of each record, or its newest alone."""
 
 KINDS = ("PENALTY", "LISTING", "REGISTRATION")
 MOST_BITS = 12
 MOST_LINES = 12_000
-"""Lines of one part: about 750 kB, below what a broker and intake take as one message."""
+"""Maximum number of lines of one part: about 750 kB, below the message limit of a broker and of intake."""
 _A_BUCKET = 64
-"""Records of a bucket, about: so many lines are sent for one that differs."""
+"""Approximate number of records of a bucket: one differing bucket costs that many lines."""
 _MOST_PERIODS, _MOST_RECORDS = 1_200, 10**10
 _RANK = ("version", "digest_hi", "digest_lo")
 PERIOD = re.compile(r"[12]\d{3}-(0[1-9]|1[0-2])")
@@ -66,7 +66,7 @@ _TEXTS = {"period", "record_id"}
 
 @dataclass(frozen=True, slots=True)
 class ManifestScope:
-    """What a manifest speaks of: one kind of record in one domain, and the months from `first` to `last`, both included.
+    """The scope of a manifest: one kind of record in one domain, and the months from `first` to `last`, both included.
 
     None: without bound.
     """
@@ -77,12 +77,12 @@ class ManifestScope:
     last: str | None = None
 
     def bounds(self) -> tuple[datetime | None, datetime | None]:
-        """Return from when on, and before when, the newest statement of a record in scope was made."""
+        """Return the lower (included) and upper bound (excluded) of `stated_at` of the newest statements in scope."""
         return _begin(self.first) if self.first else None, _begin(_after(self.last)) if self.last else None
 
 
 def newest(lines: pl.DataFrame) -> pl.DataFrame:
-    """Return the newest statement of each record (LINES), by the rank that the view folds by, with its `period`."""
+    """Return the newest statement of each record (LINES), by the rank of the view's fold, with its `period`."""
     period = pl.col("stated_at").dt.convert_time_zone("Asia/Shanghai").dt.strftime("%Y-%m")
     return (
         lines.sort(["record_id", *_RANK], descending=[False, True, True, True])
@@ -101,18 +101,18 @@ def within(records: pl.DataFrame, scope: ManifestScope) -> pl.DataFrame:
 
 
 def belongs(manifest: Mapping[str, Any], domains: Collection[str]) -> bool:
-    """Tell whether the department of these domains may make such a manifest."""
+    """Return whether the department of these domains may make such a manifest."""
     domain, kind = manifest["domain"], manifest["kind"]
     return kind in KINDS and (domain in domains or (kind, domain) == ("REGISTRATION", "registration"))
 
 
 def bits_for(records: int) -> int:
-    """Return how many bits of record_id part so many records into buckets of about 64."""
+    """Return how many bits of record_id divide so many records into buckets of about 64."""
     return min(MOST_BITS, max(0, (records // _A_BUCKET).bit_length()))
 
 
 def summary(records: pl.DataFrame, department: str, scope: ManifestScope, *, made_at: datetime) -> dict[str, Any]:
-    """Return part 0 of a manifest of these records, as `newest` returns them; those out of scope are left out."""
+    """Return part 0 of a manifest of these records, as `newest` returns them; records out of scope are left out."""
     chosen = within(records, scope)
     bits = bits_for(chosen.height)
     return {
@@ -132,7 +132,7 @@ def summary(records: pl.DataFrame, department: str, scope: ManifestScope, *, mad
 
 
 def differing(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
-    """Return the keys (period or bucket) whose count or digest is not the same on both sides, sorted."""
+    """Return the keys (period or bucket) whose count or digest differs between the two sides, sorted."""
     mine, theirs = ({row[key]: tuple(row[name] for name in _COUNTS) for row in rows} for rows in (one, other))
     empty = (0, 0, 0)
     return sorted(k for k in mine.keys() | theirs.keys() if mine.get(k, empty) != theirs.get(k, empty))
@@ -141,9 +141,9 @@ def differing(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
 def lines_parts(
     records: pl.DataFrame, manifest: Mapping[str, Any], buckets: Sequence[int], *, most: int = MOST_LINES
 ) -> Iterator[dict[str, Any]]:
-    """Yield the parts that hold the lines of these buckets of the records that part 0, `manifest`, summed up.
+    """Yield the parts with the lines of these buckets, of the records that part 0, `manifest`, summed up.
 
-    Each part holds whole buckets, so that each can be compared alone. Raises ValueError where one bucket alone has more
+    Each part holds whole buckets, so that each can be compared alone. Raises ValueError if one bucket alone has more
     than `most` lines.
     """
     scope = ManifestScope(manifest["domain"], manifest["kind"], manifest["first_period"], manifest["last_period"])
@@ -165,12 +165,12 @@ def lines_parts(
 
 
 def fault(manifest: Mapping[str, Any]) -> str | None:
-    """Return why a manifest cannot be compared with anything, or None: whoever wrote it may have put anything into it."""
+    """Return why a manifest cannot be compared, or None. The input is untrusted: its writer may put in anything."""
     return next(_faults(manifest), None)
 
 
 def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
-    # Each is asked only where the ones before it were answered well.
+    # Each check relies on the ones before it.
     first, last, bits = manifest["first_period"] or "", manifest["last_period"] or "9999-12", manifest["bits"]
     periods, buckets, lines = manifest["periods"], manifest["buckets"], manifest["lines"]
     numbers = (row[name] for row in (*periods, *buckets, *lines) for name in row.keys() - _TEXTS)
@@ -207,7 +207,7 @@ def bucket_range(bucket: int, bits: int) -> tuple[str, str]:
 def _sum_faults(manifest: Mapping[str, Any]) -> Iterator[str]:
     if manifest["lines"]:
         yield "lines in part 0"
-    # Two sums of one set: where they differ, it was not summed up whole.
+    # Two sums of one set: if they differ, the set was not summed up whole.
     if total(manifest["periods"]) != total(manifest["buckets"]):
         yield "its periods and its buckets do not sum up the same records"
 

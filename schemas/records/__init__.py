@@ -1,1 +1,1 @@
-"""What a record is: its identity and partition, registrations, and rows that a department refused itself."""
+"""Records: their identity and partition, registrations, and rows that a department refused itself."""

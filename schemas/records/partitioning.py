@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: murmur2 as Kafka's Java client, librdkafka (murmur2_random) and aiokafka compute it."""
+"""Kafka's partitioner on columns: murmur2 as the Java client, librdkafka (murmur2_random) and aiokafka compute it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _M = np.uint32(0x5BD1E995)
 def partitions_of(keys: pl.Series, count: int) -> NDArray[np.int32]:
     """Return the partition, out of `count`, of every key (UTF-8 text).
 
-    Works on all keys of one length at once; USCCs are 18 bytes each, so that is one pass. An empty key hashes too:
-    unlike a missing one it has a fixed place.
+    Hashes all keys of one length at once; USCCs are 18 bytes each, so that is one pass. An empty key is hashed too:
+    unlike a missing key, it has a fixed partition.
     """
     raw = keys.cast(pl.Binary)
     lengths = raw.bin.size().to_numpy()

@@ -1,6 +1,6 @@
-"""经营主体登记 as a record: its kind and domain, and the text that former names (曾用名称) are written as.
+"""Registrations (经营主体登记): their kind and domain, and the text form of former names (曾用名称).
 
-One record for each entity and province; schemas.records.identity.registration_id names it.
+Each entity has one record in each province; schemas.records.identity.registration_id computes its id.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from itertools import pairwise
 __all__ = ["DOMAIN", "EARLIEST", "KIND", "FormerName", "read_former_names", "write_former_names"]
 
 KIND = "REGISTRATION"
-"""Kind of a statement that says where an entity is registered."""
+"""Kind of the statements about the registration of an entity."""
 
 DOMAIN = "registration"
-"""Its domain: a constant, none of the domains (领域) that a report covers."""
+"""Domain of the registrations: a constant, none of the domains (领域) that a report covers."""
 
 EARLIEST = date(1900, 1, 1)
-"""No name ended before; the same bound as of every date in a statement."""
+"""Lower bound of a former name's last day, as of every date in a statement."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
 class FormerName:
-    """A name that an entity once had, and the last day (China) on which it was its name."""
+    """A former name of an entity, and the last day (China) on which the entity bore it."""
 
     name: str
     last_day: date
@@ -36,7 +36,7 @@ class FormerName:
 def read_former_names(text: str | None) -> tuple[FormerName, ...]:
     """Return the former names in a text `NAME|DAY;NAME|DAY`, oldest first.
 
-    Raises ValueError, which names no name, where it is none: a name is blank or holds `|`, a day is no date, or days do
+    Raises ValueError, whose message names no name, if a name is blank or contains `|`, a day is no date, or the days do
     not ascend.
     """
     if text is None:
@@ -47,7 +47,7 @@ def read_former_names(text: str | None) -> tuple[FormerName, ...]:
 
 
 def write_former_names(names: Sequence[FormerName]) -> str | None:
-    """Return the text that says so; None where there are none. Raises ValueError where no text can."""
+    """Return the text form of former names; None if there are none. Raises ValueError if they have no text form."""
     if any("|" in name.name or ";" in name.name for name in names):
         raise ValueError("a former name may not hold | or ;")
     text = ";".join(f"{name.name}|{name.last_day.isoformat()}" for name in names)
