@@ -1,8 +1,8 @@
-"""Reading `accepted` again: what the log says where the tables contradict themselves.
+"""Second reading of `accepted`: the log as evidence when the tables contradict themselves.
 
-The log of truth is compacted and never expires, so that a statement that no message of it holds was never accepted, or has
-been erased since. Single messages are read where history says that they stand; where they are not there, the log is read
-through once for all records in question.
+The log of truth is compacted and never expires: a statement without a message in it was never accepted, or has been
+erased since. Single messages are read at the places that history names. If they are not there, one pass over the log
+finds all records in question.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class AcceptedStatement:
     epoch: int
     known_at: datetime
     received_at: datetime | None
-    """Broker time of the department's own message; None for one of another province."""
+    """Broker time of the department's own message; None for a statement of another province."""
     writer: WriterSchema
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What stands in a part of a partition, by its keys."""
+    """The keys of a stretch of a partition."""
 
     partition: int
     keys: Sequence[Key]
@@ -56,7 +56,7 @@ class Keys:
 
 
 class AcceptedLog(Protocol):
-    """The log of truth, as far as mending needs it. All raise Retryable where a server does not answer."""
+    """The log of truth as the repair reads it. All methods raise Retryable if a server does not answer."""
 
     def at(self, places: Collection[tuple[int, int]]) -> Sequence[AcceptedStatement]:
         """Return the statements at these places (partition, offset); those that are gone are missing."""
@@ -65,24 +65,25 @@ class AcceptedLog(Protocol):
         """Return every statement about these records before these offsets, by partition, that was not erased."""
 
     def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
-        """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
+        """Return the records with a statement before these offsets that names one of these entities and was not
+        erased."""
 
 
 class WholeLog(AcceptedLog, Protocol):
-    """The log of truth, as the audit needs it."""
+    """The log of truth as the audit reads it."""
 
     def keys(self, since: Mapping[int, int], upto: Mapping[int, int]) -> Iterator[Keys]:
-        """Yield the keys of all messages from the one offset on to before the other, in their order, some at a time."""
+        """Yield the keys of all messages from offset `since` to before `upto`, in order, in batches."""
 
     def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
-        """Return the first offset of these partitions; what stood before it is gone."""
+        """Return the first offset of these partitions; messages before it are gone."""
 
     def close(self) -> None:
         """Close the clients; the next question opens others."""
 
 
 class Accepted:
-    """`accepted` of this province's cluster; `principal` is as whom it is read."""
+    """`accepted` of this province's cluster; `principal` is the name under which it is read."""
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str = "view") -> None:
         self._cluster, self._registry = kafka, registry
@@ -108,7 +109,8 @@ class Accepted:
         return [e for m in standing.values() if m is not None and (e := self.entry(m)) is not None]
 
     def mentioning(self, usccs: Collection[str], upto: Mapping[int, int]) -> Collection[UUID]:
-        """Return the records of which a statement before these offsets, one that was not erased, names one of these entities."""
+        """Return the records with a statement before these offsets that names one of these entities and was not
+        erased."""
         codes = [uscc.encode() for uscc in usccs]
         standing: dict[tuple[int, bytes], bool] = {}
         for message in self.every(upto):
@@ -129,7 +131,7 @@ class Accepted:
         self._single = self._following = None
 
     def keys(self, since: Mapping[int, int], upto: Mapping[int, int]) -> Iterator[Keys]:
-        """Yield the keys of all messages from the one offset on to before the other, in their order, some at a time."""
+        """Yield the keys of all messages from offset `since` to before `upto`, in order, in batches."""
         consumer = self._follower()
         try:
             for partition, end in upto.items():
@@ -145,10 +147,10 @@ class Accepted:
         except KafkaException as error:
             raise self._cluster.failure(error.args[0]) from error
         finally:
-            consumer.unassign()  # nothing is fetched in between
+            consumer.unassign()  # fetches nothing until the next question
 
     def beginnings(self, partitions: Collection[int]) -> Mapping[int, int]:
-        """Return the first offset of these partitions; what stood before it is gone."""
+        """Return the first offset of these partitions; messages before it are gone."""
         consumer = self._follower()
         try:
             return {
@@ -164,14 +166,15 @@ class Accepted:
         return self._following
 
     def every(self, upto: Mapping[int, int]) -> Iterator[Message]:
-        """Yield every message before these offsets, partition by partition. Raises Retryable where a log ends before that."""
+        """Yield every message before these offsets, partition by partition. Raises Retryable if a log ends before
+        that."""
         consumer = Consumer(self._cluster.reader(self._principal, "reread", {"enable.partition.eof": True}))
         try:
             for partition, end in upto.items():
                 first = self._reach(consumer, partition, end)
                 if first > 0:
-                    # What it held before may have been said all the same:
-                    # nothing may be struck out because it is not there.
+                    # Statements that are gone from the log may have been accepted all the same: their absence must not
+                    # remove a row.
                     raise Retryable(
                         f"accepted/{partition} begins at {first}: restore what stood before", server="kafka"
                     )
@@ -184,10 +187,10 @@ class Accepted:
 
     @staticmethod
     def _reach(consumer: Consumer, partition: int, end: int) -> int:
-        """Return where a partition begins. Raises Retryable where it ends before that offset."""
+        """Return a partition's first offset. Raises Retryable if the partition ends before `end`."""
         first, last = consumer.get_watermark_offsets(TopicPartition("accepted", partition), timeout=_TIMEOUT)
         if last < end:
-            # Another log, or one that lost its end: what it does not hold may have been said all the same.
+            # Another log, or one that lost its end: a statement that it lacks may have been accepted all the same.
             raise Retryable(f"accepted/{partition} ends at {last}, and {end} was folded from it", server="kafka")
         return int(first)
 
@@ -197,7 +200,8 @@ class Accepted:
             first_one = consumer.poll(_TIMEOUT)
             if first_one is None:
                 raise Retryable("Kafka does not answer: accepted could not be read", server="kafka")
-            # Whatever is there already: asked for so many, it would wait for them until the time is over.
+            # Time-out 0 takes the messages that are there: with a longer one consume waits until it has the full
+            # number.
             for message in (first_one, *consumer.consume(_AT_ONCE, 0.0)):
                 error = message.error()
                 if error is not None:
@@ -210,7 +214,7 @@ class Accepted:
                 yield message
 
     def entry(self, message: Message) -> AcceptedStatement | None:
-        """Return a message as the statement that it is; None for a tombstone. Raises Retryable where its schema cannot be read."""
+        """Return a message's statement; None for a tombstone. Raises Retryable if its schema cannot be read."""
         value = message.value()
         if not isinstance(value, bytes) or len(value) <= HEADER:
             return None
@@ -228,7 +232,7 @@ class Accepted:
         )
 
     def _writer(self, schema_id: int, fingerprint: str) -> WriterSchema:
-        # A message that cannot be read must not pass for one that is not there.
+        # An unreadable message must not pass for a missing one.
         try:
             writer = self._registry.writer(schema_id)
         except NotDecodable as error:

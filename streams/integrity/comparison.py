@@ -1,6 +1,6 @@
-"""Holding tables against what they follow from: `record` against history, credit_view and digests against the rows.
+"""Comparison of tables with their sources: `record` with history, credit_view and digests with the rows.
 
-Every question is asked on the caller's connection and transaction: in a snapshot by the audit, under lock by mending.
+Every query runs on the caller's connection and transaction: in a snapshot by the audit, under lock by the repair.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RecordKey = tuple[UUID, str, str]
 """record_id, province, department."""
 
 Span = tuple[Any, Any]
-"""First and last record_id of a slice; of entities, behind which code it begins, and its last."""
+"""First and last record_id of a slice; for entities, the code before its first, and its last."""
 
 ALL_RECORDS: Final[Span] = (UUID(int=0), UUID(int=(1 << 128) - 1))
 ALL_ENTITIES: Final[Span] = (None, "\U0010ffff")
@@ -37,9 +37,9 @@ ALL_ENTITIES: Final[Span] = (None, "\U0010ffff")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowDifference:
-    """One row that is not what it follows from: where it stands, MISSING, EXTRA or CHANGED, and in which fields.
+    """A row that differs from its source: its place, MISSING, EXTRA or CHANGED, and the fields that differ.
 
-    `fields` are names; what stands in them is told nowhere.
+    `fields` are names only; the values are reported nowhere.
     """
 
     relation: str
@@ -55,12 +55,12 @@ class RowDifference:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What differs of some records, and what it was held against."""
+    """The differences of some records, and the expected rows."""
 
     differences: tuple[RowDifference, ...]
     expected: Expected
     entities: frozenset[str] = field(default_factory=frozenset)
-    """Whom the differing rows are about, as they stand and as they should."""
+    """Entities of the differing rows, both as stored and as expected."""
 
     @property
     def suspects(self) -> frozenset[UUID]:
@@ -76,7 +76,7 @@ class Comparing:
         self._connection = connection
         self._own, self._partitions = own, partitions
         self._writers: dict[int, WriterSchema] = {}
-        # Slices and lists of keys share their questions: a plan for all of them would suit none.
+        # Slices and lists of keys share their queries: one plan for both would suit neither.
         connection.execute("SET plan_cache_mode = force_custom_plan")
         connection.execute("SET jit = off")
         with connection.transaction():
@@ -85,7 +85,7 @@ class Comparing:
             connection.execute(sql("integrity/compare/temporary"))
 
     def entity_span(self, after: str | None, records: int) -> Span:
-        """Return a slice of entities with about so many records behind that code, or from the first on."""
+        """Return a slice of entities with about `records` records, behind that code or from the first."""
         row = self._connection.execute(
             sql("integrity/compare/entities"), {"after": after, "records": records}
         ).fetchone()
@@ -93,7 +93,8 @@ class Comparing:
         return after, row[0]
 
     def fingerprint(self, span: Span) -> tuple[str, str]:
-        """Return what differs, but for a collision of 64 bits, where a row of this slice of records or history does."""
+        """Return fingerprints of the slice's records and history; a changed row changes one, but for a 64-bit
+        collision."""
         row = self._connection.execute(
             sql("integrity/compare/fingerprint"), {"first": span[0], "last": span[1]}
         ).fetchone()
@@ -101,7 +102,7 @@ class Comparing:
         return row
 
     def records(self, span: Span = ALL_RECORDS, ids: Collection[UUID] | None = None) -> Records:
-        """Compare the records of a slice, or those of these ids, with what history makes of them."""
+        """Compare the records of a slice, or those with these ids, with the rows computed from history."""
         values = {"first": span[0], "last": span[1], "ids": None if ids is None else list(ids)}
         question = sql("integrity/compare/history") if ids is None else sql("integrity/compare/history_of")
         told = self._connection.cursor(binary=True).execute(question, values).fetchall()
@@ -132,13 +133,13 @@ class Comparing:
                 try:
                     writer = writer_schema(number, text)
                 except NotDecodable:
-                    continue  # spoiled: what was written with it does not prove itself
+                    continue  # spoiled: statements of this schema do not prove themselves
                 if writer.fingerprint == fingerprint:
                     self._writers[number] = writer
         return self._writers
 
     def credit_views(self, span: Span = ALL_ENTITIES, usccs: Collection[str] | None = None) -> list[RowDifference]:
-        """Compare what is counted of the entities of a slice, or of these, with their records."""
+        """Compare the counts of the entities of a slice, or of these entities, with their records."""
         values = {"after": span[0], "last": span[1], "usccs": None if usccs is None else list(usccs)}
         rows = (
             self._connection.cursor(row_factory=dict_row)
@@ -148,13 +149,13 @@ class Comparing:
         return [RowDifference(relation="credit_view", **row) for row in rows]
 
     def shared(self, generation: int) -> list[RowDifference]:
-        """Compare what has been shared of our own records with them, and its digests with it, where this generation serves."""
+        """Compare shared_record with our own records, and its digests with it, if this generation serves."""
         values = {"own": self._own, "partitions": self._partitions, "generation": generation}
         rows = self._connection.cursor(row_factory=dict_row).execute(sql("integrity/compare/shared"), values).fetchall()
         return [RowDifference(province=self._own, **row) for row in rows]
 
     def foreign_digests(self) -> list[dict[str, Any]]:
-        """Return the sets of other provinces whose digest is not that of the rows, each as it should be."""
+        """Return the sets of other provinces whose digest differs from the rows', each with the right digest."""
         values = {"own": self._own, "partitions": self._partitions}
         return (
             self._connection.cursor(row_factory=dict_row)

@@ -1,7 +1,7 @@
-"""What the table `record` must hold, computed from history alone: pure, no SQL.
+"""The expected rows of the table `record`, computed from history alone: pure, no SQL.
 
-History is believed only as far as it proves itself: the digest beside a body is that body's, and the body names the record
-and the version that it stands under. What does not is `unsound`, and only the log can say what belongs there.
+A row of history must prove itself: the digest beside a body is that body's, and the body names the record and version
+of its row. A row that does not is `unsound`; only the log can say what belongs there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HISTORY = pl.Schema(
         "statement": pl.Binary(),
     }
 )
-"""Columns of record_history that say what a record is (integrity/compare/history.sql); record_id is 16 bytes."""
+"""Columns of record_history that determine a record (integrity/compare/history.sql); record_id is 16 bytes."""
 
 _NOT_HELD = {"row", "has_penalty", "has_listing", "has_registration"}
 RECORD = (
@@ -47,25 +47,26 @@ RECORD = (
 """Columns of the table `record`."""
 
 ENVELOPE = ("record_id", "province", "department", "version", "status", "uscc")
-"""What a body says of itself and history says beside it: both must be the same; reason too, where history has kept it."""
+"""Columns that a body and its row of history both have: they must agree. So must reason, if history has stored it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What history makes of some records: their rows, and the rows of history that do not prove themselves."""
+    """The rows that follow from the history of some records, and the rows of history that do not prove themselves."""
 
     rows: pl.DataFrame
     """RECORD, one row a record."""
     newest: pl.DataFrame
-    """HISTORY, the row of each record that `rows` was made from."""
+    """HISTORY, the source row of each record in `rows`."""
     unsound: pl.DataFrame
     """HISTORY; a record whose newest statement is among them has no row in `rows`."""
 
 
 def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> Expected:
-    """Return what the table must hold of the records whose whole history (HISTORY) this is.
+    """Return the expected rows of the records with this whole history (HISTORY).
 
-    `writers` are the writer schemas by their numbers in history. A statement that stands twice is known since the earlier.
+    `writers` are the writer schemas by their numbers in history. A statement with two rows is known since the earlier
+    one.
     """
     told = history.sort("known_at", maintain_order=True).with_row_index("row")
     marked = mark_newest(told.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
@@ -73,7 +74,7 @@ def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> Expe
     sound = _sound(whole, writers)
     newest = told.filter(marked["newest"])
     rows = sound.join(newest.select("row"), on="row", how="semi").sort(KEY)
-    # What was erased proves nothing and need not.
+    # An erased statement proves nothing and need not.
     lost = told.filter(~_erased(told)).join(sound.select("row"), on="row", how="anti")
     return Expected(
         rows.with_columns(content_key=content_keys(rows)).select(RECORD),
@@ -83,7 +84,7 @@ def expected(history: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> Expe
 
 
 def _erased(told: pl.DataFrame) -> pl.Series:
-    """Tell of each row whether it has no content because something that outranks it erases it."""
+    """Return for each row whether it has no content because a row that outranks it erases it."""
     empty = told["statement"].is_null()
     if not empty.any():
         return empty
@@ -108,7 +109,7 @@ def _sound(whole: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> pl.DataF
 
 
 def decoded(rows: pl.DataFrame, writers: Mapping[int, WriterSchema]) -> pl.DataFrame:
-    """Return the statements (FLAT) of rows with `row`, `writer` and `statement`; those that cannot be read are left out."""
+    """Return the statements (FLAT) of rows with `row`, `writer` and `statement`, without unreadable ones."""
     frames = [FLAT.to_frame()]
     for (number,), part in rows.partition_by("writer", as_dict=True).items():
         writer = writers.get(number)

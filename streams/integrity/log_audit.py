@@ -1,7 +1,7 @@
-"""History held against the log of truth itself: statements that it lost, or that nobody ever accepted.
+"""Comparison of history with the log of truth: statements that history lost, or that nobody ever accepted.
 
-Where a record is gone with its history and its counts, or was put in with them,
-the tables agree with each other; only the log tells.
+If a record has gone, or was forged, together with its history and its counts, the tables agree with each other; only
+the log shows it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class LogFound:
-    """What differs of a slice: `lost` are statements of the log that history has not, by record;
-    `forged` the other way round."""
+    """The differences of a slice: MISSING statements of the log that history lacks, EXTRA ones that the log lacks."""
 
     differences: Sequence[RowDifference] = ()
     read: Mapping[int, int] = field(default_factory=dict)
-    """Up to where the log was read that says so."""
+    """The offsets up to which the log was read, by partition."""
     unfounded: frozenset[UUID] = frozenset()
-    """Records of which a tombstone took a statement out of the log that nothing erases: history keeps it."""
+    """Records with a statement that a tombstone took out of the log though nothing erases it: history keeps it."""
 
     @property
     def ids(self) -> list[UUID]:
@@ -42,18 +41,18 @@ class LogFound:
 
 
 class LogAudit:
-    """Follows the log, and holds history against it on one connection, whose search_path names the generation."""
+    """Follows the log, and compares history with it on one connection, whose search_path names the generation."""
 
     def __init__(self, connection: Connection, log_of: WholeLog, *, own: str) -> None:
         self._connection, self._log, self._own = connection, log_of, own
         self._set = LogSet()
         self._whole = True
         self._excused: dict[int, tuple[int, int]] = {}
-        """Statements that history need not hold, by hash, with their places: found once,
-        and not looked for in the log again."""
+        """Statements that history need not have, by hash, with their places: found once, not searched in the log
+        again."""
 
     def follow(self) -> Iterator[None]:
-        """Read on to where the tables are; some at a time. Nothing is held against a log that lost its beginning."""
+        """Read on to the tables' position, in batches. Compares nothing with a log that lost its beginning."""
         read = self._folded()
         if any(read.get(partition, 0) < offset for partition, offset in self._set.next_offsets.items()):
             self._set = LogSet()  # the tables were put back to an older state
@@ -68,11 +67,11 @@ class LogAudit:
             yield from self._follow(read)
 
     def sums(self, span: Span) -> Sums | None:
-        """Return what the log holds of a slice, as far as it was read; None where it is not whole."""
+        """Return the log's sums for a slice, as far as it was read; None if the log is not whole."""
         return self._set.sums(*span) if self._whole else None
 
     def agrees(self, span: Span) -> bool:
-        """Tell whether history holds in sum what the log does, in the caller's snapshot."""
+        """Return whether history has the same sums as the log, in the caller's snapshot."""
         if not self._whole:
             return True
         read = self._set.next_offsets
@@ -84,7 +83,7 @@ class LogAudit:
         return Sums(*row) == self._set.sums(*span)
 
     def look(self, span: Span) -> LogFound:
-        """Hold each statement of a slice against the log, in a snapshot of its own."""
+        """Compare each statement of a slice with the log, in a snapshot of its own."""
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             read = self._folded()
@@ -109,11 +108,11 @@ class LogAudit:
         return LogFound((*extra, *missing), read, frozenset(unfounded))
 
     def _lost(self, hashes: set[int], read: Mapping[int, int]) -> set[UUID]:
-        """Return the records of statements with these hashes, but for those that history need not hold."""
+        """Return the records of statements with these hashes, except statements that history need not have."""
         excused = set(self._connection.execute(sql("integrity/compare/excused")).fetchall())
         wanted = {hash_of for hash_of in hashes if self._excused.get(hash_of) not in excused}
         if not wanted:
-            return set()  # to look for a statement takes the whole log
+            return set()  # to search for a statement takes a pass over the whole log
         found: dict[int, UUID] = {}
         for part in self._log.keys({}, read):
             for offset, key, _, hash_of in statements(part.keys).filter(pl.col("hash").is_in(list(wanted))).rows():

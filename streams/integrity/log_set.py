@@ -1,7 +1,7 @@
-"""The set of statements that `accepted` holds, in memory: 8 bytes a statement, and sums by bucket of record ids.
+"""The set of statements in `accepted`, in memory: 8 bytes a statement, and sums by bucket of record ids.
 
-What tables say is held against the sums, slice by slice; only where these differ it is asked which statements make the
-difference. A key that stands twice is one statement; a tombstone takes its key out.
+Tables are compared with the sums, slice by slice; only if these differ, single statements are compared. A repeated key
+is one statement; a tombstone removes its key.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import polars as pl
 __all__ = ["BITS", "Key", "LogSet", "Sums", "hashed", "statements"]
 
 BITS = 16
-"""Of a record id that make its bucket."""
+"""Number of leading bits of a record id that form its bucket."""
 _KEY = r"^[0-9a-f]{32}\|-?[0-9]+\|[0-9a-f]{32}(\|[0-9]+)?$"
 
 Key = tuple[int, str, bool]
-"""Of a message of `accepted`: its offset, its key (schemas.records.identity.accepted_key),
-and whether it has content: a tombstone has none."""
+"""A message of `accepted`: offset, key (schemas.records.identity.accepted_key), and False for a tombstone."""
 
 _Hashes = npt.NDArray[np.uint64]
 
@@ -37,14 +36,15 @@ class Sums:
 
 
 def statements(messages: Sequence[Key]) -> pl.DataFrame:
-    """Return those that have the key of a statement, with its hash; what has none is nobody's statement."""
+    """Return the messages that have the key of a statement, with its hash; others are nobody's statement."""
     frame = pl.DataFrame(messages, schema={"offset": pl.Int64, "key": pl.String, "live": pl.Boolean}, orient="row")
     frame = frame.filter(pl.col("key").str.contains(_KEY))
     return frame.with_columns(pl.Series("hash", hashed(frame["key"].to_list())))
 
 
 def hashed(keys: Sequence[str]) -> _Hashes:
-    """Return the hash of each key: its bucket in front, so that the statements of a slice stand side by side."""
+    """Return the hash of each key, with its bucket in the leading bits, so that the statements of a slice are
+    adjacent."""
     if not keys:
         return np.empty(0, dtype=np.uint64)
     text = pl.Series(keys, dtype=pl.String)
@@ -53,7 +53,7 @@ def hashed(keys: Sequence[str]) -> _Hashes:
 
 
 class LogSet:
-    """Follows the log from its beginning; `next_offsets` are those up to which it was told, by partition."""
+    """Follows the log from its beginning; `next_offsets` are the offsets up to which it was read, by partition."""
 
     def __init__(self) -> None:
         self.next_offsets: dict[int, int] = {}
@@ -65,7 +65,7 @@ class LogSet:
     def take(self, partition: int, messages: Sequence[Key], next_offset: int) -> None:
         """Take over messages of a partition, in their order, up to an offset."""
         self.next_offsets[partition] = next_offset
-        # Of several with one key the last one stands, as compaction has it.
+        # Of messages with the same key the last one counts, as in compaction.
         frame = statements(messages).unique("key", keep="last", maintain_order=True)
         if frame.is_empty():
             return
@@ -86,12 +86,11 @@ class LogSet:
         return Sums(int(self._statements[low:high].sum()), int(xor[0]), int(xor[1]))
 
     def holds(self, hashes: _Hashes) -> npt.NDArray[np.bool_]:
-        """Tell of each hash whether it is that of a statement in the log."""
+        """Return for each hash whether a statement in the log has it."""
         return _among(self._members, hashes)
 
     def erased(self, hashes: _Hashes) -> npt.NDArray[np.bool_]:
-        """Tell of each hash whether it is that of a statement that a tombstone has taken out since the log was first
-        read."""
+        """Return for each hash whether its statement was removed by a tombstone since the log was first read."""
         return _among(self._erased, hashes)
 
     def within(self, first: UUID, last: UUID) -> _Hashes:

@@ -1,7 +1,7 @@
-"""The quarantine held against its topic: an entry that is gone, or closed by nobody, would let 待核 be told as 无.
+"""Comparison of the quarantine with its topic: an entry lost, or closed by nobody, would turn 待核 into 无.
 
-The view's own projection puts the topic's messages into temporary tables, once and then as they come; these are what
-must stand there. Where they differ, all is compared once more under the lock of the position, and set right.
+The view's own projection puts the topic's messages into temporary tables, first all and then new ones; these are the
+expected rows. If the tables differ, everything is compared once more under the lock of the position, and repaired.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ class RefusedLog(Protocol):
     """The topic `quarantine`."""
 
     def first(self, partition: int) -> int:
-        """Return the first offset that it still holds."""
+        """Return the topic's first offset."""
 
     def messages(self, partition: int, since: int, upto: int) -> Iterator[Record]:
-        """Yield the messages from the one offset on to before the other."""
+        """Yield the messages from offset `since` to before `upto`."""
 
     def close(self) -> None:
         """Close the client; the next question opens another."""
 
 
 class QuarantineLog:
-    """That of this province's cluster, as the view reads it. Raises Retryable where Kafka does not answer."""
+    """The topic of this province's cluster, as the view reads it. Raises Retryable if Kafka does not answer."""
 
     def __init__(self, kafka: Cluster) -> None:
         self._cluster = kafka
         self._consumer: Consumer | None = None
 
     def first(self, partition: int) -> int:
-        """Return the first offset that it still holds."""
+        """Return the topic's first offset."""
         try:
             low, _ = self._reader().get_watermark_offsets(TopicPartition(_TOPIC, partition), timeout=_TIMEOUT)
         except KafkaException as error:
@@ -67,7 +67,7 @@ class QuarantineLog:
         return int(low)
 
     def messages(self, partition: int, since: int, upto: int) -> Iterator[Record]:
-        """Yield the messages from the one offset on to before the other."""
+        """Yield the messages from offset `since` to before `upto`."""
         consumer = self._reader()
         consumer.assign([TopicPartition(_TOPIC, partition, since)])
         try:
@@ -99,7 +99,7 @@ class QuarantineLog:
 
 
 class QuarantineAudit:
-    """Holds the quarantine of one generation against its topic, on a connection of its own."""
+    """Compares the quarantine of one generation with its topic, on a connection of its own."""
 
     def __init__(self, database: str, log_of: RefusedLog, *, generation: int) -> None:
         self._database, self._log, self._schema = database, log_of, f"g{generation:d}"
@@ -109,14 +109,14 @@ class QuarantineAudit:
         self._first: dict[int, int] = {}
 
     def close(self) -> None:
-        """Close the connection, and with it forget what the topic says; and the client of the topic."""
+        """Close the connection, which drops the temporary tables, and the client of the topic."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
         self._log.close()
 
     def look(self) -> tuple[Sequence[RowDifference], int]:
-        """Look at everything; return what differed, and how many rows were set right."""
+        """Compare everything; return the differences, and the number of repaired rows."""
         connection = self._connected()
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -131,7 +131,7 @@ class QuarantineAudit:
             found = {table: self._wrong(connection, table) for table in _TABLES}
             differences = [_difference(table, row) for table, rows in found.items() for row in rows]
             note(connection, differences)
-            # What was revoked since comes back without its content; of these two tables the temporary one is meant.
+            # Revoked statements come back without their content; `quarantine` in this SQL is the temporary table.
             ids = [row["record_id"] for row in found["quarantine"] if _ID.fullmatch(row["record_id"] or "")]
             connection.execute(sql("projection/forget"), (ids,))
             for table, rows in found.items():
@@ -145,7 +145,7 @@ class QuarantineAudit:
         return dict(connection.execute(query).fetchall())
 
     def _follow(self, connection: Connection, places: Mapping[int, int]) -> None:
-        """Put what the topic says up to there into the temporary tables."""
+        """Put the topic's messages before these offsets into the temporary tables."""
         if any(places.get(partition, 0) < offset for partition, offset in self._read.items()):
             connection.execute("TRUNCATE pg_temp.quarantine, pg_temp.quarantine_outcome")
             self._read.clear()
@@ -158,7 +158,7 @@ class QuarantineAudit:
                     if record.value is not None and header(record.headers, ORIGIN) is not None:
                         project_refusal(projection, record)
             self._read[partition] = end
-            for table in _TABLES:  # what has expired since says nothing any more
+            for table in _TABLES:  # messages that have expired since prove nothing
                 connection.execute(
                     f"DELETE FROM pg_temp.{table} WHERE quarantine_partition = %s AND quarantine_offset < %s",
                     (partition, self._first[partition]),
@@ -185,7 +185,7 @@ class QuarantineAudit:
             self._connection.execute("SET jit = off")
             self._connection.execute("SET client_min_messages = warning")
             for table in _TABLES:
-                # Of the same name, so that the projection's own statements fill them.
+                # With the same names, so that the projection's own SQL fills them.
                 self._connection.execute(
                     compose.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING ALL)").format(
                         compose.Identifier(table), compose.Identifier(self._schema, table)
@@ -195,13 +195,13 @@ class QuarantineAudit:
 
 
 class _Said(Projection):
-    """The projection into the temporary tables: nobody is told of it."""
+    """The projection into the temporary tables: it notifies nobody."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def announce(self, kind: str, payload: Any, department: str | None = None) -> None:
-        """Tell nobody."""
+        """Notify nobody."""
 
 
 def _difference(table: str, row: Mapping[str, Any]) -> RowDifference:

@@ -1,8 +1,8 @@
-"""Mending: what the audit finds is put back, set right or taken away, from history and, where that is spoiled, from the log.
+"""The repair of rows that the audit found wrong, from history and, if that is spoiled, from the log.
 
-The log is read before anything is locked. Then, in one transaction, all positions of `accepted` are locked, which the view
-takes first too: nothing is folded meanwhile, so that what is found again under the lock is what is there, and no newer
-statement can be overwritten. Counts and digests follow in the same transaction.
+The log is read before anything is locked. Then one transaction locks all positions of `accepted`, which the view locks
+first too. The view folds nothing meanwhile, so the rows compared again under the lock are the present ones, and no
+newer statement can be overwritten. Counts and digests follow in the same transaction.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FROM_HISTORY, FROM_LOG, FROM_ROWS = "HISTORY", "LOG", "ROWS"
 
 @dataclass(frozen=True, slots=True)
 class MendedRows:
-    """What was done: rows that are right now, by where that was learned, and records that nothing could mend."""
+    """The result of a repair: number of repaired rows by their source, and records that nothing could repair."""
 
     rows: Mapping[str, int]
     beyond: frozenset[UUID] = frozenset()
@@ -50,7 +50,7 @@ class MendedRows:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What the log says of some records: those that were looked up in all of it, up to where, and what stands there."""
+    """The log's evidence on some records: those looked up in all of it, the offsets read to, and their statements."""
 
     records: frozenset[UUID]
     read: Mapping[int, int]
@@ -58,7 +58,7 @@ class _Evidence:
 
 
 def note(connection: Connection, differences: Iterable[RowDifference]) -> None:
-    """Write down differences that were found; one that is open already stays as it was first seen."""
+    """Store differences; one that is open already keeps its first time."""
     connection.execute(sql("integrity/repair/found"), {"rows": Jsonb([_plain(row) for row in differences])})
 
 
@@ -71,10 +71,10 @@ def _plain(row: RowDifference) -> dict[str, Any]:
 
 
 class Mending:
-    """Mends over one connection in autocommit, whose search_path names the generation; `log` is the log of truth.
+    """Repairs over one connection in autocommit, whose search_path names the generation; `log` is the log of truth.
 
-    Every method raises psycopg.OperationalError where PostgreSQL asks to try again (a lock was not to be had in time), and
-    Retryable where the log cannot be read; nothing was written then.
+    Every method raises psycopg.OperationalError if PostgreSQL asks for another try (a lock was not available in time),
+    and Retryable if the log cannot be read; it has written nothing then.
     """
 
     def __init__(self, connection: Connection, comparing: Comparing, log: AcceptedLog, *, own: str) -> None:
@@ -83,11 +83,11 @@ class Mending:
     def records(
         self, ids: Collection[UUID], *, doubted: bool = False, read: Mapping[int, int] | None = None
     ) -> MendedRows:
-        """Set these records right: history where the log says otherwise, then their rows, counts and digests.
+        """Repair these records: history where the log contradicts it, then their rows, counts and digests.
 
-        `doubted`: the log is asked about all of them, whether or not the tables contradict themselves, and withdrawals that it
-        does not hold do not stand. `read`: the log has been read up to these offsets, and tells of all of them what it is to
-        be believed; what this province itself took out stays out.
+        `doubted`: look all of them up in the log, whether or not the tables contradict themselves, and drop withdrawals
+        that it does not contain. `read`: the log was read up to these offsets, and is believed on all of these records;
+        statements that this province itself took out stay out.
         """
         if read is not None:
             evidence = _Evidence(frozenset(ids), read, self._about(ids, read))
@@ -118,7 +118,7 @@ class Mending:
         return MendedRows({FROM_LOG: from_log, FROM_HISTORY: len(chosen) - from_log}, beyond)
 
     def entities(self, usccs: Collection[str]) -> MendedRows:
-        """Count anew what is held of these entities; where the log knows records of them that are gone, these come back first."""
+        """Count the rows of these entities anew. Records of theirs that only the log has are restored first."""
         lost = self._lost(usccs)
         restored = self.records(lost, doubted=True) if lost else MendedRows({})
         with self._connection.transaction():
@@ -131,14 +131,14 @@ class Mending:
         return MendedRows({**restored.rows, FROM_ROWS: len(wrong)}, restored.beyond)
 
     def counts(self, usccs: Collection[str]) -> int:
-        """Count anew what is held of these entities, in the caller's transaction and under its lock; return how many were wrong."""
+        """Count the rows of these entities anew, under the caller's lock; return the number of wrong counts."""
         wrong = self._comparing.credit_views(usccs=usccs)
         self._count(wrong)
         self._announce({row.uscc for row in wrong if row.uscc is not None})
         return len(wrong)
 
     def _lost(self, usccs: Collection[str]) -> list[UUID]:
-        # Counts are kept by delta: where a record and its history are both gone, they alone still tell of it.
+        # Counts are kept by delta: if a record and its history are both gone, only the counts still show it.
         with self._connection.transaction():
             rows = self._connection.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'")
             read = {partition: offset for partition, offset in rows}
@@ -147,7 +147,7 @@ class Mending:
         return sorted(set(told) - {record_id for (record_id,) in held})
 
     def digests(self) -> MendedRows:
-        """Sum up anew what is held of other provinces, where the sum is not that of the rows."""
+        """Sum up the rows of other provinces anew where a digest differs from them."""
         with self._connection.transaction():
             self.lock()
             wrong = self._digests()
@@ -156,7 +156,8 @@ class Mending:
         return MendedRows({FROM_ROWS: wrong})
 
     def shared(self, wrong: Sequence[RowDifference], *, partitions: int) -> MendedRows:
-        """Set right what has been shared; a record of ours that is gone, or has gone back, comes back from the log first."""
+        """Repair shared_record. Records of ours that are gone, or older than shared, are restored from the log
+        first."""
         gone = {
             row.record_id
             for row in wrong
@@ -171,7 +172,7 @@ class Mending:
         }  # fmt: skip
         with self._connection.transaction():
             self.lock()
-            # The sweep writes here without any position.
+            # The sweep writes here without locking a position.
             self._connection.execute("LOCK TABLE xinliu.shared_record IN SHARE ROW EXCLUSIVE MODE")
             done = self._connection.execute(sql("integrity/repair/shared"), values).rowcount
             done += self._connection.execute(sql("integrity/repair/shared_digest")).rowcount
@@ -187,7 +188,7 @@ class Mending:
 
     def lock(self) -> dict[int, int]:
         """Lock all positions of `accepted` for the rest of the transaction; return them by partition."""
-        # In the order in which the view locks them, so that no two deadlock.
+        # In the view's order of locking, to prevent a deadlock.
         self._connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         rows = self._connection.execute(
             "SELECT partition, next_offset FROM position WHERE topic = 'accepted' ORDER BY topic, partition FOR UPDATE"
@@ -195,7 +196,7 @@ class Mending:
         return {partition: offset for partition, offset in rows}
 
     def _evidence(self, ids: Collection[UUID], *, all_of_them: bool = False) -> _Evidence:
-        """Ask the log about records whose history does not agree with the message that it names."""
+        """Look up in the log the records whose history does not agree with the message that it names."""
         with self._connection.transaction():
             found = self._comparing.records(ids=ids)
             rows = self._connection.execute("SELECT partition, next_offset FROM position WHERE topic = 'accepted'")
@@ -210,7 +211,7 @@ class Mending:
             for row in newest.iter_rows(named=True)
             if not _same(row, standing.get((row["accepted_partition"], row["accepted_offset"])))
         } | set(found.expected.unsound["record_id"])
-        # A row that history knows nothing of, or ranks otherwise: history may have lost what made it.
+        # If history lacks a row, or ranks it otherwise, it may have lost the statement that made the row.
         contradicted = {
             row.record_id for row in found.differences if {*row.fields} & {*RANK} or row.difference == "EXTRA"
         }
@@ -221,7 +222,7 @@ class Mending:
         return _Evidence(doubted, read, self._about(doubted, read))
 
     def _about(self, ids: Collection[UUID], read: Mapping[int, int]) -> Sequence[AcceptedStatement]:
-        """Return what the log says of these records, but for what today's rules refused when this generation was filled."""
+        """Return the log's statements about these records, but for those refused when this generation was filled."""
         rows = self._connection.execute(
             "SELECT accepted_partition, accepted_offset FROM replay_refused WHERE record_id = ANY(%s)",
             ([record.hex for record in ids],),
@@ -243,12 +244,12 @@ class Mending:
             done = self._connection.execute(sql(f"integrity/repair/{step}"), values).rowcount
             if step != "erased" and done:
                 log.warning("mending.history", step=step, rows=done)
-        # Once more for as long as something goes: it may have erased others itself.
+        # Repeats while rows go: each may have erased others itself.
         while lost := self._connection.execute(sql("integrity/repair/lose"), values).rowcount:
             log.warning("mending.history", step="lose", rows=lost)
 
     def _history(self, entries: Sequence[AcceptedStatement]) -> pl.DataFrame:
-        """Return what history holds of these messages, the earliest of equal ones."""
+        """Return the rows of history that these messages give, the earliest of equal ones."""
         writers = {entry.writer.fingerprint: entry.writer for entry in entries}
         numbers = {fingerprint: self._writer_number(writer) for fingerprint, writer in writers.items()}
         bodies = [entry.body for entry in entries]
@@ -272,7 +273,7 @@ class Mending:
         flat = decoded(raw, {numbers[name]: writer for name, writer in writers.items()})
         whole = flat.join(raw, on="row", how="inner").sort("known_at", maintain_order=True)
         whole = whole.unique([*KEY, *RANK], keep="first", maintain_order=True)
-        # A message whose key does not speak of its body is nobody's statement.
+        # A message whose key does not match its body is nobody's statement.
         keys = [accepted_key(*row) for row in whole.select("record_id", *RANK).rows()]
         return ranked(whole.filter(pl.Series(keys, dtype=pl.String) == whole["key"])) if whole.height else ranked(whole)
 
@@ -307,7 +308,7 @@ class Mending:
         return len(wrong)
 
     def _announce(self, entities: Collection[str]) -> None:
-        # Whoever keeps answers of these entities must ask anew.
+        # Readers that cache answers about these entities must ask anew.
         if entities:
             self._connection.execute(
                 "INSERT INTO outbox (kind, payload) VALUES ('CHANGES', %s)", (Jsonb({"uscc": sorted(entities)}),)
@@ -315,7 +316,7 @@ class Mending:
 
 
 def _same(row: Mapping[str, Any], entry: AcceptedStatement | None) -> bool:
-    """Tell whether a row of history says what the message says that it names."""
+    """Return whether a row of history agrees with the message that it names."""
     if entry is None:
         return False
     key = accepted_key(row["record_id"].hex(), *(row[name] for name in RANK))

@@ -1,1 +1,1 @@
-"""What a worker shows: metrics, the HTTP endpoint, health and readiness, partitions that nobody reads."""
+"""Monitoring of a worker: metrics, the HTTP endpoint, health and readiness, partitions that nobody reads."""

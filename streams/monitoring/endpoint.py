@@ -1,6 +1,6 @@
-"""The small HTTP server of a worker: /metrics, /health and /ready, on loopback unless told otherwise.
+"""The HTTP endpoint of a worker: /metrics, /health and /ready, on loopback by default.
 
-It answers from threads of its own, so that a worker whose event loop is stuck still says so.
+It answers from threads of its own, so that it still answers when the worker's event loop is stuck.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ __all__ = ["Outside", "Plain", "Shown", "Together", "serving"]
 log = structlog.get_logger()
 
 _SECONDS = 10.0
-"""For so long a connection lasts, from its first byte to the last of the answer."""
+"""Longest duration of a connection, from its first byte to the last of the answer."""
 _MOST = 64
-"""So many connections are open at once."""
+"""Largest number of open connections."""
 
 
 class Shown(Protocol):
-    """What a worker shows of itself, as the endpoint asks it."""
+    """The state of a worker that the endpoint shows."""
 
     @property
     def worker(self) -> str:
-        """Its name."""
+        """The worker's name."""
 
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """Return all series as text, and its content type."""
 
     def families(self) -> Iterable[Family]:
-        """Return its own series, without those of the process."""
+        """Return the worker's series, without those of the process."""
 
     def stuck(self) -> list[str]:
-        """Return what is stuck, in words; empty where the worker is healthy."""
+        """Return the stuck parts in words; empty if the worker is healthy."""
 
     def unready(self) -> list[str]:
-        """Return why it is not ready, in words; empty where it is."""
+        """Return why the worker is not ready, in words; empty if it is."""
 
 
 class Outside:
-    """What one worker shows: its metrics and its state."""
+    """The metrics and the probe of one worker."""
 
     def __init__(self, worker: str, servers: tuple[str, ...]) -> None:
         self.instruments = Instruments(worker)
@@ -67,19 +67,19 @@ class Outside:
 
     @property
     def worker(self) -> str:
-        """Its name."""
+        """The worker's name."""
         return self.instruments.worker
 
     def stuck(self) -> list[str]:
-        """Return what is stuck, in words; empty where the worker is healthy."""
+        """Return the stuck parts in words; empty if the worker is healthy."""
         return self.probe.stuck()
 
     def unready(self) -> list[str]:
-        """Return why it is not ready, in words; empty where it is."""
+        """Return why the worker is not ready, in words; empty if it is."""
         return self.probe.unready()
 
     def families(self) -> Iterable[Family]:
-        """Return its own series, without those of the process."""
+        """Return the worker's series, without those of the process."""
         self._refresh()
         return self.instruments.collect()
 
@@ -100,7 +100,7 @@ class Outside:
 
 
 class Plain:
-    """What a part of a process shows that has metrics alone: it is never stuck and always ready."""
+    """A part of a process that has metrics only: it is never stuck and always ready."""
 
     def __init__(self, worker: str, collector: Collector) -> None:
         self.worker = worker
@@ -127,7 +127,7 @@ class Plain:
 
 
 class Together(Collector):
-    """What several workers in one process show: each series with the label `worker`, and the reasons of all of them."""
+    """Several workers in one process: each series gets the label `worker`; the reasons of all are listed."""
 
     def __init__(self, worker: str, parts: Iterable[Shown]) -> None:
         self.worker = worker
@@ -137,15 +137,15 @@ class Together(Collector):
         ProcessCollector(registry=self._registry)
 
     def stuck(self) -> list[str]:
-        """Return what is stuck, and of which worker."""
+        """Return the stuck parts, each with its worker."""
         return [f"{name}: {why}" for name, part in self.parts.items() for why in part.stuck()]
 
     def unready(self) -> list[str]:
-        """Return why which of them is not ready."""
+        """Return the reasons of workers that are not ready, each with its worker."""
         return [f"{name}: {why}" for name, part in self.parts.items() for why in part.unready()]
 
     def families(self) -> Iterable[Family]:
-        """Return the series of all of them; those of one name stand in one family."""
+        """Return the series of all workers; those of one name stand in one family."""
         found: dict[str, Family] = {}
         for worker, part in self.parts.items():
             for family in part.families():
@@ -156,7 +156,7 @@ class Together(Collector):
         return found.values()
 
     def collect(self) -> Iterator[Family]:
-        """Yield what the Prometheus library exposes."""
+        """Yield the families for the Prometheus library."""
         yield from self.families()
 
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
@@ -169,10 +169,10 @@ class Together(Collector):
 def serving(outside: Shown, port: int, *, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve while the context lasts; yields the address. Port 0 takes a free one.
 
-    Of several workers in one process each has its addresses besides: /intake/metrics is what the intake worker alone would
-    show, so that rules and dashboards need not know how many processes there are.
+    If several workers share the process, each has addresses of its own as well: /intake/metrics shows the intake worker
+    alone, so that rules and dashboards need not know the number of processes.
 
-    Raises UsageError where nothing can listen there.
+    Raises UsageError if the port cannot be opened.
     """
     try:
         server = _Server((host, port), _handler(outside))
@@ -203,43 +203,43 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
-        """Take note of when a connection began."""
+        """Note the begin of a connection."""
         assert isinstance(request, socket.socket)
         with self._lock:
             self._open[request] = monotonic()
-            # Who opens more than anybody needs loses the oldest.
+            # A client that opens more connections than anybody needs loses the oldest.
             oldest = min(self._open, key=self._open.__getitem__) if len(self._open) > _MOST else None
         if oldest is not None:
             _cut(oldest)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """Forget it, and close it."""
+        """Forget the connection, and close it."""
         assert isinstance(request, socket.socket)
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
-        """Say nothing of a client that went, or was cut."""
+        """Log nothing about a client that went, or was cut."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def service_actions(self) -> None:
-        """Cut what has been open for too long, however often something came; called twice a second."""
+        """Cut connections that are open for too long, even if data still arrives; called twice a second."""
         with self._lock:
             late = [request for request, began in self._open.items() if monotonic() - began > _SECONDS]
         for request in late:
             _cut(request)
 
     def server_bind(self) -> None:
-        # The parent asks the name service for the host's full name, which can take seconds and is used by nobody.
+        # The parent looks up the host's full name, which can take seconds and is never used.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
 
 def _cut(request: socket.socket) -> None:
-    # Whoever reads it or writes to it at present is told so, and closes it.
+    # The thread that reads or writes gets an error now, and closes the connection.
     with suppress(OSError):
         request.shutdown(socket.SHUT_RDWR)
 
@@ -278,6 +278,6 @@ def _handler(outside: Shown) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: being asked every few seconds is no news."""
+            """Log nothing: a question every few seconds is no news."""
 
     return Handler

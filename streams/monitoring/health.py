@@ -1,6 +1,6 @@
-"""Whether a worker is healthy (its loops go round) and ready (all partitions are read, and its servers answer).
+"""Health of a worker (its loops go round) and readiness (all partitions are read, and its servers answer).
 
-Health is what a restart can mend; a server that does not answer is no reason for one.
+A restart must be able to mend an unhealthy worker: a server that does not answer makes it unready, not unhealthy.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from time import monotonic
 __all__ = ["Answer", "Probe"]
 
 _PULSE_SECONDS = {"events": 30.0, "relay": 180.0, "exchange": 300.0, "watch": 180.0}
-"""How long each loop may take to come round: the relay, the publisher of the exchange and the watch wait for servers, within their time limits."""
+"""Longest time between two rounds of each loop: the relay, the publisher of the exchange and the watch wait for
+servers, within their time limits."""
 
 _CALL_SECONDS = 600.0
-"""How long one try of the work may take. The longest there can be, 20,000 messages into a slow database, is seconds."""
+"""Longest time of one try of the work. The longest real one, 20,000 messages into a slow database, takes seconds."""
 
 _LONG_CALL = 5.0
-"""Seconds after which a try of the work is taken to wait for a server."""
+"""Seconds after which a try of the work counts as waiting for a server."""
 
 _ANSWER_SECONDS = 60.0
-"""How long an answer of a server counts."""
+"""Seconds for which a server's answer counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is known of a server: when it last answered, and why it did not when it was last asked."""
+    """A server's last answer, and why it did not answer the last question."""
 
     at: float | None
     """By the probe's clock."""
     asked: float | None
-    """Unix time at which the question was asked that it last answered."""
+    """Unix time of the last question that the server answered."""
     why_not: str | None
 
 
 class Probe:
-    """What a worker's loops tell of themselves; read by the endpoint's threads."""
+    """State that a worker's loops report; the endpoint's threads read it."""
 
     def __init__(self, servers: Sequence[str], *, clock: Callable[[], float] = monotonic) -> None:
         self._servers = tuple(servers)
@@ -52,22 +53,22 @@ class Probe:
         self._found: Mapping[str, tuple[str, ...]] = {}
 
     def beat(self, loop: str) -> None:
-        """Tell that a loop came round; from its first beat on it is watched."""
+        """Report a round of a loop; from its first beat on the loop is watched."""
         with self._lock:
             self._pulses[loop] = self._clock()
 
     def ended(self, loop: str) -> None:
-        """Tell that a loop ends in good order: it is not watched any more."""
+        """Report the orderly end of a loop: it is not watched any more."""
         with self._lock:
             self._pulses.pop(loop, None)
 
     def call_begins(self, step: str) -> None:
-        """Tell that a try of this step of the work begins; steps may overlap."""
+        """Report the begin of a try of this step of the work; steps may overlap."""
         with self._lock:
             self._call_since[step] = self._clock()
 
     def call_ends(self, step: str, waits_for: str | None = None) -> None:
-        """Tell that it ended, and what it must wait for where it has to be made again."""
+        """Report the end of a try, and the reason to wait if it must be repeated."""
         with self._lock:
             self._call_since.pop(step, None)
             self._waits_for.pop(step, None)
@@ -75,43 +76,42 @@ class Probe:
                 self._waits_for[step] = waits_for
 
     def assigned(self, partitions: int) -> None:
-        """Tell how many partitions the worker has."""
+        """Report the number of partitions that the worker has."""
         self._assigned = partitions
 
     def unread(self, partitions: Mapping[str, float]) -> None:
-        """Tell which partitions nobody reads, and for how many seconds."""
+        """Report the partitions that nobody reads, and for how many seconds."""
         self._unread = dict(partitions)
 
     def found(self, by: str, reasons: Iterable[str]) -> None:
-        """Tell why, as this look has found, the worker is not ready;
-        without a reason nothing that it found before counts."""
+        """Report why the check `by` finds the worker not ready. Replaces its earlier reasons; no reason clears them."""
         with self._lock:
             self._found = {**self._found, by: tuple(reasons)}
 
     def waits(self) -> bool:
-        """Tell whether the work waits for a server, or has been at one batch for longer than a batch takes."""
+        """Return whether the work waits for a server, or one batch takes longer than batches do."""
         now = self._clock()
         with self._lock:
             return bool(self._waits_for) or any(now - since > _LONG_CALL for since in self._call_since.values())
 
     def answered(self, server: str, *, asked: float) -> None:
-        """Tell that a server answered what it was asked at this Unix time."""
+        """Report a server's answer to a question of this Unix time."""
         with self._lock:
             self._answers[server] = Answer(self._clock(), asked, None)
 
     def silent(self, server: str, why: str) -> None:
-        """Tell that a server did not answer."""
+        """Report that a server did not answer."""
         with self._lock:
             held = self._answers.get(server, Answer(None, None, None))
             self._answers[server] = Answer(held.at, held.asked, " ".join(why.split()) or "no answer")
 
     def answers(self) -> dict[str, Answer]:
-        """Return what is known of each server that was asked."""
+        """Return the last answer of each server that was asked."""
         with self._lock:
             return dict(self._answers)
 
     def stuck(self) -> list[str]:
-        """Return what is stuck, in words; empty where the worker is healthy."""
+        """Return the stuck parts in words; empty if the worker is healthy."""
         now = self._clock()
         with self._lock:
             pulses, calls = dict(self._pulses), dict(self._call_since)
@@ -128,7 +128,7 @@ class Probe:
         return found
 
     def unready(self) -> list[str]:
-        """Return why the worker is not ready, in words; empty where it is."""
+        """Return why the worker is not ready, in words; empty if it is."""
         now, answers = self._clock(), self.answers()
         with self._lock:
             waits = set(self._waits_for.values())

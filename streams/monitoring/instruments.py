@@ -1,7 +1,7 @@
-"""The metrics of one process, as they are counted and as Prometheus reads them.
+"""The instruments of one process: its metrics, as they are counted and as Prometheus reads them.
 
-Each process has a set of its own, so that tests can make several; there is no global one. Everything is added in bulk,
-once a batch, never once a record. Safe to use from several threads.
+Each process has its own set, so that tests can make several; there is no global one. All additions are in bulk, once
+each batch, never once each record. Safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.monitoring.metrics import METRICS, Kind, Metric
 __all__ = ["Instruments", "Labels", "Latest", "Spread", "Total"]
 
 Labels = tuple[str, ...]
-"""Values of a metric's labels, in the order of the list."""
+"""Values of a metric's labels, in the order of their declaration."""
 
 
 class Total:
@@ -34,13 +34,13 @@ class Total:
         self._totals: dict[Labels, float] = {} if metric.labels else {(): 0.0}
 
     def add(self, more: Mapping[Labels, float]) -> None:
-        """Add to some series; 0 makes a series begin, so that its first growth is seen."""
+        """Add to some series; adding 0 starts a series, so that its first growth is visible."""
         with self._lock:
             for labels, amount in more.items():
                 self._totals[labels] = self._totals.get(labels, 0.0) + amount
 
     def family(self) -> Family:
-        """Return the series as the Prometheus library knows them."""
+        """Return the series as a family of the Prometheus library."""
         family = CounterMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
         with self._lock:
             held = dict(self._totals)
@@ -50,7 +50,7 @@ class Total:
 
 
 class Latest:
-    """A gauge whose series are replaced all at once: what is not named any more is gone."""
+    """A gauge whose series are replaced all at once: a series that is not named disappears."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
@@ -61,7 +61,7 @@ class Latest:
         self._values = dict(values)
 
     def family(self) -> Family:
-        """Return the series as the Prometheus library knows them."""
+        """Return the series as a family of the Prometheus library."""
         family = GaugeMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
         for labels, value in sorted(self._values.items()):
             family.add_metric(labels, value)
@@ -81,7 +81,7 @@ class Spread:
             self.observe((), ())
 
     def observe(self, labels: Labels, values: Iterable[float]) -> None:
-        """Add values, in the metric's unit; a bucket holds what is at most its bound."""
+        """Add values, in the metric's unit; a bucket contains values up to and including its bound."""
         array = np.fromiter(values, dtype=np.float64)
         places = np.searchsorted(self._bounds, array, side="left")
         counts = np.bincount(places, minlength=len(self._bounds) + 1)
@@ -90,7 +90,7 @@ class Spread:
             self._sums[labels] = self._sums.get(labels, 0.0) + float(array.sum())
 
     def family(self) -> Family:
-        """Return the series as the Prometheus library knows them."""
+        """Return the series as a family of the Prometheus library."""
         family = HistogramMetricFamily(self._metric.name, self._metric.help, labels=self._metric.labels)
         with self._lock:
             held = [(labels, self._counts[labels].cumsum(), self._sums[labels]) for labels in sorted(self._counts)]
@@ -101,7 +101,7 @@ class Spread:
 
 
 class Instruments(Collector):
-    """One instrument for every metric that a worker has."""
+    """One instrument for each metric of a worker."""
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
@@ -131,7 +131,7 @@ class Instruments(Collector):
         return made
 
     def collect(self) -> Iterator[Family]:
-        """Yield what the Prometheus library exposes."""
+        """Yield the families for the Prometheus library."""
         for made in self._made.values():
             yield made.family()
 

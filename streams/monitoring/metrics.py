@@ -1,8 +1,8 @@
-"""Every metric of the workers, in one list: what it is called, what it means, and which worker has it.
+"""Every metric of the workers in one list: its name, its meaning, and the worker that has it.
 
-docs/monitoring.md shows the list to people; the alert rules and the dashboard in deploy/monitoring may use nothing else.
-Tests hold all three against it. Counters count what was done, and work that is done again is counted again: after a
-crash some statements are forwarded, or messages folded, twice, which changes no view.
+docs/monitoring.md shows the list to people; the alert rules and the dashboard in deploy/monitoring may use no other
+metric. Tests compare all three with it. Counters count work done, and repeated work counts again: after a crash some
+statements are forwarded, or messages folded, twice, which changes no view.
 """
 
 from __future__ import annotations
@@ -291,4 +291,4 @@ PROCESS_METRICS = (
     "process_start_time_seconds",
     "process_virtual_memory_bytes",
 )
-"""What the Prometheus library tells of every process, on Linux; without labels."""
+"""Metrics of the Prometheus library for every process, on Linux; without labels."""

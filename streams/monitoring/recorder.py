@@ -1,6 +1,6 @@
-"""What the collector reports of its work. Each stage has a recorder of its own beside it: the stages know no metric.
+"""The collector's recorder. Each stage has a recorder of its own beside it: the stages know no metric.
 
-A recorder is called once a batch, not once a record. One that is given fresh instruments counts for nobody.
+A recorder is called once each batch, not once each record. To discard the counts, give it fresh instruments.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SERVERS = ("kafka", "registry", "postgres")
 
 
 class WorkRecorder:
-    """Told by the collector: how long batches take, what must be tried again, and whether it is stuck."""
+    """Counts the collector's work: duration of batches, repeated tries, and calls that hang."""
 
     def __init__(self, outside: Outside) -> None:
         known = outside.instruments
@@ -38,13 +38,13 @@ class WorkRecorder:
         self._retries.add({(server,): 0 for server in _SERVERS})
 
     def finished(self, messages: int, seconds: float) -> None:
-        """A batch of so many messages is finished; the tries that succeeded, one of each step, took so long."""
+        """Record a finished batch: its messages, and the seconds of the successful tries, one of each step."""
         self._seconds.observe((), (seconds,))
         self._messages.observe((), (messages,))
 
     @contextmanager
     def trying(self, step: str) -> Iterator[None]:
-        """Watch one try of a step of the work, in whatever thread; count it where it has to be made again."""
+        """Watch one try of a step of the work, in any thread; count it if it must be repeated."""
         waits_for = None
         self._probe.call_begins(step)
         try:
@@ -57,6 +57,6 @@ class WorkRecorder:
             self._probe.call_ends(step, waits_for)
 
     def reread(self) -> None:
-        """Partitions are read again."""
+        """Count a second reading of partitions."""
         if self._rereads is not None:
             self._rereads.add({(): 1})

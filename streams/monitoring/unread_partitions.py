@@ -1,7 +1,8 @@
-"""Partitions that nobody reads: what a worker subscribes to, held against what its group has been given and how far it has come.
+"""Detection of partitions that nobody reads, from a worker's subscription, its group's assignment and its own progress.
 
-A group can leave out a partition for good. The broker gives a member that comes back under its name the assignment of before, and no
-member is asked to make a new one: a topic that was deleted and made anew meanwhile belongs to nobody, and nothing fails.
+A group can leave out a partition for good. A member that comes back under its name gets its former assignment from the
+broker, and no member is asked to make a new one. A topic that was deleted and made anew meanwhile belongs to nobody,
+and nothing fails.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from streams.monitoring.metrics import UNREAD
 __all__ = ["PATIENCE", "GroupReading", "UnreadPartitions"]
 
 PATIENCE = 30.0
-"""Seconds that a partition may be nobody's before the group is made to share its partitions out again. The next try comes after
-twice as long each time: every one of them stops the whole group for a moment."""
+"""Seconds that a partition may be unassigned before the group must rebalance. The pause before the next try doubles
+each time: every rebalance stops the whole group for a moment."""
 
 _LONGEST = 600.0
 
@@ -31,20 +32,20 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class GroupReading:
-    """What a worker and its group read at one moment."""
+    """The partitions that a worker and its group read at one moment."""
 
     shared_out: Collection[Place] | None
-    """The partitions of all members of the group; None while the group is sharing them out."""
+    """The partitions of all members of the group; None during a rebalance."""
     standing: Mapping[Place, int]
-    """Where each partition of this worker stands."""
+    """The offset at which this worker stands in each of its partitions."""
     in_hand: Collection[Place]
-    """Those of them of which something is fetched and not finished, or that are paused on purpose."""
+    """Its partitions with fetched but unfinished messages, and those paused on purpose."""
 
 
 class UnreadPartitions:
-    """Finds the partitions that nobody reads, shows them (readiness, metric, log), and says when to rejoin the group.
+    """Finds unread partitions, reports them (readiness, metric, log), and decides when to rejoin the group.
 
-    `ends` returns up to where partitions can be read. Raises Retryable where Kafka does not answer.
+    `ends` returns the end offsets of partitions. Raises Retryable if Kafka does not answer.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class UnreadPartitions:
         self._next_try, self._pause = 0.0, PATIENCE
 
     def look(self, reading: GroupReading) -> bool:
-        """Take note of what is read now; true where the group is to be rejoined."""
+        """Take a reading; return whether to rejoin the group."""
         now = self._clock()
         nobodys = self._nobodys(reading)
         found = nobodys | self._not_fetched(reading, now)
         for place in set(self._since) - found:
             log.info("worker.reads_again", partition=_named(place), after_seconds=round(now - self._since[place], 1))
-        # What is not fetched is known to be so only after a while, which counts.
+        # A stalled partition is recognised late: its time counts from the stall.
         self._since = {place: self._since.get(place, self._stood.get(place, (0, now))[1]) for place in sorted(found)}
         waited = {place: now - since for place, since in self._since.items()}
         self._unread.replace({(topic, str(partition)): waited[topic, partition] for topic, partition in waited})
@@ -83,7 +84,7 @@ class UnreadPartitions:
         return set(self._subscribed - set(reading.shared_out))
 
     def _not_fetched(self, reading: GroupReading, now: float) -> set[Place]:
-        # A batch that waits for a server keeps all partitions waiting, and says so itself.
+        # A batch that waits for a server holds up all partitions, and is reported by itself.
         ours = {} if self._probe.waits() else {p: o for p, o in reading.standing.items() if p not in reading.in_hand}
         self._stood = {
             place: known if (known := self._stood.get(place)) and known[0] == offset else (offset, now)
@@ -92,7 +93,7 @@ class UnreadPartitions:
         still = {place for place, (_, since) in self._stood.items() if now - since >= PATIENCE}
         ends = self._ends(still) if still else {}
         for place in still - {place for place in still if ends[place] > ours[place]}:
-            self._stood[place] = (ours[place], now)  # all of it is read: from now on it counts anew
+            self._stood[place] = (ours[place], now)  # fully read: the time counts from now
         return {place for place in still if ends[place] > ours[place]}
 
     def _rejoin(self, waited: Mapping[Place, float], now: float) -> bool:

@@ -116,8 +116,7 @@ class DecisionWriter:
         return one
 
     def decide(self, chosen: Sequence[EntryState], *, wait: float | None, dry_run: bool) -> DecisionResult:
-        """Write the events; with `wait` (seconds), return once intake has carried them out, or at once if approval is
-        due.
+        """Write the events. With `wait` (seconds) return once intake has carried them out, unless they need approval.
 
         Raises UsageError if two people are required and this process has no person's principal; Retryable if Kafka does
         not answer, or intake has not carried the decision out in time: the decision is valid all the same.
