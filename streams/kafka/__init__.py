@@ -1,1 +1,1 @@
-"""What a log holds, whoever reads it: records and their headers, ranges, a partition reader, single messages."""
+"""Kafka logs, whoever reads them: records and their headers, ranges, a partition reader, single messages."""

@@ -1,9 +1,9 @@
 """Headers of the messages that intake writes to `accepted` and `quarantine`; only intake may write there.
 
-SCHEMA, the fingerprint of the writer's schema, is on every message but Progress vectors: a registry that was put back to
-an older state, or written to by somebody else, can give an id another meaning. A message without ORIGIN is a manifest
-if it has MANIFEST, another province's if it has CARRIED, and otherwise a Progress vector; a department's bytes never
-decide what a message is.
+SCHEMA, the fingerprint of the writer's schema, is on every message except Progress vectors: a registry that was put
+back to an older state, or written to by somebody else, can give an id another meaning. A message without ORIGIN is a
+manifest if it has MANIFEST, another province's if it has CARRIED, and otherwise a Progress vector; a department's bytes
+never decide the kind of a message.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ __all__ = [
 ]
 
 ORIGIN = "xinliu-origin"
-"""Where the department's message stands: topic, topic id, partition and offset."""
+"""Place of the department's message: topic, topic id, partition and offset."""
 
 RECEIVED = "xinliu-received"
-"""On `accepted`: broker time of the department's message, in milliseconds since 1970; only measured by."""
+"""On `accepted`: broker time of the department's message, in milliseconds since 1970; only for measurements."""
 
 MANIFEST = "xinliu-manifest"
-"""On `accepted`, in place of ORIGIN: where the department's manifest stands, as ORIGIN has it."""
+"""On `accepted`, instead of ORIGIN: place of the department's manifest, in the same form."""
 
 CARRIED = "xinliu-carried"
-"""On `accepted`, in place of ORIGIN: where a checkpoint, or whatever else another province says beside its statements, stands
-in its exchange, as ORIGIN has it; all that the province said before it is in this partition before it."""
+"""On `accepted`, instead of ORIGIN: place of another province's checkpoint, or other message that is no statement, in
+its exchange, in the same form. All earlier messages of the province stand before it in this partition."""
 
 SIGNED = "xinliu-signed"
-"""On what came by another province's exchange: the id of the key under whose signature it came."""
+"""On messages from another province's exchange: the id of the key that signed them."""
 
 FINDINGS = "xinliu-findings"
-"""JSON. On `accepted`: a list of remarks; on `quarantine`: an object with what is known of the refused record."""
+"""JSON. On `accepted`: a list of remarks; on `quarantine`: an object with the known fields of the refused record."""
 
 DECISION = "xinliu-decision"
-"""JSON, on `quarantine`: the message tells what came of a decision about the entry of that ORIGIN; it is no new entry."""
+"""JSON, on `quarantine`: the message is the outcome of a decision about the entry of that ORIGIN, not a new entry."""
 
 ACCEPTED, REFUSED, DISCARDED, IMPOSSIBLE = "ACCEPTED", "REFUSED", "DISCARDED", "IMPOSSIBLE"
-"""Outcomes of a decision for an entry: forwarded; refused again, with what was found; stays out; cannot be examined."""
+"""Outcomes of a decision for an entry: forwarded; refused again, with findings; stays out; cannot be examined."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -76,7 +76,7 @@ def header(headers: Headers, name: str) -> bytes | None:
 
 
 def headers_of(records: Iterable[Record], name: str, place: int) -> list[bytes | None]:
-    """Return that header of each record; `place` is where intake writes it, which is looked at first."""
+    """Return that header of each record; `place` is the index at which intake writes it, and is tried first."""
     return [
         headers[place][1]
         if len(headers := record.headers) > place and headers[place][0] == name
@@ -87,7 +87,7 @@ def headers_of(records: Iterable[Record], name: str, place: int) -> list[bytes |
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The place of a message in a department's topic; of another province's, in exchange.<province> of its own cluster."""
+    """The place of a message: in a department's topic, or in exchange.<province> of another province's own cluster."""
 
     topic: str
     topic_id: str
@@ -100,7 +100,7 @@ class Origin:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Origin:
-        """Read the header's value back. Raises ContractBroken where intake cannot have written it."""
+        """Parse the header's value. Raises ContractBroken if intake cannot have written it."""
         try:
             topic, topic_id, partition, offset = value.decode().split(" ")
             return cls(topic, topic_id, int(partition), int(offset))
@@ -109,20 +109,20 @@ class Origin:
 
     @property
     def department(self) -> str:
-        """The department's key: records.<department>. For another province's exchange it is the topic, and no department."""
+        """The department's key, from records.<department>; for another province's exchange, the topic."""
         return self.topic.removeprefix("records.")
 
     @property
     def province(self) -> str | None:
-        """Which other province's message it is; None for one of a department."""
+        """The other province whose message it is; None for a department's."""
         return province_of(self.topic)
 
 
 def origins(topic: str, topic_id: str, partition: int) -> bytes:
-    """Return what gives the header's value of each message of a log: `origins(…) % offset`."""
+    """Return the format of the header's value for all messages of a log: `origins(…) % offset`."""
     return f"{topic} {topic_id} {partition} ".encode() + b"%d"
 
 
 def findings_of(value: bytes | None) -> Any:
-    """Return the decoded FINDINGS header, or None where there is none."""
+    """Return the decoded FINDINGS header, or None if there is none."""
     return None if value is None else json.loads(value)

@@ -1,4 +1,4 @@
-"""Reading one partition of a log from an offset up to another, in runs of so many bytes, as fast as the broker gives them."""
+"""A reader of one partition from an offset up to another, in runs of limited bytes, as fast as the broker delivers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from streams.kafka.records import Fetched, Run
 __all__ = ["RUN_BYTES", "RUN_RECORDS", "PartitionReader"]
 
 RUN_BYTES, RUN_RECORDS = 6 << 20, 10_000
-"""A run ends once it holds so much: what a batch costs in memory does not depend on how long its messages are."""
+"""Limits of a run: the memory for a batch must not depend on the length of its messages."""
 
 _STEP = 2_000
 _TIMEOUT, _A_WHILE = 30.0, 0.1
 _FETCHED_KIB = 16 << 10
-"""What the client fetches ahead of us, at most."""
+"""Limit of the client's prefetch."""
 
 
 class PartitionReader:
-    """Reads one partition of a topic; `principal` is as whom: what its group may be named. `records` end a run, too."""
+    """Reads one partition of a topic. `principal` decides the allowed group name; `records` limits a run, too."""
 
     def __init__(
         self, kafka: Cluster, topic: str, partition: int, *, principal: str, records: int = RUN_RECORDS
@@ -45,20 +45,20 @@ class PartitionReader:
         )
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the consumer."""
         self._consumer.close()
 
     def runs(self, first: int, end: int) -> Iterator[Run]:
-        """Yield what stands at these offsets, `end` excluded; a run without records says that nothing is left up to `end`.
+        """Yield the records at these offsets, `end` excluded, in runs.
 
-        Raises Retryable where Kafka does not answer, PositionLost where the log does not hold `first` any more.
+        Raises Retryable if Kafka does not answer, PositionLost if the log no longer contains `first`.
         """
         self._consumer.assign([TopicPartition(self._topic, self._partition, first)])
         expected, over = first, first >= end
         while not over:
             records, size = list[Fetched](), 0
             while not over and size < RUN_BYTES and len(records) < self._records:
-                # Asked for so many, the client waits for them until the time is over: long only for the first.
+                # `consume` waits its full time for so many messages: a long wait is only for the first message.
                 found = (
                     self._consumer.consume(min(_STEP, self._records - len(records)), _A_WHILE)
                     if records
@@ -100,7 +100,7 @@ class PartitionReader:
 
 
 def record_of(message: Message) -> Fetched:
-    """Return a message as the stages take it."""
+    """Return a message as a record of the stages."""
     return Fetched(
         message.topic(), message.partition(), message.offset(), message.timestamp()[1],
         message.key(), message.value(), message.headers() or (),

@@ -1,6 +1,6 @@
-"""Intake's progress vectors, as the view reads them: what they tell of each input partition, taken together.
+"""Intake's progress vectors, merged for each input partition, as the view reads them.
 
-Each part only ever advances: vectors that come again, late or in another order change nothing.
+Each part only advances: vectors that come again, late or in another order change nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _TIMES = ("as_of", "marked_at")
 
 
 def latest(one: datetime | None, other: datetime | None) -> datetime | None:
-    """Return the later of two times, of which None is before all others."""
+    """Return the later of two times; None is before all others."""
     return max((time for time in (one, other) if time is not None), default=None)
 
 
 def newest_vectors(registry: Registry, records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return a row of input_progress, as projection/progress.sql names it, for each input partition and each reporter.
 
-    Raises Retryable where the registry does not answer, ContractBroken where a message is no Progress vector.
+    Raises Retryable if the registry does not answer, ContractBroken if a message is no Progress vector.
     """
     together: dict[tuple[str, int, str, int], dict[str, Any]] = {}
     values, named = [record.value for record in records], [header(record.headers, SCHEMA) for record in records]

@@ -1,4 +1,4 @@
-"""What the broker says of its logs: topic ids, partitions, and which offsets a log still holds."""
+"""Topic ids, partitions and offset ranges of logs, and committed offsets of groups, from the broker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ID_LENGTH = 22
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """A topic as the broker knows it; `topic_id` changes when a topic is deleted and made anew."""
+    """A topic as the broker knows it; `topic_id` changes when a topic is deleted and created anew."""
 
     name: str
     topic_id: str
@@ -39,16 +39,16 @@ class TopicFacts:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a group has committed of a partition: the next offset, and the id of the topic it counts in (empty: unknown)."""
+    """A group's commit for a partition: the next offset, and the id of the topic that it is for (empty: unknown)."""
 
     next_offset: int
     topic_id: str
     note: str = ""
-    """What the worker has committed beside the id."""
+    """The worker's own text beside the id."""
 
 
 def as_metadata(topic_id: str, note: str = "") -> str:
-    """Return what is committed with an offset: the topic id and whatever the worker wants to know again, ended by a NUL.
+    """Return the metadata of a commit: the topic id and the worker's note, ended by a NUL.
 
     confluent-kafka (up to 2.16) reads the metadata of a commit up to the next NUL, wherever in memory that is.
     """
@@ -56,7 +56,7 @@ def as_metadata(topic_id: str, note: str = "") -> str:
 
 
 class Logs:
-    """Asks one cluster about its logs."""
+    """Queries of one cluster about its logs."""
 
     def __init__(self, kafka: Cluster) -> None:
         self._cluster = kafka
@@ -68,7 +68,7 @@ class Logs:
     def describe(self, topics: Iterable[str]) -> dict[str, TopicFacts]:
         """Return the facts of these topics.
 
-        Raises UsageError naming the topics that do not exist, Retryable where the broker does not answer.
+        Raises UsageError with the topics that do not exist, Retryable if the broker does not answer.
         """
         facts, missing = {}, []
         for name, future in self._admin.describe_topics(
@@ -87,7 +87,7 @@ class Logs:
         return facts
 
     def ranges(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], tuple[int, int]]:
-        """Return the first offset that each log still holds and the offset after its last message."""
+        """Return the first offset that each log still contains and the offset after its last message."""
         wanted = list(partitions)
         return dict(
             zip(
@@ -102,30 +102,30 @@ class Logs:
         )
 
     def ends(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Return the offset after the last message of each log, those of open transactions among them."""
+        """Return the high watermark of each log: the offset after its last message, open transactions included."""
         wanted = list(partitions)
         return dict(zip(wanted, self._offsets(wanted, OffsetSpec.latest()), strict=True))
 
     def firsts(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Return the first offset that each log still holds."""
+        """Return the first offset that each log still contains."""
         wanted = list(partitions)
         return dict(zip(wanted, self._offsets(wanted, OffsetSpec.earliest()), strict=True))
 
     def since(self, partitions: Iterable[tuple[str, int]], moment: float) -> Mapping[tuple[str, int], int]:
-        """Return the first offset of each log at that time (seconds since 1970) or later;
-        one without any is missing."""
+        """Return the first offset of each log at that time (seconds since 1970) or later; those without are missing."""
         wanted = list(partitions)
         found = self._offsets(wanted, OffsetSpec.for_timestamp(round(moment * 1000)))
         return {place: offset for place, offset in zip(wanted, found, strict=True) if offset >= 0}
 
     def readable(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Return up to where each log can be read: the first message of an open transaction, or its end."""
+        """Return the last stable offset of each log: the first message of an open transaction, or the log's end."""
         wanted = list(partitions)
         return dict(zip(wanted, self._offsets(wanted, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED), strict=True))
 
     def committed(self, group: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Committed]:
-        """Return what a consumer group has committed of these partitions; those without a commit are missing."""
-        # Not by the AdminClient: librdkafka's (2.12–2.16) crashes the process when the coordinator has just moved or started.
+        """Return a consumer group's commits for these partitions; those without a commit are missing."""
+        # Not by the AdminClient: librdkafka's (2.12–2.16) crashes the process if the coordinator has just moved or
+        # started.
         consumer = Consumer(self._cluster.client({"group.id": group, "enable.auto.commit": False}))
         try:
             found = consumer.committed([TopicPartition(*place) for place in partitions], timeout=_TIMEOUT)
@@ -134,14 +134,14 @@ class Logs:
         finally:
             consumer.close()
         for place in found:
-            if place.error is not None:  # taken for one without a commit, it would be read from its beginning
+            if place.error is not None:  # as if without a commit, the partition would be read from its beginning
                 raise self._cluster.failure(place.error)
         return {(tp.topic, tp.partition): Committed(tp.offset, *_told(tp)) for tp in found if tp.offset >= 0}
 
     def commit(self, group: str, partition: tuple[str, int], where: Committed, *, patience: float = 0.0) -> None:
-        """Set what a group has committed. Raises UsageError where the group has members after `patience` seconds still.
+        """Set a group's commit. Raises UsageError if the group still has members after `patience` seconds.
 
-        A member with a name of its own counts until its session is over, 15 s after it ended.
+        A static member (with --instance) counts until its session times out, 15 s after it ended.
         """
         deadline = monotonic() + patience
         while True:
@@ -150,10 +150,10 @@ class Logs:
             except UsageError:
                 if monotonic() > deadline:
                     raise
-                sleep(0.5)  # nobody tells when a group has become empty
+                sleep(0.5)  # Kafka does not notify when a group becomes empty
 
     def _commit(self, group: str, partition: tuple[str, int], where: Committed) -> None:
-        # This client takes no NUL; whoever reads the commit cuts it to the length of an id.
+        # This client takes no NUL; the reader of the commit cuts it to the length of an id.
         place = TopicPartition(*partition, where.next_offset, where.topic_id)
         (future,) = self._admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [place])], request_timeout=_TIMEOUT
@@ -186,16 +186,16 @@ class Logs:
             self._admin = self._client()
             raise
         except KafkaException as error:
-            # A broker that was away comes back in another leader epoch, which librdkafka (2.16) does not learn from being
-            # fenced: the same client would be told the same for minutes.
+            # A broker that was away comes back in another leader epoch, which librdkafka (2.16) does not learn from
+            # being fenced: the same client would get the same error for minutes.
             self._admin = self._client()
             raise self._cluster.failure(error.args[0]) from error
         return [found[partition] for partition in partitions]
 
 
 def _told(committed: TopicPartition) -> tuple[str, str]:
-    # librdkafka (2.16) hands metadata on without their end, so that anything may follow them. Taken for part of the id,
-    # it would have intake believe that the topic was made anew, and read all of it again.
+    # librdkafka (2.16) returns metadata without their end, so that any bytes may follow. As part of the id they would
+    # make intake take the topic for a new one and read all of it again.
     try:
         told = committed.metadata or ""
     except UnicodeDecodeError as error:

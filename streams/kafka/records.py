@@ -1,4 +1,4 @@
-"""Runs: consecutive records of one partition, as every stage is handed them, whichever client has read them."""
+"""Runs: consecutive records of one partition, the input of every stage, whichever client has read them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ["Fetched", "Record", "Run"]
 
 
 class Record(Protocol):
-    """A Kafka message as stages take it: aiokafka's ConsumerRecord is one, and so is Fetched."""
+    """A Kafka message, the input of stages: aiokafka's ConsumerRecord is one, and so is Fetched."""
 
     @property
     def topic(self) -> str:
-        """Where it stands."""
+        """Its topic."""
 
     @property
     def partition(self) -> int:
-        """Where it stands."""
+        """Its partition of the topic."""
 
     @property
     def offset(self) -> int:
-        """Where it stands."""
+        """Its offset in the partition."""
 
     @property
     def timestamp(self) -> int:
@@ -43,7 +43,7 @@ class Record(Protocol):
 
 @dataclass(slots=True)
 class Fetched:
-    """A record read by confluent-kafka. Not frozen: of those there are millions, and a frozen one takes four times as long."""
+    """A record read by confluent-kafka. Not frozen: there are millions, and a frozen one takes four times as long."""
 
     topic: str
     partition: int
@@ -56,15 +56,15 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive records of one partition, as they were fetched; holes left by compaction are normal."""
+    """Consecutive records of one partition, as fetched; gaps left by compaction are normal."""
 
     topic: str
     partition: int
     expected_offset: int
-    """Where the reader stood: every record from here on that still exists is in the run."""
+    """The reader's position before: the run contains every record from here on that still exists."""
     records: Sequence[Record]
 
     @property
     def next_offset(self) -> int:
-        """Where the reader stands after this run."""
+        """The reader's position after this run."""
         return self.records[-1].offset + 1

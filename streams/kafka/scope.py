@@ -1,4 +1,4 @@
-"""What is replayed: which part of which log."""
+"""The scope of a replay: which part of which log."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 __all__ = ["CORRECT", "REBUILD", "REDRIVE", "REPUSH", "ReplayScope"]
 
 REBUILD, CORRECT, REPUSH, REDRIVE = "REBUILD", "CORRECT", "REPUSH", "REDRIVE"
-"""Kinds of replay: everything into a new generation; a part into the one that serves; to one other province; the quarantine."""
+"""Kinds of replay: all into a new generation; a part into the serving one; to another province; the quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayScope:
-    """Which statements are meant: those that fit everything that is said; with nothing said, all. Times in UTC."""
+    """A selection of statements: those that match every field that is set; all if none is set. Times in UTC."""
 
     domains: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
@@ -26,26 +26,26 @@ class ReplayScope:
     until: datetime | None = None
     """This moment excluded."""
     offsets: Mapping[int, tuple[int, int]] | None = None
-    """Offsets of `accepted`, by partition: from, and up to but without."""
+    """Offsets of `accepted`, by partition: first, and end (excluded)."""
     province: str | None = None
-    """The exchange of this other province: what came by it, or (REPUSH) what is told to it."""
+    """Another province: messages from its exchange, or (REPUSH) messages to it."""
     codes: tuple[str, ...] = ()
     """REDRIVE: entries refused for one of these reasons."""
     bucket: tuple[int, int] | None = None
-    """Records whose id begins with these bits: how many bits, and the number that they make (streams/exchange/sets/buckets.py)."""
+    """Records whose id begins with these bits: count of bits, and their value (streams/exchange/sets/buckets.py)."""
 
     key: str | None = None
-    """With `cut_off`: only what came under the signature of this key of the province."""
+    """With `cut_off`: only messages signed by this key of the province."""
     cut_off: bool = False
-    """What is meant is not folded (streams/view/cut_offs.py)."""
+    """A cut-off: the selected statements are not folded (streams/view/cut_offs.py)."""
 
     @property
     def whole(self) -> bool:
-        """Whether everything is meant."""
+        """Whether everything is selected."""
         return self == ReplayScope()
 
     def to_detail(self) -> dict[str, Any]:
-        """Return what `from_detail` takes, JSON can hold, and a person can read; without what is not said."""
+        """Return the scope for `from_detail`, as readable JSON values, without fields that are not set."""
         told = {name: value for name, value in asdict(self).items() if value}
         for name in ("since", "until"):
             if name in told:
@@ -56,7 +56,7 @@ class ReplayScope:
 
     @classmethod
     def from_detail(cls, detail: Mapping[str, Any]) -> ReplayScope:
-        """Return the scope that `to_detail` told. Raises ValueError where it is none."""
+        """Return the scope from the result of `to_detail`. Raises ValueError if it is none."""
         known = dict(detail)
         if unknown := known.keys() - cls.__dataclass_fields__.keys():
             raise ValueError(f"a scope has no {', '.join(sorted(unknown))}")

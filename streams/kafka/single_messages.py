@@ -1,4 +1,4 @@
-"""Single messages of a log, by partition and offset: the untouched values of what was refused."""
+"""Single messages of a log, by partition and offset: the original values of refused messages."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Place = tuple[str, int, int]
 
 _TIMEOUT = 15.0
 _NEAR = 500
-"""So many messages further on are read through rather than sought."""
+"""Up to this distance in messages, reading on is cheaper than a seek."""
 
 
 class StoredMessages:
-    """Reads messages one by one, in no group; `principal` is as whom: what its group may be named."""
+    """Reads messages one by one, in no group; `principal` decides the allowed group name."""
 
     def __init__(self, kafka: Cluster, *, principal: str) -> None:
         self._cluster = kafka
         self._consumer = Consumer(kafka.reader(principal, "stored"))
 
     def read(self, places: Iterable[Place]) -> dict[Place, Message]:
-        """Return what stands at these places; those whose log does not reach them (any more) are missing.
+        """Return the messages at these places; those that the log does not contain (any more) are missing.
 
-        Raises Retryable where Kafka does not answer.
+        Raises Retryable if Kafka does not answer.
         """
         by_partition: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
         for topic, partition, offset in places:
@@ -42,7 +42,7 @@ class StoredMessages:
         return found
 
     def close(self) -> None:
-        """End reading."""
+        """Close the consumer."""
         self._consumer.close()
 
     def _messages(self, topic: str, partition: int, offsets: list[int]) -> Iterable[Message]:

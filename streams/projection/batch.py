@@ -1,6 +1,6 @@
-"""One batch of `accepted` and `quarantine` into one generation of the store: one transaction, in DESIGN's order.
+"""The projection of one batch of `accepted` and `quarantine` into one generation of the store, in DESIGN's order.
 
-The caller owns the transaction; everything here either happens with it or not at all.
+The caller owns the transaction: everything here commits with it, or not at all.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SUSPECT = (
 )  # fmt: skip
 _TWIN = ("row", "record_id", "version", "content_key", "uscc", "department", "number")
 _MOST_TWINS = 100
-"""So many records of one content and company, or document number, are looked at for a possible duplicate of one of them."""
+"""Limit of records of one content and company, or document number, that are searched for a possible duplicate."""
 _HELD = {
     "record_id": pl.Binary(),
     "province": pl.String(),
@@ -62,21 +62,21 @@ _HELD = {
     "penalty": pl.Boolean(),
     "listing": pl.Boolean(),
 }
-"""What projection/held.sql returns."""
+"""Columns that projection/held.sql returns."""
 
 TAKEN = (*KEY, *RANK, "uscc", "domain", "kind", "status", "accepted_partition")
-"""Columns of a statement that was taken; behind them RANK, uscc, domain and status of what was held, named `…_held`, null where
-nothing was. record_id is 16 bytes."""
+"""Columns of a statement that was taken. After them stand RANK, uscc, domain and status of the row stored before, named
+`…_held`, null if there was none. record_id is 16 bytes."""
 
 _HELD_TAKEN = tuple(f"{name}_held" for name in (*RANK, "uscc", "domain", "status"))
 
 _TOMBSTONES_A_ROW = 1_000
-"""So that no row of the outbox grows with what a batch revokes."""
+"""Limit of one outbox row, so that no row grows with the number of revocations in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFinding:
-    """What the set of statements says of one of them: row in the batch, outcome and code for the receipt, detail."""
+    """A finding about one statement from the whole set: row in the batch, outcome and code for the receipt, detail."""
 
     row: int
     outcome: str
@@ -86,17 +86,17 @@ class StoreFinding:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What a batch of statements did: findings for the departments, rows refused with the reason."""
+    """The result of a batch of statements: findings for the departments, refused rows with the reason."""
 
     findings: tuple[StoreFinding, ...]
     refused: Mapping[int, str]
     taken: pl.DataFrame
-    """The statements that are their records' newest now (TAKEN), each with what was held before."""
+    """The statements that are now their records' newest (TAKEN), each with the row stored before."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionMove:
-    """A position on its way: topic, its id, partition, from where to where."""
+    """A move of a position: topic, its id, partition, expected and next offset."""
 
     topic: str
     topic_id: str
@@ -111,10 +111,10 @@ def _above(rank: Sequence[pl.Expr], other: Sequence[pl.Expr]) -> pl.Expr:
 
 
 _MENDS = pl.col(MENDS) & pl.all_horizontal(pl.col(name) == pl.col(f"{name}_held") for name in RANK)
-"""Pushed again because a set differed: it takes its own place, whatever somebody made of the row."""
+"""A statement pushed again because a set differed: it replaces the row of its own rank, even if somebody altered it."""
 
 _IN_FORCE = pl.col("status") == "IN_FORCE"
-# What another province shares no longer counts nowhere; of what is held in its place the same holds.
+# A record that another province no longer shares counts nowhere, as a new statement and as the stored one.
 _COUNTS, _COUNTED = pl.col("status") != WITHDRAWN, pl.col("status_held") != WITHDRAWN
 _GAIN = (
     pl.col("uscc"),
@@ -140,17 +140,17 @@ _LOSS = (
     (_COUNTED.cast(pl.Int64) * pl.col("digest_lo_held")).alias("digest_lo"),
     pl.col("known_at").alias("changed_at"),
 )
-"""What an entity's view gains by a statement that is taken, and loses by the one it takes the place of."""
+"""_GAIN and _LOSS: the deltas of an entity's view by the statement that is taken and by the one that it replaces."""
 
 
 class Projection:
-    """The SQL of the view worker, on one connection whose search_path names the generation; PostgreSQL ends it where it idles
-    in a transaction for `idle` seconds."""
+    """The SQL of the view worker, on one connection whose search_path names the generation. PostgreSQL ends the
+    connection if it idles in a transaction for `idle` seconds."""
 
     def __init__(self, connection: Connection, *, idle: float = WorkerTimes().idle_in_transaction) -> None:
         self._connection = connection
         self._quality = Quality(connection)
-        # Plans that were made for empty tables must suit full ones: row by row through an index, nothing compiled.
+        # Plans made for empty tables must suit full ones: row by row through an index, nothing compiled.
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
             connection.execute(f"SET {setting} = off")
         # A worker that sleeps in the middle of a transaction must not keep its positions locked for the others.
@@ -161,7 +161,7 @@ class Projection:
             connection.execute(sql("projection/stage"))
 
     def lock_positions(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Return and lock the next offset of these partitions; always in the same order, so that no two deadlock."""
+        """Lock and return the next offset of these partitions, always in the same order, so that no two deadlock."""
         wanted = sorted(partitions)
         rows = self._connection.execute(
             "SELECT topic, partition, next_offset FROM position"
@@ -172,7 +172,7 @@ class Projection:
         return {(topic, partition): offset for topic, partition, offset in rows}
 
     def advance(self, moves: Sequence[PositionMove]) -> bool:
-        """Move positions by compare-and-set; false where one does not stand where it is expected any more."""
+        """Move positions by compare-and-set; return false if one no longer stands at its expected offset."""
         if not moves:
             return True
         moved = self._connection.execute(
@@ -194,8 +194,8 @@ class Projection:
             with self._connection.transaction():
                 held, twins, taken = self._take(statements.filter("newest"))
         except psycopg.DataError:
-            # One value that PostgreSQL refuses must not take its neighbours with it. A refused row may have been its
-            # record's newest: mark again without it.
+            # One value that PostgreSQL refuses must not fail the other rows. A refused row may have been its record's
+            # newest: mark again without it.
             refused = self.refused_of(statements.filter("newest"))
             kept = statements.filter(~pl.col("row").is_in(list(refused)))
             statements = ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")))
@@ -203,9 +203,9 @@ class Projection:
         return Folded((*self._suspects(statements, held["record_id"]), *twins), refused, taken)
 
     def _take(self, newest: pl.DataFrame) -> tuple[pl.DataFrame, tuple[StoreFinding, ...], pl.DataFrame]:
-        # What is new goes straight into the table, which costs PostgreSQL a third of an upsert; only what is held already
-        # is compared, under lock. A record that another worker enters at the same time fails the whole batch
-        # (UniqueViolation), which is then tried again and finds it held.
+        # New records are copied straight into the table, which costs PostgreSQL a third of an upsert; only stored
+        # records are compared, under lock. If another worker enters a record at the same time, the whole batch fails
+        # (UniqueViolation), is tried again, and finds the record stored.
         held = self._held(newest["record_id"])
         known = newest.join(held, on=KEY, how="inner", suffix="_held", maintain_order="left")
         news = newest.join(held, on=KEY, how="anti", maintain_order="left")
@@ -233,7 +233,7 @@ class Projection:
         return pl.DataFrame(rows, schema=_HELD, orient="row")
 
     def _possible_twins(self, news: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:
-        # Asked before the new ones are in the table: most contents are then found nowhere.
+        # Queried before the new records are in the table: most contents are then found nowhere.
         told = news.filter(_IN_FORCE & pl.col("content_key").is_not_null() & (pl.col("epoch") == 0))
         if told.is_empty():
             return told
@@ -246,7 +246,7 @@ class Projection:
         return told.filter(pl.col("content_key").is_in(again.implode()))
 
     def _summarise(self, news: pl.DataFrame, outranking: pl.DataFrame) -> None:
-        # What a record gains in one entity's view it loses in another's: a correction may move it.
+        # A correction may move a record: a gain in one entity's view is then a loss in another's.
         gained = pl.concat([news.select(_GAIN), outranking.select(_GAIN)])
         changes = pl.concat([gained, outranking.select(_LOSS)]) if outranking.height else gained
         if changes.is_empty():
@@ -266,7 +266,7 @@ class Projection:
     def _suspects(self, statements: pl.DataFrame, before: pl.Series) -> tuple[StoreFinding, ...]:
         if statements.is_empty():
             return ()
-        # A first publication that is the only statement of its record contradicts nothing: most are.
+        # A first publication that is the only statement of its record contradicts nothing; most statements are such.
         first = pl.col("reason") == "PUBLISHED"
         suspect = statements.select(~first | pl.col("again") | pl.col("record_id").is_in(before.implode())).to_series()
         suspects, shard = statements.filter(suspect), int(statements["accepted_partition"][0])
@@ -277,7 +277,7 @@ class Projection:
         copy_rows(self._connection, "suspect", suspects, _SUSPECT)
         counted = self._quality.standing()
         repeated = [row for (row,) in self._connection.execute(sql("projection/repeated"))]
-        # Said twice in this batch: the first one stays, as it would have in two batches.
+        # A statement twice in this batch: the first one stays, as it would in two batches.
         news = statements.filter(~pl.col("row").is_in(repeated)).sort("row")
         news = news.unique([*KEY, *RANK], keep="first", maintain_order=True)
         self._append(news)
@@ -290,9 +290,9 @@ class Projection:
         return tuple(finding for finding in found if finding.outcome != "ERASED")
 
     def _erase(self, suspects: pl.DataFrame, outranked: Sequence[int]) -> None:
-        # What a revocation outranks: erased in history now, or long ago and said again. A tombstone bears the key that
-        # intake gave the statement, and comes to stand behind it in its partition. Another province's record (epoch) keeps
-        # no content once it is not in force, whatever ended it.
+        # Statements that a revocation outranks are erased in history, now or long ago if they come again. A tombstone
+        # has the key that intake gave the statement, and follows it in its partition. Another province's record (epoch)
+        # keeps no content once it is not in force, whatever ended it.
         ended = (pl.col("status") == "REVOKED") | ((pl.col("epoch") > 0) & ~_IN_FORCE)
         revoked = suspects.filter(ended)["record_id"].unique()
         if not outranked and revoked.is_empty():
@@ -315,7 +315,7 @@ class Projection:
         copy_rows(self._connection, "record_history", statements, HISTORY)
 
     def refused_of(self, statements: pl.DataFrame) -> dict[int, str]:
-        # The batch is halved until each row that is refused stands alone.
+        # Bisection: the batch is halved until each refused row stands alone.
         try:
             with self._connection.transaction():
                 copy_rows(self._connection, "stage", statements, RECORD)
@@ -328,28 +328,28 @@ class Projection:
         return {}
 
     def progress(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take over intake's vectors; rows as projection/progress.sql names them."""
+        """Upsert intake's progress vectors; rows as projection/progress.sql names them."""
         if rows:
             self._connection.execute(sql("projection/progress"), {"rows": Jsonb(list(rows))})
 
     def quarantine(self, entry: Mapping[str, Any]) -> bool:
-        """Project one quarantine entry; false where it is there already."""
+        """Project one quarantine entry; return false if it is there already."""
         values = {"held_from": None, **entry, "findings": Jsonb(entry["findings"])}
         return self._connection.execute(sql("projection/quarantine"), values).rowcount == 1
 
     def quarantine_outcome(self, outcome: Mapping[str, Any]) -> None:
-        """Project what came of a decision about an entry; nothing happens where that is known already."""
+        """Project the outcome of a decision about an entry; idempotent."""
         values = {**outcome, "findings": Jsonb(outcome["findings"])}
         self._connection.execute(sql("projection/quarantine_outcome"), values)
 
     def announce(self, kind: str, payload: Any, department: str | None = None) -> None:
-        """Write an outbox row: what must leave once this transaction has committed."""
+        """Write an outbox row, which the relay publishes once this transaction has committed."""
         self._connection.execute(
             "INSERT INTO outbox (kind, department, payload) VALUES (%s, %s, %s)", (kind, department, Jsonb(payload))
         )
 
     def writer_number(self, fingerprint: str, schema: Any) -> int:
-        """Return the number under which history refers to a writer schema, entering it when it is new."""
+        """Return the number by which history refers to a writer schema, and enter the schema if it is new."""
         row = self._connection.execute(
             "INSERT INTO writer_schema (fingerprint, schema) VALUES (%s, %s)"
             " ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint RETURNING writer",

@@ -1,8 +1,8 @@
-"""The fold: which statement of a record counts, and what an entity's credit view is. Pure; no Kafka, no SQL, no Faust.
+"""The fold: which statement of a record counts, and an entity's credit view. Pure: no Kafka, no SQL, no Faust.
 
-Rank = (epoch, version, digest). The highest rank of a record wins, whatever came first, so that every permutation, duplication
-or replay of the same statements gives the same view. The view worker does the same by guarded upsert and by delta
-(streams/projection/batch.py); tests hold the two against each other.
+Rank = (epoch, version, digest). The highest rank of a record wins, whatever came first, so that every permutation,
+duplication or replay of the same statements gives the same view. The view worker does the same by guarded upsert and by
+delta (streams/projection/batch.py); tests compare the two.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from schemas.exchange.topics import WITHDRAWN
 __all__ = ["KEY", "RANK", "mark_newest", "newest", "summary"]
 
 KEY = ("record_id", "province", "department")
-"""What names a record: its id, and whose it is. The same id said by another department is another record."""
+"""The key of a record: its id and its owner. The same id from another department is another record."""
 
 RANK = ("epoch", "version", "digest_hi", "digest_lo")
-"""Columns of the rank, most significant first; the digest halves are signed 64-bit. `epoch` is 0 for what departments of this
-province state; other provinces begin a new one when they withdraw a record or share it anew (schemas/exchange/topics.py)."""
+"""Columns of the rank, most significant first; the digest halves are signed 64-bit. `epoch` is 0 for departments of
+this province; other provinces begin a new one when they withdraw a record or share it anew
+(schemas/exchange/topics.py)."""
 
 
 def mark_newest(statements: pl.DataFrame) -> pl.DataFrame:
-    """Add the Boolean column `newest`: true for the one row of each record (KEY) that holds its highest rank.
+    """Add the Boolean column `newest`: true for the one row of each record (KEY) with its highest rank.
 
-    Equal ranks are the same statement twice; the first row of them is marked.
+    Rows of equal rank are the same statement twice; the first of them is marked.
     """
     place, record = "__place", ["record_id", "__owner"]
-    # Sorted by key alone: a statement has fifty columns, and sorting them all took longer than the fold.
+    # Sort the key columns alone: a statement has fifty columns, and sorting them all took longer than the fold.
     ranked = (
         statements.select("record_id", _owner(statements), *RANK)
         .with_row_index(place)
@@ -42,7 +43,7 @@ def mark_newest(statements: pl.DataFrame) -> pl.DataFrame:
 
 
 def _owner(statements: pl.DataFrame) -> pl.Series:
-    # A number for whoever states it: numbers compare faster than names, and mostly a batch needs none.
+    # A number for each owner: numbers compare faster than names, and most batches have one owner and need none.
     if max(statements[name].n_unique() for name in ("province", "department")) <= 1:
         return pl.repeat(0, statements.height, dtype=pl.UInt32, eager=True).alias("__owner")
     names = statements.select(pl.concat_str("province", "department", separator="/"))
@@ -50,15 +51,15 @@ def _owner(statements: pl.DataFrame) -> pl.Series:
 
 
 def newest(statements: pl.DataFrame) -> pl.DataFrame:
-    """Fold statements into the state of their records: one row a record, sorted by KEY."""
+    """Fold statements into the state of their records: one row for each record, sorted by KEY."""
     return mark_newest(statements).filter("newest").drop("newest").sort(KEY)
 
 
 def summary(records: pl.DataFrame) -> pl.DataFrame:
-    """Return what credit_view holds for these records: counts and XOR digest by uscc, province and domain, sorted by them.
+    """Return credit_view of these records: counts and XOR digest by uscc, province and domain, sorted by them.
 
-    `records` counts every record held, whatever its status, but what another province withdrew; penalties and listings only
-    what is in force, a listing only while it is not removed.
+    `records` counts every record, whatever its status, except those that another province withdrew; `penalties` and
+    `listings` count only records in force, a listing only while it is not removed.
     """
     records = records.filter(pl.col("status") != WITHDRAWN)
     in_force = pl.col("status") == "IN_FORCE"

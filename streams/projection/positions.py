@@ -1,6 +1,6 @@
-"""Where workers go on: their positions, held against what the logs really are.
+"""Positions from which workers resume, checked against the logs.
 
-The view's position is in PostgreSQL, intake's is what its group has committed to Kafka.
+The view's positions are in PostgreSQL; intake's are the offsets that its consumer group has committed to Kafka.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROJECTED = ("accepted", "quarantine")
 """The topics that the view folds."""
 
 INTAKE_GROUP = "xinliu-intake"
-"""Consumer group of the intake workers; what it commits is intake's position."""
+"""Consumer group of the intake workers; its committed offsets are intake's position."""
 
 log = structlog.get_logger()
 
@@ -32,9 +32,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Mapping[str, TopicFacts]) -> None:
-    """Enter a position for every partition of the projected topics that has none, and the input topics expected.
+    """Enter a position for every partition of the projected topics that has none, and the expected input topics.
 
-    `sources` maps a department's key to its topic. Positions that exist are never touched here.
+    `sources` maps a department's key to its topic. Existing positions never change here.
     """
     with connection.transaction():
         for topic in PROJECTED:
@@ -54,13 +54,13 @@ def prepare(connection: Connection, facts: Mapping[str, TopicFacts], sources: Ma
 
 
 def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) -> None:
-    """Give readers the catalogue that this worker works by: domains, where they come from, lists, provinces, limits, rules on
-    time; and write down whose database this is.
+    """Write this worker's catalogue for readers: domains, their sources, lists, provinces, limits, rules on time; and
+    the province whose database this is.
 
-    Raises UsageError where it is another province's.
+    Raises UsageError if it is another province's.
     """
     with connection.transaction():
-        # Deleted, not truncated: a reader whose snapshot is older must find what was there. One worker at a time.
+        # Deleted, not truncated: a reader with an older snapshot must find the former rows. One worker at a time.
         connection.execute("LOCK xinliu.domain IN SHARE ROW EXCLUSIVE MODE")
         for table in ("domain", "domain_source", "list", "province", "heartbeat", "mutual_domain", "silence"):
             connection.execute(f"DELETE FROM xinliu.{table}")
@@ -99,7 +99,7 @@ def load_catalogue(connection: Connection, catalogue: Catalogue, province: str) 
                 ],
             )
             cursor.executemany(
-                # In seconds: a day is 24 hours, whatever zone a session speaks.
+                # In seconds: a day is 24 hours, whatever the session's time zone.
                 "INSERT INTO xinliu.heartbeat (department, effective_from, effective_to, expected_every, silent_after)"
                 " VALUES (%s, %s, %s, make_interval(secs => %s), make_interval(secs => %s))",
                 [
@@ -124,8 +124,8 @@ def resume(
 ) -> dict[tuple[str, int], int]:
     """Return the position of each of these partitions.
 
-    Raises PositionLost where a position belongs to another topic of that name, or lies outside the log: reading on
-    from there would skip statements in silence.
+    Raises PositionLost if a position belongs to another topic of that name, or lies outside the log: resuming there
+    would skip statements in silence.
     """
     wanted = set(partitions)
     with connection.transaction():
@@ -155,12 +155,12 @@ def resume_intake(
     partitions: Iterable[tuple[str, int]],
     stopped: Callable[[str], bool] = lambda _topic: False,
 ) -> tuple[dict[tuple[str, int], int], frozenset[tuple[str, int]]]:
-    """Return where intake goes on in each of these partitions, and in which of them records were lost.
+    """Return the offset at which intake resumes in each of these partitions, and the partitions that lost records.
 
-    A topic that was deleted and made anew is read from its beginning. Raises PositionLost where records were deleted
-    that were not taken over, or may not have been: going on would lose them in silence. Where a topic is `stopped`
-    nothing goes on anyway: a department that was stopped, and whose log is full, must not stop the others. Such a
-    partition is lost: nothing of it may be committed, or claimed, before somebody has accepted that.
+    Intake reads a topic that was deleted and created anew from its beginning. Raises PositionLost if records were
+    deleted before intake took them over, or may have been: resuming would lose them in silence. A topic that is
+    `stopped` does not resume anyway, and must not stop the others if its log is full: its partition is returned as
+    lost. Intake may commit and claim nothing of it before a person has accepted the loss.
     """
     wanted = sorted(set(partitions))
     lost = set[tuple[str, int]]()

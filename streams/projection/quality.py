@@ -1,8 +1,9 @@
-"""What departments are measured by (docs/quality.md), counted once a batch, in the transaction of the batch's effect.
+"""Quality figures of the departments (docs/quality.md), counted once for each batch, in the transaction of its effect.
 
-A figure depends on the set of statements alone, never on their order or on where batches begin: a record that is spoken of
-once is counted as it comes; of one that was held already, what its statements count for after the batch is entered less what
-they counted for before (projection/quality.sql). How long statements took to become visible is a measurement, and counts each once.
+A figure depends on the set of statements alone, never on their order or on the bounds of batches. The only statement of
+a record is counted as it comes; for a record that was stored already, the batch adds the difference of its statements'
+figures after and before (projection/quality.sql). The time until statements become visible is a measurement: each
+statement counts once.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from streams.monitoring.metrics import VISIBLE_SECONDS
 __all__ = ["COUNTED", "LONGEST_LAG", "Counts", "Quality", "counts_of", "visible_counts", "with_receipt"]
 
 LONGEST_LAG = 61
-"""Days from a decision to its receipt that are told apart; this one stands for more. 7 working days are always fewer."""
+"""Longest lag from a decision to its receipt with a bucket of its own, in days; it stands for longer ones, too.
+7 working days are always fewer."""
 
 COUNTED = ("department", "reason", "penalty_decided_on", "received_at")
-"""Columns of a statement that it is counted by; one of another province has no receipt here, and counts for nobody."""
+"""Columns by which a statement is counted; another province's has no receipt here, and counts for nobody."""
 
 Counts = Counter[tuple[date, str, str, int]]
-"""(China's day of receipt, department, measure, bucket) → how many."""
+"""(Day of receipt in China, department, measure, bucket) → number."""
 
 _CHINA = 8 * 3_600_000
 _DAY = 86_400_000
@@ -36,9 +38,9 @@ _DAY_OF_RECEIPT = ((pl.col("received_at").dt.epoch("ms") + _CHINA) // _DAY).cast
 
 
 def with_receipt(statements: pl.DataFrame, received: pl.Series) -> pl.DataFrame:
-    """Add `received_at`: when the broker had received the department's message, from milliseconds since 1970.
+    """Add `received_at`: when the broker received the department's message, from milliseconds since 1970.
 
-    Where that is 0, because an older intake did not say so, it is when `accepted` had the statement.
+    If `received` is 0, because an older intake did not write it, it is the broker time of the statement in `accepted`.
     """
     at = received.cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
     known = pl.col("known_at")
@@ -46,7 +48,7 @@ def with_receipt(statements: pl.DataFrame, received: pl.Series) -> pl.DataFrame:
 
 
 def counts_of(statements: pl.DataFrame) -> Counts:
-    """Return what statements count for that are each the only one of their record."""
+    """Return the counts of statements that are each the only one of their record."""
     day = pl.col("day")
     grouped = (
         statements.filter(pl.col("received_at").is_not_null())
@@ -70,9 +72,9 @@ def counts_of(statements: pl.DataFrame) -> Counts:
 
 
 def visible_counts(statements: pl.DataFrame, now: float) -> Counts:
-    """Return in how many seconds statements became visible, by place in the bounds of VISIBLE_SECONDS.
+    """Return the counts of statements by the seconds until they became visible (index into VISIBLE_SECONDS.buckets).
 
-    `now`, in seconds since 1970, is when they do; a broker whose clock runs ahead makes it no time at all.
+    `now`, in seconds since 1970, is when they become visible; a broker whose clock runs ahead makes the time nothing.
     """
     statements = statements.filter(pl.col("received_at").is_not_null())
     seconds = now - statements["received_at"].dt.epoch("ms").to_numpy() / 1000
@@ -90,14 +92,15 @@ class Quality:
         self._connection = connection
 
     def standing(self) -> Counts:
-        """Return what the records of the table `suspect` count for, by what history holds of them now."""
+        """Return the counts of the records in the table `suspect`, from their current history."""
         return Counts({row[:4]: row[4] for row in self._connection.execute(sql("projection/quality"))})
 
     def enter(self, shard: int, alone: pl.DataFrame, news: pl.DataFrame, before: Counts | None = None) -> None:
-        """Enter what a batch adds: statements that are alone of their record, and those that history lacked (`news`).
+        """Enter the counts that a batch adds.
 
-        `before` is what the records of `suspect` counted for, where the batch has any. `shard` is a partition of
-        `accepted` whose position this transaction has locked: nobody else writes these rows meanwhile.
+        `alone` are the statements that are the only one of their record, `news` those that history lacked. `before` are
+        the counts of the records in `suspect` before the batch, if it has any. `shard` is a partition of `accepted`
+        whose position this transaction has locked: nobody else writes these rows meanwhile.
         """
         counts = counts_of(alone)
         if before is not None:

@@ -1,8 +1,9 @@
-"""What speaks for the generation that serves: only while it serves.
+"""The serving lock: only the generation that serves may publish, and a promote excludes all who do.
 
-Whoever tells somebody of a generation, or writes what a switch carries over to another (receipts, settled entries, comparisons,
-what is shared), does it inside `while_serving`; a promote waits for these, and keeps the next ones off until it is over. The
-view's own transactions need no more than the positions that they lock, which a promote locks too (streams/replay/generations/promotion.py).
+Code that publishes from a generation, or writes rows that a switch carries over to another (receipts, settled entries,
+comparisons, shared records), runs inside `while_serving`. A promote waits for it, and keeps the next ones off until it
+is over. The view's own transactions need only the positions that they lock, which a promote locks too
+(streams/replay/generations/promotion.py).
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ _EVERY = 0.5
 
 
 def serves(connection: Connection, generation: int) -> bool:
-    """Tell whether it is this generation that serves: one that is being built holds less than was acknowledged long ago."""
+    """Return whether this generation serves; one in the making lacks statements that were acknowledged long ago."""
     row = connection.execute("SELECT generation FROM xinliu.serving").fetchone()
     return row is not None and row[0] == generation
 
 
 def must_serve(connection: Connection, generation: int) -> None:
-    """Raise ServingMoved where another generation serves; race-free behind a lock that a promote takes, too."""
+    """Raise ServingMoved if another generation serves; race-free under a lock that a promote also takes."""
     if not serves(connection, generation):
         raise ServingMoved(f"generation {generation} serves no more")
 
 
 @contextmanager
 def while_serving(connection: Connection, generation: int) -> Iterator[bool]:
-    """Keep a promote off while this lasts; false where another generation serves, or a promote is under way.
+    """Keep a promote off for the time of this context; yield false if another generation serves, or a promote runs.
 
-    To be entered outside a transaction: a snapshot taken before would not see what was promoted meanwhile.
+    Enter it outside a transaction: an older snapshot would not see a promote that came between.
     """
     row = connection.execute("SELECT pg_try_advisory_lock_shared(%s)", (LOCK,)).fetchone()
     if not (row and row[0]):
@@ -57,7 +58,7 @@ def while_serving(connection: Connection, generation: int) -> Iterator[bool]:
 
 
 class Following:
-    """Notices within a second, in a thread of its own, that another generation serves, while no batch comes that would."""
+    """Watch on the serving generation, in its own thread: raises within a second of a switch, even without batches."""
 
     def __init__(self, database: str, *, generation: int) -> None:
         self._database, self._generation = database, generation
@@ -68,7 +69,7 @@ class Following:
         self._stopped.set()
 
     def run(self) -> None:
-        """Look until stopped; waits for a PostgreSQL that does not answer. Raises ServingMoved."""
+        """Watch until stopped; wait if PostgreSQL does not answer. Raises ServingMoved."""
         connection: psycopg.Connection[tuple[object, ...]] | None = None
         try:
             while not self._stopped.wait(_EVERY):

@@ -1,4 +1,4 @@
-"""Statements on their way into the tables: what the projection is given, made ready without any database."""
+"""Staging: statements made ready for the projection, without a database."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ STAGED = (
     "received_at",
     "epoch",
 )
-"""Columns that the projection is given: FLAT, the digest, the Avro body, its place and writer schema in `accepted`, when
-the broker took it, when it had taken the department's own message (null for one of another province), and the epoch.
-A batch with statements of other provinces has MENDS, too."""
+"""Columns of the projection's input: FLAT, the digest, the Avro body, its place in `accepted` and its writer schema,
+the broker's time of it and of the department's own message (null for another province's), and the epoch.
+A batch with statements of other provinces also has MENDS."""
 
 MENDS = "mends"
-"""Column: true where another province pushed a statement again because a set differed (schemas.exchange.topics.MEND)."""
+"""Column: true if another province pushed a statement again because a set differed (schemas.exchange.topics.MEND)."""
 
 _UUID = r"^[0-9a-f]{32}$"
 
 
 def staged(statements: pl.DataFrame, *, ordered: bool = True) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Make statements (STAGED) ready for `Projection.fold`: sorted by record_id, unless not `ordered`, the newest of each marked.
+    """Make statements (STAGED) ready for `Projection.fold`: the newest marked; sorted by record_id if `ordered`.
 
-    Rows that no table can hold are left out and returned with the reason. Needs no database, so that the next batch can
-    be made ready while the last one is written.
+    Rows that no table can store are left out and returned with the reason. No database is needed, so that the next
+    batch can be made ready while the last one is written.
     """
     nul = pl.any_horizontal(pl.col(pl.String).str.contains("\x00", literal=True))
     kept = pl.col("record_id").str.contains(_UUID) & ~nul.fill_null(False)
@@ -47,7 +47,7 @@ def staged(statements: pl.DataFrame, *, ordered: bool = True) -> tuple[pl.DataFr
 
 
 def ranked(statements: pl.DataFrame, *, ordered: bool = True) -> pl.DataFrame:
-    """Return statements (STAGED), the newest of each marked, with what is computed of each; `ordered` sorts by record_id."""
+    """Return statements (STAGED) with computed columns and the newest of each marked; `ordered` sorts by record_id."""
     marked = mark_newest(statements)
     computed = marked.with_columns(
         content_key=content_keys(marked),
@@ -58,14 +58,14 @@ def ranked(statements: pl.DataFrame, *, ordered: bool = True) -> pl.DataFrame:
         decided_on=pl.col("penalty_decided_on"),
         row=pl.col("row").cast(pl.Int32),
     )
-    # Workers that fold the same records lock them in one order.
+    # Workers that fold the same records must lock them in one order, or they deadlock.
     return computed.sort("record_id") if ordered else computed
 
 
 def content_keys(statements: pl.DataFrame) -> pl.Series:
-    """Return what is equal for two statements of one authority about the same facts, null for those without content.
+    """Return the content keys: equal for two statements of one authority about the same facts, null without content.
 
-    8 bytes of BLAKE2b as Int64: it never changes.
+    8 bytes of BLAKE2b as Int64: this never changes.
     """
     texts = statements.select(
         pl.when(pl.col("penalty_facts").is_not_null())

@@ -1,4 +1,4 @@
-"""The catalogue's rules on time in PostgreSQL, line by line, so that SQL readers compute with them."""
+"""The catalogue's rules on time as tables in PostgreSQL, row by row, so that SQL readers can compute with them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["load_time"]
 
 
 def load_time(connection: psycopg.Connection[Any], rows: TimeRows) -> None:
-    """Put these rows in the place of those that are there, within the caller's transaction.
+    """Replace the stored rows by these, within the caller's transaction.
 
-    Deleted rather than truncated: a reader whose snapshot is older goes on seeing the rules of before, while a truncated
-    table would be empty to it.
+    Deleted rather than truncated: a reader with an older snapshot still sees the former rules; a truncated table would
+    be empty to it.
     """
     tables: Mapping[str, Sequence[Row]] = {
         "level": rows.levels,
@@ -29,7 +29,7 @@ def load_time(connection: psycopg.Connection[Any], rows: TimeRows) -> None:
         "deadline": rows.deadlines,
         "exchange_limit": rows.exchange_limits,
     }
-    # Several workers start at once: they take turns, and readers wait for none of them.
+    # Several workers may start at once: they take turns, and readers do not wait for them.
     names = sql.SQL(", ").join(sql.Identifier("xinliu", name) for name in (*tables, "workday"))
     connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
     for name, found in tables.items():

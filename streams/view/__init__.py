@@ -1,1 +1,1 @@
-"""The view: the stage that folds `accepted` and `quarantine`, by today's rules, without what is cut off."""
+"""The view stage: folds `accepted` and `quarantine` by the current rules, without statements that were cut off."""

@@ -1,8 +1,8 @@
-"""Today's rules held against statements that were accepted long ago: what intake would refuse now is not folded again.
+"""Current rules for old statements: a replay does not fold a statement again if intake would refuse it today.
 
-Each statement is held against the rules as of its own receipt, so that no rule that looks at the clock refuses the
-past. What a person let through (quarantine override) stays accepted; what another province said was judged when it
-came, and stands unless it was cut off.
+Each statement is validated as of its own receipt, so that no rule that depends on the clock refuses the past. A
+statement that a person let through (quarantine override) stays accepted. Another province's statement was validated on
+arrival, and stands unless it was cut off.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Connection = psycopg.Connection[Any]
 
 _DAY, _CHINA = 86_400_000, 8 * 3_600_000
 _SAID_BY = "~topic"
-"""Column: the topic that the statement came by."""
+"""Column: the topic in which the statement arrived."""
 
 
 class Rules:
-    """The rules and the catalogue of today. `overridden` tells which of these origins a person has let through;
-    `cuts` are what was cut off of other provinces."""
+    """The current rules and catalogue. `overridden` returns those of the given origins that a person has let through;
+    `cuts` are the cut-offs of other provinces' statements."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Rules:
     ) -> None:
         self._cuts = cuts or Cuts()
         self._catalogue = catalogue
-        # A department that the catalogue does not have any more is no reason to unsay what it said.
+        # If a department has left the catalogue, its old statements still stand.
         departments = catalogue.departments(province)
         self._topics = {one.records_topic: one.key for one in departments}
         self._who = Origins(departments)
@@ -59,7 +59,8 @@ class Rules:
     def hold(self, statements: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
         """Return the statements that stand, and those that are refused.
 
-        `statements` are as the view stage decodes them (FLAT with digest, receipt and epoch); `row` is a place in `records`.
+        `statements` come as the view stage decodes them (FLAT with digest, receipt and epoch); `row` is an index into
+        `records`.
         """
         statements, cut = self._cuts.hold(statements, records)
         own = statements if statements["epoch"].max() == 0 else statements.filter(pl.col("epoch") == 0)
@@ -87,7 +88,7 @@ class Rules:
             Withheld(
                 **{name: one[name] for name in PLAIN},
                 record_id=keepable(one["record_id"]) or "",
-                # A person's number is known as such by masking alone, which keeps nothing of it.
+                # Only masking recognises a person's identity number, and it keeps nothing of it.
                 uscc=None if names_person(one["uscc"]) else keepable(one["uscc"]),
                 department=origins[one["row"]].department,
                 findings=tuple(found[one["row"]]),
@@ -110,7 +111,7 @@ class Rules:
 
 
 def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
-    # The catalogue holds by days; those of one day of receipt in China are held against it together.
+    # Catalogue entries are valid by whole days, so the statements received on one day in China are validated together.
     if own.is_empty():
         return []
     days = ((own["received_at"].dt.epoch("ms") + _CHINA) // _DAY).alias("day")
@@ -120,7 +121,7 @@ def _by_day(own: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def overridden_by(connection: Connection) -> Callable[[Sequence[Origin]], Collection[Origin]]:
-    """Return what asks a generation's outcomes which origins a person has let through; its search_path names it."""
+    """Return a query for the origins that a person has let through, in the generation on the search_path."""
 
     def ask(origins: Sequence[Origin]) -> Collection[Origin]:
         columns = zip(*((one.topic, one.topic_id, one.partition, one.offset) for one in origins), strict=True)

@@ -1,10 +1,9 @@
-"""Cutting off: what a province said under a key, in a time by our broker's clock, is not folded, as two operators
-have decided.
+"""Cut-offs: two operators' decision not to fold a province's statements under a key, in a time by our broker's clock.
 
-A cut-off is a replay of kind CORRECT whose scope says so: planned, approved by another, and run like every other
-(streams/replay/plan/approval.py); from then on it holds for whatever is folded, live, again or into a new generation. Time
-and key are what intake wrote beside each statement, so that no date that the province writes gets a statement out of
-it.
+A cut-off is a replay of kind CORRECT with `cut_off` in its scope. It is planned, approved by a second person and run
+like every other replay (streams/replay/plan/approval.py). From then on it applies to every fold: live, repeated or into
+a new generation. Time and key are those that intake wrote beside each statement, so that no date written by the
+province exempts a statement.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class Cuts:
     scopes: tuple[ReplayScope, ...] = ()
 
     def hold(self, statements: pl.DataFrame, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[Withheld, ...]]:
-        """Return the statements that stand, and those that are cut off; our own departments' stand.
+        """Return the statements that stand, and those that are cut off; our own departments' always stand.
 
-        `statements` are as the view stage decodes them; `row` is a place in `records`.
+        `statements` come as the view stage decodes them; `row` is an index into `records`.
         """
         if not self.scopes or statements["epoch"].max() == 0:
             return statements, ()
@@ -56,7 +55,7 @@ class Cuts:
         at, signed = datetime.fromtimestamp(record.timestamp / 1000, UTC), header(record.headers, SIGNED)
         return any(
             scope.province == province
-            # Accepted by a version that did not keep the key: it may be this one.
+            # A version that did not keep the key accepted it: it may be this key.
             and (scope.key is None or signed is None or signed == scope.key.encode())
             and (scope.since is None or scope.since <= at)
             and (scope.until is None or at < scope.until)
@@ -65,14 +64,14 @@ class Cuts:
 
 
 def cuts_of(connection: psycopg.Connection[Any], *, beside: Sequence[ReplayScope] = ()) -> Cuts:
-    """Return what has been cut off here, and `beside`, which is about to be."""
+    """Return the cut-offs in force here, and those in `beside`, which are about to be."""
     rows = connection.execute(sql("view/cuts")).fetchall()
     found = [ReplayScope.from_detail(row[0]) for row in rows]
     return Cuts((*found, *(scope for scope in beside if scope.cut_off and scope not in found)))
 
 
 def require_cut(operations: Iterable[Operation], generation: int) -> None:
-    """Raise UsageError where a generation holds what was cut off since it was filled: to serve, it would bring that back.
+    """Raise UsageError if statements were cut off after the generation was filled: serving it would bring them back.
 
     `operations` are all events, in the broker's order.
     """
@@ -90,7 +89,7 @@ def require_cut(operations: Iterable[Operation], generation: int) -> None:
             continue
         if one.detail.get("generation") == generation and not filled:
             filled = True
-            holding -= missed.keys()  # what was cut off before is not folded into it
+            holding -= missed.keys()  # a build does not fold statements that were cut off before it
             missed.clear()
         elif (replay := one.detail.get("replay")) in holding - over:
             missed.setdefault(replay, one)

@@ -1,4 +1,4 @@
-"""What the view reports of its work, as metrics."""
+"""Metrics of the view stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ViewRecorder", "arrivals_of"]
 
 
 class ViewRecorder:
-    """Told by the view, piece by piece, of a transaction; nothing counts before it is committed."""
+    """Collects the counts of a transaction of the view; they count once it is committed."""
 
     def __init__(self, instruments: Instruments, departments: Iterable[str] = ()) -> None:
         self._statements = instruments.total(STATEMENTS)
@@ -29,26 +29,26 @@ class ViewRecorder:
         self._visible = instruments.spread(VISIBLE_SECONDS)
         known = list(departments)
         self._statements.add({(department,): 0 for department in known})
-        # An alert asks whether this one grows, and a series that begins at 1 has not grown.
+        # An alert watches this series for growth, and a series that begins at 1 has not grown.
         self._told.add({(department, "STORE_REFUSED", "refused"): 0 for department in known})
         self._open: list[pl.DataFrame] = []
         self._findings = Counter[Labels]()
 
     def begins(self) -> None:
-        """A transaction begins; what was told of one that did not commit is forgotten."""
+        """Begin a transaction; the counts of one that did not commit are dropped."""
         self._open = []
         self._findings.clear()
 
     def statements(self, arrivals: pl.DataFrame) -> None:
-        """Statements are folded, with `arrivals` as this module's `arrivals_of` returns them."""
+        """Count folded statements; `arrivals` as `arrivals_of` returns them."""
         self._open.append(arrivals)
 
     def told(self, department: str, outcome: str, code: str) -> None:
-        """A department will be told this finding."""
+        """Count a finding that a department will be notified of."""
         self._findings[department, code, outcome.lower()] += 1
 
     def committed(self) -> None:
-        """The transaction is committed: all of it is visible from now on."""
+        """Report the transaction, which is committed: all of it is visible from now on."""
         now = time() * 1000
         received = pl.col("received").filter(pl.col("received") > 0)
         # A clock that runs behind the broker's would make the age negative.
@@ -63,7 +63,7 @@ class ViewRecorder:
 
 
 def arrivals_of(departments: pl.Series, records: Sequence[Record]) -> pl.DataFrame:
-    """Return whose statements these messages of `accepted` hold, and when the broker had received them, in milliseconds.
+    """Return the department of each message of `accepted`, and when the broker had received it, in ms since 1970.
 
     0: forwarded by an intake that did not write the header yet.
     """

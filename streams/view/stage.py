@@ -51,16 +51,16 @@ log = structlog.get_logger()
 Place = tuple[str, int]
 
 _LIMITS = {"lock_timeout": "10s", "statement_timeout": "120s"}
-"""How long a statement of a batch waits for another session, and how long it takes at most: the batch is then tried again, with a
-line in the log that says why, instead of standing in silence. A statement of 20,000 rows takes a second or two."""
+"""How long an SQL statement of a batch may wait for another session's lock, and may run. Beyond that the batch is tried
+again and the log says why, instead of standing still in silence. A statement of 20,000 rows takes a second or two."""
 
 _EXCHANGE = exchange_topic("").encode()
-"""How the header ORIGIN of a statement begins that came by another province's exchange."""
+"""Prefix of the header ORIGIN of statements from other provinces' exchanges."""
 
 
 @dataclass(slots=True)
 class _Batch:
-    """The messages of some runs, parted by what they are; each with its Kafka record."""
+    """The Kafka records of some runs, divided by kind of message."""
 
     statements: list[Record] = field(default_factory=list)
     progress: list[Record] = field(default_factory=list)
@@ -68,12 +68,12 @@ class _Batch:
     quarantined: list[Record] = field(default_factory=list)
     carried: list[Record] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
-    """Places among the statements of those that other provinces shared."""
+    """Indices, within `statements`, of those that other provinces shared."""
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
             if record.value is None:
-                continue  # a tombstone: compaction has done its work, nothing is left to fold
+                continue  # a tombstone: nothing is left to fold
             headers = record.headers
             # Intake writes it first.
             origin = headers[0][1] if headers and headers[0][0] == ORIGIN else header(headers, ORIGIN)
@@ -96,7 +96,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Runs that have been decoded, and what is to be written of them."""
+    """Decoded runs, and the rows to be written from them."""
 
     runs: tuple[Run, ...]
     quarantined: tuple[Record, ...]
@@ -104,27 +104,27 @@ class Prepared:
     manifests: tuple[Stated, ...]
     statements: tuple[Record, ...]
     frame: pl.DataFrame | None
-    """As projection.staged makes it, `writer` being a place in `writers` so far; None where there are no statements."""
+    """As projection.staging.staged returns it, `writer` still an index into `writers`; None without statements."""
     refused: dict[int, str]
     writers: tuple[WriterSchema, ...]
     arrivals: pl.DataFrame | None
-    """As recorders.arrivals_of makes them, of all statements of our own departments."""
+    """Of all statements of our own departments, as recorder.arrivals_of returns them."""
     carried: tuple[Carried, ...] = ()
     foreign: frozenset[int] = frozenset()
-    """Rows of `statements` that other provinces shared: nobody here is told of them, and they count for no department."""
+    """Rows of `statements` that other provinces shared: nobody here is notified of them, no department counts them."""
     behind: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """The offset of the last statement of each province in each partition of `accepted`."""
     withheld: tuple[Withheld, ...] = ()
-    """Statements that today's rules refuse, where the stage has any: they are not in `frame`."""
+    """Statements that the stage's current rules or cut-offs refuse: they are not in `frame`."""
 
 
 class ViewStage:
     """The work of the view worker, in two steps: `prepare` decodes, `finish` writes, on one connection.
 
-    `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each transaction
-    that wrote something the relay may have to publish. `rules` hold statements against what intake would say today; a
-    `silent` stage tells nobody of anything: both are for a generation that does not serve. One that `follows` folds only
-    while its generation serves. What is prepared for `finish` is `ordered` by record. `idle` is
+    `prepare` of the next batch may run while `finish` waits for PostgreSQL. `on_commit` is called after each
+    transaction, which may have written rows for the relay to publish. `rules` validate statements as intake would
+    today; a `silent` stage notifies nobody: both are for a generation that does not serve. A stage that `follows` folds
+    only while its generation serves. If `ordered`, prepared statements are sorted by record. `idle` is
     WorkerTimes.idle_in_transaction.
     """
 
@@ -161,8 +161,8 @@ class ViewStage:
         self._cuts = Cuts()
 
     def prepare(self, runs: Sequence[Run]) -> Prepared:
-        """Decode these runs. Raises Retryable where the registry does not answer, ContractBroken where intake cannot
-        have written what is there."""
+        """Decode these runs. Raises Retryable if the registry does not answer, ContractBroken if intake cannot have
+        written a message."""
         batch = _Batch()
         for run in runs:
             batch.add(run.records)
@@ -189,10 +189,11 @@ class ViewStage:
         )  # fmt: skip
 
     def finish(self, prepared: Prepared) -> None:
-        """Fold what was prepared and make it lasting.
+        """Fold the prepared runs and commit.
 
-        Raises Retryable where PostgreSQL does not answer or asks to try again (nothing was written), Reread where the
-        position in PostgreSQL lies before what was fetched, ServingMoved where a stage that follows is left behind.
+        Raises Retryable if PostgreSQL does not answer or asks to try again (nothing was written), Reread if the
+        position in PostgreSQL lies before the fetched records, ServingMoved if the stage follows and its generation no
+        longer serves.
         """
         crash_point("view.before-transaction")
         self._recorder.begins()
@@ -216,8 +217,8 @@ class ViewStage:
         self._connection = None
 
     def _passes(self, error: psycopg.Error) -> bool:
-        # The whole batch is tried again after a deadlock, a record that another worker entered at the same time, and
-        # whatever ended the connection: a worker that slept in a transaction is told so by an error of another class.
+        # The whole batch is tried again after a deadlock, after another worker entered the same record at the same
+        # time, and after any end of the connection: an idle-in-transaction timeout is an error of another class.
         lost = self._connection is None or self._connection.closed
         return lost or isinstance(error, psycopg.OperationalError | psycopg.errors.UniqueViolation)
 
@@ -231,7 +232,7 @@ class ViewStage:
             self._projection = Projection(self._connection, idle=self._idle)
             row = self._connection.execute("SELECT province FROM xinliu.installation").fetchone()
             self._province = None if row is None else str(row[0])
-            self._writers.clear()  # numbers of a transaction that was rolled back would be wrong
+            self._writers.clear()  # numbers from a transaction that was rolled back would be wrong
         return self._connection, self._projection
 
     def _transaction(self, prepared: Prepared) -> None:
@@ -244,7 +245,7 @@ class ViewStage:
             if news != prepared.runs:
                 prepared = self.prepare(news)
             if prepared.foreign and (cuts := cuts_of(connection)) != self._cuts:
-                # Decided since: what was prepared before is prepared again.
+                # A cut-off was decided meanwhile: prepare the batch again.
                 self._cuts = cuts
                 prepared = self.prepare(prepared.runs)
             taken = None if prepared.frame is None else self._statements(projection, prepared)
@@ -266,7 +267,8 @@ class ViewStage:
             crash_point("view.inside-transaction")
 
     def _refuse_own(self, prepared: Prepared) -> None:
-        # Intake reads no exchange of our own: whatever says it came by one would change what our departments say.
+        # Intake does not read our own exchange: a message that claims to come from it would change our own departments'
+        # records.
         if self._province in {
             *(province for province, _ in prepared.behind),
             *(one.province for one in prepared.carried),
@@ -276,7 +278,7 @@ class ViewStage:
             )
 
     def _decoded(self, records: Sequence[Record]) -> tuple[pl.DataFrame, tuple[WriterSchema, ...]]:
-        places, writers = self._writers_of(records)  # first: with another schema's reading, nothing is worth decoding
+        places, writers = self._writers_of(records)  # first: decoding by another schema would give wrong values
         values = [record.value for record in records]
         named = headers_of(records, SCHEMA, 1)
         decoded = decode_batch(self._registry, values, named=named, expected={"xinliu.Statement"})
@@ -302,7 +304,7 @@ class ViewStage:
         ), writers
 
     def _writers_of(self, records: Sequence[Record]) -> tuple[list[int], tuple[WriterSchema, ...]]:
-        # Each row's writer schema as a place in the returned row of schemas: few differ, mostly none.
+        # Each row's writer schema as an index into the returned schemas: there are few, mostly one.
         fingerprints = headers_of(records, SCHEMA, 1)
         keys = [(record.value[1:HEADER], said) for record, said in zip(records, fingerprints, strict=True)]
         known: dict[tuple[bytes, bytes | None], int] = {}
@@ -374,7 +376,7 @@ class ViewStage:
                     "version": version,
                 },
             )
-            # One record, one outcome: what weighs most is told, with every finding.
+            # One record, one outcome: the gravest, with every finding.
             entry["outcome"] = min(entry["outcome"], outcome, key=("REFUSED", "OLDER", "FLAGGED").index)
             entry["findings"].append(what)
             self._recorder.told(origin.department, outcome, what["code"])

@@ -1,5 +1,5 @@
-"""Statements that are not folded: named for the diff, and waiting in the quarantine, so that of their entity nobody
-is told 无."""
+"""Withheld statements: not folded, but listed for the diff and put into the quarantine, so that no report on their
+entity says 无."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ Connection = psycopg.Connection[Any]
 
 PLAIN = ("version", "digest_hi", "digest_lo", "accepted_partition", "accepted_offset")
 TOLD = ("record_id", "uscc", *PLAIN)
-"""Columns of a statement that name it, and those that are told with it."""
+"""PLAIN: columns that identify a statement. TOLD: PLAIN and the columns that are written with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A statement that today's rules refuse, or that was cut off, and why; its texts are kept only as far as they
-    may be."""
+    """A statement that the current rules refuse or that was cut off, with the reason; only keepable texts are kept."""
 
     record_id: str
     version: int
@@ -45,11 +44,11 @@ class Withheld:
 
 
 def withhold(connection: Connection, withheld: Sequence[Withheld]) -> list[tuple[Any, ...]]:
-    """Write down what was refused, in the generation on the search_path and in the transaction that passes it over.
+    """Write withheld statements into the generation on the search_path, in the transaction that leaves them out.
 
-    It is named for the diff, and waits in the quarantine, so that of its entity nobody is told 无. These entries follow
-    from the rules alone: no topic holds them, and no other generation takes them over. Returns those that are new or
-    open again: department, partition, offset, record_id, version, findings.
+    They are listed for the diff and entered in the quarantine, so that no report on their entity says 无. These entries
+    follow from the rules alone: no topic holds them, and no other generation takes them over. Returns the entries that
+    are new or open again: department, partition, offset, record_id, version, findings.
     """
     if not withheld:
         return []

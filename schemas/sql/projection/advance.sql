@@ -1,4 +1,4 @@
--- Compare-and-set: fewer rows where another worker was here since the batch was fetched.
+-- Compare-and-set of positions: updates fewer rows if another worker has moved one since the batch was fetched.
 UPDATE position p
 SET next_offset = moved.next_offset
 FROM unnest(%(topics)s::text[], %(topic_ids)s::text[], %(partitions)s::int[], %(expected)s::bigint[], %(next_offsets)s::bigint[])

@@ -1,4 +1,4 @@
--- What a batch adds to the figures of the departments; rows sorted by key.
+-- Upsert of a batch's increments to the departments' quality figures; rows sorted by key.
 INSERT INTO quality_day AS held (day, department, measure, bucket, shard, n)
 SELECT day, department, measure, bucket, %(shard)s, n
 FROM unnest(%(days)s::date[], %(departments)s::text[], %(measures)s::text[], %(buckets)s::smallint[], %(counts)s::bigint[])

@@ -1,6 +1,6 @@
--- Revoked: as if it had never been. Content of every statement that a revocation outranks goes, late arrivals too; of another
--- province's record (epoch > 0) likewise what a repair outranks, or that it is shared no longer: what we hold is not ours to keep;
--- the digests stay as evidence. Returns what was erased, for the tombstones.
+-- Erasure after a revocation, as if the record had never been: the content of every statement that a revocation outranks, late
+-- arrivals included. For another province's record (epoch > 0) a repair, or the end of sharing, erases likewise: the content is not
+-- ours to keep. The digests stay as evidence. Returns the erased statements, for the tombstones.
 UPDATE record_history h
 SET statement = NULL, decided_on = NULL
 FROM (

@@ -1,8 +1,8 @@
--- What the department should know of statements that were accepted, computed from the set of statements that is held and
--- from nothing else. `below` is what is ranked lower of the same record: GROUPS, because a statement may stand there twice.
--- ERASED is told to nobody: a revocation outranks the statement, which must not stay in accepted, however often it comes; of
--- another province's record also a repair or that it is shared no longer.
--- What was written before reason, disputed and removed were kept counts as what makes sense of the others.
+-- Findings about accepted statements, for their department, computed from the set of stored statements and nothing else. `below` is
+-- the statements of the same record with a lower rank: GROUPS, because one may stand there twice.
+-- Nobody is notified of ERASED: a revocation outranks the statement, which must not stay in accepted, however often it comes; for
+-- another province's record so does a repair, or the end of sharing.
+-- Statements from before reason, disputed and removed were stored count as whatever makes sense of the others.
 WITH told AS (
     SELECT "row", record_id, province, department, epoch, version, digest_hi, digest_lo, status, reason, disputed, removed
     FROM suspect

@@ -1,6 +1,6 @@
--- What was refused of records that are revoked keeps its findings, and loses its content; of another province's records also
--- where they are repaired, or shared no longer. Each entry looks for one statement that ends it: a record that was refused and
--- revoked thousands of times is not asked for each pair.
+-- Quarantine entries of revoked records keep their findings and lose their content; those of another province's records also if the
+-- record is repaired, or no longer shared. Each entry looks for one statement that ends it (EXISTS): joining would make thousands
+-- times thousands of pairs if a record was refused and revoked thousands of times.
 UPDATE quarantine q
 SET value = NULL
 WHERE q.record_id IN (SELECT replace(ended::text, '-', '') FROM unnest(%s::uuid[]) AS ended)

@@ -1,4 +1,4 @@
--- What is held of the records that a batch speaks of, locked in the order of their keys: the deltas are computed from it.
+-- Stored rows of a batch's records, locked in the order of their keys: the deltas are computed from them.
 SELECT uuid_send(record_id) AS record_id, province, department, epoch, version, digest_hi, digest_lo, uscc, domain, status,
        status = 'IN_FORCE' AND kind = 'PENALTY' AS penalty,
        status = 'IN_FORCE' AND kind = 'LISTING' AND listing_removed_on IS NULL AS listing

@@ -1,4 +1,4 @@
--- Records that a correction takes from one entity to another: the old one is remembered.
+-- Records that a correction moves from one entity to another: the old entity is kept.
 INSERT INTO former_entity (uscc, record_id)
 SELECT held.uscc, held.record_id
 FROM stage JOIN record held USING (record_id, province, department)

@@ -1,5 +1,5 @@
--- The fold is a maximum: a statement takes the place of one with a lower rank, whatever came first; of one with the same rank
--- only where it is to mend the row.
+-- Guarded upsert: the fold is a maximum. A statement replaces one with a lower rank, whatever came first; one with the same rank
+-- only if it is to mend the row.
 UPDATE record held
 SET (
     version, digest_hi, digest_lo, kind, status, reason, uscc, subject_name, subject_kind, province, domain,

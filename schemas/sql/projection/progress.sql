@@ -1,5 +1,5 @@
--- Vectors only ever advance, each part by itself: whatever comes again, late or in another order changes nothing, and a marker once
--- read is not forgotten by a vector that brings none or an older one. A topic that was made anew begins anew.
+-- Idempotent upsert of progress vectors. Each part only advances: a vector that comes again, late or in another order changes nothing,
+-- and one without a marker, or with an older one, does not remove a marker. A topic that was created anew begins anew.
 INSERT INTO input_progress AS held (
     topic, topic_id, partition, reporter_topic, reporter_partition, next_offset, as_of, marked_at
 )

@@ -1,5 +1,5 @@
--- What the records of the batch count for (docs/quality.md): a function of the set of their statements alone, taken once
--- before the batch and once after; the difference is what the batch adds. A statement counts once, as it was first received.
+-- Quality figures of the batch's records (docs/quality.md): a function of the set of their statements alone, computed once before the
+-- batch and once after; the batch adds the difference. A statement counts once, as it was first received.
 WITH said AS (
     SELECT h.record_id, h.province, h.department, h.version, h.digest_hi, h.digest_lo, min(h.reason) AS reason,
            min(h.received_at) AS received_at, min(h.decided_on) AS decided_on

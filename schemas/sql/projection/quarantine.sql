@@ -1,5 +1,5 @@
--- The topic quarantine, projected; an entry that intake wrote twice is one entry, and one of a record that was revoked
--- since comes without its content.
+-- Projection of the topic quarantine, idempotent: an entry that intake wrote twice is one entry. The entry of a record that was
+-- revoked meanwhile comes without its content.
 INSERT INTO quarantine (
     topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value,
     quarantine_partition, quarantine_offset, held_from

@@ -1,4 +1,4 @@
--- What came of a decision about an entry; told by several intake workers, or again after a crash, it is one row.
+-- Outcome of a decision about a quarantine entry: one row, even if several intake workers publish it, or one again after a crash.
 INSERT INTO quarantine_outcome (
     topic, topic_id, partition, "offset", decision, outcome, kind, decided_by, decided_at, reason, record_id, version,
     findings, recorded_at, quarantine_partition, quarantine_offset

@@ -1,5 +1,5 @@
--- Said again, and received earlier than what was taken for the first: the earlier time counts, whatever the order. One sort, as in
--- repeated.sql: asked one by one, a record with thousands of versions would be looked through thousands of times.
+-- Repeated statements that were received earlier than the stored one: the earlier time counts, whatever the order. One sort, as in
+-- repeated.sql: one look-up each would scan a record with thousands of versions thousands of times.
 UPDATE record_history h
 SET received_at = earlier.received_at
 FROM (

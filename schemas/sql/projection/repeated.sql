@@ -1,5 +1,5 @@
--- Suspects that history holds already: said again, byte for byte. One sort: asked one by one, a record with thousands of
--- versions in a batch would be looked through thousands of times.
+-- Suspects that history contains already, byte for byte. One sort: one look-up each would scan a record with thousands of
+-- versions in a batch thousands of times.
 SELECT "row"
 FROM (
     SELECT "row", bool_or("row" IS NULL) OVER (PARTITION BY record_id, epoch, version, digest_hi, digest_lo) AS held

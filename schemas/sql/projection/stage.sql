@@ -1,6 +1,6 @@
--- Temporary tables of a batch. stage: statements that outrank what is held; delta: what entities gain and lose; suspect:
--- every statement about a record that was there before or that the batch speaks of more than once, and first ones that do
--- not say so; twin: new records with the content of another one.
+-- Temporary tables of a batch. stage: statements that outrank the stored ones; delta: gains and losses of entities; suspect:
+-- every statement about a record that was stored before or occurs more than once in the batch, and first statements whose reason is
+-- not PUBLISHED; twin: new records with the content of another one.
 CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT * FROM record WITH NO DATA;
 CREATE TEMPORARY TABLE delta ON COMMIT DELETE ROWS AS SELECT * FROM credit_view WITH NO DATA;
 CREATE TEMPORARY TABLE suspect ON COMMIT DELETE ROWS AS

@@ -1,5 +1,5 @@
--- Deltas into the credit view: sorted by key, because unsorted concurrent batches deadlock. Returns the entities that lost
--- their last record of a domain.
+-- Upsert of the deltas into the credit view, sorted by key, because unsorted concurrent batches deadlock. Returns the entities that
+-- lost their last record of a domain.
 WITH viewed AS (
     INSERT INTO credit_view AS held (uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at)
     SELECT uscc, province, domain, records, penalties, listings, digest_hi, digest_lo, changed_at

@@ -1,8 +1,8 @@
--- New records that state what another record of the department, of this province, states: possibly the same decision under another
--- key. Several parties of one decision are no duplicates of each other: they are stated together, with one version.
--- A mass decision has as many records with one content as there are companies, so nothing here is asked of all of them: the
--- company's, or those of the number, are looked up by an index in the order of their ids, each but once, and no more than the first
--- `most`. What is found depends on the set of records alone, and is the lowest id of all, unless `most` others stand before it.
+-- Possible duplicates: new records with the same content as another record of the department, of this province; possibly the same
+-- decision under another key. Several parties of one decision are no duplicates: they are stated together, with one version.
+-- A mass decision has as many records with one content as there are companies, so no query scans them all: the company's records,
+-- or those of the number, are looked up by an index in the order of their ids, each once, and only the first `most`. The result
+-- depends on the set of records alone, and is the lowest id of all, unless `most` others stand before it.
 SELECT "row", 'FLAGGED' AS outcome, 'POSSIBLE_DUPLICATE' AS code, min(record_id::text) AS detail
 FROM (
     SELECT s."row", company.record_id

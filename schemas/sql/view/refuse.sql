@@ -1,5 +1,5 @@
--- What a correction withdraws waits in the quarantine, so that nobody is told 无; an entry that was closed is open again. Its value stands in
--- `accepted`, at the place that is named.
+-- Withheld statements enter the quarantine, so that no report says 无; a closed entry opens again. The value is the message of
+-- `accepted` at the given partition and offset.
 INSERT INTO quarantine (
     topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value,
     quarantine_partition, quarantine_offset

@@ -1,4 +1,4 @@
--- A statement that today's rules refuse is not folded, but named, for the diff.
+-- Withheld statements, which the current rules refuse or a cut-off names: listed for the diff instead of folded.
 INSERT INTO replay_refused (record_id, version, digest_hi, digest_lo, uscc, department, accepted_partition, accepted_offset, findings)
 SELECT record_id, version, digest_hi, digest_lo, uscc, department, accepted_partition, accepted_offset, findings
 FROM jsonb_to_recordset(%s) AS w (
