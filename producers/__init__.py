@@ -1,4 +1,4 @@
-"""A department's side: publishing records and reading what became of them. Imports schemas only."""
+"""A department's programs: they publish its records and read the receipts. This package imports schemas only."""
 
 from producers.changes.publishing import ChangePublisher
 from producers.errors import NotDelivered, NotVisibleYet, NotVouched, StatementRejected

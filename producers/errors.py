@@ -1,13 +1,13 @@
-"""What can go wrong on a department's side.
+"""Errors on a department's side.
 
 XinliuError
 ├── Rejected
-│   └── StatementRejected   a statement cannot be published as it is: nothing was sent
+│   └── StatementRejected   a statement cannot be published as it is; nothing was sent
 ├── UsageError
-│   └── NotVouched          something that was to be published was not, and nobody was told: no marker is written
+│   └── NotVouched          a statement was not published and readers do not know of it; no marker is written
 └── Retryable
-    ├── NotDelivered        the broker did not confirm some records; publishing the same again harms nothing
-    └── NotVisibleYet       --wait ran out of time; the records are on their way all the same
+    ├── NotDelivered        the broker did not confirm some records; publishing the same again is idempotent
+    └── NotVisibleYet       --wait ran out of time; the records are still on their way
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ __all__ = ["NotDelivered", "NotVisibleYet", "NotVouched", "RowError", "Statement
 
 
 class StatementRejected(Rejected):
-    """A statement cannot be published as it is; the message says why, and nothing of it was sent."""
+    """A statement cannot be published as it is. The message gives the reason, and nothing of the statement was sent."""
 
 
 class NotVouched(UsageError):
-    """No marker is written: something was not published, and readers have not been told of it. Nothing was sent."""
+    """No marker is written: a statement was not published and readers do not know of it. Nothing was sent."""
 
 
 class NotDelivered(Retryable):
-    """The broker did not confirm some records; publishing the same records again changes nothing for the others."""
+    """The broker did not confirm some records. Publishing the same records again changes nothing for the others."""
 
     def __init__(self, count: int, first: str) -> None:
         super().__init__(f"Kafka did not confirm {count} of the records ({first}); publish the same file again")
@@ -36,12 +36,12 @@ class NotDelivered(Retryable):
 
 
 class NotVisibleYet(Retryable):
-    """Not every record is visible or refused yet; they are on their way all the same."""
+    """Some records are neither visible nor refused yet. They are still on their way."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """One thing wrong with one row: its line in the file, the column as the file calls it, the value, why."""
+    """One error in one row: its line in the file, the column by its header, the value, the code and the reason."""
 
     line: int
     column: str

@@ -1,7 +1,7 @@
-"""A heartbeat: a source vouches for its data again and again, for as long as it publishes each change at once.
+"""Heartbeat: a source vouches for its data at a fixed interval, as long as it publishes each change at once.
 
-Every beat takes the time anew. A marker that the broker does not confirm is given up after a few seconds and never sent later,
-so that a broker that was away is told of now, not of then.
+Every beat takes the current time. If the broker does not confirm a marker within a few seconds, the marker is dropped
+and never sent later, so that a broker that comes back receives the current time and not an old one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LONGEST_PAUSE = 30.0
 
 
 class Marks(Protocol):
-    """What writes markers: a producers.Publisher."""
+    """The writer of markers: a producers.Publisher."""
 
     def mark(self, as_of: datetime) -> dict[int, int]:
-        """Vouch for everything up to `as_of`; return where the markers stand by partition."""
+        """Vouch for everything up to `as_of`. Return the offsets of the markers by partition."""
 
     def __enter__(self) -> Marks:
         """Begin."""
@@ -41,7 +41,7 @@ class Marks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One try: up to when the source vouches (UTC), and in how many partitions; or why it could not be told."""
+    """One attempt: up to when the source vouches (UTC) and in how many partitions; or the failure."""
 
     as_of: datetime
     markers: int
@@ -49,10 +49,11 @@ class Beat:
 
 
 class Heartbeat:
-    """Marks every `every` seconds until stopped, up to `behind` seconds before each beat.
+    """Writes markers every `every` seconds until stopped; each vouches up to `behind` seconds before its beat.
 
-    `publisher` makes what writes the markers; it is made anew after a failure, so that nothing of the failed one is sent.
-    `tell` is called after every try. `now` and `wait` are the clock, for tests: `wait` returns true once stopped.
+    `publisher` opens the writer of the markers, and a new one after a failure, so that nothing of the failed one is
+    sent. `tell` is called after every attempt. `now` and `wait` are the clock, for tests: `wait` returns true once
+    stopped.
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class Heartbeat:
         self._wait = wait or self._stopped.wait
 
     def stop(self) -> None:
-        """End `run` after the beat that is under way; may be called from a signal handler."""
+        """End `run` after the current beat; may be called from a signal handler."""
         self._stopped.set()
 
     def run(self) -> None:
-        """Beat until stopped. Raises what no waiting mends: UsageError where the department may not write there."""
+        """Beat until stopped. Raises errors that waiting cannot mend: UsageError without the right to write there."""
         pause = min(1.0, self._every)
         while not self._stopped.is_set():
             try:
@@ -99,7 +100,7 @@ class Heartbeat:
         while not self._stopped.is_set():
             as_of = self._now() - self._behind
             self._tell(Beat(as_of, len(publisher.mark(as_of))))
-            due = max(due + self._every, self._clock())  # beats that a slow broker has missed are not made up for
+            due = max(due + self._every, self._clock())  # beats that a slow broker missed are skipped
             if self._wait(due - self._clock()):
                 return True
         return True

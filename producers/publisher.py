@@ -1,4 +1,4 @@
-"""Publisher: how a department's programs publish statements; delivered at least once, in batches, or an error is raised."""
+"""Publisher: a department's programs publish statements with it, in batches, at least once, or it raises an error."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from schemas.servers.registry import RegistryAddress
 __all__ = ["Publisher", "PublisherConfig"]
 
 _ASK = 15.0
-"""Seconds that a broker may take to answer a question."""
+"""Seconds that a broker may take to answer a request for metadata."""
 
 _PATIENCE = 5.0
-"""Seconds that somebody who has pressed Ctrl-C waits at most for the confirmation of what is on its way."""
+"""Seconds that the publisher waits at most, after Ctrl-C, until the records on their way are confirmed."""
 
 _STATEMENT, _MARKER, _MANIFEST = "xinliu.Statement", "xinliu.Marker", "xinliu.Manifest"
 
 OnDelivery = Callable[[KafkaError | None, Message], None]
-"""Told the error, or None where the broker has confirmed the record, and the record with its partition and offset."""
+"""Called with the error, or None if the broker has confirmed the record, and the record with partition and offset."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherConfig:
-    """Where and as whom to publish.
+    """Where a department publishes, and as whom.
 
     >>> config = PublisherConfig(kafka="127.0.0.1:9092", registry="http://127.0.0.1:8081/apis/ccompat/v7",
     ...                          department="tax")
@@ -52,17 +52,17 @@ class PublisherConfig:
     """
 
     kafka: Cluster | str
-    """The cluster and as whom it is reached; its bootstrap servers alone where it asks nobody who they are."""
+    """The cluster and the identity for it; only the bootstrap servers if the cluster does not authenticate clients."""
     registry: RegistryAddress | str
-    """The schema registry's Confluent-compatible API; its base address alone where it asks nobody who they are."""
+    """The schema registry's Confluent-compatible API; only its base address if it does not authenticate clients."""
     department: str
     """Key of the department, which names its topic."""
     linger_ms: int = 20
-    """How long a batch may wait to fill."""
+    """Milliseconds that a batch may wait to fill."""
     queue_messages: int = 100_000
-    """Records that may wait to be sent; `publish` waits while there are more."""
+    """Records that may wait to be sent; `publish` blocks while there are more."""
     timeout: float = 60.0
-    """Seconds after which a broker that takes nothing is an error."""
+    """Seconds after which a broker that accepts no record is an error."""
 
     @property
     def topic(self) -> str:
@@ -78,13 +78,13 @@ class Publisher(ChangePublisher):
     ...     publisher.revoke(statement)                         # and every other change: ChangePublisher
     ...     publisher.mark(as_of=datetime.now(UTC))             # 数据截至: all up to now has been published
 
-    A statement that `publish` raised on was not published. It stands in `refused` until the record is published at that
-    version or a later one, `publish_refusals` has told readers of it (待核), or `dismiss` names it; until then `mark` raises
-    NotVouched: nobody vouches in silence for what was not said.
+    A statement that `publish` raised on was not published. It stays in `refused` until the record is published at that
+    version or a later one, `publish_refusals` has notified readers of it (待核), or `dismiss` names it. Until then `mark`
+    raises NotVouched: a department cannot vouch while a refused statement is hidden from readers.
 
     A record that the broker does not confirm raises NotDelivered, at the latest on flush() or on leaving; none is
-    dropped in silence. Publishing the same statements again changes nothing, so trying again is always safe.
-    With `track`, `offsets` tells where each record went, in the order of publication.
+    dropped silently. Publishing is idempotent: publishing the same statements again changes nothing.
+    With `track`, `offsets` gives the place of each record, in the order of publication.
     """
 
     def __init__(self, config: PublisherConfig, *, track: bool = False) -> None:
@@ -106,22 +106,22 @@ class Publisher(ChangePublisher):
                     "linger.ms": config.linger_ms,
                     "queue.buffering.max.messages": config.queue_messages,
                     "delivery.timeout.ms": round(config.timeout * 1000),
-                    # Kafka's own partitioner: the same entity stands in the same partition, whatever client wrote it.
+                    # Kafka's own partitioner: an entity is always in the same partition, whichever client wrote it.
                     "partitioner": "murmur2_random",
                     "reconnect.backoff.max.ms": 2_000,
-                    "log_level": 2,  # a broker that does not answer is told once, as an error, not line by line
+                    "log_level": 2,  # a broker that does not answer is reported once, as an error, not line by line
                 }
             )
         )
 
     @property
     def published(self) -> int:
-        """How many statements were handed to `publish`."""
+        """Number of statements passed to `publish`."""
         return self._published
 
     @property
     def confirmed(self) -> int:
-        """How many of them the broker has confirmed so far."""
+        """Number of them that the broker has confirmed so far."""
         return self._confirmed
 
     @property
@@ -135,10 +135,10 @@ class Publisher(ChangePublisher):
         return self._received
 
     def publish(self, statement: Mapping[str, Any], /) -> None:
-        """Publish one statement; waits while the queue is full.
+        """Publish one statement. It blocks while the queue is full.
 
-        Raises StatementRejected where it is no statement or its subject has no USCC, NotDelivered where earlier records
-        were not confirmed, Retryable where the broker takes nothing for `timeout` seconds.
+        Raises StatementRejected if it is no valid statement or its subject has no USCC, NotDelivered if earlier records
+        were not confirmed, Retryable if the broker accepts nothing for `timeout` seconds.
         """
         try:
             uscc, body = checked(statement, self.config.department)
@@ -151,12 +151,14 @@ class Publisher(ChangePublisher):
 
     @property
     def refused(self) -> tuple[RowRefusal, ...]:
-        """What `publish` raised on, and readers have not been told of: see the class."""
+        """Statements that `publish` raised on and readers have not been notified of: see the class."""
         return tuple(self._unsaid.values())
 
     def publish_refusals(self) -> int:
-        """Tell readers of every statement that `publish` raised on: 待核 for its entity and domain, or, where no entity can
-        be read, the source's data as of stands still. Returns how many; raises as `publish` does."""
+        """Notify readers of every refused statement, and return how many: its entity and domain show 待核.
+
+        If no entity can be read, the source's data as of stays where it is. Raises as `publish` does.
+        """
         for refusal in (waiting := self.refused):
             self.refuse(refusal)
         self.flush()
@@ -165,21 +167,21 @@ class Publisher(ChangePublisher):
         return len(waiting)
 
     def dismiss(self, refusal: RowRefusal) -> None:
-        """Decide that nobody need be told of what `publish` raised on. Raises UsageError where it is none of `refused`."""
+        """Decide that readers need not be notified of a refused statement. Raises UsageError if `refused` lacks it."""
         if self._unsaid.pop(refusal.refusal_id, None) is None:
             raise UsageError(f"{refusal.refusal_id} is no statement that was refused here")
 
     def refuse(self, refusal: RowRefusal) -> None:
-        """Publish that a row was refused; before the marker that would vouch for it. Raises as `publish` does."""
+        """Publish the refusal of a row, before the marker that would vouch for the row. Raises as `publish` does."""
         self._refused_row(refusal.to_record(self.config.department, datetime.now(UTC)), refusal.uscc)
 
     def mended(self, refusal_id: int, record_id: str, version: int) -> None:
-        """Publish that this statement is what a refused row was mended to: once it is visible the refusal is closed."""
+        """Publish that this statement replaces a refused row. The refusal is closed once the statement is visible."""
         told = RowRefusal(refusal_id, None, None, record_id, version, None, ())
         self._refused_row({**told.to_record(self.config.department, datetime.now(UTC)), "outcome": MENDED})
 
     def discard(self, refusal_id: int, *, reason: str, by: str) -> None:
-        """Publish that a refused row stays out, who decided so, and why. Raises UsageError where there is no reason."""
+        """Publish that a refused row stays out, by whose decision, and why. Raises UsageError if there is no reason."""
         if not reason.strip():
             raise UsageError("a reason must say why the row stays out: it is kept, and readers are told 无 of it")
         told = RowRefusal(refusal_id, None, None, None, None, None, ())
@@ -210,7 +212,7 @@ class Publisher(ChangePublisher):
             del self._unsaid[id]
 
     def publish_many(self, statements: Iterable[Mapping[str, Any]]) -> int:
-        """Publish statements one after the other; return how many. Raises as `publish` does."""
+        """Publish statements in order. Return how many. Raises as `publish` does."""
         before = self._published
         for statement in statements:
             self.publish(statement)
@@ -232,11 +234,10 @@ class Publisher(ChangePublisher):
     def publish_encoded(
         self, uscc: str, body: bytes, *, writer: tuple[int, str] | None = None, on_delivery: OnDelivery | None = None
     ) -> None:
-        """Publish a statement that `schemas.contracts.codec.encode` has made; for those who have checked it already.
+        """Publish a checked statement that `schemas.contracts.codec.encode` has encoded.
 
-        `writer` is id and fingerprint of the schema it was encoded with, where that is not this version's. Whoever
-        gives `on_delivery` is told what became of this record, by the time of the next `flush` that returns; its
-        failure is then his, and no error of the Publisher's.
+        `writer` is id and fingerprint of its schema, if that is not this version's. `on_delivery` is called with the
+        record's result before the next `flush` returns; the caller handles a failure, and the Publisher raises nothing.
         """
         schema_id, named = writer or (self._schema_id, own_fingerprint(_STATEMENT))
         value = frame(schema_id, body)
@@ -252,7 +253,7 @@ class Publisher(ChangePublisher):
             self._produce(value, named, key=uscc.encode(), on_delivery=lambda e, m: self._delivered(place, e, m))
         except BaseException as error:
             if self._track and isinstance(error, StatementRejected):
-                # It was not published: the places of the others must stay theirs.
+                # It was not published: the other records keep their places.
                 for places in (self._partitions, self._offsets, self._received):
                     places.pop()
             self._note_refused(decode(parsed(_STATEMENT), body) if writer is None else None, error)
@@ -260,10 +261,10 @@ class Publisher(ChangePublisher):
         self._published += 1
 
     def mark(self, as_of: datetime) -> dict[int, int]:
-        """Vouch that everything up to `as_of` has been published, and return where the markers stand by partition.
+        """Vouch that everything up to `as_of` has been published. Return the offsets of the markers by partition.
 
-        Flushes first: a marker stands behind every record it vouches for. Raises NotVouched, with no marker written, while
-        something is in `refused`, and once a record was not delivered: then publish the same again with another Publisher.
+        Flushes first: a marker stands behind every record it vouches for. Raises NotVouched and writes no marker while
+        `refused` is not empty, and once a record was not delivered: publish the same again with another Publisher.
         """
         self.flush()
         self._must_have_said_all()
@@ -286,8 +287,8 @@ class Publisher(ChangePublisher):
     def manifest(self, manifest: Mapping[str, Any]) -> None:
         """Publish one part of a manifest (schemas.reconciliation.manifest), behind everything published before it.
 
-        Part 0 goes to every partition, so that the platform knows of each when all before it has come. It vouches for
-        nothing; `mark` does.
+        Part 0 goes to every partition: once it has read them all, the platform has all records before the manifest.
+        A manifest vouches for nothing; `mark` does.
         """
         partitions = range(1) if manifest["part"] else range(self.partitions())
         self._behind_all(_MANIFEST, manifest, partitions)
@@ -309,7 +310,7 @@ class Publisher(ChangePublisher):
         return places
 
     def partitions(self) -> int:
-        """Return how many partitions the topic has. Raises UsageError where there is no such topic."""
+        """Return the number of partitions of the topic. Raises UsageError if there is no such topic."""
         try:
             found = self._producer.list_topics(self.config.topic, timeout=min(self.config.timeout, _ASK))
             topic = found.topics[self.config.topic]
@@ -324,7 +325,7 @@ class Publisher(ChangePublisher):
     def flush(self) -> None:
         """Return once the broker has confirmed everything.
 
-        Raises NotDelivered where it did not, UsageError where this department may not write there.
+        Raises NotDelivered if it has not, UsageError if this department may not write there.
         """
         left = self._confirm(self.config.timeout + 5)
         failed, self._failed = self._failed, 0
@@ -335,15 +336,15 @@ class Publisher(ChangePublisher):
             raise NotDelivered(failed + left, first.str() if first else "no answer in time")
 
     def _confirm(self, seconds: float) -> int:
-        """Wait until the broker has confirmed everything, for so many seconds at most; return how many records are left."""
+        """Wait up to `seconds` until the broker has confirmed everything. Return the number of records left."""
         deadline = monotonic() + seconds
         left: int = self._producer.flush(1.0)
-        while left and monotonic() < deadline:  # second by second: the library does not look for Ctrl-C while it waits
+        while left and monotonic() < deadline:  # one second at a time: the library does not notice Ctrl-C meanwhile
             left = self._producer.flush(1.0)
         return left
 
     def close(self) -> None:
-        """Let go at once: what has not been confirmed may or may not arrive, and nobody is told."""
+        """Close at once. Unconfirmed records may or may not arrive, and this is not reported."""
         self._producer.purge()
         self._producer.poll(0)
         self._registry.close()
@@ -355,7 +356,7 @@ class Publisher(ChangePublisher):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Flush. An error that is under way already stays the error; what was published before it is still sent."""
+        """Flush. An exception already raised stays the exception; records published before it are still sent."""
         try:
             if kind is None:
                 self.flush()

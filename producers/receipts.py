@@ -1,4 +1,4 @@
-"""Receipts: what became of a department's records, from `receipts.<department>`; nobody else's."""
+"""Receipts: the platform's answers to one department's records, read from `receipts.<department>`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Receipt = dict[str, Any]
 
 
 class Receipts:
-    """Reads a department's receipts from now on, or from the beginning of what the broker keeps.
+    """Reads a department's receipts from now on, or from the beginning of the broker's retention.
 
-    Opened before publishing, it misses nothing that is said of what is published after.
+    If it is opened before publishing, it misses no receipt of the records published afterwards.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Receipts:
         self._consumer = Consumer(
             self._cluster.client(
                 {
-                    # Assigned by hand: the group is never joined. Groups that begin so are this department's alone.
+                    # Assigned by hand: the group is never joined. Groups with this prefix are this department's alone.
                     "group.id": f"department-{department}.receipts-{uuid.uuid4().hex}",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "error",
@@ -49,7 +49,7 @@ class Receipts:
         except KafkaException as error:
             self._consumer.close()
             if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
-                # What someone may not know of is told to be unknown.
+                # The broker reports a topic as unknown to a client that may not see it.
                 whose = " as this department" if self._cluster.security else ""
                 raise UsageError(
                     f"there is no topic {self._topic}: run `xinliu topics apply`{whose and f', or connect{whose}'}"
@@ -59,12 +59,12 @@ class Receipts:
         self._consumer.assign([TopicPartition(self._topic, 0, first if from_beginning else end)])
 
     def read(self, seconds: float) -> list[Receipt]:
-        """Return the receipts that arrive within that time; returns as soon as there are any."""
+        """Return the receipts that arrive within `seconds`. It returns as soon as there are any."""
         receipts = []
         first = self._consumer.poll(seconds)
         if first is None:
             return []
-        # poll waits for one; what else has arrived with it is taken without waiting.
+        # poll waits for one message; consume takes the others that have arrived, without waiting.
         for message in (first, *self._consumer.consume(500, 0)):
             if message.error() is not None:
                 raise self._cluster.failure(message.error())
@@ -72,7 +72,7 @@ class Receipts:
         return receipts
 
     def held(self) -> Iterator[Receipt]:
-        """Yield the receipts that are there already, where reading began at the beginning."""
+        """Yield the receipts stored before opening, if reading began at the beginning."""
         while self._consumer.position([TopicPartition(self._topic, 0)])[0].offset < self._end:
             batch = self.read(1.0)
             yield from batch
@@ -84,7 +84,7 @@ class Receipts:
     ) -> Iterator[tuple[list[Receipt], Mapping[int, int]]]:
         """Yield exceptions as they are read, and the watermark by partition, until it passes every marker.
 
-        Exceptions are published before the watermark that passes them, so that all of them have been yielded then.
+        The platform publishes exceptions before the watermark that passes them, so that all have been yielded by then.
         Raises NotVisibleYet when the time is over.
         """
         deadline = monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What of a department's records is refused and still is, as its receipts tell; and the rows of a file that these are."""
+"""Refused records of a department, computed from its receipts, and the rows of a file that belong to them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from schemas.records.refused_row import PARTITION
 __all__ = ["RefusedRecord", "refused_in", "rows_of"]
 
 _TAKEN = frozenset({"ACCEPTED", "SUPERSEDED", "FLAGGED", "OLDER", "DUPLICATE"})
-"""Outcomes that say of a record, refused or not before, that it is held, or that a version of it is that counts for more."""
+"""Outcomes after which a record is no longer refused: it is stored, or a version of it that takes precedence is."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedRecord:
-    """A record that is refused: its place in the department's topic, what it is (None where it could not be read), why."""
+    """A refused record: its place in the department's topic, its id and version (None if unreadable), the findings."""
 
     partition: int
     offset: int
@@ -31,10 +31,10 @@ class RefusedRecord:
 
 
 def refused_in(receipts: Iterable[Mapping[str, Any]]) -> list[RefusedRecord]:
-    """Return what these receipts, in their order, leave refused: of one place, what was said last holds.
+    """Return the records that are still refused after these receipts, in order: the last outcome of a place counts.
 
-    Receipts may come more than once: a record that was let through is not refused because its first receipt comes again
-    behind the others, as long as all of them do.
+    Receipts may come more than once. A record that was let through does not become refused because its first receipt
+    is repeated behind the others, as long as all of them are repeated.
     """
     held: dict[tuple[int, int], RefusedRecord] = {}
     for receipt in receipts:
@@ -45,16 +45,16 @@ def refused_in(receipts: Iterable[Mapping[str, Any]]) -> list[RefusedRecord]:
             elif told["outcome"] in ("REFUSED", "DISCARDED"):
                 discarded = told["outcome"] == "DISCARDED"
                 before = held.get(place)
-                # A decision says only that it was decided; why it was refused stands in what came before.
+                # A decision carries no findings of the refusal; these stand in the earlier receipt.
                 findings = [*(before.findings if before and discarded else ()), *told["findings"]]
                 held[place] = RefusedRecord(*place, told["record_id"], told["version"], findings, discarded)
     return list(held.values())
 
 
 def rows_of(found: Import, refused: Iterable[RefusedRecord]) -> tuple[list[RowError], int]:
-    """Return the errors, by line, of the file's rows that are refused, and how many refused records are none of its rows.
+    """Return the errors of the file's refused rows, by line, and the number of refused records that are no row of it.
 
-    Rows are known by record id and version; one that stands in the file twice is told at its first line.
+    A row is identified by record id and version; one that is in the file twice is reported at its first line.
     """
     lines = {(row.record_id, row.version): row.line for row in found.outgoing}
     own = {refusal.refusal_id for _, refusal in found.refusals}
@@ -62,7 +62,7 @@ def rows_of(found: Import, refused: Iterable[RefusedRecord]) -> tuple[list[RowEr
     elsewhere = 0
     for one in refused:
         if one.partition == PARTITION and one.offset in own:
-            continue  # the file's own errors say more
+            continue  # the file's own errors are more precise
         line = lines.get((one.record_id or "", one.version or 0))
         if line is None:
             elsewhere += 1

@@ -1,4 +1,4 @@
-"""The calls that publish the changes of a record's life: one for each, whatever they are published with."""
+"""ChangePublisher: the calls that publish the changes of a record's life, one for each, with any publisher."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ChangePublisher"]
 
 
 class ChangePublisher(ABC):
-    """What publishes statements and, by these calls, every change of a record (docs/lifecycle.md).
+    """Publishes statements and, by these calls, every change of a record (docs/lifecycle.md).
 
-    Each takes the statement that it changes, or for `repair` and `revoke` what identifies the record
-    (`producers.changes.versions.named`); makes the next version; publishes it; and returns what it published, which the next
-    change starts from. Each raises StatementRejected for what cannot be, and what `publish` raises.
+    Each call takes the statement to change, or for `repair` and `revoke` the identity of the record
+    (`producers.changes.versions.named`). It makes the next version, publishes it and returns it; the next change starts
+    from it. Each raises StatementRejected for an impossible change, and the errors of `publish`.
     """
 
     @abstractmethod
@@ -51,7 +51,7 @@ class ChangePublisher(ABC):
     def revoke(
         self, statement: Mapping[str, Any], *, version: int | None = None, stated_at: datetime | None = None
     ) -> Statement:
-        """撤销: as if it had never been. What it erases cannot be brought back."""
+        """撤销: as if the record had never been. The erased content cannot be restored."""
         return self._sent(changes.revoked(statement, version=version, stated_at=stated_at))
 
     def remove(

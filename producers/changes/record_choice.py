@@ -1,4 +1,4 @@
-"""Which record a change is about: named by its number, by its id, or by a file that holds its statement or row."""
+"""The choice of the record to change: by its number, by its id, or by a file with its statement or row."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Named", "chosen"]
 
 _NUMBERS = {"PENALTY": "document_number", "LISTING": "entry_id"}
 _LONG_AGO = datetime.fromtimestamp(1, UTC)
-"""Stands for the version of rows that bring none: any change comes after it."""
+"""The version of rows without one: any change is later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a person says of a record."""
+    """A person's description of a record."""
 
     number: str | None = None
     """文号 of a penalty."""
@@ -40,15 +40,15 @@ class Named:
     authority: str | None = None
     record: str | None = None
     kind: str | None = None
-    """penalty or listing; needed where only the record's id is given."""
+    """penalty or listing; needed if only the record's id is given."""
 
 
 def chosen(
     department: Department, catalogue: Catalogue, said: Named, file: Path | None, options: FileOptions | None = None
 ) -> Statement:
-    """Return the statement in the file, the row of it that is meant, or, without a file, what identifies the record.
+    """Return the statement in the file, the matching row of the file, or, without a file, the record's identity.
 
-    `options` say how the file is read. Raises UsageError where that is nothing, or not one record.
+    `options` configure the reading of the file. Raises UsageError if nothing matches, or more than one record.
     """
     if said.number and said.entry:
         raise UsageError("--number names a penalty, --entry a list entry: give one of them")

@@ -1,11 +1,11 @@
 """The changes of a record's life as statements: each function makes the next version of a record from the one before.
 
-Nothing here talks to a server, and nothing is changed in place. What cannot be raises StatementRejected with the reason.
-A statement is a mapping as schemas/avro/Statement.avsc has it; `named` makes one without content where a department has
-kept no more of a record than what identifies it, which is enough to repair or revoke it.
+The functions are pure: no server, no change in place. An impossible change raises StatementRejected with the reason. A
+statement is a mapping as schemas/avro/Statement.avsc has it. `named` makes one without content for a department that
+has kept only the record's identity, which is enough to repair or revoke it.
 
-A new version must be greater than the old one. By default it is the time in milliseconds since 1970, or one more than the
-old version where that is later.
+A new version must be greater than the old one. By default it is the time in milliseconds since 1970, or one more than
+the old version if that is later.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def named(
     subject_kind: str | None = None,
     record: str | None = None,
 ) -> Statement:
-    """Return what identifies a record, as a statement without content and with version 0.
+    """Return the identity of a record, as a statement without content and with version 0.
 
     `number` is the document number (文号) of a PENALTY, the entry id (条目编号) of a LISTING; together with the rest it
-    gives the id. `record` is the id itself: needed where number or subject were corrected since the first publication.
-    Domain, authority and list may be left out where the department has one. Raises StatementRejected where it does not
-    say which.
+    gives the id. `record` is the id itself: needed if number or subject were corrected since the first publication.
+    Domain, authority and list may be left out if the department has only one. Raises StatementRejected if one is
+    missing and the department does not determine it.
     """
     authorities = [code for code, _ in department.authorities]
     chosen = {
@@ -89,8 +89,8 @@ def corrected(
     """更正: return the next version with other content, money, document number or entity; the record_id stays.
 
     `content` are fields of the body (`fine=Decimal("0.3")`, `document_number="…"`), `subject` those of the entity: with
-    another uscc the record moves to that entity, and the old one loses it. The mark of an objection is lifted. A repaired
-    or revoked record, which has no content, comes back in force where all of it is given.
+    another uscc the record moves to that entity, and the old one loses it. The mark of an objection is lifted. A
+    repaired or revoked record, which has no content, comes back in force if all of it is given.
     """
     if not content and not subject:
         raise StatementRejected("a correction that changes nothing: say what was wrong, or use upheld to lift the mark")
@@ -203,7 +203,7 @@ def _next(statement: Mapping[str, Any], reason: str, version: int | None, stated
         version = max(int(now.timestamp() * 1000), old + 1)
     if version <= old:
         raise StatementRejected(f"version {version} is not above {old}: a change must have a higher version")
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as the contract keeps it
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the precision of the contract
     return {**statement, "version": version, "stated_at": now, "status": "IN_FORCE", "reason": reason}
 
 
@@ -251,5 +251,5 @@ def _one(what: str, given: str | None, known: tuple[str, ...] | list[str]) -> st
 
 
 def _kind_of(uscc: str) -> str:
-    # The code says it (GB 32100-2015: registrar 9, type 2).
+    # GB 32100-2015: the code begins with registrar 9, type 2.
     return "个体工商户" if uscc.startswith("92") else "法人及非法人组织"

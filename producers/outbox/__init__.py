@@ -1,6 +1,6 @@
-"""The transactional outbox: a department's statement is written in the department's own transaction, and told later.
+"""The transactional outbox: a department writes a statement in its own transaction; the relay publishes it later.
 
-`Outbox` writes; `xinliu outbox relay` publishes what was committed. docs/outbox.md shows both, as one example.
+`Outbox` writes; `xinliu outbox relay` publishes committed rows. docs/outbox.md shows both, as one example.
 """
 
 from producers.outbox.outbox import Outbox

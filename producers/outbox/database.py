@@ -1,4 +1,4 @@
-"""The databases that an outbox may be in: their addresses, their drivers, and what their errors mean."""
+"""The databases of an outbox: their addresses, their drivers, and the meaning of their errors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
-"""What is used where an address names no driver."""
+"""The driver for an address that names none."""
 
 
 def database_url(text: str) -> URL:
-    """Return a database's address, with the driver that is used where none is named. Raises UsageError where it is none."""
+    """Return a database's address, with the default driver if it names none. Raises UsageError if it is no address."""
     try:
         url = make_url(text)
         url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
@@ -34,25 +34,25 @@ def database_url(text: str) -> URL:
             "--url is no database address: postgresql://user@host/name, mysql://user@host/name or sqlite:///file"
         ) from None
     if url.host is not None and "@" in url.host + (url.database or ""):
-        # Part of a password, which whoever cannot reach such a host would tell.
+        # Part of a password: the error for an unreachable host would show it.
         raise UsageError("--url names a host with an @: write the @ of a password as %40")
     return url
 
 
 def open_engine(url: URL) -> Engine:
-    """Return an engine whose connections notice a server that has gone, and whose errors show no statement's content.
+    """Return an engine whose connections notice a lost server and whose errors show no content of a statement.
 
-    Raises UsageError where the driver is not installed.
+    Raises UsageError if the driver is not installed.
     """
     name = url.get_backend_name()
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": 1, "max_overflow": 1}
     if name == "sqlite":
         options = {"hide_parameters": True}
     elif name == "postgresql":
-        # A host that vanished answers nothing at all: without these, a read waits for it for hours.
+        # A host that vanished does not answer at all: without these options a read waits for it for hours.
         options["connect_args"] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 20_000}  # fmt: skip
     else:
-        # MySQL's default level would lock gaps between rows, in which departments insert theirs.
+        # MySQL's default level would lock gaps between rows, into which departments insert theirs.
         options |= {"isolation_level": "READ COMMITTED", "connect_args": {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}}  # fmt: skip
     try:
         return create_engine(url, **options)
@@ -62,14 +62,14 @@ def open_engine(url: URL) -> Engine:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Raise what a database says as what it means to whoever asked: Retryable, or UsageError where it refuses.
+    """Raise a database's error as the caller's: Retryable, or UsageError if the database refuses.
 
-    Drivers quote statements in their errors, and names of persons in them; only their first line is told.
+    Drivers quote statements, and the names of persons in them, in their errors; only the first line is reported.
     """
     try:
         yield
     except (OperationalError, InterfaceError, InternalError) as error:
-        if "no such table" in _first_line(error):  # SQLite says so by the same class as that it is busy
+        if "no such table" in _first_line(error):  # SQLite raises the same class for this as for a busy database
             raise UsageError(f"the database refuses: {_first_line(error)}") from None
         raise Retryable(f"the database does not answer: {_first_line(error)}", server="database") from None
     except DBAPIError as error:

@@ -1,8 +1,8 @@
-"""The lease: one relay at a time for a department's outbox, on any database, without comparing two clocks.
+"""The lease: leader election among the relays of a department's outbox, on any database, without comparing two clocks.
 
-The owner raises a count. Whoever has seen the same owner with the same count for the length of the lease, by its own
-clock, takes over, by compare-and-set. Two relays at work for a moment (one was frozen) harm nothing: both tell the same
-bytes, and only what waits is settled. So the lease spares work; it protects nothing.
+The owner raises a count. Another relay that has seen the same owner with the same count for the length of the lease, by
+its own clock, takes over by compare-and-set. Two relays at work for a moment (one was frozen) do no harm: both publish
+the same bytes, and only waiting rows are settled. So the lease saves work; it is no fencing.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["Lease", "LeaseState"]
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """Which relay is at work, as it says itself; and what was last vouched for."""
+    """The relay at work, as it reports itself, and the time last vouched for."""
 
     owner: str | None
-    """Host, process id and a mark of the process; None where none is at work."""
+    """Host, process id and a mark of the process; None if no relay is at work."""
     beat_at: datetime | None
-    """When it last said so, by its own clock."""
+    """When it last raised the count, by its own clock."""
     as_of: datetime | None
     """数据截至 of the last markers."""
 
 
 class Lease:
-    """The right of one relay to be the one that works. Raises Retryable where the database does not answer."""
+    """The right of one relay to work. Its methods raise Retryable if the database does not answer."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Lease:
         self._seen_at = 0.0
 
     def held(self) -> bool:
-        """Take the lease where it is free or its owner has gone quiet, or say that we are still there; tell whether it is ours."""
+        """Take the lease if it is free or its owner has gone quiet, or renew it. Return whether this relay holds it."""
         if self._beats is not None and self._clock() - self._beaten < self.seconds / 4:
             return True
         with answering(), self._engine.begin() as connection:
             found = self._look(connection)
             if found is not None and found[0] == self.owner:
-                # With another count than ours, too: the answer to our last beat was lost, and it was taken all the same.
+                # Even if the count differs from ours: the answer to our last beat was lost, but the beat was written.
                 return self._move(connection, *found)
             self._beats = None
             if found is None:
@@ -79,12 +79,12 @@ class Lease:
             return self._move(connection, owner, beats) if owner is None or quiet else False
 
     def vouched(self, as_of: datetime) -> None:
-        """Note what the last markers vouched for."""
+        """Write the time that the last markers vouch for."""
         with answering(), self._engine.begin() as connection:
             connection.execute(update(self._relay).where(self._ours()).values(as_of=as_of))
 
     def release(self) -> None:
-        """Give the lease back, where it is ours, so that the next relay need not wait."""
+        """Release the lease, if this relay holds it, so that the next relay need not wait."""
         if self._beats is not None:
             with answering(), self._engine.begin() as connection:
                 mine = self._ours() & (self._relay.c.owner == self.owner)
@@ -92,7 +92,7 @@ class Lease:
             self._beats = None
 
     def state(self) -> LeaseState:
-        """Return which relay is at work."""
+        """Return the relay at work."""
         row = self._relay.c
         with answering(), self._engine.begin() as connection:
             found = connection.execute(select(row.owner, row.beat_at, row.as_of).where(self._ours())).first()

@@ -1,4 +1,4 @@
-"""What a relay shows to Prometheus: its own small list; a department need not have anything of the platform's."""
+"""Prometheus metrics of a relay: a small list of its own, so that a department needs no part of the platform."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PREFIX = "xinliu_department_outbox"
 
 @contextmanager
 def serving(progress: RelayProgress, department: str, port: int, *, host: str = "127.0.0.1") -> Iterator[int]:
-    """Serve /metrics while the context lasts; yields the port. Port 0 takes a free one. Raises UsageError where none can."""
+    """Serve /metrics while the context lasts; yield the port (0: a free one). Raises UsageError if none is free."""
     registry = CollectorRegistry()
     registry.register(_Shown(progress, department))
     try:
@@ -37,7 +37,7 @@ def serving(progress: RelayProgress, department: str, port: int, *, host: str = 
 
 
 class _Shown(Collector):
-    """Reads a relay's progress whenever it is asked."""
+    """Reads a relay's progress at every scrape."""
 
     def __init__(self, progress: RelayProgress, department: str) -> None:
         self._progress, self._department = progress, department

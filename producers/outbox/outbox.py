@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST", "Outbox"]
 
 LARGEST = 1_000_000
-"""Bytes that a message may have, header and key among them: what producers and brokers take unless told otherwise."""
+"""Maximum bytes of a message with header and key: the default limit of producers and brokers."""
 
 _AROUND = 512
-"""Bytes round a body in a message, at most."""
+"""Maximum bytes that a message has beside its body."""
 _TOLD = 5
-"""How many reasons a refusal names."""
+"""Maximum number of reasons in a refusal."""
 
 
 class Outbox:
-    """The outbox of one department. It never commits: what is added is told if and only if your transaction commits.
+    """The outbox of one department. It never commits: its rows are published if and only if your transaction commits.
 
     >>> outbox = Outbox("tax")
     >>> outbox.table(MetaData()).name
     'xinliu_outbox'
 
-    With `catalogue` (and your `province`) statements are held against the rules as intake will, when they are added:
-    a mistake then fails the transaction that makes it instead of coming back as a receipt. The catalogue must be as
-    new as the platform's; an old one refuses what has become allowed.
+    With `catalogue` (and your `province`) statements are checked by the rules of intake when they are added: a mistake
+    then fails the transaction that makes it instead of coming back as a receipt. The catalogue must be as new as the
+    platform's; an old one refuses statements that have become allowed.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class Outbox:
         self._known = None if catalogue is None else catalogue.department(province, department)
 
     def table(self, metadata: MetaData) -> Table:
-        """Define the outbox's tables in your metadata, for create_all or your migrations; return that of the rows."""
+        """Define the outbox's tables in your metadata, for create_all or your migrations. Return the rows' table."""
         return Tables(metadata, *self._names).rows
 
     def add(self, connection: Connection | Session, statement: Mapping[str, Any]) -> None:
         """Write one statement (as schemas/avro/Statement.avsc has it) in the transaction of this connection.
 
-        Raises StatementRejected where it could not be published. The outbox then holds, in the same transaction, that it was
-        refused: roll back, and nothing is told; commit all the same, and readers are told 待核 before anything is vouched for.
+        Raises StatementRejected if it could not be published, and adds the refusal in the same transaction. If you roll
+        back, nothing is published. If you commit all the same, readers see 待核 before the relay vouches again.
         """
         self.add_many(connection, [statement])
 
     def add_many(self, connection: Connection | Session, statements: Iterable[Mapping[str, Any]]) -> int:
-        """Write statements, in this order; return how many. All or none: raises as `add` does."""
+        """Write statements in this order. Return how many. All or none: raises as `add` does."""
         added_at = datetime.now(UTC)
         said = list(statements)
         try:
@@ -87,7 +87,7 @@ class Outbox:
                 return 0
             self._hold_against_rules([row["body"] for row in rows], added_at)
         except Exception as error:
-            # Whoever catches it and commits has changed his data, and told nobody.
+            # If the caller catches the error and commits, its data change; without this no reader would know.
             connection.execute(insert(self._tables.rows), [self._refusal(one, error, added_at) for one in said])
             raise
         connection.execute(insert(self._tables.rows), rows)
@@ -144,7 +144,7 @@ class Outbox:
 
 
 def _fit(what: str, text: str, longest: int) -> None:
-    # An error of the database would spoil the department's whole transaction.
+    # An error of the database would abort the department's whole transaction.
     if len(text) > longest or not (text.isascii() and text.isprintable()):
         raise StatementRejected(f"{what} is more than {longest} ASCII letters and digits")
 

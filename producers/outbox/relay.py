@@ -1,11 +1,11 @@
-"""The relay: publishes what a department's transactions left in its outbox, in order, at least once.
+"""The relay: publishes the committed rows of a department's outbox, in order, at least once.
 
-A row stays WAITING until the broker has confirmed it; a relay that dies between the two tells it once more, with the
-same bytes, which changes nothing (the fold is a maximum, the digest the identity).
+A row stays WAITING until the broker has confirmed it. A relay that dies before it writes this publishes the row once
+more, with the same bytes, which is idempotent (the fold is a maximum, the digest the identity).
 
-When it vouches (数据截至), as_of is a time taken before the database was asked what waits, and the markers are written
-once everything that waited then has been told: whatever was committed by as_of was either among it or told before. What
-is committed later was, for the platform, decided later; docs/decisions/035 has the argument.
+When it vouches (数据截至), it takes as_of before it asks the database for waiting rows, and writes the markers once all
+of these have been published: every row committed by as_of was either among them or published before. For the platform,
+a row committed later was decided later; docs/decisions/035 has the argument.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ _LONGEST_PAUSE = 15.0
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """How a relay goes about it; times in seconds."""
+    """Settings of a relay; times in seconds."""
 
     batch: int = 1_000
-    """Rows a round."""
+    """Rows in a batch."""
     poll: float = 0.5
-    """Pause between two looks at an outbox in which nothing waits."""
+    """Pause between two queries of an outbox without waiting rows."""
     mark_every: float = 60.0
-    """How often it vouches; 0: never, somebody else does."""
+    """Interval of markers; 0: never, another program writes them."""
     report_every: float = 10.0
-    """How often it says how far behind it is, while it is."""
+    """Interval of log lines on the backlog, while there is one."""
     keep: timedelta | None = timedelta(days=90)
     """How long sent rows are kept; None: for ever."""
 
 
 @dataclass
 class RelayProgress:
-    """What a relay has done since it was started, and how far behind it was when it last looked; for metrics."""
+    """Counts of a relay since its start, and the backlog when it last looked; for metrics."""
 
     sent: int = 0
     refused: int = 0
@@ -64,14 +64,14 @@ class RelayProgress:
 
 @dataclass(frozen=True, slots=True)
 class _Vow:
-    """Something to vouch for: what was committed by `as_of` is told already, or is unsettled and has an id up to `last`."""
+    """A marker to write: each row committed by `as_of` is published, or is unsettled with an id up to `last`."""
 
     as_of: datetime
     last: int | None
 
 
 class Relay:
-    """One relay of one department's outbox. `run` it, or `drain` it once."""
+    """One relay of one department's outbox. Call `run`, or `drain` for one pass."""
 
     def __init__(
         self,
@@ -95,17 +95,17 @@ class Relay:
 
     @property
     def owner(self) -> str:
-        """What it calls itself in the lease."""
+        """The relay's name in the lease."""
         return self._lease.owner
 
     def stop(self) -> None:
-        """End `run` after the round that is under way; may be called from a signal handler."""
+        """End `run` after the current batch; may be called from a signal handler."""
         self._stopped.set()
 
     def run(self) -> None:
-        """Relay until stopped. Waits, and says for what, while the database, the broker or the registry does not answer.
+        """Relay until stopped. While the database, the broker or the registry does not answer, wait and log the reason.
 
-        Raises UsageError where one of them refuses: that is for a person to mend.
+        Raises UsageError if one of them refuses: a person must mend that.
         """
         pause = 0.0
         try:
@@ -127,9 +127,9 @@ class Relay:
             self._end()
 
     def drain(self) -> None:
-        """Relay until nothing waits, vouch, and return. Raises Retryable where a server does not answer.
+        """Relay until no row waits, vouch, and return. Raises Retryable if a server does not answer.
 
-        One that finds another at work waits as long as a lease lasts: that one may have been killed.
+        If another relay is at work, it waits for the length of a lease: that relay may have been killed.
         """
         patience = monotonic() + self._lease.seconds * 1.5
         try:
@@ -146,7 +146,7 @@ class Relay:
             self._end()
 
     def round(self) -> bool:
-        """Tell one batch; true where more may wait. Does nothing while another relay is at work."""
+        """Publish one batch. Return true if more may wait. Does nothing while another relay is at work."""
         if not self._checked:
             self._store.check()
             self._checked = True
@@ -184,7 +184,7 @@ class Relay:
 
     def _promise(self) -> None:
         if self._vow is None and self._settings.mark_every and monotonic() >= self._due["mark"]:
-            as_of = self._now()  # before the look, never after
+            as_of = self._now()  # before the query, never after
             self._vow = _Vow(as_of, self._store.last_unsettled())
 
     def _keep_promise(self, *, drained: bool) -> None:
@@ -201,7 +201,7 @@ class Relay:
         elif RowState.FAILED in left and drained and not self._held_back:
             log.error("outbox.vouches_for_nothing", why="rows have failed", see="xinliu outbox status")
         elif RowState.WAITING in left and RowState.FAILED not in left:
-            return  # the next rounds tell them
+            return  # the next rounds publish them
         self._held_back = bool(left)
         self._vow = None
         self._due["mark"] = monotonic() + self._settings.mark_every
@@ -229,7 +229,7 @@ class Relay:
     def _prune(self) -> None:
         if self._settings.keep is None or monotonic() < self._due["prune"]:
             return
-        # A portion a round: telling does not wait until a year's rows are gone.
+        # One portion a round: publishing does not wait until the rows of a year are deleted.
         pruned = self._store.prune(self._now() - self._settings.keep, _PRUNED_AT_ONCE)
         if pruned < _PRUNED_AT_ONCE:
             self._due["prune"] = monotonic() + _PRUNE_EVERY

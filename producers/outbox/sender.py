@@ -1,4 +1,4 @@
-"""Sending: a batch of an outbox onto the department's topic, with an answer for every row."""
+"""Sender: publishes a batch of an outbox to the department's topic, with a result for every row."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _STATEMENT = "xinliu.Statement"
 _FOR_GOOD = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD, KafkaError.POLICY_VIOLATION}
 )
-"""Answers of a broker that will be the same next time."""
+"""Errors of a broker that a retry cannot change."""
 
 
 @dataclass
 class Delivery:
-    """What became of a batch: each of its rows is confirmed, refused for good, or neither, and `unsettled` says why."""
+    """Result of a batch: each row is confirmed, refused permanently, or neither; `unsettled` is then the reason."""
 
     confirmed: dict[int, Place] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
@@ -40,20 +40,20 @@ class Delivery:
 
 
 class Sender(Protocol):
-    """What a relay tells by."""
+    """The relay's way to the broker."""
 
     def send(self, batch: Sequence[WaitingStatement]) -> Delivery:
-        """Publish rows in their order, and return when every one of them has its answer, or none will come."""
+        """Publish rows in their order. Return when every row has its result, or none will come."""
 
     def mark(self, as_of: datetime) -> None:
-        """Vouch for everything up to `as_of`, in every partition, behind all that was sent. Raises Retryable."""
+        """Vouch for everything up to `as_of`, in every partition, behind all sent rows. Raises Retryable."""
 
     def close(self) -> None:
-        """Let go of the servers; the next call begins anew."""
+        """Close the connections; the next call opens new ones."""
 
 
 class KafkaSender:
-    """Publishes by a Publisher that is made when it is needed, and made anew after every failure."""
+    """Publishes with a Publisher that is opened on demand, and anew after every failure."""
 
     def __init__(
         self, kafka: Cluster | str, registry: RegistryAddress | str, department: str, *, timeout: float = 10.0
@@ -64,7 +64,7 @@ class KafkaSender:
         self._ids: dict[str, int | None] = {}
 
     def send(self, batch: Sequence[WaitingStatement]) -> Delivery:
-        """Publish rows in their order. A row that is refused in company is tried again alone: one bad, all refused."""
+        """Publish rows in their order. If a batch is refused, each row is sent again alone: one bad row refuses all."""
         delivery = Delivery()
         try:
             self._send(batch, delivery)
@@ -77,7 +77,7 @@ class KafkaSender:
         self._open().mark(as_of)
 
     def close(self) -> None:
-        """Let go of the Publisher; what it still holds was told to nobody as sent."""
+        """Close the Publisher; no row that it still queues was reported as sent."""
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             publisher.close()
@@ -86,7 +86,7 @@ class KafkaSender:
         if self._publisher is None:
             self._publisher = Publisher(self._config)
             self._ids = {own_fingerprint(_STATEMENT): None}
-            self._publisher.partitions()  # no topic, no right to it: said at once
+            self._publisher.partitions()  # a missing topic or right is reported at once
         return self._publisher
 
     def _send(self, batch: Sequence[WaitingStatement], delivery: Delivery) -> None:
@@ -103,7 +103,7 @@ class KafkaSender:
                 except StatementRejected as error:  # larger than any broker is asked to take
                     delivery.refused[row.id] = str(error)
         finally:
-            # What was handed over before an error is on its way, and its answer counts.
+            # Rows passed on before an error are on their way, and their results count.
             unanswered = _flushed(publisher)
             delivery.confirmed.update(answers.places)
         self._judge(batch, answers, delivery)
@@ -129,10 +129,10 @@ class KafkaSender:
         return Retryable(f"Kafka did not confirm row {id}: {error.str()}", server="kafka")
 
     def _writer(self, wanted: str) -> tuple[int, str] | None:
-        """Return id and fingerprint of the schema that a row was encoded with; None where it is this version's.
+        """Return id and fingerprint of the schema that a row was encoded with; None if it is this version's.
 
-        Rows wait, and the program that wrote them may be of another version than the relay: under a wrong id their
-        bytes would be read as something else.
+        Rows wait, and the program that wrote them may be of another version than the relay: readers would decode their
+        bytes wrongly under a wrong id.
         """
         if wanted not in self._ids:
             with Registry(self._config.registry) as registry:
@@ -148,7 +148,7 @@ class KafkaSender:
 
 
 class _Answers:
-    """What the broker says of each row."""
+    """The broker's result for each row."""
 
     def __init__(self) -> None:
         self.places: dict[int, Place] = {}

@@ -1,4 +1,4 @@
-"""What an outbox has told: by domain and time, for reconciliation."""
+"""Sent statements of an outbox, by domain and time, for reconciliation."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def told(
     table_name: str = TABLE_NAME,
     schema: str | None = None,
 ) -> Iterator[SentStatement]:
-    """Yield what a department has told from `since` on and before `until` (times of the broker's confirmation), in that order.
+    """Yield a department's sent statements, in the order in which the broker confirmed them.
 
-    Only as far back as sent rows are kept (`xinliu outbox relay --keep`). A statement that was added twice is there twice.
+    `since` (included) and `until` (excluded) bound the time of that. It goes back only as far as sent rows are kept
+    (`xinliu outbox relay --keep`). A statement added twice is yielded twice.
     """
     row = Tables(MetaData(), table_name, schema).rows.c
     query = select(

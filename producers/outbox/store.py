@@ -1,7 +1,7 @@
-"""What the relay and its commands ask of an outbox's database; every call is a transaction of its own.
+"""The relay's and its commands' queries on an outbox's database; every call is a transaction of its own.
 
-Nothing here is told by a cursor: ids are taken before commit, so a lower one can become visible after a higher one, and
-whoever asks for `id > last` loses it. A row waits until its state says otherwise.
+No cursor marks published rows: ids are taken before commit, so a lower id can become visible after a higher one, and
+a reader of `id > last` loses it. A row waits until its state changes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LONGEST_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class WaitingStatement:
-    """A committed statement that waits to be told."""
+    """A committed statement that waits to be published."""
 
     id: int
     uscc: str
@@ -68,18 +68,18 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How far behind the relay is."""
+    """The relay's backlog."""
 
     waiting: int
     oldest: datetime | None
-    """When the first of them was added; None where nothing waits."""
+    """When the first of them was added; None if nothing waits."""
     failed: int
 
 
 class Store:
     """One department's rows of an outbox.
 
-    Raises Retryable where the database does not answer or asks to try again, UsageError where it refuses.
+    Raises Retryable if the database does not answer or asks to try again, UsageError if it refuses.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Store:
         self._rows = self._tables.rows
 
     def check(self) -> None:
-        """Make sure that the tables are there. Raises UsageError where they are not."""
+        """Check that the tables exist. Raises UsageError if they do not."""
         with self._transaction() as connection:
             found = inspect(connection)
             for table in (self._tables.rows, self._tables.relay):
@@ -99,12 +99,12 @@ class Store:
                     raise UsageError(f"there is no table {table.fullname} in that database: run `xinliu outbox create`")
 
     def create(self) -> None:
-        """Make the tables where they are missing."""
+        """Create the tables that are missing."""
         with self._transaction() as connection:
             self._tables.rows.metadata.create_all(connection)
 
     def waiting(self, limit: int) -> list[WaitingStatement]:
-        """Return the first rows that wait, in the order of their ids."""
+        """Return the first waiting rows, in the order of their ids."""
         row = self._rows.c
         query = (
             select(row.id, row.uscc, row.body, row.writer_schema, row.added_at)
@@ -117,21 +117,21 @@ class Store:
         return [WaitingStatement(id, uscc, bytes(body), schema, utc(added)) for id, uscc, body, schema, added in found]
 
     def last_unsettled(self) -> int | None:
-        """Return the highest id that waits or has failed now; None where there is none."""
+        """Return the highest id that waits or has failed now; None if there is none."""
         row = self._rows.c
         query = select(func.max(row.id)).where(row.department == self.department, row.state.in_(_UNSETTLED))
         with self._transaction() as connection:
             return connection.execute(query).scalar()
 
     def unsettled(self, last: int) -> set[RowState]:
-        """Return which of WAITING and FAILED there are among the ids up to `last`, at one moment."""
+        """Return which of WAITING and FAILED occur among the ids up to `last`, at one moment."""
         there = [exists().where(*self._in(state), self._rows.c.id <= last) for state in _UNSETTLED]
-        with self._transaction() as connection:  # one statement, one snapshot: a row may go from one to the other
+        with self._transaction() as connection:  # one statement, one snapshot: a row may move between the two
             found = connection.execute(select(*there)).one()
         return {state for state, is_there in zip(_UNSETTLED, found, strict=True) if is_there}
 
     def backlog(self) -> Backlog:
-        """Return how many rows wait, since when the first of them, and how many have failed and are not settled."""
+        """Return the numbers of waiting and of failed, unsettled rows, and when the first waiting row was added."""
         row = self._rows.c
         with self._transaction() as connection:
             waiting = connection.execute(select(func.count()).where(*self._in(RowState.WAITING))).scalar_one()
@@ -141,7 +141,7 @@ class Store:
         return Backlog(waiting, None if oldest is None else utc(oldest), failed)
 
     def last_sent(self) -> datetime | None:
-        """Return when the broker confirmed the last row; None where none is kept."""
+        """Return when the broker confirmed the last row; None if no sent row is kept."""
         row = self._rows.c
         with self._transaction() as connection:
             query = select(func.max(row.sent_at)).where(row.department == self.department)
@@ -162,7 +162,7 @@ class Store:
             return connection.execute(query if ids is None else query.where(self._rows.c.id.in_(ids))).scalar_one()
 
     def confirm(self, places: Mapping[int, Place], at: datetime) -> None:
-        """Note where the broker keeps these rows; one round trip for all of them."""
+        """Write the broker's places of these rows, in one round trip."""
         if not places:
             return
         told = {
@@ -175,23 +175,23 @@ class Store:
         self._settle(list(places), told)
 
     def refuse(self, reasons: Mapping[int, str]) -> None:
-        """Note that the broker will never take these rows, and why."""
+        """Write that the broker will never take these rows, and why."""
         for id, reason in reasons.items():
             self._settle([id], {"state": RowState.FAILED, "reason": cover_persons(reason)[:_LONGEST_REASON]})
 
     def retry(self, ids: Sequence[int] | None = None) -> int:
-        """Let failed rows (these, or all) be tried again; return how many."""
+        """Let failed rows (these, or all) be tried again. Return how many."""
         change = self._of_failed(ids).values(state=RowState.WAITING, reason=None)
         return self._changed(change)
 
     def discard(self, ids: Sequence[int], reason: str) -> int:
-        """Note that failed rows are not to be told, and why; return how many were."""
+        """Write that failed rows are not to be published, and why. Return how many changed."""
         return self._changed(
             self._of_failed(ids).values(state=RowState.DISCARDED, reason=cover_persons(reason)[:_LONGEST_REASON])
         )
 
     def supersede(self) -> int:
-        """Settle failed rows whose record has been told in a later version since; return how many."""
+        """Settle failed rows if a later version of their record has been published since. Return how many."""
         row, later = self._rows.c, self._rows.alias("later")
         outranked = (
             select(row.id)
@@ -204,17 +204,17 @@ class Store:
             )
             .where(*self._in(RowState.FAILED))
         )
-        with self._transaction() as connection:  # MySQL updates no table that the same statement reads
+        with self._transaction() as connection:  # MySQL cannot update a table that the same statement reads
             ids = connection.execute(outranked.distinct()).scalars().all()
         if not ids:
             return 0
         return self.discard(ids, "a later version of the record has been sent")
 
     def prune(self, before: datetime, limit: int = 1_000) -> int:
-        """Delete rows sent before a time, at most `limit`; return how many. What failed or was discarded stays."""
+        """Delete rows sent before a time, at most `limit`. Return how many. Failed and discarded rows stay."""
         row = self._rows.c
         aged = select(row.id).where(row.department == self.department, row.sent_at < before, row.state == RowState.SENT)
-        # Each by its key: for a list MySQL may scan the table, and wait for what departments have open.
+        # Each by its key: for a list MySQL may scan the table, and wait for locks of departments' open transactions.
         one = delete(self._rows).where(row.id == bindparam("aged"))
         with self._transaction() as connection:
             ids = connection.execute(aged.limit(limit)).scalars().all()
@@ -230,7 +230,7 @@ class Store:
         return change if ids is None else change.where(self._rows.c.id.in_(ids))
 
     def _settle(self, ids: Sequence[int], values: Mapping[str, Any]) -> None:
-        # Only what waits: another relay may have settled it meanwhile, and what it noted stays.
+        # Waiting rows only: if another relay has settled a row meanwhile, its result stays.
         change = update(self._rows).where(self._rows.c.id.in_(ids), self._rows.c.state == RowState.WAITING)
         self._changed(change.values(values))
 
@@ -246,7 +246,7 @@ class Store:
 
 
 def _by_id(values: Mapping[int, int]) -> ColumnElement[int]:
-    """Return what gives each row its number. As text, of whole numbers only: a thousand parameters take half the time."""
+    """Return each row's number as text, of integers only: a thousand parameters take half the time."""
     return literal_column(
         f"CASE id {' '.join(f'WHEN {id:d} THEN {value:d}' for id, value in values.items())} END", Integer
     )

@@ -1,4 +1,4 @@
-"""The tables of an outbox: what is to be told, and which relay is telling it; the same on PostgreSQL, MySQL and SQLite."""
+"""The tables of an outbox: rows to publish, and the relay at work; the same on PostgreSQL, MySQL and SQLite."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 __all__ = ["REFUSAL", "TABLE_NAME", "RowState", "Tables", "ddl", "utc"]
 
 TABLE_NAME = "xinliu_outbox"
-"""What the table is called where nothing else is said."""
+"""Default name of the table."""
 
 REFUSAL = -1
-"""Version of a row that is no statement, but says that one was refused (schemas/records/refused_row.py): body is a RefusedRow."""
+"""Version of a row that is no statement but a refusal (schemas/records/refused_row.py); its body is a RefusedRow."""
 
 _MYSQL = ("mysql", "mariadb")
-_ID = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER counts by itself there
+_ID = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself there
 _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 _OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
@@ -27,28 +27,28 @@ _OPTIONS: dict[str, Any] = {
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
 }
-"""An engine without transactions would tell what was rolled back; a server's own character set may know no Chinese."""
+"""Without transactions the relay would publish rolled-back rows; a server's default character set may lack Chinese."""
 _BODY = LargeBinary().with_variant(mysql.MEDIUMBLOB(), *_MYSQL)  # a BLOB ends at 64 kB there
 
 
 class RowState(StrEnum):
-    """What has become of a row."""
+    """The state of a row."""
 
     WAITING = "WAITING"
-    """Committed by the department, not told yet."""
+    """Committed by the department, not published yet."""
     SENT = "SENT"
     """Confirmed by the broker."""
     FAILED = "FAILED"
-    """Refused by the broker for good; a person must do something."""
+    """Refused by the broker permanently; a person must act."""
     DISCARDED = "DISCARDED"
-    """A person decided that it is not to be told, and why."""
+    """A person decided that it is not to be published, and why."""
 
 
 class Tables:
-    """The two tables of an outbox, defined in a department's own metadata, so that its migrations make them.
+    """The two tables of an outbox, defined in a department's own metadata, so that its migrations create them.
 
-    `rows` has one row a statement. `relay` has one row a department: which relay is at work, and what it last vouched
-    for. Times are UTC; MySQL and SQLite keep them without a zone.
+    `rows` has one row for each statement. `relay` has one row for each department: the relay at work, and the time it
+    last vouched for. Times are UTC; MySQL and SQLite store them without a zone.
     """
 
     def __init__(self, metadata: MetaData, name: str = TABLE_NAME, schema: str | None = None) -> None:
@@ -70,7 +70,7 @@ class Tables:
             Column("sent_partition", Integer),
             Column("sent_offset", BigInteger),
             Column("reason", String(500)),
-            # The relay asks for what waits, in order; pruning and reconciliation ask for what was sent when.
+            # The relay queries waiting rows in order; pruning and reconciliation query sent rows by time.
             Index(f"{name}_state", "department", "state", "id"),
             Index(f"{name}_sent", "department", "sent_at"),
             Index(f"{name}_record", "record_id", "version"),
@@ -92,7 +92,7 @@ class Tables:
 
 
 def ddl(tables: Tables, dialect: Dialect) -> list[str]:
-    """Return the statements that make the tables, for a person or a migration that runs them."""
+    """Return the statements that create the tables, for a person or a migration that runs them."""
     statements = []
     for table in (tables.rows, tables.relay):
         statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
@@ -102,5 +102,5 @@ def ddl(tables: Tables, dialect: Dialect) -> list[str]:
 
 
 def utc(time: datetime) -> datetime:
-    """Return a time as a database gave it as one that knows its zone: what has none is UTC."""
+    """Return a time from a database with its zone: a time without one is UTC."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

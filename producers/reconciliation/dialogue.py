@@ -1,4 +1,4 @@
-"""Reconciling with the platform: state a manifest, be told which buckets differ, send their lines, be told the records."""
+"""Anti-entropy with the platform: publish a manifest, then the lines of differing buckets; read the differing records."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from schemas.reconciliation.manifest import ManifestScope, lines_parts, summary,
 __all__ = ["RESENT", "Reconciled", "RecordDifference", "reconcile", "resend", "scopes"]
 
 RESENT = ("MISSING", "OLDER_HERE", "CONTENT")
-"""Differences that sending the statement again can mend. REFUSED would be refused again; of UNKNOWN there is nothing to
-send; where the platform holds a newer version, the department's own data are behind."""
+"""Differences that publishing the statement again can mend. REFUSED would be refused again; for UNKNOWN the department
+has no statement; if the platform has a newer version, the department's own data are behind.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordDifference:
-    """One record that is not the same on both sides."""
+    """One record that differs between the department and the platform."""
 
     record_id: str
     difference: str
     stated_version: int | None
     held_version: int | None
     where: str | None
-    """Where the department finds its statement."""
+    """The place of the statement at the department."""
     reasons: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Reconciled:
-    """What one manifest came to."""
+    """The result of one manifest."""
 
     domain: str
     kind: str
@@ -52,7 +53,7 @@ class Reconciled:
     stated: int
     held: int
     outside: int
-    """Held by the platform in months that the manifest does not speak of."""
+    """Records of the platform in months outside the manifest."""
     periods: list[dict[str, Any]] = field(default_factory=list)
     differences: list[RecordDifference] = field(default_factory=list)
     unnamed: int = 0
@@ -62,10 +63,10 @@ class Reconciled:
 def scopes(
     records: pl.DataFrame, department: Department, *, first: str | None, last: str | None, whole: bool
 ) -> tuple[ManifestScope, ...]:
-    """Return what manifests of these records speak of: a domain and kind each, and the months from `first` to `last`.
+    """Return the scopes of manifests for these records: a domain and kind each, and the months from `first` to `last`.
 
-    Where no bound is given the months are those from the first to the last record's. `whole`: the records are all that
-    was ever told, in every domain of the department, and where there are none the platform must hold none.
+    Without bounds the months run from the first to the last record's. `whole`: the records are all that the department
+    ever published, in all its domains; in a domain without records the platform must have none either.
     """
     parts = records.group_by("domain", "kind").agg(
         pl.col("period").min().alias("first"), pl.col("period").max().alias("last")
@@ -83,9 +84,9 @@ def scopes(
 def reconcile(
     publisher: Publisher, receipts: Receipts, told: StatedRecords, scope: ManifestScope, *, seconds: float
 ) -> Reconciled:
-    """State what was told in this scope and return what the platform finds; it takes up to two rounds.
+    """Publish the manifest of this scope and return the platform's differences, in up to two rounds.
 
-    `receipts` must have been opened before. Raises NotVisibleYet where an answer does not come in time.
+    `receipts` must have been opened before. Raises NotVisibleYet if an answer does not come in time.
     """
     records = _of(told.records, scope)
     manifest = summary(records, publisher.config.department, scope, made_at=datetime.now(UTC))
@@ -120,7 +121,7 @@ def reconcile(
 
 
 def resend(publisher: Publisher, told: StatedRecords, differences: Sequence[RecordDifference]) -> int:
-    """Publish the statements that mend these differences again, and return how many those are."""
+    """Publish again the statements that mend these differences. Return how many."""
     wanted = [one.record_id for one in differences if one.difference in RESENT]
     chosen = told.records.filter(pl.col("record_id").is_in(wanted)).sort("place")
     for place, uscc in chosen.select("place", "uscc").iter_rows():

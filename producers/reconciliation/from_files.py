@@ -1,4 +1,4 @@
-"""What a department believes it has told: every record's newest statement, from its files."""
+"""Stated records from a department's files: the newest statement of every record."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from schemas.records.refused_row import RowRefusal
 __all__ = ["COLUMNS", "StatedRecords", "ToldInFiles", "from_files"]
 
 COLUMNS = pl.Schema({**LINES, "domain": pl.String(), "kind": pl.String(), "uscc": pl.String(), "place": pl.UInt32()})
-"""LINES, what a record is about, and the place by which its statement is asked for."""
+"""LINES, the record's domain, kind and entity, and the place by which its statement is found."""
 
 _WRITER = writer_schema(0, json.dumps(source("xinliu.Statement")))
 
 
 class StatedRecords(Protocol):
-    """What a department believes it has told, wherever it keeps that: in files, or in its outbox."""
+    """The records a department believes it has published, from its files or its outbox."""
 
     @property
     def records(self) -> pl.DataFrame:
@@ -37,12 +37,12 @@ class StatedRecords(Protocol):
 
     @property
     def refused(self) -> int:
-        """How many rows the rules refuse: they cannot have been told."""
+        """Number of rows that the rules refuse: they cannot have been published."""
         ...
 
     @property
     def refusals(self) -> Sequence[RowRefusal]:
-        """What readers must be told of those rows."""
+        """Refusals of those rows, to notify readers."""
         ...
 
     def statement(self, place: int) -> bytes:
@@ -50,19 +50,19 @@ class StatedRecords(Protocol):
         ...
 
     def where(self, place: int) -> str:
-        """Return where the department finds it, in a person's words."""
+        """Return the place in a person's words."""
         ...
 
 
 @dataclass(frozen=True)
 class ToldInFiles:
-    """A department's files, as `xinliu publish` would send them."""
+    """Records of a department's files, as `xinliu publish` would send them."""
 
     records: pl.DataFrame
     bodies: Sequence[bytes]
     lines: Sequence[str]
     refused: int
-    """Rows that the rules refuse, and that can therefore not have been told."""
+    """Rows that the rules refuse, and that can therefore not have been published."""
     refusals: Sequence[RowRefusal] = ()
 
     def statement(self, place: int) -> bytes:

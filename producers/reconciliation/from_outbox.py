@@ -1,4 +1,4 @@
-"""What a department believes it has told, from its outbox: the statements that the broker has confirmed."""
+"""Stated records from a department's outbox: the statements that the broker has confirmed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ToldFromOutbox:
     """The confirmed statements of a department's outbox, as far back as it keeps them; bodies stay in the database."""
 
     refused = 0
-    """A statement that the rules refuse does not get into an outbox."""
+    """The outbox accepts no statement that the rules refuse."""
     refusals: Sequence[RowRefusal] = ()
-    """Its relay tells of what was refused."""
+    """The relay publishes the refusals."""
 
     def __init__(self, engine: Engine, records: pl.DataFrame, ids: array[int]) -> None:
         self.records = records
@@ -49,7 +49,7 @@ class ToldFromOutbox:
 def from_outbox(url: str, department: str, writers: Mapping[str, WriterSchema]) -> ToldFromOutbox:
     """Read an outbox by its database's address; `writers` are the versions of the contract Statement by fingerprint.
 
-    Raises UsageError where the address is none or the table is not there, Retryable where the database does not answer.
+    Raises UsageError if the address is invalid or the table is missing, Retryable if the database does not answer.
     """
     engine = open_engine(database_url(url))
     frames, ids = [COLUMNS.to_frame()], array("q")
