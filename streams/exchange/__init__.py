@@ -1,1 +1,1 @@
-"""What provinces exchange: what is shared, what is received of the others, and what is said of it."""
+"""The exchange between provinces: our own log, the logs of the others, and the status of all."""

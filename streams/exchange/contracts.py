@@ -1,4 +1,4 @@
-"""What a province's exchange carries beside statements, by contract."""
+"""Contracts that a province's exchange carries beside statements, each with its check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from streams.forwarding.masking import keepable
 __all__ = ["CARRIED_CONTRACTS", "fault"]
 
 Check = Callable[[Mapping[str, Any], str, int], str | None]
-"""Takes a decoded message, the province and the partition by which it came; returns what that province may not have said."""
+"""Takes a decoded message, the province and the partition by which it came; returns why it may not stand there, or
+None."""
 
 
 def _of_province(message: Mapping[str, Any], province: str, _partition: int) -> str | None:
@@ -27,15 +28,15 @@ CARRIED_CONTRACTS: Final[Mapping[str, Check]] = {
     pending.CONTRACT: pending.wrong_in,
     CASE: cases.wrong_in,
 }
-"""Contracts that ride along in the runs, covered by their checkpoints like statements, and what intake makes sure of; the view
-hands them to whoever handles them (streams/exchange/handlers.py)."""
+"""Contracts whose messages ride along in the runs, covered by their checkpoints like statements, and intake's check of
+each. The view passes the messages to their handlers (streams/exchange/handlers.py)."""
 
 _HASH = re.compile(r"^[0-9a-f]{64}$")
 _TOPIC_ID = re.compile(r"^[!-~]{1,40}$")
 
 
 def fault(checkpoint: Mapping[str, Any]) -> str:
-    """Say what of a checkpoint cannot be kept as its contract means it; empty where it is sound."""
+    """Return the fault for which a checkpoint cannot be stored as its contract means it; empty if it is sound."""
     domains = [one["domain"] for one in checkpoint["domains"]]
     if len(domains) != len(set(domains)) or any(keepable(domain) is None for domain in domains):
         return "a domain twice, or one that is none"

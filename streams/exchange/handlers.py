@@ -1,4 +1,4 @@
-"""Who takes what the exchanges of other provinces carry: one line a contract."""
+"""Handlers of the messages that other provinces' exchanges carry, one for each contract."""
 
 from __future__ import annotations
 

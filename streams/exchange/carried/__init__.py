@@ -1,1 +1,1 @@
-"""What the exchange carries beside statements: cases, pending entries, sets and checkpoints."""
+"""Messages that the exchange carries beside statements: cases, pending entries, sets and checkpoints."""

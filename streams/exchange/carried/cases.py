@@ -1,7 +1,7 @@
-"""Case events between provinces: what another may say, what is told to the others, and the projection into the store.
+"""Case events between provinces: validation on arrival, sharing with the others, and the projection into the store.
 
-An event is one message under the key `case|<case>|<event>|<content>`. It changes nothing but what is known of its case, and the set of
-events only grows: it may come twice and in any order.
+An event is one message under the key `case|<case>|<event>|<content>`. It changes only the stored state of its case, and
+the set of events only grows, so it may arrive twice and in any order.
 """
 
 from __future__ import annotations
@@ -44,16 +44,19 @@ Connection = psycopg.Connection[Any]
 LONGEST_REASON = 1_000
 _LONGEST_WORD = 200
 _SKEW = timedelta(days=1)
-"""How far ahead of the broker's clock an event may be dated: clocks differ, but not by days."""
+"""Limit on how far ahead of the broker's clock an event may be dated: clocks differ, but not by days."""
 _A_ROUND = 500
 _HALVES = struct.Struct(">qq")
 _CODES = ("case_id", "event_id", "record_id", "uscc")
-"""Texts that have a form of their own."""
+"""Text fields with a format of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event on its way into the store: when the broker took it; of our own also its Avro body and the fingerprint of its writer schema."""
+    """An event on its way into the store, with the time at which the broker took it.
+
+    `body` (Avro) and `fingerprint` (of the body's writer schema) are set for our own events only.
+    """
 
     event: CaseEvent
     recorded_at: datetime
@@ -62,22 +65,23 @@ class Arrival:
 
 
 def case_key(event: CaseEvent) -> str:
-    """Return the key of an event's message; two contents under one id have two, so that no compaction parts with either."""
+    """Return the key of an event's message. Two contents under one id get two keys: compaction keeps both."""
     return f"case|{event.case_id}|{event.event_id}|{event.content()}"
 
 
 def partition_of(uscc: str) -> int:
-    """Return the partition of `accepted` and of every exchange.* in which an entity's messages stand."""
+    """Return the partition of `accepted` and of every exchange.* topic that carries an entity's messages."""
     return int(partitions_of(pl.Series([uscc]), EXCHANGE_PARTITIONS)[0])
 
 
 def refusal(
     event: CaseEvent, catalogue: Catalogue, *, said_by: str, partition: int | None, received_at: datetime
 ) -> str | None:
-    """Return why a province may not say this, or None where it may; nothing that is held decides it.
+    """Return why a province may not publish this event, or None if it may; no stored data decides it.
 
-    `said_by` is the province whose topic the event stands in, `partition` where in its exchange (None: in its own topic).
-    Whether it leads rightly, which depends on registrations that may arrive later, is for readers to see (`led_rightly`).
+    `said_by` is the province whose topic carries the event, `partition` its partition in the exchange (None: in its own
+    topic). Whether that province leads rightly depends on registrations that may arrive later; readers check it
+    (`led_rightly`).
     """
     return next(_refusals(event, catalogue, said_by, partition, received_at), None)
 
@@ -116,7 +120,7 @@ def _texts(event: CaseEvent) -> Iterator[str]:
     words = {name: text for name, text in asdict(event).items() if isinstance(text, str) and name not in _CODES}
     if len(words.pop("reason")) > LONGEST_REASON or any(len(word) > _LONGEST_WORD for word in words.values()):
         yield "a text is longer than is kept"
-    # Under names of their own: of a statement, `reason` and `kind` are codes, which that rule passes over.
+    # Prefixed: in a statement `reason` and `kind` are codes, which that rule skips.
     texts = {f"case_{name}": text for name, text in {**words, "reason": event.reason}.items()}
     found = broken_texts(pl.DataFrame({name: [text] for name, text in texts.items()}), list(texts))
     broken = sorted({code for (code, _), marks in found.items() if marks.any()})
@@ -125,20 +129,20 @@ def _texts(event: CaseEvent) -> Iterator[str]:
 
 
 def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str | None:
-    """Return what a province may not have said in a decoded Case of its exchange; None where nothing is wrong."""
+    """Return why a province may not publish a decoded Case; None if it may."""
     return refusal(CaseEvent.of(message), load(), said_by=province, partition=partition, received_at=datetime.now(UTC))
 
 
 def project_carried(connection: Connection, came: Iterable[tuple[Mapping[str, Any], datetime]]) -> None:
-    """Project events of other provinces: each decoded, with the time at which `accepted` had it."""
+    """Project events of other provinces, each decoded, with the time at which `accepted` received it."""
     project(connection, [Arrival(CaseEvent.of(value), known_at) for value, known_at in came])
 
 
 def project(connection: Connection, arrivals: Iterable[Arrival]) -> list[str]:
-    """Add events to the set and fold their cases anew, in the caller's transaction; return the cases, sorted.
+    """Add events to the set and fold their cases again, in the caller's transaction; return the cases, sorted.
 
-    Several writers may do so at once: each case is taken by one at a time, in the order of their ids, so that none folds less
-    than is there and no two wait for one another.
+    Several writers may do so at once. Each locks its cases one by one, in the order of their ids: no writer folds less
+    than is stored, and no two deadlock.
     """
     news = list(arrivals)
     cases = sorted({one.event.case_id for one in news})
@@ -150,8 +154,7 @@ def project(connection: Connection, arrivals: Iterable[Arrival]) -> list[str]:
 
 
 def refold(connection: Connection) -> int:
-    """Fold every case that has not ended anew, as today's code does, some at a time in transactions of their own; return how
-    many there are."""
+    """Fold every case that has not ended again, with today's code, in several transactions; return their number."""
     cases = [str(row[0]) for row in connection.execute(sql("exchange/carried/unended"))]
     for begin in range(0, len(cases), _A_ROUND):
         some = cases[begin : begin + _A_ROUND]
@@ -167,14 +170,14 @@ def _lock(connection: Connection, cases: Sequence[str]) -> None:
 
 
 def events_of(connection: Connection, cases: Sequence[str]) -> list[CaseEvent]:
-    """Return every event that is held of these cases, in no order."""
+    """Return every stored event of these cases, in no order."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(sql("exchange/carried/events"), {"cases": list(cases)}).fetchall()
     return [CaseEvent.of({**row, "at": row["at"].astimezone(UTC)}) for row in rows]
 
 
 class CaseSharing:
-    """What goes along with a round of the publisher: our own events that concern other provinces, until they were told."""
+    """Rider of cases: our own events that concern other provinces, due until they were published."""
 
     def due(self, connection: Connection) -> Sequence[OutgoingMessage]:
         """Return the messages that are due in the caller's snapshot, oldest first."""
@@ -188,7 +191,7 @@ class CaseSharing:
         ]  # fmt: skip
 
     def sent(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
-        """Note in the caller's transaction that these have been told; what is not noted is told again."""
+        """Mark these as published, in the caller's transaction; unmarked ones are published again."""
         if messages:
             cases, events, contents = zip(*(one.told for one in messages), strict=True)
             told = {"cases": list(cases), "events": list(events), "contents": list(contents)}

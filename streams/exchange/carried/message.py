@@ -24,7 +24,7 @@ _LONGEST_KEY = 200
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A message that came by a province's exchange beside its statements, as its contract has it."""
+    """A decoded message that came by a province's exchange beside its statements."""
 
     name: str
     """Full name of the contract."""
@@ -32,25 +32,25 @@ class Carried:
     partition: int
     """Of the exchange, and of `accepted`."""
     key: bytes
-    """As it is in `accepted` (`carried_key`)."""
+    """As in `accepted` (`carried_key`)."""
     value: Mapping[str, Any]
     origin: Origin
-    """Where it stands in the origin's log."""
+    """Its place in the origin's log."""
     accepted_offset: int
     known_at: datetime
-    """When `accepted` had it."""
+    """When `accepted` received it."""
 
 
 Handler = Callable[[Connection, Sequence[Carried]], None]
-"""Takes all messages of one contract of a batch, in the order of `accepted`, in the transaction that has folded the batch's
-statements, those that came behind them among them: `accepted_offset` tells what came first."""
+"""Takes all messages of one contract in a batch, in the order of `accepted`, in the transaction that has folded the
+batch's statements. These may include statements behind the messages: `accepted_offset` gives the order."""
 
 
 def carried_key(province: str, partition: int, name: str, key: bytes) -> bytes:
-    """Return the key under which intake forwards such a message to `accepted`, where the newest of a key stays.
+    """Return the key under which intake forwards such a message to `accepted`; compaction keeps the newest of a key.
 
-    It begins with the province and its partition: no province can take another's messages out of `accepted`, nor a
-    department's. Of a partition's checkpoints the newest stays.
+    It begins with the province and its partition: no province can replace another's messages in `accepted`, nor a
+    department's. Of a partition's checkpoints only the newest stays.
     """
     if name == CHECKPOINT:
         return f"checkpoint|{province}|{partition}".encode()

@@ -1,8 +1,9 @@
-"""What waits in a province's quarantine, told to the other provinces (xinliu.PendingEntries): 无 is never "received but refused".
+"""Open entries of a province's quarantine, published to the other provinces (xinliu.PendingEntries).
 
-The origin compares, in the snapshot of a checkpoint, what waits with what was told. What was told is known for certain only
-while this process goes on from its own last word: after a start, a round that failed, another worker's round or a restored
-database, everything that waits is told again, and behind it, partition by partition, that whatever is older is over.
+With them 无 never means "received but refused". The origin compares its open entries with the published ones in the
+snapshot of a checkpoint. The published state is certain only while this process continues from its own last message.
+After a start, a failed round, another worker's round or a restored database it publishes all open entries again and
+then, for each partition, that every older entry is over.
 """
 
 from __future__ import annotations
@@ -27,28 +28,28 @@ __all__ = ["CONTRACT", "Pending", "project_pending", "wrong_in"]
 CONTRACT: Final = "xinliu.PendingEntries"
 
 _USCC, _NAME = re.compile(r"[0-9A-Z]{18}"), re.compile(r"[a-z0-9-]{1,64}")
-"""What codes and keys of the catalogue look like: no other text of another province is taken into the tables."""
+"""Formats of codes and catalogue keys: no other text of another province enters the tables."""
 
 _AHEAD = 3_600
-"""Seconds. How far a sequence, which follows the clock, may be ahead of its message: where the clock was set back,
-it goes on behind it."""
+"""Seconds. Limit on how far a sequence, which follows the clock, may be ahead of its message: after the clock was set
+back, it continues from the sequence before."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Pending:
-    """What is told of the quarantine beside statements (streams.exchange.carried.riders.Beside); one for the life of a publisher.
+    """Rider of the quarantine's open entries (streams.exchange.carried.riders.Rider); one for the life of a publisher.
 
-    All of it in one round, however much it is: a checkpoint vouches for what its round has told.
+    It publishes everything in one round, however much it is: a checkpoint vouches for the messages of its round.
     """
 
     def __init__(self, province: str) -> None:
         self._province = province
         self._told: dict[int, int] | None = None
-        """Partition → sequence that this object was the last to tell; None at the start."""
+        """Partition → sequence that this object published last; None at the start."""
 
     def due(self, connection: Connection) -> tuple[OutgoingMessage, ...]:
-        """Return what has to be told, in this order; `connection` is in the snapshot of the checkpoint that follows.
+        """Return the messages to publish, in order; `connection` is in the snapshot of the checkpoint that follows.
 
         Its search_path is the generation.
         """
@@ -61,21 +62,21 @@ class Pending:
         clock = connection.execute("SELECT clock_timestamp()").fetchone()
         assert clock is not None
         (at,) = clock
-        # A table that was restored knows less than was told: the clock then says what is newer.
+        # A restored table lacks sequences that were published: the clock then exceeds them.
         sequence = max(
             [round(at.timestamp() * 1000), *(one + 1 for one in (*stored.values(), *(self._told or {}).values()))]
         )
         places = partitions_of(pl.Series([uscc for uscc, _ in changed], dtype=pl.String), EXCHANGE_PARTITIONS).tolist()
         news = [(place, uscc, entries or []) for place, (uscc, entries) in zip(places, changed, strict=True)]
-        # Behind them, so that nothing that still waits is taken for over between the two.
+        # Behind the entries, so that no reader takes an open entry for over between the two.
         over = [] if certain else [(place, None, list[Any]()) for place in range(EXCHANGE_PARTITIONS)]
         messages = [self._message(*one, sequence, at) for one in (*news, *over)]
-        # Whatever becomes of them: until `sent` has been made lasting, the table does not say the same.
+        # Set even if the round fails: until `sent` is committed, the table differs, and the state is uncertain.
         self._told = stored | {message.partition: sequence for message in messages}
         return tuple(messages)
 
     def sent(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
-        """Write down that these were told, in the transaction that deletes the round's outbox rows."""
+        """Store these as published, in the transaction that deletes the round's outbox rows."""
         if messages:
             connection.execute(
                 sql("exchange/carried/pending_told"), {"rows": Jsonb([message.told for message in messages])}
@@ -84,7 +85,7 @@ class Pending:
     def _message(
         self, partition: int, uscc: str | None, entries: Sequence[Mapping[str, Any]], sequence: int, at: datetime
     ) -> OutgoingMessage:
-        # The key, so that a newer one takes the place of an older one where a log is compacted.
+        # Compaction of a log keeps the newest message of a key.
         key = f"pending|{self._province}|{partition}|{uscc or ''}"
         told = {"partition": partition, "uscc": uscc, "sequence": sequence}
         since = [{**one, "since": datetime.fromtimestamp(one["since"] / 1000, UTC)} for one in entries]
@@ -93,7 +94,7 @@ class Pending:
 
 
 def _anything(connection: Connection) -> bool:
-    # Asked several times a second, and mostly there is nothing.
+    # Runs several times a second, and mostly finds nothing.
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM quarantine WHERE state = 'OPEN' AND uscc IS NOT NULL)"
         " OR EXISTS (SELECT FROM xinliu.shared_pending WHERE uscc <> '')"
@@ -102,7 +103,7 @@ def _anything(connection: Connection) -> bool:
 
 
 def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str | None:
-    """Return what a province may not have said in a decoded PendingEntries of its topic; None where nothing is wrong."""
+    """Return why a province may not publish a decoded PendingEntries; None if it may."""
     uscc, entries = message["uscc"], message["entries"]
     names = [name for one in entries for name in (one["domain"], one["department"])]
     checks = (
@@ -126,7 +127,7 @@ def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str |
 
 
 def project_pending(connection: Connection, messages: Iterable[Mapping[str, Any]]) -> None:
-    """Take over decoded PendingEntries, in any order and as often as they come; `connection` is in the view's transaction."""
+    """Upsert decoded PendingEntries, in any order and any number of times, in the view's transaction."""
     rows = [
         {
             "province": one["province"],

@@ -1,4 +1,4 @@
-"""What goes along with the statements of a round of the publisher: cases, pending entries, sets that were asked for."""
+"""Riders: messages beside the statements of a publisher's round (cases, pending entries, requested sets)."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class OutgoingMessage:
     headers: tuple[tuple[str, bytes], ...] = ()
     """Beside SCHEMA; those of schemas.exchange.topics.SIGNED_HEADERS are covered by the signature."""
     told: Any = field(default=None, compare=False)
-    """Whatever `sent` wants to be given back; the publisher does not look at it."""
+    """A value that the publisher returns to `sent`; it does not look at it."""
 
 
 class Rider(Protocol):
-    """Something that is told to the other provinces beside statements.
+    """A source of messages that the publisher writes beside statements.
 
-    Both methods are called by the publisher's thread, on a connection whose search_path is the serving generation.
+    The publisher's thread calls both methods, on a connection whose search_path is the serving generation.
     """
 
     def due(self, connection: Connection) -> Sequence[OutgoingMessage]:
-        """Return what has to be told now, in this order; some thousand messages at most, the rest in the next round.
+        """Return the messages to publish now, in this order; some thousand at most, the rest in the next round.
 
-        Called in the read-only REPEATABLE READ snapshot of a round that drains the outbox, and of no other: the messages come
-        to stand behind all statements of that snapshot, and before the checkpoint that speaks of it. What it returns may be
-        lost with its round: it must be due again until `sent` was committed.
+        Called in the read-only REPEATABLE READ snapshot of a round that drains the outbox, and of no other: the
+        messages stand in the log behind all statements of that snapshot, and before the checkpoint that covers it. They
+        may be lost with their round: they must be due again until `sent` was committed.
         """
 
     def sent(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
-        """Write down that these are in the log, in the transaction that deletes the round's outbox rows."""
+        """Store that these are in the log, in the transaction that deletes the round's outbox rows."""

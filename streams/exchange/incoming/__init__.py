@@ -1,1 +1,1 @@
-"""The exchanges of other provinces: examined on the way to `accepted`, and applied with the batch that folds them."""
+"""Other provinces' exchanges: intake examines them for `accepted`, the view applies them with each batch."""

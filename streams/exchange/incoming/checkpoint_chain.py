@@ -1,8 +1,8 @@
-"""Checkpoints and what they close: decides, for one partition of one province's exchange, which messages may be applied.
+"""Checkpoint chain: decides, for one partition of one province's exchange, which messages may be applied.
 
-Pure: no Kafka, no registry, no clock. Messages are kept until a checkpoint of their origin, which was found to be its word,
-closes their run; then the run is held against it. What holds is released, in the origin's order; what does not is dropped, and
-the same messages may come once more. docs/decisions/045-anchors-and-gaps.md says why.
+Pure: no Kafka, no registry, no clock. The chain keeps messages until a verified checkpoint of their origin closes their
+run; then it compares the run with the checkpoint. It releases a run that matches, in the origin's order. It drops a run
+that does not match; the same messages may come once more. docs/decisions/045-anchors-and-gaps.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 MOST_MESSAGES, MOST_BYTES = 500_000, 128 << 20
-"""How much is kept of a partition without a checkpoint; a province that goes on beyond it is not listened to."""
+"""Limits of the messages that are kept for a partition without a checkpoint; beyond them all are dropped."""
 
 MOST_A_SECOND, _SLACK = 100_000, 3_600
-"""How many offsets a province's log grows by in a second at most, many times what any publisher writes; and the seconds
-by which its clock may be ahead. A checkpoint beyond that is no honest log's, and a later honest one would be taken for
-known."""
+"""Most offsets by which a province's log grows in a second, many times any publisher's rate; and the seconds by which
+its clock may be ahead. A checkpoint beyond that is no honest log's: if it were applied, later honest ones would count
+as repeated."""
 
 _START = re.compile(r"^ start (\d{1,18})$")
 _NOTE = re.compile(
@@ -43,7 +43,7 @@ _KEY_ID = re.compile(r"^\S{1,40}$")
 
 @dataclass(frozen=True, slots=True)
 class ArrivedMessage:
-    """A message as it came through the link, and where it stands in the origin's log and in the log here."""
+    """A message as it came through the link, with its offset in the origin's log and (`far_offset`) in the log here."""
 
     topic_id: str
     offset: int
@@ -53,14 +53,14 @@ class ArrivedMessage:
     body: bytes
     """The Avro body."""
     says: Any = None
-    """What is to be done with it where its run is applied; the chain does not look at it."""
+    """Its effect if its run is applied; the chain does not look at it."""
     unreadable: str | None = None
-    """Why nobody can tell what it says, so that no run with it is believed."""
+    """Why its content cannot be read, so that no run with it is believed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainPlace:
-    """What a checkpoint says of its place in the chain; the fields are Checkpoint.avsc's, `made_at` in ms since 1970."""
+    """A checkpoint's place in the chain. The fields are Checkpoint.avsc's; `made_at` is in ms since 1970."""
 
     topic_id: str
     sequence: int
@@ -74,38 +74,38 @@ class ChainPlace:
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> ChainPlace:
-        """Take it from a decoded checkpoint."""
+        """Build it from a decoded checkpoint."""
         plain = {name: checkpoint[name] for name in cls.__slots__ if name != "made_at"}
         return cls(**plain, made_at=int(checkpoint["made_at"].timestamp() * 1000))
 
 
 @dataclass(frozen=True, slots=True)
 class ChainAnchor:
-    """The last checkpoint whose run was applied: what the next one must follow on."""
+    """The last checkpoint whose run was applied: the next one must follow on it."""
 
     topic_id: str
     sequence: int
     last_offset: int
-    """Of its run's last message: whatever stands at or before it is known. The checkpoint's own place is not under its
-    signature, and a link that lies about it must not harm what comes behind."""
+    """Of its run's last message: every message at or before it is known. The signature does not cover the checkpoint's
+    own place, and a link that lies about it must not harm later runs."""
     hash: str
     made_at: int
     key_id: str = ""
-    """Whose signature it bears: an anchor of a key that is compromised holds nothing back. Empty: noted by an
-    earlier version."""
+    """Id of the key that signed it: an anchor of a compromised key holds nothing back. Empty: noted by an earlier
+    version."""
 
 
 def note_of(anchor: ChainAnchor | None, read_from: int) -> str:
-    """Return what is committed with an offset, so that whoever goes on knows it: the anchor, and where to read from."""
+    """Return the note that is committed with an offset: the anchor, and the offset from which to read on."""
     if anchor is None:
         return f" start {read_from}"
     known = (anchor.topic_id, anchor.sequence, anchor.last_offset, anchor.hash, anchor.made_at, read_from)
-    # Key ids are short (schemas.exchange.keys.make_key); one that is not is left out, and cannot be found compromised here.
+    # Key ids are short (schemas.exchange.keys.make_key). A long one is left out: here it cannot be found compromised.
     return " ".join((" anchor", *map(str, known), *((anchor.key_id,) if _KEY_ID.match(anchor.key_id) else ())))
 
 
 def read_note(note: str) -> tuple[ChainAnchor | None, int] | None:
-    """Read a note back; None where there is none, or not a whole one."""
+    """Parse a note; None if there is none, or it is incomplete."""
     if found := _START.match(note):
         return None, int(found[1])
     found = _NOTE.match(note)
@@ -116,23 +116,24 @@ def read_note(note: str) -> tuple[ChainAnchor | None, int] | None:
 
 
 class CheckpointOutcome(StrEnum):
-    """What came of a checkpoint."""
+    """Outcome of a checkpoint."""
 
     FOLLOWED = "followed"
     """The run is whole and follows on the last one: applied."""
     GAP = "gap"
-    """The run is whole, and something before it never came: applied, and loud."""
+    """The run is whole, but something before it never came: applied, and logged as an error."""
     REPEATED = "repeated"
-    """It was applied already, or something newer was: nothing happens."""
+    """It, or a newer one, was applied already: no effect."""
     BROKEN = "broken"
-    """The messages are not the ones it closes: nothing is applied, and the same run may come again."""
+    """The messages are not its run: nothing is applied, and the same run may come again."""
     STALE = "stale"
-    """It contradicts what is known and is not newer: a replay, or an origin that told two stories. Nothing is applied."""
+    """It contradicts the anchor and is not newer: a replay, or an origin that published two histories. Nothing is
+    applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointResult:
-    """What came of a checkpoint, why, and the messages that may be applied, in the origin's order."""
+    """Outcome of a checkpoint, the reason, and the messages to apply, in the origin's order."""
 
     outcome: CheckpointOutcome
     why: str = ""
@@ -140,52 +141,52 @@ class CheckpointResult:
 
     @property
     def applied(self) -> bool:
-        """Whether the run counts."""
+        """Whether the run is applied."""
         return self.outcome in (CheckpointOutcome.FOLLOWED, CheckpointOutcome.GAP)
 
 
 @dataclass(slots=True)
 class Chain:
-    """One partition of one province's exchange, as far as it is known here."""
+    """State of one partition of one province's exchange: the anchor, and the messages without a checkpoint."""
 
     anchor: ChainAnchor | None = None
     _open: dict[str, dict[int, ArrivedMessage]] = field(default_factory=dict)
     _bytes: int = 0
 
     def take(self, message: ArrivedMessage) -> bool:
-        """Keep a message until its checkpoint comes; false where it was applied already, or is kept already."""
+        """Keep a message until its checkpoint comes; return False if it was applied or kept before."""
         anchor = self.anchor
         if anchor is not None and message.topic_id == anchor.topic_id and message.offset <= anchor.last_offset:
             return False
         run = self._open.setdefault(message.topic_id, {})
         known = run.get(message.offset)
-        # The later one counts: what a link delivers again is what it could not vouch for before.
+        # The later copy counts: a link delivers again the messages that it could not vouch for before.
         run[message.offset] = message
         self._bytes += len(message.body) - (0 if known is None else len(known.body))
         return known is None
 
     @property
     def overflows(self) -> bool:
-        """Whether more is kept than any run has."""
+        """Whether it keeps more messages than any run has."""
         return self._bytes > MOST_BYTES or sum(map(len, self._open.values())) > MOST_MESSAGES
 
     def forget(self) -> None:
-        """Drop all that waits for a checkpoint."""
+        """Drop all messages that wait for a checkpoint."""
         self._open.clear()
         self._bytes = 0
 
     def read_from(self, next_offset: int) -> int:
-        """Return from where the log here must be read so that nothing that is kept is missed; `next_offset`: the reader's."""
+        """Return the offset here from which a reader misses no kept message; `next_offset` is the reader's."""
         return min((message.far_offset for run in self._open.values() for message in run.values()), default=next_offset)
 
     def distrust(self) -> None:
-        """Forget the anchor, whose key is compromised: what the true province says need not follow on it."""
+        """Forget the anchor, whose key is compromised: the true province's checkpoints need not follow on it."""
         self.anchor = None
 
     def close(self, told: ChainPlace) -> CheckpointResult:
-        """Hold what is kept against a checkpoint, which was found to be its province's word."""
+        """Compare the kept messages with a verified checkpoint of the province."""
         if why := self._leap(told):
-            # As if it had not come: what it claims to close is kept for who closes it.
+            # As if it had not come: the messages that it claims to close are kept for the right checkpoint.
             return CheckpointResult(CheckpointOutcome.STALE, why)
         outcome, why = self._place(told)
         if outcome in (CheckpointOutcome.REPEATED, CheckpointOutcome.STALE):
@@ -203,7 +204,7 @@ class Chain:
         return CheckpointResult(outcome, why, messages)
 
     def _place(self, told: ChainPlace) -> tuple[CheckpointOutcome, str]:
-        """Where a checkpoint stands to the anchor; what may be a new anchor is decided here and nowhere else."""
+        """Return how a checkpoint relates to the anchor; only this function admits a new anchor."""
         anchor = self.anchor
         if anchor is None:
             if (told.sequence, told.predecessor, told.predecessor_hash) == (0, -1, FIRST_HASH):
@@ -224,8 +225,8 @@ class Chain:
         return (CheckpointOutcome.GAP, says) if newer else (CheckpointOutcome.STALE, f"{says}, which is not older")
 
     def _leap(self, told: ChainPlace) -> str:
-        """Say why no log can have come so far since the anchor was made; empty where one can. Each checkpoint takes an
-        offset, so that sequences never outrun offsets."""
+        """Return why no log can have come so far since the anchor was made; empty if one can. Each checkpoint takes an
+        offset, so sequences never outrun offsets."""
         if told.sequence > told.predecessor + 1:
             return f"sequence {told.sequence} stands behind offset {told.predecessor}: more checkpoints than offsets"
         held, since = (-1, 0) if self.anchor is None else (self.anchor.last_offset, self.anchor.made_at)
@@ -235,7 +236,7 @@ class Chain:
         return ""
 
     def _drop(self, topic_id: str, up_to: int | None = None) -> None:
-        """Forget what is kept of a log: all of it, or up to an offset."""
+        """Drop the kept messages of a log: all of them, or up to an offset."""
         run = self._open.pop(topic_id, {})
         left = {place: message for place, message in run.items() if up_to is not None and place > up_to}
         if left:
@@ -244,7 +245,7 @@ class Chain:
 
 
 def _fault(told: ChainPlace, messages: Sequence[ArrivedMessage]) -> str:
-    """Say why these messages are not the run that the checkpoint closes; empty where they are."""
+    """Return why these messages are not the run that the checkpoint closes; empty if they are."""
     if len(messages) != told.count:
         return f"{told.count} messages were told, {len(messages)} came"
     last = messages[-1].offset if messages else told.predecessor

@@ -1,7 +1,8 @@
-"""The applying half of the exchange: what the view notes of other provinces, in the transaction that folds their statements.
+"""Application of other provinces' checkpoints, in the view's transaction that folds their statements.
 
-What is held of each of them is summed up by delta (foreign_digest). A checkpoint of theirs that comes behind all of its run is
-applied then: it is written down as such, and, where it speaks of the whole set, what it says is held against what is held.
+foreign_digest sums up each province's stored records by delta. The view applies a checkpoint that comes behind all of
+its run: it stores the checkpoint and, if that covers the whole set, compares the checkpoint's digests with the stored
+ones.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["Applied", "Applying", "carried", "reflect"]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A checkpoint that this view holds whole; `compared`: what it says was held against what is held here."""
+    """A checkpoint whose run this view has folded; `compared`: its digests were compared with the stored ones."""
 
     province: str
     partition: int
@@ -41,7 +42,7 @@ class Applied:
 
 
 def carried(registry: Registry, records: Sequence[Record]) -> tuple[Carried, ...]:
-    """Decode what intake forwarded with the header CARRIED. Raises ContractBroken where it cannot have."""
+    """Decode messages that intake forwarded with the header CARRIED. Raises ContractBroken if it cannot have."""
     if not records:
         return ()
     values, named = [record.value for record in records], [header(record.headers, SCHEMA) for record in records]
@@ -62,7 +63,7 @@ def _carried(record: Record, name: str, value: Mapping[str, Any]) -> Carried:
 
 
 class Applying:
-    """Notes what came of other provinces; `handlers` take what their exchanges carry beside statements and checkpoints."""
+    """Applies other provinces' messages in a batch; `handlers` take those that are no statements or checkpoints."""
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Applying:
         came: Sequence[Carried],
         behind: Mapping[tuple[str, int], int],
     ) -> None:
-        """Note a batch that is folded: `taken` is Folded.taken; `behind` is the offset in `accepted` of the last statement of
+        """Apply a folded batch: `taken` is Folded.taken; `behind` is the offset in `accepted` of the last statement of
         each province in each partition."""
         if taken is not None:
             add_to_digests(connection, taken)
@@ -98,7 +99,7 @@ class Applying:
 
 
 def _apply(connection: Connection, checkpoints: Sequence[Carried], behind: int) -> list[Applied]:
-    """Apply the newest checkpoint of one province's partition, and compare where nothing of the province came behind it."""
+    """Apply the newest checkpoint of one province's partition; compare if no statement of it came behind."""
     (first, *_) = checkpoints
     held = connection.execute(
         "SELECT topic_id, sequence, made_at FROM applied_checkpoint WHERE province = %s AND partition = %s FOR UPDATE",
@@ -111,7 +112,7 @@ def _apply(connection: Connection, checkpoints: Sequence[Carried], behind: int) 
             newest = one
             held = (value["topic_id"], value["sequence"], value["made_at"])
     if newest is None:
-        return []  # a run that was forwarded again: what came since is held already
+        return []  # a run that was forwarded again: newer ones are applied already
     value = newest.value
     compared = bool(value["complete"]) and newest.accepted_offset > behind
     place = {"province": newest.province, "partition": newest.partition}
@@ -141,7 +142,7 @@ def _apply(connection: Connection, checkpoints: Sequence[Carried], behind: int) 
 
 
 def _newer(value: Mapping[str, Any], topic_id: str, sequence: int, made_at: datetime) -> bool:
-    """Tell whether a checkpoint comes after the one that is held; intake's chain has found both to be the province's word."""
+    """Return whether a checkpoint comes after the applied one; intake's chain has verified both."""
     if value["topic_id"] == topic_id:
         return bool(value["sequence"] > sequence)
     return bool(value["made_at"] > made_at)
@@ -152,11 +153,12 @@ def _text(time: datetime | None) -> str | None:
 
 
 def reflect(connection: Connection, applied: Sequence[Applied]) -> None:
-    """Note how far another province's part of a report follows from what this one has shared with it.
+    """Store how far another province's part of a report follows from the statements that this one has shared with it.
 
-    What a province shares of an entity depends on where it is registered, which another province may have said. Until it has
-    applied that registration, and has closed its own runs since, its part may lack records that it holds: 无 is never "has not
-    heard of it yet". Noted for the partitions whose checkpoints were applied and compared, in the view's transaction.
+    A province shares an entity's records by where the entity is registered, which another province may have published.
+    Until it has applied that registration, and has closed its own runs since, its part may lack records that it holds:
+    无 never means "has not heard of it yet". Stored for partitions whose checkpoints were applied and compared, in the
+    view's transaction.
     """
     places = sorted({(one.province, one.partition) for one in applied if one.compared})
     if places:

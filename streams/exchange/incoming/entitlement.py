@@ -1,8 +1,8 @@
-"""What another province may say on its exchange: only what a department of ours might say to us.
+"""Entitlement of another province on its exchange: it may publish only what a department of ours might send to us.
 
-Asked is who speaks, of what, and whether the statement can be kept without harm to anything that is not the province's
-own; and its content is held against the very rules that intake holds our own departments' against (schemas/rules): that
-the origin has judged it is the origin's word, and a province whose key was stolen has none.
+The checks ask who speaks, about what, and whether the statement can be stored without harm to records that are not the
+province's own. The content must pass the very rules that intake applies to our own departments (schemas/rules): that
+the origin has judged it is only the origin's word, and a province whose key was stolen has none.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ from streams.forwarding.findings import Finding, finding
 __all__ = ["AHEAD", "Entitlement", "out_of_bounds"]
 
 AHEAD = timedelta(hours=1)
-"""How far another province's clock may be ahead: a checkpoint, or an epoch, beyond it is not believed,
-or nothing that is honest could be newer."""
+"""Limit on how far another province's clock may be ahead. A checkpoint or an epoch beyond it is not believed: otherwise
+no honest one could be newer."""
 
 _STATUSES = ("IN_FORCE", "REPAIRED", "REVOKED", WITHDRAWN)
 _BODIES = pl.col("has_penalty") | pl.col("has_listing") | pl.col("has_registration")
 _KINDS = {"PENALTY": "has_penalty", "LISTING": "has_listing", KIND: "has_registration"}
 _ID = r"^[0-9a-f]{32}$"
 _WITHDRAWING = ("STATUS", "REASON", "DOMAIN")
-"""Rules that a withdrawal is not held against: it has a status and a reason of its own (`_misshapen` looks at them),
-and may be made because its domain is not in force any more."""
+"""Rules that do not apply to a withdrawal: it has a status and a reason of its own (`_misshapen` checks them), and may
+be made because its domain is no longer in force."""
 
 
 class Entitlement:
-    """What one province may say, by the catalogue; `partitions` are those of its exchange, `now` is the clock, in
-    UTC."""
+    """The statements that one province may publish, by the catalogue.
+
+    `partitions` is the number of partitions of its exchange; `now` is the clock, in UTC.
+    """
 
     def __init__(
         self,
@@ -59,9 +61,9 @@ class Entitlement:
         self._who = Origins(departments)
 
     def refused(self, frame: pl.DataFrame) -> dict[int, list[Finding]]:
-        """Return, by row, why a statement may not stand there.
+        """Return, by row, the findings against statements that may not stand there.
 
-        `frame` has the columns of FLAT, and `epoch` and `partition`: what the message's headers and place say.
+        `frame` has the columns of FLAT, and `epoch` and `partition` from the message's headers and place.
         """
         found: dict[int, list[Finding]] = {}
         if frame.is_empty():
@@ -98,15 +100,14 @@ class Entitlement:
 
 
 def out_of_bounds(frame: pl.DataFrame, catalogue: Catalogue, now: datetime) -> pl.DataFrame:
-    """Return for what intake would refuse another province's statements (FLAT), were they a department's of ours
-    (FINDINGS)."""
+    """Return the FINDINGS for which intake would refuse these statements (FLAT) from a department of ours."""
     found = validate(frame, catalogue, today=china_day(now), now=now).filter(pl.col("severity") == "refuse")
     withdrawals = frame.filter(pl.col("status") == WITHDRAWN)["row"].implode()
     return found.filter(~(pl.col("row").is_in(withdrawals) & pl.col("code").is_in(_WITHDRAWING)))
 
 
 def _misshapen() -> pl.Expr:
-    """A status nobody knows, a body where there may be none or another kind's, a registration outside of its domain."""
+    """Match an unknown status, a body that is missing, forbidden or of another kind, and a wrong domain."""
     in_force, kind = pl.col("status") == "IN_FORCE", pl.col("kind")
     whole = pl.any_horizontal(
         (kind == name) & pl.col(body) & pl.all_horizontal(~pl.col(other) for other in _KINDS.values() if other != body)

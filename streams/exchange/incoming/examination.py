@@ -1,7 +1,7 @@
-"""Examines what came by another province's exchange, message by message as columns; decides nothing that needs the others.
+"""Examination of the messages that came by another province's exchange: each by itself, as columns.
 
-What a message is: a part of a run, with what is to be done with it should the run hold; a checkpoint that is its province's
-word; or something that nobody can believe or place.
+A message is part of a run, with its effect if the run is applied; or a verified checkpoint of its province; or a
+message that cannot be believed or placed.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ __all__ = ["Closing", "Doubt", "Examining", "QuarantineMessage", "Step"]
 
 STATEMENT = "xinliu.Statement"
 MAX_BYTES, MOST_CARRIED = 1 << 20, 4 << 20
-"""Longest statement, and longest message of another contract, that is looked at."""
+"""Longest statement, and longest message of another contract, that is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineMessage:
-    """What goes to quarantine of a message, once its run is verified."""
+    """A message as it goes to quarantine, once its run is verified."""
 
     value: bytes
     headers: list[tuple[str, bytes]]
@@ -49,7 +49,7 @@ class QuarantineMessage:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A checkpoint that is its province's word: what it says, and what goes to `accepted`."""
+    """A verified checkpoint of its province: its place in the chain, and its message for `accepted`."""
 
     told: ChainPlace
     outgoing: Outgoing
@@ -57,7 +57,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A message that is no part of any run, and why."""
+    """A message that is no part of any run, and the reason."""
 
     why: str
 
@@ -67,7 +67,8 @@ Step = ArrivedMessage | Closing | Doubt
 
 @dataclass(frozen=True, slots=True)
 class _Unasked:
-    """Whatever the registry says of an id: whether its province has signed that schema is asked message by message."""
+    """A decoder's registry that believes every id: whether the province signed that schema is checked for each
+    message."""
 
     registry: Registry
 
@@ -93,7 +94,7 @@ class Examining:
         self._now = now
 
     def steps(self, run: Run) -> tuple[Step, ...]:
-        """Return what each record of a run is. Raises Retryable where the registry does not answer."""
+        """Return a step for each record of a run. Raises Retryable if the registry does not answer."""
         records = run.records
         batch = decode_batch(
             _Unasked(self._registry),
@@ -193,7 +194,7 @@ class Examining:
         return place.partition, key, record.value, headers
 
     def _unreadable(self, records: Sequence[Record]) -> list[str | None]:
-        """Say of each record why its writer's schema is not the one that its province signed; None where it is."""
+        """Return for each record why its writer's schema is not the one that its province signed; None if it is."""
         keys = [((record.value or b"")[:HEADER], header(record.headers, SCHEMA)) for record in records]
         known = {key: self._other_schema(*key) for key in dict.fromkeys(keys)}
         return [known[key] for key in keys]
@@ -234,7 +235,7 @@ def _refusal(
     record_id: str | None = None,
     version: int | None = None,
 ) -> QuarantineMessage:
-    # A person's number is known as such by `masked` alone, which keeps nothing of it.
+    # Only `masked` recognises a person's number, and keeps nothing of it.
     known = {
         "received_at": record.timestamp,
         "uscc": uscc if uscc is not None and names_person(uscc) else keepable(uscc),

@@ -1,4 +1,5 @@
-"""The intake worker's second half: what other provinces push here, fed to the receiving stage beside the departments' work."""
+"""Input of other provinces' exchanges: the intake worker feeds it to the receiving stage beside the departments'
+runs."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ Place = tuple[str, int]
 
 
 def others(connection: Connection, catalogue: Catalogue) -> tuple[str, ...]:
-    """Return the provinces whose exchanges are read here; none where this one shares nothing with others."""
+    """Return the provinces whose exchanges are read here; none if this one shares nothing with others."""
     if connection.exchange is None:
         return ()
     return tuple(province for province in catalogue.provinces if province != connection.province)
@@ -38,7 +39,7 @@ def others(connection: Connection, catalogue: Catalogue) -> tuple[str, ...]:
 def receiving(
     connection: Connection, catalogue: Catalogue, registry: Registry, forwarder: Forwards, instruments: Instruments
 ) -> ReceivingStage | None:
-    """Return the stage for what other provinces push here; None where this one shares nothing with others."""
+    """Return the stage for other provinces' exchanges; None if this one shares nothing with others."""
     provinces = others(connection, catalogue)
     if connection.exchange is None or not provinces:
         return None
@@ -56,7 +57,8 @@ class _Prepared:
 
 
 class Both:
-    """One work of two: runs of other provinces' exchanges go to the receiving stage, all others to the departments' one."""
+    """Two works as one: runs of other provinces' exchanges go to the receiving stage, all others to the departments'
+    work."""
 
     def __init__(self, own: Work, foreign: ReceivingStage) -> None:
         self._own, self._foreign = own, foreign
@@ -69,7 +71,7 @@ class Both:
         return _Prepared(self._own.prepare(own) if own else None, self._foreign.prepare(foreign))
 
     def finish(self, prepared: _Prepared) -> None:
-        """Finish both parts; what was finished is not repeated where the other one must be tried again."""
+        """Finish both parts; a finished part is not repeated if the other one must be tried again."""
         self._foreign.check(prepared.foreign)  # first: after a Reread the batch must have had no effect
         if prepared.own is not None and not prepared.finished:
             self._own.finish(prepared.own)
@@ -80,9 +82,9 @@ class Both:
 def resume_exchange(
     stage: ReceivingStage, logs: Logs, facts: Mapping[str, TopicFacts], partitions: Iterable[Place]
 ) -> dict[Place, int]:
-    """Return where reading goes on in these partitions of exchanges, and tell the stage.
+    """Return where reading goes on in these partitions of exchanges, and set the stage to it.
 
-    Nothing here can be lost for good: what the log here does not hold any more is a gap, which the chain finds by itself.
+    Nothing is lost for good: messages that the log here has deleted are a gap, which the chain finds by itself.
     """
     wanted = sorted(place for place in partitions if place[0] in stage.topics)
     if not wanted:
@@ -94,8 +96,8 @@ def resume_exchange(
         known = commits.get(place)
         note, offset = ("", first) if known is None else (known.note, known.next_offset)
         if known is not None and (known.topic_id not in ("", facts[place[0]].topic_id) or offset > end):
-            # The log here is another one, or lost its end. The links write into it what it lacks, and the anchor, which
-            # counts in the origin's log, tells what of it is known.
+            # The log here is another one, or lost its end. The links write the missing messages into it again; the anchor,
+            # which counts in the origin's log, recognises those that are known.
             log.warning("exchange.log_made_anew", topic=place[0], partition=place[1], goes_on_at=first, was=offset)
             offset = first
         found[place] = stage.resumed(place, offset, note, first=first)

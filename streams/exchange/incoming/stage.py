@@ -1,8 +1,9 @@
-"""The receiving half of the exchange: what other provinces pushed here, verified run by run, on its way to `accepted`.
+"""Receiving stage of the exchange: verifies other provinces' messages run by run, on their way to `accepted`.
 
-The work of the intake worker for `exchange.<other province>`, in two steps as streams.intake.stage.IntakeStage has them. Nothing is
-applied before the checkpoint that closes its run holds (streams/exchange/incoming/checkpoint_chain.py); then each statement is asked whether its
-province may say it (streams/exchange/incoming/entitlement.py). Delivered first, committed after: a crash forwards some twice.
+The intake worker's work on `exchange.<other province>`, in two steps like streams.intake.stage.IntakeStage. Nothing is
+applied before the checkpoint that closes its run matches (checkpoint_chain.py); then each statement goes to `accepted`
+if its province may publish it (entitlement.py), else to quarantine. It delivers first and commits after: a crash
+forwards some messages twice.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class Received:
-    """Runs that have been examined: for each of their records what it is; and what follows, once it was decided."""
+    """Examined runs: a step for each of their records, and the decision once it is made."""
 
     runs: tuple[Run, ...]
     steps: tuple[tuple[Step, ...], ...]
@@ -51,7 +52,7 @@ class _Decided:
 
 @dataclass(slots=True)
 class _Reading:
-    """One partition here: the chain, where the reader stands, and what to commit with which offset."""
+    """State of one partition here: the chain, the reader's offset, and the note to commit with each offset."""
 
     chain: Chain
     next_offset: int
@@ -59,10 +60,10 @@ class _Reading:
 
 
 class ReceivingStage:
-    """The work of the intake worker on other provinces' exchanges: `prepare` reads and examines, `finish` decides and writes.
+    """The work on other provinces' exchanges: `prepare` reads and examines, `finish` decides and writes.
 
-    `provinces` are the others; `now` is the clock, in UTC. Where it goes on after a restart it takes from what was committed
-    with the offset (`note`), so that it needs no database.
+    `provinces` are the others; `now` is the clock, in UTC. After a restart it goes on from the note that was committed
+    with the offset (`note`), so it needs no database.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ReceivingStage:
             for topic, one in self._provinces.items()
         }
         self._readings: dict[Place, _Reading] = {}
-        # The thread of the positions goes back while the one of `finish` may still be at work.
+        # The positions' thread may go back while the thread of `finish` is still at work.
         self._lock = threading.Lock()
 
     @property
@@ -99,11 +100,11 @@ class ReceivingStage:
         return tuple(self._provinces)
 
     def prepare(self, runs: Sequence[Run]) -> Received:
-        """Decode and examine. Raises Retryable where the registry does not answer."""
+        """Decode and examine. Raises Retryable if the registry does not answer."""
         return Received(tuple(runs), tuple(self._examining[run.topic].steps(run) for run in runs))
 
     def check(self, received: Received) -> None:
-        """Raise Reread where a run does not follow on what was read before: it was fetched before the reader went back."""
+        """Raise Reread if a run does not follow on the last one: it was fetched before the reader went back."""
         again: dict[Place, int] = {}
         with self._lock:
             reached: dict[Place, int] = {}
@@ -118,9 +119,9 @@ class ReceivingStage:
             raise Reread(again)
 
     def finish(self, received: Received) -> None:
-        """Hold the runs against their checkpoints and forward what holds; returns once the broker has all of it.
+        """Compare the runs with their checkpoints and forward those that match; return once the broker has everything.
 
-        Raises Retryable where Kafka does not answer; the same may then be given again.
+        Raises Retryable if Kafka does not answer; the same runs may then be given again.
         """
         self.check(received)
         if received.decided is None:
@@ -142,9 +143,10 @@ class ReceivingStage:
         self.finish(self.prepare(runs))
 
     def resumed(self, place: Place, next_offset: int, note: str, *, first: int = 0) -> int:
-        """Go on in a partition from what was committed; return the offset to read from.
+        """Go on in a partition from the committed note; return the offset to read from.
 
-        A run that had begun before the commit is read again from its beginning, as far as the log still holds it (`first`).
+        A run that had begun before the commit is read again from its beginning, as far as the log still has it
+        (`first`).
         """
         anchor, read_from = read_note(note) or (None, next_offset)
         read_from = max(first, min(read_from, next_offset))
@@ -153,7 +155,7 @@ class ReceivingStage:
         return read_from
 
     def note(self, place: Place, offset: int) -> str:
-        """Return what is to be committed with an offset, so that `resumed` can go on from it."""
+        """Return the note to commit with an offset, so that `resumed` can go on from it."""
         with self._lock:
             reading = self._readings.get(place)
             if reading is None:

@@ -1,4 +1,4 @@
-"""Statements of other provinces among those that the view folds: what their headers say of them."""
+"""Statements of other provinces in a batch that the view folds: origin, epoch and mending mark from their headers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TOLD = pl.Schema({"row": pl.UInt32(), "told": pl.String(), "told_epoch": pl.Int
 
 
 def of_exchange(statements: pl.DataFrame, records: Sequence[Record], rows: Sequence[int]) -> pl.DataFrame:
-    """Give the statements at these rows the epoch that came with them, and no receipt: no department of ours sent them.
+    """Give the statements at these rows the epoch from their headers, and no receipt: no department of ours sent them.
 
-    Raises ContractBroken where one speaks for another province than the one whose exchange it came by: intake cannot have
-    let it through, and nothing that comes by an exchange may touch what is our own.
+    Raises ContractBroken if one speaks for another province than the one whose exchange it came by: intake cannot have
+    let it through, and nothing that comes by an exchange may change our own records.
     """
     told = pl.DataFrame([_told(row, records[row]) for row in rows], schema=_TOLD, orient="row")
     frame = statements.join(told, on="row", how="left", maintain_order="left")

@@ -1,1 +1,1 @@
-"""Our own exchange: what is shared, the signed log `exchange.<own>`, and the sweep that finds what is missing."""
+"""Our own exchange: the shared records, the signed log `exchange.<own>`, and the sweep that finds missing records."""

@@ -1,7 +1,7 @@
-"""What the other provinces must apply in time, and say so: repairs, revocations and withdrawals of what had been shared.
+"""Duties of the other provinces: repairs, revocations and withdrawals of shared records that they must apply in time.
 
-A duty arises in the transaction that takes its statement out of the outbox, and is done when its province says on
-`status.<province>` that it holds the checkpoint behind that statement, or a later one (docs/exchange.md).
+A duty arises in the transaction that takes its statement out of the outbox. It is done when its province reports on
+`status.<province>` that it has applied the checkpoint behind that statement, or a later one (docs/exchange.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.exchange.outgoing.signed_log import WrittenCheckpoint
 __all__ = ["BODILESS", "Duty", "duties", "owe"]
 
 BODILESS = ("REPAIRED", "REVOKED", "WITHDRAWN")
-"""States of a statement that takes content away from whoever holds it."""
+"""Statuses of a statement that takes content away from every province that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Duty:
 
 
 def duties(entries: Iterable[OutboxEntry], closed: Iterable[WrittenCheckpoint]) -> list[Duty]:
-    """Return what arises from these entries of the outbox (exchange/outgoing/share.sql), whose runs these checkpoints close."""
+    """Return the duties of these entries of the outbox (exchange/outgoing/share.sql), whose runs these checkpoints
+    close."""
     by_partition = {one.partition: one for one in closed}
     found = []
     for one in entries:
@@ -55,9 +56,9 @@ def duties(entries: Iterable[OutboxEntry], closed: Iterable[WrittenCheckpoint]) 
 
 
 def owe(connection: psycopg.Connection[tuple[Any, ...]], duties: Iterable[Duty], published_at: datetime) -> None:
-    """Write down that every other province must apply these, each within its own term from `published_at` (UTC) on.
+    """Store that every other province must apply these, each within its own term from `published_at` (UTC) on.
 
-    Within the caller's transaction. Said again, nothing changes; but of a topic that was made anew the new checkpoint counts.
+    Within the caller's transaction. Idempotent; but if the topic was recreated, the new checkpoint counts.
     """
     rows = [{**asdict(duty), "record_id": str(duty.record_id)} for duty in duties]
     if rows:

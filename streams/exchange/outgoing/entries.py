@@ -1,4 +1,4 @@
-"""What waits in the outbox for the other provinces: an entry a line, as exchange/outgoing/share.sql writes it."""
+"""Outbox entries for the other provinces, one each line, as exchange/outgoing/share.sql writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["OutboxEntry"]
 
 
 class OutboxEntry(NamedTuple):
-    """A statement to be told, or that a record is withdrawn; both point to a statement in history by its rank."""
+    """A statement to publish, or a record's withdrawal; both point to a statement in history by its rank."""
 
     action: str
     """SHARE or WITHDRAW."""
@@ -17,21 +17,21 @@ class OutboxEntry(NamedTuple):
     """32 hexadecimal digits."""
     department: str
     epoch: int
-    """In which it is told; in history our own statements have none."""
+    """Its epoch in the exchange; in history our own statements have none."""
     version: int
     digest_hi: int
     digest_lo: int
-    """Of a withdrawal: those of what was shared last."""
+    """Of a withdrawal: those of the last shared statement."""
     mends: bool
     uscc: str
     domain: str
     kind: str
     status: str
-    """As it will be told: a withdrawal's is WITHDRAWN, and the three before it are as they were shared."""
+    """As published: a withdrawal's is WITHDRAWN, and the three before it are as they were shared."""
 
     @classmethod
     def of(cls, line: str) -> OutboxEntry:
-        """Read a line of a row's payload."""
+        """Parse a line of a row's payload."""
         action, partition, record_id, department, epoch, version, high, low, mends, *rest = line.split("|")
         key = record_id.replace("-", "")
         return cls(

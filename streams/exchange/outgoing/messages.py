@@ -1,4 +1,4 @@
-"""Entries of the outbox as messages of `exchange.<own>`: statements verbatim from history, withdrawals in a statement's form."""
+"""Messages of `exchange.<own>` from outbox entries: statements verbatim from history, withdrawals in their form."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class WaitingEntry:
     id: int
     entry: OutboxEntry
     statement: bytes | None
-    """None where a revocation has erased it since."""
+    """None if a revocation has erased it since."""
     writer: int | None
     known: int | None
-    """When `accepted` had it, in milliseconds since 1970."""
+    """When `accepted` received it, in milliseconds since 1970."""
     recorded: bool
 
 
 class Framing:
-    """Makes messages of entries, and of what goes along, with this registry's schema ids."""
+    """Builds the messages of outbox entries and of riders, with this registry's schema ids."""
 
     def __init__(self, registry: Registry, province: str) -> None:
         self._registry, self._province = registry, province
@@ -61,20 +61,21 @@ class Framing:
         return [WaitingEntry(row[0], OutboxEntry.of(row[1]), *row[2:]) for row in rows]
 
     def messages(self, connection: Connection, entries: Sequence[WaitingEntry]) -> list[tuple[WaitingEntry, Framed]]:
-        """Return the messages of these entries, in order. What has been erased since is left out: its revocation follows."""
+        """Return the messages of these entries, in order. Statements erased since are left out: their revocation
+        follows."""
         made = list[tuple[WaitingEntry, Framed]]()
         for waiting in entries:
             if waiting.entry.action == "WITHDRAW":
                 made.append((waiting, self._withdrawal(connection, waiting)))
             elif not waiting.recorded:
-                # Others will find their set to differ from what the checkpoint says: this is never silent.
+                # Other provinces will find that their set differs from the checkpoint: this is never silent.
                 log.error("exchange.not_in_history", record_id=waiting.entry.record_id, version=waiting.entry.version)
             elif waiting.statement is not None:
                 made.append((waiting, self._statement(connection, waiting)))
         return made
 
     def beside(self, message: OutgoingMessage) -> Framed:
-        """Return a message that goes along."""
+        """Return the framed message of a rider."""
         own = message.fingerprint or own_fingerprint(message.name)
         value = frame(self._id(message.name, own), message.body)
         return Framed(message.partition, message.key.encode(), ((SCHEMA, own.encode()), *message.headers), value)
@@ -102,11 +103,11 @@ class Framing:
         key = accepted_key(entry.record_id, entry.epoch, entry.version, *digest(body))
         own = own_fingerprint(STATEMENT)
         value = frame(self._id(STATEMENT, own), body)
-        # A withdrawal is known since its epoch began: the same whenever it is told.
+        # A withdrawal is known since its epoch began, whenever it is published.
         return Framed(entry.partition, key.encode(), _headers(own, entry.epoch, entry.epoch, entry.mends), value)
 
     def _envelope(self, connection: Connection, entry: OutboxEntry) -> dict[str, Any]:
-        # Revoked since: of what had been shared only the envelope's codes are left, and no name.
+        # Revoked since: of the shared statement only the envelope's codes are left, and no name.
         row = self._codes(connection, "", entry)
         if row is None:
             # Today's rules refuse it: only a generation that served before still knows it.
@@ -115,7 +116,8 @@ class Framing:
             ).fetchall():
                 row = row or self._codes(connection, f"{schema}.", entry)
         if row is None:
-            # Refused by the rules since (streams/replay/correction/correction.py): nothing of it is left, and this is all that a withdrawal needs.
+            # Refused by the rules since (streams/replay/correction/correction.py): nothing of it is left. A withdrawal needs
+            # no more than this.
             row = "法人及非法人组织", "", datetime.fromtimestamp(entry.epoch / 1000, UTC)
         subject_kind, authority, stated_at = row
         return {

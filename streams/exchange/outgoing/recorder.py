@@ -1,4 +1,4 @@
-"""What the publisher of the exchange tells of its work."""
+"""Recorder of the exchange's publisher: its metrics and its liveness probe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["PublisherRecorder"]
 
 
 class PublisherRecorder:
-    """Told by the publisher, once a round."""
+    """Counts the publisher's work, once a round."""
 
     def __init__(self, outside: Outside) -> None:
         self._probe = outside.probe
@@ -31,17 +31,18 @@ class PublisherRecorder:
         self._probe.ended("exchange")
 
     def published(self, statements: int, beside: int, closed: Iterable[WrittenCheckpoint]) -> None:
-        """These messages stand in the log, and the store knows."""
+        """These messages are in the log, and stored as published."""
         news: dict[tuple[str, ...], float] = {(str(one.partition),): one.made_at.timestamp() for one in closed}
         self._told.add({("statement",): statements, ("beside",): beside, ("checkpoint",): len(news)})
         self._closed |= news
         self._checkpoint.replace(self._closed)
 
     def resigned(self) -> None:
-        """Its generation serves no more: the checkpoints are another's to tell of. One that waits goes on telling its last."""
+        """Its generation no longer serves: another publisher reports the checkpoints. One that waits keeps its last
+        ones."""
         self._closed = {}
         self._checkpoint.replace({})
 
     def retried(self, server: str) -> None:
-        """A round failed because of this server, and will be made again."""
+        """A round failed because of this server, and will be repeated."""
         self._retries.add({(server,): 1})

@@ -1,4 +1,4 @@
-"""What a database that was restored, or made anew, does not know any more: what had been told since, read back from the topic."""
+"""Recovery of `shared_record` after a database restore, by reading back our own exchange topic."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 _MESSAGES = 5_000
 _LOWEST = -(2**63)
-"""Half of a digest below any other: that of what a withdrawal had been shared as is not in the withdrawal."""
+"""Half of a digest below any other: a withdrawal does not contain the digest of the statement shared before it."""
 
 
 def relearn(connection: Connection, registry: Registry, messages: Iterable[Message]) -> int:
-    """Let what these messages of `exchange.<own>` told count as shared, where it outranks what is known; return of how
-    many records that was so.
+    """Store the sharing state from these messages of `exchange.<own>`, unless a higher rank is stored.
 
-    What should be shared is not decided here: once the view has caught up, its transactions and the sweep do.
+    Returns how many records changed. It does not decide which records should be shared: once the view has caught up,
+    its transactions and the sweep do.
     """
     changed, portion = 0, dict[tuple[str, str], dict[str, Any]]()
     for row in _told(registry, messages):
@@ -45,7 +45,7 @@ def relearn(connection: Connection, registry: Registry, messages: Iterable[Messa
 
 def _take(connection: Connection, portion: dict[tuple[str, str], dict[str, Any]]) -> int:
     with connection.transaction():
-        # Lanes that share meanwhile compute deltas from what they found: they wait, and find this.
+        # Lanes that share meanwhile compute deltas from the rows that they find: they wait, and find these.
         connection.execute("LOCK TABLE xinliu.shared_record IN SHARE ROW EXCLUSIVE MODE")
         query = sql("exchange/outgoing/relearn") + sql("exchange/outgoing/told") + "SELECT count(*) FROM changed"
         row = connection.execute(query, {"rows": Jsonb(list(portion.values()))}).fetchone()
@@ -57,7 +57,7 @@ def _told(registry: Registry, messages: Iterable[Message]) -> Iterator[dict[str,
     for message in messages:
         epoch = dict(message.headers() or ()).get(EPOCH)
         if epoch is None:
-            continue  # a checkpoint, or what went along
+            continue  # a checkpoint, or a rider's message
         _, body = unframe(message.value() or b"")
         told = registry.read(STATEMENT, message.value(), message.headers())
         withdrawn = told["status"] == WITHDRAWN

@@ -1,4 +1,4 @@
-"""A re-push: what has been shared is told again, marked as mending, for others whose set differs or who lost what they had."""
+"""Re-push: shared records published again, marked as mending, for provinces whose set differs or that lost records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Which of the records that have been shared; a name that is None chooses nothing, and all that are given must hold."""
+    """Filter of the records that have been shared: a field that is None does not filter, and all others must match."""
 
     keys: Sequence[tuple[str, str]] | None = None
     """record_id (hexadecimal) and department."""
@@ -26,14 +26,14 @@ class Chosen:
     uscc: str | None = None
     partition: int | None = None
     scope: Mapping[str, Any] | None = None
-    """A scope as the SQL of a replay takes it (streams/replay/plan/planner.py), with `own`, the province."""
+    """A scope in the form of a replay's SQL (streams/replay/plan/planner.py), with `own`, the province."""
 
 
 def repush(connection: Connection, chosen: Chosen, *, dry_run: bool = False) -> int:
-    """Tell the other provinces again of these records, within the caller's transaction; return how many there are.
+    """Queue these records for the other provinces again, within the caller's transaction; return how many there are.
 
-    Each is told as it stands: a shared one with its last statement, a withdrawn one as withdrawn, in its epoch. Keys of
-    records that were never shared choose nothing. The connection's search_path names the serving generation.
+    Each is published as it stands: a shared one with its last statement, a withdrawn one as withdrawn, in its epoch.
+    Keys of records that were never shared match nothing. The connection's search_path names the serving generation.
     """
     keys = chosen.keys
     names = {

@@ -1,14 +1,14 @@
-"""What is shared with the other provinces: the difference between what should be and what has been, in the view's transaction.
+"""Sharing with the other provinces: the difference between wanted and shared records, in the view's transaction.
 
-*Should be shared* is a record of our own that is in force, in a domain of mutual recognition (互认) today, of an entity that is
-registered in one of the four provinces now; and every registration of our own. *Has been shared* is xinliu.shared_record. The
-difference, whatever made it (a record, a registration of ours or of another province, a day that begins, a domain that
-becomes mutual), becomes rows of the outbox that point into history, and the publisher tells it (publishing.py).
-schemas/sql/exchange/outgoing/decided.sql is the whole rule.
+*Should be shared* is a record of our own that is in force, in a domain of mutual recognition (互认) today, of an entity
+that is registered in one of the four provinces now; and every registration of our own. *Has been shared* is
+xinliu.shared_record. The difference, whatever made it (a record, a registration of ours or of another province, a day
+that begins, a domain that becomes mutual), becomes rows of the outbox that point into history, and the publisher
+publishes them (publisher.py). schemas/sql/exchange/outgoing/decided.sql is the whole rule.
 
-What was shared once is followed by every later statement. A record that leaves what is shared, or its partition because a
-correction takes it to another entity, is withdrawn in a new epoch; one that comes back begins another. So whatever order
-statements and registrations come in, the highest (epoch, version, digest) says what holds, everywhere.
+Every later statement of a shared record is shared too. A record that leaves the shared set, or its partition because a
+correction takes it to another entity, is withdrawn in a new epoch; one that comes back begins another. So the highest
+(epoch, version, digest) is valid everywhere, in whatever order statements and registrations come.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ _ASKED = {
     "digest_hi": pl.Int64(),
     "digest_lo": pl.Int64(),
 }
-"""A record's newest statement, as the rule asks for it. record_id is 16 bytes."""
+"""A record's newest statement, in the columns that the rule needs. record_id is 16 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharingCounts:
-    """How many records are shared anew or followed, and how many are withdrawn (of these some are shared elsewhere)."""
+    """Records that are newly shared or followed, and records that are withdrawn (some are shared in another
+    partition)."""
 
     shared: int
     withdrawn: int
@@ -62,9 +63,10 @@ NOTHING = SharingCounts(0, 0)
 
 
 class Sharing:
-    """The rule, for one province and generation. Holds no connection: lanes and the sweep use one object, each on its own.
+    """The sharing rule, for one province and generation. Holds no connection: lanes and the sweep share one object.
 
-    `clock` tells the time, UTC: China's day by it decides which domains are mutual and which registrations have ended.
+    `clock` returns the time, UTC: China's day by it decides which domains are mutual and which registrations have
+    ended.
     """
 
     def __init__(
@@ -78,9 +80,9 @@ class Sharing:
         return china_day(self._clock())
 
     def share(self, connection: Connection, taken: pl.DataFrame) -> SharingCounts:
-        """Decide about what a batch changed, in its transaction; `taken` as `Projection.fold` returns it.
+        """Decide about the records that a batch changed, in its transaction; `taken` as `Projection.fold` returns it.
 
-        To be called once in a transaction, behind the fold: its rows are locked by it.
+        To be called once in a transaction, after the fold, which locks the batch's rows.
         """
         own = taken.filter(pl.col("province") == self._province).select(*_ASKED)
         registrations = taken.filter(pl.col("kind") == "REGISTRATION")
@@ -96,10 +98,10 @@ class Sharing:
         return self._decide(connection, self._rows(connection, "named", names))
 
     def differing(self, connection: Connection, first: UUID, limit: int) -> tuple[pl.DataFrame, UUID | None]:
-        """Look at `limit` own records from a record_id on, in a transaction of its own; nothing is locked or changed.
+        """Check `limit` own records from a record_id on, in a transaction of its own; nothing is locked or changed.
 
-        Returns the keys of those that are not shared as they should be, and where to go on, None at the end: with the last
-        id again, which another department may use too.
+        Returns the keys of those that are not shared as they should be, and the id to go on from, None at the end: the
+        last id again, because another department may use it too.
         """
         connection.execute(sql("exchange/outgoing/asked"))
         looked_at = connection.execute(
@@ -111,9 +113,10 @@ class Sharing:
         return found, max(key for (key,) in looked_at) if len(looked_at) == limit else None
 
     def withdraw(self, connection: Connection, ask: str, values: dict[str, Any], *, after: str) -> int:
-        """Withdraw the records that the statement `ask` puts into the table asked, in the caller's transaction; return how many.
+        """Withdraw the records that the statement `ask` inserts into the table asked, and return how many.
 
-        `ask` gives them as what nobody shares; `after` is run while they stand there. The table is empty again behind it.
+        Runs in the caller's transaction. `ask` inserts them so that the rule shares none; `after` runs while they are
+        there. Then the table is emptied.
         """
         connection.execute(sql("exchange/outgoing/asked"))
         if not connection.execute(ask, values).rowcount:

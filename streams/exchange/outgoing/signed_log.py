@@ -1,7 +1,7 @@
-"""The topic `exchange.<own>` as its only writer sees it: runs of messages, each closed by a signed checkpoint.
+"""Signed log: the topic `exchange.<own>` as its only writer sees it, in runs that a signed checkpoint closes.
 
-A run and its checkpoints are one Kafka transaction, so that the last committed message of every partition is a checkpoint: the
-chain goes on from what the topic says, never from what a database remembers. `open` fences whoever wrote before.
+A run and its checkpoints are one Kafka transaction, so the last committed message of every partition is a checkpoint:
+the chain goes on from the topic, never from a database's memory. `open` fences the writer before.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _KEY = "checkpoint|"
 _TIMEOUT = 30.0
 _TRANSACTION_MS = 60_000
 _WINDOW = 64
-"""Offsets that are read back first, from the end of a partition; eight times as many when no checkpoint is among them."""
+"""Offsets that are read back first, from the end of a partition; eight times as many if they have no checkpoint."""
 
 
 class Signs(Protocol):
-    """What signs: schemas.exchange.keys.Signer."""
+    """Signs records: schemas.exchange.keys.Signer."""
 
     def record(self, name: str, value: Mapping[str, Any]) -> bytes:
         """Return the Avro body of this record, signed."""
@@ -43,7 +43,7 @@ class Signs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """A message as it goes into the log: value is the 5 bytes and the body."""
+    """A message as it goes into the log: `value` is the 5 bytes and the body."""
 
     partition: int
     key: bytes
@@ -53,7 +53,7 @@ class Framed:
 
 @dataclass(frozen=True, slots=True)
 class WrittenCheckpoint:
-    """A checkpoint that stands in the log: where, and what the next one follows on."""
+    """A checkpoint in the log: its place, and the values that the next one follows on."""
 
     topic_id: str
     partition: int
@@ -64,8 +64,8 @@ class WrittenCheckpoint:
 
 
 class SignedLog:
-    """One writer of `exchange.<own>`. Every method raises Retryable where Kafka does not answer or another writer has come;
-    what was begun is then undone by the broker, and the object is of no more use but to be closed."""
+    """The only writer of `exchange.<own>`. Every method raises Retryable if Kafka does not answer or another writer has
+    taken over; the broker then aborts the open transaction, and the object can only be closed."""
 
     def __init__(self, kafka: Cluster, registry: Registry, province: str, signer: Signs, topic_id: str) -> None:
         self._kafka, self._registry = kafka, registry
@@ -75,14 +75,14 @@ class SignedLog:
         self._offsets: dict[int, list[int]] = defaultdict(list)
         self._refusals: list[str] = []
         self.chain: dict[int, WrittenCheckpoint] = {}
-        """The last checkpoint of each partition; none where none was ever written."""
+        """The last checkpoint of each partition; none if none was ever written."""
         self._lows: dict[int, int] = {}
-        """The first offset that each partition held when it was opened."""
+        """The first offset of each partition when it was opened."""
 
     def open(self, remembered: Mapping[int, WrittenCheckpoint]) -> None:
-        """Become the only writer, and find where the chain stands.
+        """Become the only writer, and find the end of the chain.
 
-        `remembered` are checkpoints that a database knows of: used only where the topic lost all of its own by its age.
+        `remembered` are checkpoints from a database: used only if the topic lost all of its own by retention.
         """
         self._producer = Producer(
             self._kafka.client(
@@ -106,7 +106,7 @@ class SignedLog:
                 self.chain.setdefault(partition, known)
 
     def told_since(self, remembered: Mapping[int, WrittenCheckpoint]) -> Iterator[Message]:
-        """Yield the committed messages that came behind these checkpoints, in partitions whose chain goes on further."""
+        """Yield the committed messages behind these checkpoints, in partitions whose chain goes on further."""
         with self._reading() as consumer:
             for partition, last in sorted(self.chain.items()):
                 known = remembered.get(partition)
@@ -118,7 +118,7 @@ class SignedLog:
                     yield from self._from(consumer, partition, max(low, start))
 
     def close(self) -> None:
-        """Give up writing; what was not committed is undone by the broker."""
+        """Stop writing; the broker aborts an uncommitted transaction."""
         if self._producer is not None:
             self._producer.purge()
         self._producer = None
@@ -133,7 +133,7 @@ class SignedLog:
     ) -> list[WrittenCheckpoint]:
         """Write messages and close these partitions (those of the messages among them), all of it or nothing.
 
-        `domains` are the checkpoints' domains by partition, where `complete`. Returns the checkpoints.
+        `domains` are the checkpoints' domains by partition, if `complete`. Returns the checkpoints.
         """
         assert self._producer is not None
         self._offsets.clear()
@@ -170,11 +170,11 @@ class SignedLog:
             total = RunHash(before.hash if before else FIRST_HASH)
             for offset, message in zip(offsets, run, strict=True):
                 total.add(offset, message.key, message.headers, message.value[HEADER:])
-            # Where neither log nor database knows the last one, the chain begins anew, above every sequence that this log can
-            # have had (each checkpoint took an offset): as a gap, which everybody hears and mends. From 0 on again it would be
-            # taken for what was applied long ago.
+            # If neither log nor database has the last one, the chain begins anew, above every sequence that this log can
+            # have had (each checkpoint took an offset): as a gap, which every province detects and mends. From 0 on again
+            # it would count as applied long ago.
             low = self._lows[partition]
-            # Behind the one that it follows on, whatever becomes of the clock: nobody believes another.
+            # After the one that it follows on, even if the clock goes back: no province believes another.
             made_at = max(now, before.made_at + timedelta(milliseconds=1)) if before else now
             predecessor = before.offset if before else low - 1
             sequence = before.sequence + 1 if before else low
@@ -220,7 +220,7 @@ class SignedLog:
         assert self._producer is not None
         try:
             left = self._producer.flush(_TIMEOUT)
-        except SystemError as error:  # the client's binding ended the wait and lost why
+        except SystemError as error:  # the client's binding ended the wait and lost the reason
             raise Retryable(
                 f"Kafka's client did not finish writing to {self._topic}: {error}", server="kafka"
             ) from error
@@ -248,12 +248,12 @@ class SignedLog:
         consumer = Consumer(
             self._kafka.client(
                 {
-                    # Asked for by librdkafka; nothing is ever committed. The view's rights cover groups of this name.
+                    # Required by librdkafka; nothing is ever committed. The view's rights cover groups of this name.
                     "group.id": f"view.{self._topic}",
                     "enable.auto.commit": False,
                     "isolation.level": "read_committed",
                     "enable.partition.eof": True,
-                    # Each partition is read to its end, which is told of only when the broker has waited for more.
+                    # Each partition is read to its end, which the client reports only after the broker waited for more.
                     "fetch.wait.max.ms": 10,
                     "auto.offset.reset": "error",
                 }

@@ -1,1 +1,1 @@
-"""Anti-entropy: sets of another province that differ are asked for, answered, compared and closed."""
+"""Anti-entropy: a differing set of another province is requested, answered, compared and closed."""

@@ -1,8 +1,8 @@
-"""The origin's answer to a province that holds a set of ours differently: what is shared in the buckets that differ, pushed again.
+"""Answers to a province whose copy of one of our sets differs: the records in the differing buckets, pushed again.
 
-The question stands in the other province's status. The answer goes along with a round of the publisher, in the snapshot
-that its checkpoint speaks of: a SharedSet that names every record that we share in these buckets, and behind it all their
-statements with the header MEND. Large sets go in portions, a round each, so that what is new is not held up.
+The question is in the other province's status. The answer goes along with a round of the publisher, in the snapshot of
+its checkpoint: a SharedSet that names every record that we share in these buckets, and behind it all their statements
+with the header MEND. Large sets go in portions, one each round, so that new statements are not delayed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ log = structlog.get_logger()
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 LINES = 2_000
-"""Records that a portion names, about: a message of some 170 kB, and as many statements."""
+"""Records that a portion names, approximately: a message of some 170 kB, and as many statements."""
 PAUSE = timedelta(seconds=8)
-"""For so long after an answer the same question is taken for a repetition: a status is told again every few seconds."""
+"""For this long after an answer the same question counts as a repetition: a status is published every few seconds."""
 
 
 def note_wanted(connection: Connection, asked_by: str, _told_at: datetime, sets: Sequence[Mapping[str, Any]]) -> None:
-    """Write down what another province asks for in its status, in the caller's transaction; what is no question is left out."""
+    """Store another province's questions from its status, in the caller's transaction; log and skip malformed ones."""
     for one in sets:
         if not whole(one["bits"], one["digests"]) or not 0 <= one["partition"] < EXCHANGE_PARTITIONS:
             log.error("exchange.no_question", asked_by=asked_by, partition=one["partition"], bits=one["bits"])
@@ -52,13 +52,13 @@ def note_wanted(connection: Connection, asked_by: str, _told_at: datetime, sets:
 
 
 class Answering:
-    """Answers beside the publisher's statements (streams.exchange.carried.riders.Beside), one portion of one question a round."""
+    """Rider of answers (streams.exchange.carried.riders.Rider): one portion of one question each round."""
 
     def __init__(self, province: str, *, lines: int = LINES) -> None:
         self._province, self._lines = province, lines
 
     def due(self, connection: Connection) -> Sequence[OutgoingMessage]:
-        """Return the next portion; nothing where nobody asks."""
+        """Return the next portion; nothing if no question is open."""
         row = connection.execute(sql("exchange/sets/waiting")).fetchone()
         if row is None:
             return ()
@@ -83,7 +83,7 @@ class Answering:
         return self._messages(connection, place, chosen, told)
 
     def sent(self, connection: Connection, messages: Sequence[OutgoingMessage]) -> None:
-        """Write down how far the question is answered."""
+        """Store how far the question is answered."""
         for message in messages:
             if message.told is not None:
                 connection.execute(sql("exchange/sets/answered"), message.told)
@@ -104,7 +104,7 @@ class Answering:
         messages = [OutgoingMessage(place["partition"], key, CONTRACT, encode_own(CONTRACT, body), told=told)]
         for record_id, _, epoch, version, high, low, statement, fingerprint, known in rows:
             if statement is None:
-                # What follows will bring it; if nothing does, the audit finds history spoiled.
+                # A later message will bring it; if none does, the audit finds history damaged.
                 log.error("exchange.not_in_history", record_id=record_id.hex, version=version)
                 continue
             headers = ((EPOCH, b"%d" % epoch), (KNOWN, b"%d" % known), (MEND, b"1"))

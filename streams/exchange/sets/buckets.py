@@ -1,7 +1,7 @@
-"""Buckets: a set of records in parts, each with the XOR of its digests, so that a difference is found without naming everything.
+"""Buckets of a set: each has the XOR of its records' digests, to find a difference without naming every record.
 
-A record's bucket is the first bits of its record_id. The digests of all buckets of a set stand behind one another, 16 bytes
-each, in the order of the buckets (schemas/avro/ExchangeStatus.avsc).
+A record's bucket is the first bits of its record_id. The digests of a set's buckets are concatenated in their order, 16
+bytes each (schemas/avro/ExchangeStatus.avsc).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST_BITS = 12
 
 
 def packed(bits: int, buckets: Iterable[tuple[int, int, int]]) -> bytes:
-    """Return the digests of all buckets from (bucket, digest_hi, digest_lo); those that are not named hold nothing."""
+    """Return the digests of all buckets from (bucket, digest_hi, digest_lo); a bucket that is not named is empty."""
     digests = np.zeros((1 << bits, 2), dtype=">i8")
     for bucket, high, low in buckets:
         digests[bucket] = high, low
@@ -25,12 +25,12 @@ def packed(bits: int, buckets: Iterable[tuple[int, int, int]]) -> bytes:
 
 
 def whole(bits: int, digests: bytes) -> bool:
-    """Tell whether these are the digests of so many buckets: whoever sent them may have put anything there."""
+    """Return whether these are the digests of 2 ** bits buckets: a sender may have put anything there."""
     return 0 <= bits <= MOST_BITS and len(digests) == 16 << bits
 
 
 def differing(bits: int, one: bytes, other: bytes) -> list[int]:
-    """Return the buckets whose digests are not the same.
+    """Return the buckets whose digests differ.
 
     >>> differing(1, packed(1, [(0, 1, 2), (1, 3, 4)]), packed(1, [(0, 1, 2), (1, 3, 5)]))
     [1]

@@ -1,4 +1,4 @@
-"""Digests of what is stored of each other province, by partition and domain: changed with each batch that is folded."""
+"""Digests of each other province's stored records, by partition and domain, updated with each folded batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["add_to_digests"]
 
 
 def add_to_digests(connection: Connection, taken: pl.DataFrame) -> None:
-    """Add to `foreign_digest` the changes by the statements of other provinces (epoch above 0) among those that were folded.
+    """Add to `foreign_digest` the changes by the statements of other provinces (epoch above 0) in a folded batch.
 
     `taken` is Folded.taken. An entity's partition is the same in every province.
     """

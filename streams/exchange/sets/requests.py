@@ -1,10 +1,10 @@
-"""The receiving side of a set that differs: it is asked for, its answer is held against what is held, and what is not shared goes.
+"""Requests for differing sets of other provinces: the question, the comparison with its answer, and the repair.
 
-At a checkpoint the view finds that a set of another province is not what it says (foreign_domain). The digests of its
-buckets then go out with the status; the origin answers with what it shares in those that differ (streams/exchange/sets/answers.py).
-Where the answer stands in `accepted`, the records are named (exchange_difference): the statements behind it mend what is missing
-or older, what is held beside it is taken out here, and what is held otherwise is asked of the log. The first checkpoint that
-says equal closes all that.
+At a checkpoint the view finds that its copy of another province's set differs (foreign_domain). The digests of the
+set's buckets then go out with the status; the origin answers with the records that it shares in the differing buckets
+(answers.py). At the answer's place in `accepted` the view names the differing records (exchange_difference). The
+statements behind the answer mend missing and older records; the view withdraws extra ones here, and checks newer or
+otherwise different ones against the log. The first checkpoint that compares equal closes all of them.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ log = structlog.get_logger()
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 WINDOW = timedelta(seconds=6)
-"""For so long a question stands in the status, which is told at least every 5 seconds."""
+"""A question stands in the status for this long; the status is published at least every 5 seconds."""
 PAUSE, LONGEST = timedelta(seconds=10), timedelta(minutes=10)
-"""Between two questions about one set: so long at first, twice as long each time, and so long at most."""
+"""Back-off between two questions about one set: the first pause, doubled each time, and the longest."""
 ALARM_TRIES = 5
-"""A set that still differs after so many questions is told aloud: somebody must look at it."""
+"""A set that still differs after so many questions is logged as an error: an operator must look at it."""
 _MOST = 16
-"""Sets that are asked for at a time: 4 kB of a status each, 64 kB where they are large."""
+"""Sets that are requested at a time, at most: 4 kB of a status each, 64 kB if they are large."""
 _SMALL = 250_000
-"""Records of a set up to which 256 buckets part it well enough."""
+"""Records of a set up to which 256 buckets divide it well enough."""
 _STATEMENT = "xinliu.Statement"
 _NUMBERS = ("epoch", "version", "digest_hi", "digest_lo")
 WRITER = WriterSchema(0, _STATEMENT, own_fingerprint(_STATEMENT), source(_STATEMENT), parsed(_STATEMENT))
-"""The schema that a removal is written with."""
+"""Writer schema of a removal."""
 
 
 def differing_sets(connection: Connection) -> list[dict[str, Any]]:
-    """Return the sets that are asked for now, as xinliu.ExchangeStatus has them; asked in the snapshot of a status."""
+    """Return the sets that are requested now, as in xinliu.ExchangeStatus; read in the snapshot of a status."""
     values = {"window": WINDOW, "most": _MOST, "small": _SMALL}
     rows = connection.execute(sql("exchange/sets/asked"), values).fetchall()
     if not rows:
@@ -77,7 +77,7 @@ def differing_sets(connection: Connection) -> list[dict[str, Any]]:
 
 
 def ask(connection: Connection) -> int:
-    """Note which sets are to be asked for from now on; return how many have been asked for in vain too often."""
+    """Store which sets are requested from now on; return how many have been requested in vain too often."""
     values = {"window": WINDOW, "most": _MOST, "pause": PAUSE, "longest": LONGEST}
     for province, partition, domain, tries in connection.execute(sql("exchange/sets/ask"), values).fetchall():
         tell = log.error if tries >= ALARM_TRIES else log.warning
@@ -88,7 +88,7 @@ def ask(connection: Connection) -> int:
 
 
 def close(connection: Connection) -> int:
-    """Close what the last checkpoints say to be equal; return how many records that were."""
+    """Close the sets that compare equal at the last checkpoints; return the number of their named records."""
     mended = 0
     for province, difference, records in connection.execute(sql("exchange/sets/closed")).fetchall():
         log.warning("exchange.mended", province=province, difference=difference, records=records)
@@ -97,7 +97,7 @@ def close(connection: Connection) -> int:
 
 
 def wrong_set(message: Any, province: str, partition: int) -> str | None:
-    """Return what a province may not have said in a decoded SharedSet of its topic; None where nothing is wrong."""
+    """Return why a province may not publish a decoded SharedSet; None if it may."""
     bits, buckets, lines = message["bits"], message["buckets"], message["lines"]
     checks = (
         (message["province"] != province, "it speaks for another province"),
@@ -132,7 +132,7 @@ def _in_buckets(record_id: str, bits: int, buckets: set[int]) -> bool:
 
 
 def name_differences(connection: Connection, came: Sequence[Carried]) -> None:
-    """Name the records in which what was held differs from these sets, in the view's transaction."""
+    """Name the records in which the copy here differed from these sets when they came, in the view's transaction."""
     for one in came:
         told = one.value
         spans = [span(told["bits"], bucket) for bucket in told["buckets"]]
@@ -150,14 +150,14 @@ def name_differences(connection: Connection, came: Sequence[Carried]) -> None:
 
 
 def doubted(connection: Connection, after: datetime, most: int) -> list[UUID]:
-    """Return records that were named since then as held newer, or with another content, than their province shares them."""
+    """Return records named after `after` whose copy here is newer, or of other content, than their province shares."""
     rows = connection.execute(sql("exchange/sets/doubted"), {"after": after, "most": most})
     return [record_id for (record_id,) in rows]
 
 
 def extra(connection: Connection, most: int, *, writer: int) -> pl.DataFrame | None:
-    """Return what takes records out that their province does not share: statements for the fold (STAGED), each in an epoch of its
-    own; None where there are none. `writer` is the number of WRITER in history."""
+    """Return the statements that withdraw records which their province does not share, for the fold (STAGED), each in a
+    new epoch; None if there are none. `writer` is the number of WRITER in history."""
     rows = connection.cursor(row_factory=dict_row).execute(sql("exchange/sets/extra"), {"most": most}).fetchall()
     if not rows:
         return None
@@ -187,7 +187,7 @@ def extra(connection: Connection, most: int, *, writer: int) -> pl.DataFrame | N
         low,
         pl.Series("statement", bodies, dtype=pl.Binary),
         pl.Series("accepted_partition", [row["partition"] for row in rows], dtype=pl.Int16),
-        # It stands nowhere in the log: whoever rebuilds from there finds the record erased, or asks again.
+        # It has no place in the log: a rebuild from there finds the record erased, or requests the set again.
         pl.lit(-1, dtype=pl.Int64).alias("accepted_offset"),
         pl.lit(writer, dtype=pl.Int16).alias("writer"),
         pl.lit(now).cast(pl.Datetime("ms", "UTC")).alias("known_at"),

@@ -1,1 +1,1 @@
-"""`status.<province>`: how far each province has published and applied, written and read back."""
+"""`status.<province>`: each province's published and applied checkpoints, written by it and read by the others."""

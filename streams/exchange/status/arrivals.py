@@ -1,4 +1,4 @@
-"""How far the other provinces' messages have arrived at this cluster: the last one of each partition of `exchange.<p>`."""
+"""Arrivals of the other provinces' messages at this cluster: the last message of each partition of `exchange.<p>`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message where it stands in its origin's log; `sequence` where it is a checkpoint."""
+    """A message's place in its origin's log; `sequence` is set if it is a checkpoint."""
 
     topic_id: str
     offset: int
@@ -36,8 +36,8 @@ class Arrived:
 def behind(last: Arrived, topic_id: str, sequence: int, offset: int) -> int:
     """Return how many messages have arrived after the checkpoint that was applied last, without further checkpoints.
 
-    Behind every checkpoint stands the end of its transaction, which nobody is given. Where the run has not arrived whole, how
-    many checkpoints lie in between is not known, and they count too.
+    Behind every checkpoint stands the end marker of its transaction, which no reader receives. If the run has not
+    arrived whole, the number of checkpoints in between is unknown, and they count too.
     """
     if last.topic_id != topic_id or last.offset <= offset:
         return 0
@@ -47,11 +47,11 @@ def behind(last: Arrived, topic_id: str, sequence: int, offset: int) -> int:
 
 
 _LITTLE = {"fetch.message.max.bytes": 65_536, "queued.max.messages.kbytes": 1_024}
-"""One message of each is looked at, and a link may bring thousands."""
+"""One message of each partition is read, and a link may bring thousands."""
 
 
 class Arrivals:
-    """Looks at the last message of every partition; a reader in no group, which reads nothing else."""
+    """Reads the last message of every partition, and nothing else; a reader in no group."""
 
     def __init__(self, kafka: Cluster, registry: Registry, provinces: Iterable[str], *, principal: str) -> None:
         self._registry = registry
@@ -66,7 +66,7 @@ class Arrivals:
         self._consumer = Consumer(kafka.reader(principal, "arrivals", _LITTLE))
 
     def look(self) -> Mapping[Place, Arrived]:
-        """Return the last message of every partition that has any. Raises Retryable where Kafka does not answer."""
+        """Return the last message of every partition that has any. Raises Retryable if Kafka does not answer."""
         ends = self._logs.ends(self._places)
         news = {place: end for place, end in ends.items() if end > 0 and self._ends.get(place) != end}
         if news:
@@ -74,7 +74,7 @@ class Arrivals:
         return {self._places[place]: last for place, last in self._last.items()}
 
     def close(self) -> None:
-        """End reading."""
+        """Close the reader."""
         self._consumer.close()
 
     def _read(self, ends: Mapping[Place, int]) -> None:
@@ -84,7 +84,7 @@ class Arrivals:
             while wanted:
                 found = self._consumer.consume(len(wanted), _TIMEOUT)
                 if not found:
-                    break  # what a retention has just deleted is looked for again in the next round
+                    break  # deleted by retention just now: the next round looks again
                 for message in found:
                     self._take(message, wanted)
         except KafkaException as error:
@@ -108,7 +108,7 @@ class Arrivals:
             _, topic_id, _, offset = str(headers.get(ORIGIN) or b"", "utf-8").split()
             return Arrived(topic_id, int(offset), self._sequence(message))
         except ValueError:
-            return None  # intake says what is wrong with it; here it is no place
+            return None  # intake reports its fault; here it has no place
 
     def _sequence(self, message: Message) -> int | None:
         if not (message.key() or b"").startswith(_KEY):

@@ -1,4 +1,4 @@
-"""What the exchange shows of itself: the matrix as metrics, and what is told and heard."""
+"""Recorder of the exchange's status: the matrix as metrics, and counts of published and refused statuses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REFUSALS = ("DAMAGED", "SPEAKER", "SIGNATURE", "CONTENT", "AHEAD", "OLDER")
 
 
 class StatusRecorder:
-    """Told by the threads that tell and read statuses; safe to use from both."""
+    """Counts for the threads that publish and read statuses; safe to use from both."""
 
     def __init__(self, instruments: Instruments, province: str, provinces: Sequence[str]) -> None:
         self._province = province
@@ -47,21 +47,21 @@ class StatusRecorder:
         self._told.add({(self._province,): 1})
 
     def refused(self, province: str, refused: Sequence[str]) -> None:
-        """These of a province's statuses were not believed, by code."""
+        """These statuses of a province were refused, by code."""
         for code in refused:
             self._refusals.add({(province, code): 1})
 
     def retried(self, server: str) -> None:
-        """A try failed because this server did not answer; it is made again."""
+        """A try failed because this server did not answer; it is repeated."""
         self._retries.add({(server,): 1})
 
     def stands_by(self) -> None:
-        """Another worker tells: what this one knew of the matrix is not of now."""
+        """Another worker publishes: this one's figures of the matrix are out of date."""
         for gauge in (self._heard, self._silent, self._lag_records, self._lag_seconds, self._differing, self._owed):
             gauge.replace({})
 
     def looked(self, connection: psycopg.Connection[Any]) -> None:
-        """Take the figures of the matrix from PostgreSQL, in the caller's transaction."""
+        """Read the figures of the matrix from PostgreSQL, in the caller's transaction."""
         heard = connection.execute(
             "SELECT province, received_at, silent OR stalled FROM xinliu.exchange_heard"
         ).fetchall()
