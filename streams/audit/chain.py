@@ -24,8 +24,8 @@ from schemas.operations.topics import author
 __all__ = ["BEGINNING", "HEAD", "UNREADABLE", "AuditEntry", "AuditEvent", "beginning_of", "event_of", "unreadable"]
 
 HEAD = "AUDIT_HEAD"
-"""Kind of the event that anchors the audit. Its detail names an entry by sequence, hash, offset and, unless it is
-`operations`, topic."""
+"""Kind of the event that anchors the audit. Its detail has sequence, hash and offset of an entry, and the entry's topic
+if it is another than `operations`."""
 UNREADABLE = "UNREADABLE"
 """Kind of the entry for a message that is no event: the audit skips no message of the topic."""
 BEGINNING = "0" * 64

@@ -1,1 +1,1 @@
-"""The commands of operators, and the workers. Nothing imports them."""
+"""The commands of operators, and those that start the workers. Nothing imports them."""

@@ -1,4 +1,5 @@
-"""`xinliu approve`: the second of the two people, for what is no replay; without an id, what waits for him."""
+"""`xinliu approve`: the second person's approval of anything but a replay; without an id, the list of waiting
+events."""
 
 from __future__ import annotations
 
@@ -30,10 +31,10 @@ def _approve(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be approved, and write nothing.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Approve exactly what another person has decided or proposed; without an id, show what waits (exit code 1).
+    """Approve exactly what another person has decided or proposed; without an id, list what waits (exit code 1).
 
-    Decisions to discard or override are carried out then; a rollback, a loss that is accepted and a key that is cut off
-    when the same command is given again. Replays are approved by `xinliu replay approve`.
+    A decision to discard or override is carried out at once. A rollback, an accepted loss and the cut-off of a key are
+    carried out when the same command is given again. Replays are approved by `xinliu replay approve`.
     """
     from schemas.contracts.registry import Registry
     from schemas.operations.event import Operation

@@ -1,4 +1,4 @@
-"""`xinliu audit`: what operators have done, and whether anything of that was changed afterwards."""
+"""`xinliu audit`: the operators' actions, and the check that none of them was changed afterwards."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _list(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """What was done, in the order in which it was written: who, when, what, why, before and after."""
+    """List actions in the order in which they were written: who, when, what, why, before and after."""
     from streams.audit.reader import entries
 
     connect: Callable[[], Connection] = ctx.obj
@@ -62,7 +62,9 @@ def _list(
         heads=heads,
     )
     if len({one.topic for one in found}) > 1:
-        found.sort(key=lambda one: one.event.at)  # each topic has its own order; between them there is the time alone
+        found.sort(
+            key=lambda one: one.event.at
+        )  # each topic has its own order; only the time orders events of different topics
     shown = found[-limit:]
     if as_json:
         print(json.dumps({"entries_in_all": len(found), "entries": [_plain(one) for one in shown]}, ensure_ascii=False))
@@ -103,11 +105,10 @@ def _about(department: str | None, detail: dict[str, Any]) -> str:
 
 @audit.command("verify")
 def _verify(ctx: typer.Context, as_json: Json = False) -> int:
-    """Compute each topic's chain anew, and hold it against the topic and the heads that are anchored;
-    and every step against approvals.
+    """Compute each topic's chain anew, compare it with the topic and its anchored heads, and check approvals.
 
-    Exit code 1 where an entry was changed, removed, inserted, put elsewhere or is missing: the first one of its topic
-    is named. Also where something was done that no second person had approved (UNAPPROVED).
+    Exit code 1 if an entry was changed, removed, inserted, moved or is missing: the first one of its topic is named.
+    Also if something was done that no second person had approved (UNAPPROVED).
     """
     from schemas.operations.log import TOPIC
 

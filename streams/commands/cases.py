@@ -75,7 +75,7 @@ def _open(
 
 
 def _plainly(kind: str, about: str, *, needs_reason: bool) -> None:
-    """Make the command that says one thing of a case."""
+    """Make the command that writes an event of one kind."""
 
     def with_reason(
         ctx: typer.Context, case: CaseId, reason: Reason, dry_run: DryRun = False, as_json: Json = False
@@ -166,7 +166,7 @@ def _list(
     wide: Wide = False,
     as_json: Json = False,
 ) -> int:
-    """Open cases, what is due first at the top. Exit code 1 where one of them is late."""
+    """List open cases, the one due first at the top. Exit code 1 if one of them is late."""
     with _desk(ctx) as desk:
         own = desk.province
         found = [
@@ -186,7 +186,7 @@ def _list(
 
 @cases.command("show")
 def _show(ctx: typer.Context, case: CaseId, as_json: Json = False) -> None:
-    """All that is known of a case: who said what when, its steps with their terms, and what is held of the record."""
+    """Show a case: its events, its steps with their terms, and the record as stored here."""
     with _desk(ctx) as desk:
         one = desk.named(case)
         acknowledged = desk.acknowledged(one)

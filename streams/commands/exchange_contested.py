@@ -1,4 +1,5 @@
-"""`xinliu exchange contested` and `settle`: registrations that provinces contest, and what an operator decides."""
+"""`xinliu exchange contested` and `settle`: registrations that provinces contest, and an operator's decision on
+them."""
 
 from __future__ import annotations
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["SETTLED", "mount"]
 
 SETTLED = "REGISTRATION_SETTLED"
-"""Kind of the event: its detail has uscc and province. What holds is read from the audit, which follows from
+"""Kind of the event: its detail has uscc and province. The decision in force is read from the audit, which follows from
 `operations` alone."""
 
 
 def _contested(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> int:
-    """Entities that another province says are registered there, while they stand open elsewhere. Exit code 1 where
-    there are any."""
+    """List entities that another province claims although they stand registered elsewhere. Exit code 1 if there are
+    any."""
     connect: Callable[[], Connection] = ctx.obj
     found = _read(connect(), "exchange/contested/contested")
     if as_json:
@@ -65,10 +66,10 @@ def _settle(
     reason: Annotated[str, typer.Option(help="Why: what both registries said. Kept with the event.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be decided.")] = False,
 ) -> None:
-    """Decide where an entity is registered that provinces contest. It holds here, while that province's registration
-    stands open.
+    """Decide where an entity is registered if provinces contest it.
 
-    The other province decides for itself; a later decision takes the place of an earlier one.
+    The decision applies here while that province's registration stands open. The other province decides for itself; a
+    later decision replaces an earlier one.
     """
     from schemas.contracts.registry import Registry
     from schemas.operations.event import Operation

@@ -1,4 +1,4 @@
-"""`xinliu exchange repush`: tell the other provinces again what has been shared with them."""
+"""`xinliu exchange repush`: publish shared records to the other provinces again."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _repush(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell the other provinces again what has been shared: each record as it stands, withdrawn ones as withdrawn.
+    """Publish the shared records to the other provinces again: each record as it is now, withdrawn ones as withdrawn.
 
-    Nothing else is needed after a province lost what it had; sets that differ are found and mended without it.
+    A province that lost its data needs nothing else; sets that differ are found and repaired without this command.
     """
     from schemas.catalogue import load
     from schemas.contracts.registry import Registry
@@ -67,7 +67,7 @@ def _repush(
         if not dry_run:
             chosen = {"domain": domain, "entity": entity, "partition": partition, "all": everything, "records": records}
             event = Operation("EXCHANGE_REPUSHED", None, datetime.now(UTC), by, reason.strip(), chosen)
-            # Within the transaction: what cannot be written down is not done.
+            # Within the transaction: a repush that cannot be recorded must not happen.
             with Registry(connection.registry) as registry:
                 OperationsWriter(get().kafka, registry).write(event)
     if as_json:

@@ -1,4 +1,4 @@
-"""`xinliu intake`: which departments' intake is stopped, and letting one go on."""
+"""`xinliu intake`: departments whose intake is stopped, and the command to resume it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _plain(stop: Operation) -> dict[str, Any]:
 
 @intake.command("status")
 def _status(ctx: typer.Context, as_json: Json = False) -> int:
-    """Which departments' intake is stopped, since when and why. Exit code 1 where one is."""
+    """List departments whose intake is stopped, since when and why. Exit code 1 if there is one."""
     from schemas.contracts.registry import Registry
 
     connect: Callable[[], Connection] = ctx.obj
@@ -85,7 +85,7 @@ def _resume(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go on, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a stopped department's intake go on, from the record at which it stopped; the limits count anew."""
+    """Resume a stopped department's intake, from the record at which it stopped; the limits count anew."""
     from schemas.catalogue import load
     from schemas.contracts.registry import Registry
     from schemas.operations.event import Operation

@@ -1,4 +1,4 @@
-"""`xinliu positions`: where intake and the view stand in the logs, and how to go on where a log has lost records."""
+"""`xinliu positions`: the offsets of intake and view in the logs, and the way on if a log has lost records."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ positions = typer.Typer(help="Where the workers stand in the logs.", no_args_is_
 
 
 _NOTICED = 5.0
-"""Seconds after the end of a worker's session in which the broker notices it."""
+"""Seconds until the broker notices the end of a worker's session."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPosition:
-    """Where one worker stands in one partition: offsets; `lag` is how many offsets are still to be read."""
+    """A worker's position in one partition, as offsets; `lag` is the number of offsets still to be read."""
 
     worker: str
     topic: str
@@ -45,7 +45,7 @@ class WorkerPosition:
 
 
 def _standing(connection: Connection, *, view: bool) -> list[WorkerPosition]:
-    # Without the view no database is needed: intake has none.
+    # Without the view no database is needed: a host of intake has none.
     from schemas.catalogue import load
     from schemas.store.database import connect
     from streams.kafka.ranges import Logs
@@ -91,7 +91,7 @@ def _show(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Where each worker stands in each partition, what the log holds, and how far behind that is."""
+    """Show each worker's position in each partition, the log's first and last offset, and the lag."""
     found = [row for row in _standing(ctx.obj(), view=True) if everything or row.log_end or row.remark]
     if as_json:
         print(json.dumps([asdict(row) for row in found], ensure_ascii=False))
@@ -119,12 +119,13 @@ def _accept_loss(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the quarantine entry.")],
     as_json: Json = False,
 ) -> None:
-    """Let intake go on where records were deleted before it took them over.
+    """Let intake go on although records were deleted before it took them over.
 
-    The loss becomes an open quarantine entry of the department, so that its *data as of* stands still, and 无 is not
-    said in its domains, until somebody has had the records published again and closes the entry. Stop the intake
-    workers first. Where Kafka asks who everyone is, this needs intake's credentials; where two people are asked for,
-    one says it with a principal of his own, which proposes it, and another approves that (`xinliu approve`).
+    The loss becomes an open quarantine entry of the department. Until somebody has had the records published again and
+    closes the entry, the department's *data as of* does not advance, and 无 is not reported in its domains. Stop the
+    intake workers first. If Kafka authenticates its clients, this needs intake's credentials. If two people are
+    required, one proposes it by giving this command with a principal of his own, and another approves that (`xinliu
+    approve`).
     """
     from schemas.contracts.registry import Registry
     from schemas.operations.event import Operation
@@ -151,7 +152,7 @@ def _accept_loss(
     logs = Logs(connection.kafka)
     facts = logs.describe([topic, "accepted", "quarantine"])
     begin = row.next_offset if row.next_offset is not None and row.next_offset < row.log_first else 0
-    # Written before the commit moves: should this be cut off between the two, intake still refuses to go on.
+    # Written before the commit moves: if this is cut off between the two, intake still refuses to go on.
     lost = finding("LOST_RECORDS", detail=f"{topic}/{partition} {begin}–{max(row.log_first - 1, begin)}; {reason}")
     entry = {
         "received_at": round(time() * 1000),
@@ -167,7 +168,7 @@ def _accept_loss(
     proposal = require_two(operators, "ACCEPT_LOSS", about, reason)
     held = logs.committed(INTAKE_GROUP, [(topic, partition)]).get((topic, partition))
     if held is not None:
-        # Refused while workers run, before anything is written.
+        # The broker refuses this while workers run, before anything is written.
         try:
             logs.commit(INTAKE_GROUP, (topic, partition), held)
         except UsageError:

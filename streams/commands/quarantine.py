@@ -1,4 +1,4 @@
-"""`xinliu quarantine`: what was refused, and deciding what becomes of it."""
+"""`xinliu quarantine`: refused messages, and the decisions about them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _list(
     wide: Wide = False,
     as_json: Json = False,
 ) -> int:
-    """What is in the quarantine: counts by reason, then entries, newest first. Exit code 1 where an open one is among them."""
+    """List the quarantine: counts by reason, then entries, newest first. Exit code 1 if one of them is open."""
     from streams.quarantine.reader import QuarantineReader
 
     connect: Callable[[], Connection] = ctx.obj
@@ -158,7 +158,7 @@ def _show(
     ],
     as_json: Json = False,
 ) -> None:
-    """All that is known of an entry: where it is from, what is wrong, what it holds, what was decided."""
+    """Show an entry: its origin, its findings, its content and the decisions about it."""
     from schemas.contracts.registry import Registry
     from streams.quarantine.reader import QuarantineReader, readable
 
@@ -247,9 +247,9 @@ def _override(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Accept these very messages although a code refuses them. Codes that can be waived: USCC_CHECK_DIGIT.
+    """Accept exactly these messages although a code refuses them. Codes that can be waived: USCC_CHECK_DIGIT.
 
-    Where two people are asked for it waits for another one's `xinliu approve` (exit code 1).
+    If two people are required, it waits for the other one's `xinliu approve` (exit code 1).
     """
     from streams.quarantine.decisions import DecisionWriter, overridden
     from streams.quarantine.entries import OVERRIDE
@@ -281,7 +281,8 @@ def _redrive(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Examine entries again by today's rules and catalogue: those named, or all open ones that fit the conditions."""
+    """Examine entries again by today's rules and catalogue: the named ones, or all open ones that match the
+    conditions."""
     from streams.commands.redrive import paced, resumed, told
     from streams.quarantine.decisions import DecisionWriter
     from streams.quarantine.entries import REDRIVE
@@ -320,7 +321,7 @@ def _discard(
 ) -> int:
     """Decide that entries are wrong and stay out: they no longer make 待核 or hold back their source.
 
-    Where two people are asked for it waits for another one's `xinliu approve` (exit code 1).
+    If two people are required, it waits for the other one's `xinliu approve` (exit code 1).
     """
     from streams.quarantine.decisions import DecisionWriter
     from streams.quarantine.entries import DISCARD

@@ -1,4 +1,4 @@
-"""`xinliu quarantine decisions`: who decided what about the quarantine, and what has come of it."""
+"""`xinliu quarantine decisions`: decisions about the quarantine, who took them, and their outcomes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def decisions(
     wide: Wide = False,
     as_json: Json = False,
 ) -> int:
-    """Who decided what, as `operations` holds it, and whether intake has carried it out. Exit code 1 where it has not."""
+    """List decisions as stored in `operations`, and whether intake has carried them out. Exit code 1 if it has not."""
     from schemas.contracts.registry import Registry
     from schemas.operations.log import held_operations
     from schemas.operations.two_people import TwoPeople
@@ -104,5 +104,5 @@ def _fates(connection: Connection, decisions: list[str]) -> list[dict[str, Any]]
 
 
 def counted(outcomes: Mapping[str, int]) -> str:
-    """Return how often each outcome came, for a person."""
+    """Return the number of each outcome as text for a person."""
     return ", ".join(f"{outcome} {n}" for outcome, n in sorted(outcomes.items()))

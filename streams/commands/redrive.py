@@ -1,4 +1,4 @@
-"""Redriving at a pace: `xinliu quarantine redrive --rate`, and `xinliu replay redrive` for what was planned and approved."""
+"""Throttled redrive: `xinliu quarantine redrive --rate`, and `xinliu replay redrive` for an approved plan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["mount", "paced", "resumed", "told"]
 
 
 def resumed(connection: Connection, run: str) -> tuple[Choice, str]:
-    """Return which entries a run is about, and why, as its events say. Raises UsageError where there is none."""
+    """Return a run's choice of entries and its reason, from its events. Raises UsageError if there is no such run."""
     from streams.quarantine.redrive_run import choice_from, first_of
     from streams.replay.plan.approval import operations_of
 
@@ -40,7 +40,7 @@ def resumed(connection: Connection, run: str) -> tuple[Choice, str]:
 def paced(
     connection: Connection, choice: Choice, reason: str, *, rate: float, timeout: float, run: str | None = None
 ) -> Ran:
-    """Redrive the open entries of a choice at a pace; those that come from now on are none of them. With a bar on a terminal."""
+    """Redrive the open entries of a choice, throttled, with a bar on a terminal. Entries of a later time stay out."""
     from streams.quarantine.redrive_run import choice_to
 
     fixed = replace(choice, until=choice.until or datetime.now(UTC))
@@ -74,7 +74,7 @@ def _ran(connection: Connection, choice: Choice, reason: str, mark: dict[str, An
 
 
 def told(ran: Ran, as_json: bool) -> int:
-    """Print what came of a run; return the exit code: 1 where something was left out or is not accepted."""
+    """Print the result of a run; return the exit code: 1 if an entry was left out or is not accepted."""
     wrong = bool(ran.left_out) or bool(set(ran.outcomes) - {"ACCEPTED"})
     if as_json:
         print(json.dumps(ran.to_plain(), ensure_ascii=False))
@@ -103,9 +103,9 @@ def _redrive(
     ] = 60.0,
     as_json: Json = False,
 ) -> int:
-    """Examine the quarantine's entries of a plan again, by today's rules; killed and run again, it goes on where it was.
+    """Examine the quarantine entries of a plan again, by today's rules; killed and run again, it resumes where it was.
 
-    Exit code 1 where something was left out, or refused again.
+    Exit code 1 if an entry was left out, or refused again.
     """
     from schemas.contracts.registry import Registry
     from schemas.operations.log import OperationsWriter
@@ -119,7 +119,7 @@ def _redrive(
 
     get: Callable[[], Connection] = ctx.obj
     connection, pace = get(), rate_of(rate)
-    # The ledger's table is the owner's to write; the events are the operator's.
+    # Only the owner may write the ledger's table; the events are the operator's.
     database = connection.acting("admin").database.get_secret_value()
     with Registry(connection.registry) as registry, connect(database, autocommit=True) as store:
         from schemas.operations.operators import operator
@@ -153,7 +153,7 @@ def _redrive(
         if known.state != "RUNNING" or said is None or said.running is None:
             before = {"open": _open(connection, choice)}
             ledger.step("REPLAY_RUNNING", known.replay, known.reason, rate=pace, before=before)
-        else:  # cut off, and gone on with
+        else:  # resumed after an interruption
             before = said.running.detail["before"]
         ran = _ran(connection, choice, known.reason, {"run": known.replay, "replay": known.replay}, pace, timeout)
         ledger.step(
@@ -176,7 +176,7 @@ def _choice(known: Replay) -> Choice:
     return Choice(
         state=OPEN,
         since=scope.since,
-        until=scope.until or known.planned_at,  # what was refused after the plan was no part of it
+        until=scope.until or known.planned_at,  # entries refused after the plan are not in it
         departments=scope.departments,
         domains=scope.domains,
         entities=scope.entities,

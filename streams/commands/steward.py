@@ -1,5 +1,4 @@
-"""`xinliu worker steward` and `xinliu replay carry-out`: whoever holds the owner's rights,
-and asking him for a step."""
+"""`xinliu worker steward` and `xinliu replay carry-out`: the process with the owner's rights, and requests to it."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ __all__ = ["mount"]
 
 
 def _steward(ctx: typer.Context, log_json: LogJson = False) -> None:
-    """Carry out replays that two people want, with the owner's rights: no person needs them. One is enough."""
+    """Carry out approved replays with the owner's rights, so that no person needs them. One steward is enough."""
     from schemas.operations.topics import STEWARD, asks
     from streams.workers.steward import Steward
 
@@ -43,7 +42,7 @@ def _steward(ctx: typer.Context, log_json: LogJson = False) -> None:
         except typer.Abort:
             return 2
         finally:
-            log_to_stderr(log_json)  # some commands log otherwise while they run
+            log_to_stderr(log_json)  # some commands set up logging otherwise while they run
         return done if isinstance(done, int) else 0
 
     steward = Steward(connection, runs)
@@ -71,10 +70,9 @@ def _carry_out(
     reason: Annotated[str, typer.Option(help="Why; kept with the event.")] = "",
     timeout: Annotated[float, typer.Option(help="Seconds without news of the steward.", min=1)] = 3600.0,
 ) -> int:
-    """Ask the steward for the next step of a replay: it holds the rights,
-    and holds the approvals against the log itself.
+    """Ask the steward for the next step of a replay. It has the rights, and checks the approvals in the log itself.
 
-    Prints what the step printed; its exit code is the step's.
+    Prints the step's output; the exit code is the step's.
     """
     from schemas.contracts.registry import Registry
     from schemas.operations.event import Operation

@@ -49,7 +49,7 @@ def intake(
     crash_at: CrashAt = None,
     log_json: LogJson = False,
 ) -> None:
-    """Examine what departments publish: records.* → accepted, quarantine."""
+    """Examine the departments' messages: records.* → accepted, quarantine."""
     from streams.monitoring.endpoint import Outside
     from streams.runtime.app import run
     from streams.runtime.crash_points import arm
@@ -79,7 +79,7 @@ def view(
     log_json: LogJson = False,
 ) -> None:
     """Fold accepted into the credit view in PostgreSQL, and publish receipts and changes."""
-    # Batches are worked on side by side already; polars' own threads would only pass small ones to and fro.
+    # Several threads work on batches already; polars' own threads would only pass small ones to and fro.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from streams.monitoring.endpoint import Outside
     from streams.runtime.app import run
@@ -97,7 +97,7 @@ def view(
 
 
 def shown_at(outside: Shown, host: str, port: int | None) -> AbstractContextManager[Any]:
-    """Serve what a worker shows while the context lasts; nowhere where no port is given."""
+    """Serve a worker's endpoint while the context lasts; without a port, serve nothing."""
     from streams.monitoring.endpoint import serving
 
     return nullcontext() if port is None else serving(outside, port, host=host)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Besides", "mount"]
 
 Besides = Callable[["Connection"], tuple[Sequence[tuple[str, "Thread"]], Sequence["Shown"]]]
-"""What is to run beside intake and view, for this connection, and what it shows. Whoever mounts the command says so: it is
-of a room that this one does not know."""
+"""Returns, for a connection, the threads to run beside intake and view, and their metrics. The caller of `mount` passes
+it: they belong to a room that this one does not know."""
 
 
 def mount(app: typer.Typer, beside: Besides) -> None:
@@ -37,7 +37,7 @@ def mount(app: typer.Typer, beside: Besides) -> None:
         log_json: LogJson = False,
     ) -> None:
         """Run intake, view and the push links in one process: for provinces that share a machine."""
-        # Batches are worked on side by side already; polars' own threads would only pass small ones to and fro.
+        # Several threads work on batches already; polars' own threads would only pass small ones to and fro.
         os.environ.setdefault("POLARS_MAX_THREADS", "1")
         from streams.runtime.crash_points import arm
         from streams.workers.province import Province

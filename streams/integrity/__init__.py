@@ -1,1 +1,1 @@
-"""Integrity: tables held against history, history against the log, the quarantine against its topic; and their repair."""
+"""Integrity: the audits of tables, history and quarantine against history, log and topic; and the repair."""

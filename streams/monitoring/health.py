@@ -13,8 +13,8 @@ from time import monotonic
 __all__ = ["Answer", "Probe"]
 
 _PULSE_SECONDS = {"events": 30.0, "relay": 180.0, "exchange": 300.0, "watch": 180.0}
-"""Longest time between two rounds of each loop: the relay, the publisher of the exchange and the watch wait for
-servers, within their time limits."""
+"""Longest time between two rounds of each loop. Relay, publisher of the exchange and watch wait for servers, within
+their time limits."""
 
 _CALL_SECONDS = 600.0
 """Longest time of one try of the work. The longest real one, 20,000 messages into a slow database, takes seconds."""

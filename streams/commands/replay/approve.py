@@ -1,4 +1,4 @@
-"""`xinliu replay approve`: the second of the two people."""
+"""`xinliu replay approve`: the second person's approval of a replay."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def _approve(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be approved, and write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Approve what another operator has planned; or, once that is done, that what came of it is promoted.
+    """Approve another operator's plan; or, once that is carried out, the promotion of its result.
 
-    It covers exactly this plan, or this result, and holds for a time (XINLIU_APPROVAL_HOURS).
+    It covers exactly this plan, or this result, and is valid for a time (XINLIU_APPROVAL_HOURS).
     """
 
     from schemas.contracts.registry import Registry

@@ -1,4 +1,4 @@
-"""`xinliu replay correct`: put what a plan chose of the log into the serving generation, by today's rules."""
+"""`xinliu replay correct`: fold the records of a plan from the log into the serving generation, by today's rules."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def _correct(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
-    """Fold the records of a plan again from the log, by today's rules, into the serving generation. A dry run without --yes.
+    """Fold the records of a plan again from the log, by today's rules, into the serving generation. Dry run without
+    --yes.
 
-    What differs is shown as `diff` does; history, counts and what is shared follow. What today's rules refuse leaves the
-    tables and waits in the quarantine. Exit code 1 where something differs.
+    Differences are shown as by `diff`; history, counts and shared records follow. Statements that today's rules refuse
+    leave the tables and wait in the quarantine. Exit code 1 if something differs.
     """
     import structlog
 
@@ -69,7 +70,7 @@ def _correct(
         arm(crash_at)
     connect: Callable[[], Connection] = ctx.obj
     with ExitStack() as opened:
-        # What mending remarks belongs to the log, and stdout to the answer.
+        # Messages of the repair belong in the log, and only the answer on stdout.
         log_to_stderr(as_json=False)
         opened.callback(structlog.reset_defaults)
         book = opened.enter_context(ledger(connect))
@@ -77,7 +78,7 @@ def _correct(
         database = connect().acting("admin").database.get_secret_value()
         owner = opened.enter_context(open_store(database, autocommit=True))
         generation = serving_generation(owner)
-        # Again, however long ago it was planned: what the log has lost since would be taken for never said.
+        # Checked again, however old the plan is: records lost from the log since would count as never accepted.
         Planner(owner, Logs(connect().kafka), own=connect().province, generation=generation).log(CORRECT, scope)
         correcting = _correcting(connect().acting("view"), scope, generation, opened)
         progress = opened.enter_context(_bar())
@@ -87,7 +88,7 @@ def _correct(
             require_approved(connect(), one, step="correct")
             with running(book, owner, one, generation=generation) as run:
                 began = monotonic()
-                if scope.cut_off:  # first: nothing is vouched for any more that rests on what is taken out
+                if scope.cut_off:  # first: nothing may vouch any more for records that this takes out
                     owner.execute(sql("replay/plan/unvouched"), {"province": scope.province})
                 done = correcting.correct(scope, write=True, told=progress)
                 _note(run, done, correcting, monotonic() - began)
@@ -103,7 +104,7 @@ def _correct(
 
 
 def _note(run: ReplayRun, done: Corrected, correcting: Correcting, seconds: float) -> None:
-    """Say in the event that ends the step what it changed, and at what rates for the plans to come."""
+    """Record the changes of the step, and its rates for later plans, in the event that ends it."""
     run.before, run.after = done.before, done.after
     changes = {f"{domain} {department} {change}": n for (domain, department, change), n in done.counted.items()}
     turned = {f"{was}→{becomes}": n for (was, becomes), n in done.turned.items()}
@@ -149,7 +150,7 @@ def _correcting(connection: Connection, scope: ReplayScope, generation: int, ope
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on stderr, where that is a terminal."""
+    """Show a progress bar on stderr, if that is a terminal."""
     from rich.progress import Progress
 
     from schemas.console.terminal import Console
@@ -170,9 +171,9 @@ def _repush(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Tell another province again what a plan chose of what was shared. A dry run without --yes.
+    """Publish the shared records of a plan again for another province. A dry run without --yes.
 
-    It goes by this province's one topic: the others receive it too, and drop what they hold already.
+    They go through this province's one topic: the others receive them too, and drop those that they have.
     """
     from schemas.errors import UsageError
     from schemas.store.database import connect as open_store

@@ -1,4 +1,4 @@
-"""`xinliu replay diff`: what promoting a generation would change, down to the entities, records and fields that differ."""
+"""`xinliu replay diff`: the changes that promoting a generation would make, down to entities, records and fields."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["SHOWN", "Format", "mount"]
 
 
 class Format(StrEnum):
-    """How differences are told."""
+    """Output format of differences."""
 
     table = "table"
     json = "json"
@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 
 SHOWN = {Format.table: 50, Format.page: 1_000}
-"""How many entities and records a person is shown, unless told otherwise."""
+"""Default number of entities and records shown to a person."""
 
 
 def _diff(
@@ -57,9 +57,9 @@ def _diff(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
-    """What two generations hold differently: whose 有 becomes 无 first. Exit code 1 where something differs.
+    """Compare two generations; entities whose 有 becomes 无 come first. Exit code 1 if something differs.
 
-    Digests are compared first, and only where they differ entities, records and fields. Nothing is written.
+    Digests are compared first, and entities, records and fields only where digests differ. Writes nothing.
     """
     from schemas.store.database import connect as open_store
     from streams.replay.diff.comparison import Diffing, chosen, told_changes, told_turns

@@ -1,4 +1,4 @@
-"""`xinliu replay diff --explain RECORD`: the events behind a record, told to a person or a machine."""
+"""`xinliu replay diff --explain RECORD`: the events behind a record, for a person or a machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def explain_record(
     *,
     as_json: bool,
 ) -> int:
-    """Print what both generations know of a record; return 1 where they hold it differently."""
+    """Print the state and history of a record in both generations; return 1 if they differ."""
     from schemas.catalogue import load
     from streams.replay.diff.explanation import explained
 

@@ -1,4 +1,4 @@
-"""`xinliu replay generations`, `promote`, `rollback` and `drop`: which generation serves."""
+"""`xinliu replay generations`, `promote`, `rollback` and `drop`: generations and the switch of the serving one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STYLE = {"SERVING": "green", "READY": "cyan", "BUILDING": "yellow", "RETIRED": 
 
 def _owner(ctx: typer.Context) -> Connection:
     connect: Callable[[], Connection] = ctx.obj
-    return connect().acting("admin")  # tables are made, changed and dropped by their owner
+    return connect().acting("admin")  # only the owner may make, change and drop tables
 
 
 def _by(ctx: typer.Context) -> str:
@@ -48,7 +48,8 @@ def _by(ctx: typer.Context) -> str:
 
 
 def _generations(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
-    """Which generations there are: state, about how many records, disk, and how many offsets they lack to the end of the logs."""
+    """List generations: state, approximate number of records, disk, and offsets still missing to the end of the
+    logs."""
     found = _known(_owner(ctx))
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
@@ -100,9 +101,9 @@ def _promote(
     as_json: Json = False,
     crash_at: CrashAt = None,
 ) -> None:
-    """Let a rebuilt generation serve: it catches up, then one transaction switches. Readers see the old or the new, workers follow.
+    """Let a rebuilt generation serve: it catches up, then one transaction switches. Readers see the old or the new.
 
-    Cut off at any point, the same command goes on.
+    Workers follow. If it is cut off at any point, give the same command again to go on.
     """
     from streams.replay.generations.promotion import Promoting
 
@@ -113,7 +114,7 @@ def _promote(
 
 
 def _rollback(ctx: typer.Context, reason: Reason, as_json: Json = False, crash_at: CrashAt = None) -> None:
-    """Let the generation serve again that served before: it first catches up, so that nothing that arrived since is lost."""
+    """Let the previous generation serve again: it first catches up, so that nothing that arrived since is lost."""
     from streams.replay.generations.promotion import Promoting
 
     _begin(crash_at)
@@ -130,7 +131,7 @@ def _drop(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete what a generation holds. The readers' views lose it first; its number is never given again."""
+    """Delete a generation. The readers' views lose it first; its number is never used again."""
     from schemas.store.database import connect
     from schemas.store.generations import drop
 
@@ -146,7 +147,7 @@ def _drop(
     ):
         raise UsageError("nothing was deleted")
     with connect(connection.database.get_secret_value(), autocommit=True) as store:
-        # What is withdrawn is told with codes that only the generation knows that held it.
+        # Withdrawals are published with codes that only the generation that contained the records knows.
         waits = store.execute(
             "SELECT FROM outbox WHERE kind = 'EXCHANGE' AND payload #>> '{}' LIKE '%WITHDRAW|%' LIMIT 1"
         ).fetchone()

@@ -1,4 +1,4 @@
-"""`xinliu replay plan`, `list` and `show`: what a replay would be, and what was planned and done."""
+"""`xinliu replay plan`, `list` and `show`: plans of replays, and their states and steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNITS = {"events": "events", "records": "records", "offsets": "offsets of the l
 
 @contextmanager
 def ledger(connect: Callable[[], Connection]) -> Iterator[Ledger]:
-    """Open the ledger, whose steps are the person's who runs this process."""
+    """Open the ledger; its steps name the person who runs this process."""
     from schemas.contracts.registry import Registry
     from schemas.operations.log import OperationsWriter
     from schemas.operations.operators import operator
@@ -88,7 +88,7 @@ def _plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """What a replay would be: events, entities, time and disk; refused where the log no longer holds it.
+    """Show the size of a replay: events, entities, time and disk; refused if the log no longer has its records.
 
     A dry run, unless --save enters it for `approve`, `rebuild`, `correct`, `repush` or `redrive` to carry out.
     """
@@ -149,7 +149,7 @@ def shown_scope(scope: ReplayScope) -> str:
 
 
 def print_figures(console: Console, kind: str, figures: Mapping[str, Any]) -> None:
-    """Print what a plan has found."""
+    """Print the figures of a plan."""
     if not figures:
         console.print("  planned without figures", style="dim")
         return
@@ -183,7 +183,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _list(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
-    """Every replay that was planned, the newest first, with where it stands."""
+    """List every planned replay and its state, newest first."""
     with ledger(ctx.obj) as book:
         replays = book.all()
     if as_json:
@@ -209,7 +209,7 @@ def _show(
     replay: Annotated[str, typer.Argument(help="Id of a replay, or the beginning of it.", metavar="ID")],
     as_json: Json = False,
 ) -> None:
-    """One replay: what it is, the figures it was planned with, its steps, and who took them."""
+    """Show one replay: its scope, the figures of its plan, its steps, and who took them."""
     from streams.replay.plan.approval import operations_of
     from streams.replay.plan.ledger import STEPS
 

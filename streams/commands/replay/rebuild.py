@@ -1,4 +1,4 @@
-"""`xinliu replay rebuild`: a new generation out of the log, beside the one that serves."""
+"""`xinliu replay rebuild`: a new generation built from the log, beside the serving one."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def _rebuild(
     ] = False,
     crash_at: Annotated[str | None, typer.Option("--crash-at", metavar="POINT[:PASSING]", hidden=True)] = None,
 ) -> int:
-    """Fill a new generation from accepted by today's rules, and leave it READY; run again, it goes on where it was.
+    """Fill a new generation from accepted by today's rules, and leave it READY; run again, it resumes where it was.
 
-    Nothing that readers see changes: compare it with `xinliu replay diff`, then `xinliu replay promote`.
+    Nothing changes for readers: compare it with `xinliu replay diff`, then `xinliu replay promote`.
     """
-    # Lanes work side by side already; polars' own threads would only pass small batches to and fro.
+    # Several lanes work already; polars' own threads would only pass small batches to and fro.
     os.environ.setdefault("POLARS_MAX_THREADS", "2")
     if not full_speed:
-        # Importing what it needs keeps a processor busy for two seconds: that is felt, too.
+        # The imports alone keep a processor busy for two seconds: readers would feel that, too.
         os.nice(19)
     from schemas.contracts.registry import Registry
     from schemas.operations.log import OperationsWriter
@@ -73,7 +73,7 @@ def _rebuild(
     if crash_at:
         arm(crash_at)
     get: Callable[[], Connection] = ctx.obj
-    person = get()  # whose word the steps are, not the owner's
+    person = get()  # the steps name the person, not the owner
     connection = person.acting("admin")
     with (
         Registry(connection.registry) as registry,
@@ -113,7 +113,7 @@ def _rebuild(
 
 
 class _Shown:
-    """Shows how far a rebuild is: a bar on a terminal, lines of JSON where that was asked for, else nothing."""
+    """Progress of a rebuild: a bar on a terminal, lines of JSON with --json, else nothing."""
 
     def __init__(self, as_json: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -131,7 +131,7 @@ class _Shown:
         self._task = self._bar.add_task("fill", total=1, rate=0.0)
 
     def tell(self, state: RebuildProgress) -> None:
-        """Show it."""
+        """Show a state of the rebuild."""
         if self._json and (state.phase, state.folded) != self._last:
             self._last = (state.phase, state.folded)
             print(json.dumps(asdict(state)), flush=True)
