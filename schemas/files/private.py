@@ -79,7 +79,7 @@ def open_private(file: Path, *, append: bool = False) -> BinaryIO:
 
 
 def private_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a folder with this mode, whatever the umask, and missing parents; an existing folder loses further permissions.
+    """Make a folder with this mode, whatever the umask, and missing parents; an existing one loses further permissions.
 
     Raises UsageError if it is a link, or belongs to another user.
     """

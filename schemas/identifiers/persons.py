@@ -1,12 +1,12 @@
-"""Resident identity numbers (居民身份证号, GB 11643) in whatever spelling: found, told and covered. None is kept anywhere.
+"""Resident identity numbers (居民身份证号, GB 11643) in any spelling: detected and masked. None is kept anywhere.
 
-A text is folded first, character by character: a digit of any script, width or style is its value, a mark is a gap, what
-nobody sees is nothing. A number is then 17 digits and a check character, or 15 digits as before 1999, that begin with a
-province and hold a day of birth, and that no further digit touches. Where something stands between its digits, or where it
-may be an account's or a document's, the check character must be right too: so numbers of documents, amounts, days and codes
-are not taken for persons' (`python -m tests.persons` counts how seldom they are).
+A text is folded first, character by character: a digit of any script, width or style is its value, a mark is a gap, an
+invisible character is nothing. A number is then 17 digits and a check character, or 15 digits as before 1999, that
+begin with a province and contain a day of birth, and that no further digit touches. If gaps separate its digits, or if
+it may belong to an account or a document, the check character must be right too: so numbers of documents, amounts, days
+and codes are not mistaken for persons' (`python -m tests.persons` counts how seldom they are).
 
-This asks for no library: every command looks at codes, of the catalogue if of nothing else.
+Needs no library: every command checks codes, at least those of the catalogue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROVINCES: Final = frozenset(
 """First two digits of numbers; 81 to 83 are those of residents from Hong Kong, Macao and Taiwan."""
 
 _MUNICIPALITIES: Final = {"11": "01 02", "12": "01 02 03", "31": "01 02", "50": "01 02 03"}
-"""What may follow these provinces: codes of other kinds begin like them, too."""
+"""Allowed digits after these provinces: codes of other kinds begin like them, too."""
 
 _ALONE: Final = 15
 
@@ -42,60 +42,61 @@ _LIKELY: Final = re.compile(
     rf"(?=(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3])[0-9]{{4}}"
     rf"(?:(?:19|20)[0-9]{{2}}{DAY}[0-9]{{3}}|[0-9]{{2}}{DAY}[0-9]{{3}}))"
 )
-"""Where a number may begin among digits: with a province, a day behind it. Most have none, and are not looked at closely."""
+"""Possible start of a number among digits: a province, with a day behind it. Most runs have none."""
 
 LONGEST: Final = 20_000
-"""Digits with no word between them that are looked at: as many as the longest text of a statement may have."""
+"""Maximum digits of a searched run, without a word between them: as many as the longest text of a statement has."""
 
 _PARTED_18: Final = frozenset({6, 14})
-"""Where nearly everybody parts a number: place, day, the rest. It is one then even where its check character was mistyped."""
+"""Usual gaps in a number: after place and day. With them it is a person's even if its check character was mistyped."""
 
 _PARTED_15: Final = (frozenset({2, 4, 6, 8, 10, 12}), frozenset({3, 6, 9, 12}), frozenset(range(1, 15)))
-"""Where a number of 15 digits is parted at least in part: as it is made, in threes, after each digit."""
+"""Usual gaps in a number of 15 digits, of which some may be missing: by its parts, in threes, after each digit."""
 
 _LISTED: Final = frozenset("、，,；;：:。!！?？\r\n")
-"""What stands between several numbers, not in one."""
+"""Separators between several numbers, never within one."""
 
 _PERSONAL: Final = re.compile(r"身份|证件|公民|ID", re.IGNORECASE)
 _OTHERS: Final = re.compile(
     r"注册号|登记号|识别号|税号|信用代码|机构代码|编号|单号|流水号|凭证号|票号|文号|案号|[〔\[［（(【][0-9０-９]{4}[〕\]］）)】]第?$"
 )
-"""What is said before numbers that are no person's."""
+"""Words before numbers that are no person's."""
 _ACCOUNTS: Final = re.compile("[账帐]号|[账帐]户|卡号")
-"""What is said before numbers of accounts, which may hold any digits."""
+"""Words before account numbers, which may have any digits."""
 
 _ADULTS, _CHILDREN = frozenset(map(str, range(1920, 2010))), frozenset(map(str, range(2010, 2040)))
-"""Years of birth that are looked for in an account's number, and that are not in a document's: it holds the year it is of."""
+"""Years of birth that are sought in an account's number, and those excluded in a document's (its own year)."""
 
 _BEFORE, _BEHIND = 14, re.compile(r"\s*号")
 
 
 _PERSONS, _ACCOUNT, _ANOTHERS, _NUMBERED, _ENTRY = "person", "account", "another", "numbered", "entry"
 _OF_ENTRIES: Final = "/-1/"
-"""Before the number of a refused row, as its entry is named (schemas/records/refused_row.py): covered, it could not be asked for."""
+"""Text before the number of a refused row in its entry's name (schemas/records/refused_row.py): masking would hide the
+id."""
 
 _AMOUNT, _OF_AMOUNTS = (
     re.compile(r"(?<![0-9.,])(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)\.[0-9]{2}(?![0-9.])"),
     frozenset("0123456789.,"),
 )
 _FEWEST_OF_AMOUNTS = 2
-"""Gaps in several amounts."""
+"""Minimum gaps in a series of amounts."""
 
 
 class _Number(NamedTuple):
-    """Where that stands in a text which is covered: birth date and serial number."""
+    """The masked part of a number in a text: birth date and serial number."""
 
     begin: int
     end: int
 
 
 def holds_person(text: str) -> bool:
-    """Tell whether a resident identity number stands in a text, however it is written."""
+    """Return whether a text contains a resident identity number, in any spelling."""
     return len(text) >= FEWEST and next(_numbers(text), None) is not None
 
 
 def cover_persons(text: str) -> str:
-    """Return a text with what may be a resident identity number made unreadable: birth date and serial number.
+    """Return a text with birth date and serial number masked in everything that may be a resident identity number.
 
     >>> cover_persons("联系人 362322198709086409。")
     '联系人 362322***********9。'
@@ -111,9 +112,9 @@ def cover_persons(text: str) -> str:
 
 
 def names_person(text: str) -> bool:
-    """Tell whether a text that should be a code is a resident identity number, with whatever words round it.
+    """Return whether a text that should be a code is a resident identity number, with any words around it.
 
-    In the field of a code a number of 15 digits is no other's: rather one too many is covered than one too few.
+    In the field of a code every number of 15 digits counts as a person's: better one too many than one too few.
     """
     if not FEWEST <= len(text) <= _LONGEST_CODE or (
         len(text) == 18 and text.isascii() and text.isalnum() and not text[:17].isdigit()
@@ -127,19 +128,19 @@ def names_person(text: str) -> bool:
 
 
 _LONGEST_CODE = 80
-"""Longest text that is taken for a code with something between its digits, whatever that is."""
+"""Maximum length of a text that is checked as a code with separators between its digits."""
 
 
 def showable(code: str) -> str:
-    """Return a code as an error may repeat it: covered where it is a person's number, however it is written."""
+    """Return a code as an error may repeat it: masked if it is a person's number, in any spelling."""
     covered = cover_persons(code)
     return mask(code) if covered == code and names_person(code) else covered
 
 
 def _numbers(text: str) -> Iterator[_Number]:
-    """Yield the numbers that stand in a text, in order; none overlaps another."""
+    """Yield the numbers in a text, in order, without overlaps."""
     for run in runs(text, _LIKELY, longest=LONGEST):
-        if not run.gaps:  # nobody writes so many, and to look at them would take seconds
+        if not run.gaps:  # nobody writes so many, and a search would take seconds
             yield _Number(run.places[0], run.places[-1] + 1)
             continue
         reached = 0
@@ -151,7 +152,7 @@ def _numbers(text: str) -> Iterator[_Number]:
 
 
 def _length(run: DigitRun, at: int) -> int:
-    """Return how many digits from there are a number's: 18, 17 before a letter, 15, or 0 where they are none's."""
+    """Return the length of the number that begins at this digit: 18, 17 before a letter, 15, or 0 if there is none."""
     for length, judge in ((18, _is_18), (17, _is_18), (15, _is_15)):
         behind = at + length
         if behind <= len(run.digits) and (behind == len(run.digits) or run.gaps[behind - 1]) and judge(run, at, behind):
@@ -204,7 +205,8 @@ def _is_parted_15(run: DigitRun, at: int, behind: int, parted: frozenset[int]) -
 
 
 def secret_from(length: int) -> int:
-    """Return which digit of so many is the first that is covered: eleven are, as a birth date and a serial number have."""
+    """Return the index of the first masked digit of a number of this length: eleven are masked, birth date and serial
+    number."""
     return 6 if length > _ALONE else 4
 
 
@@ -215,13 +217,13 @@ def check_of(body: str) -> str:
 
 
 def is_place(digits: str) -> bool:
-    """Tell whether digits begin with a province."""
+    """Return whether digits begin with a province."""
     province, city = digits[:2], digits[2:4]
     return province in _PROVINCES and city != "00" and city in _MUNICIPALITIES.get(province, city)
 
 
 def is_day(digits: str) -> bool:
-    """Tell whether eight digits are a day."""
+    """Return whether eight digits are a day."""
     try:
         date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
     except ValueError:
@@ -230,7 +232,8 @@ def is_day(digits: str) -> bool:
 
 
 def _said(run: DigitRun, at: int, behind: int) -> str:
-    """Return whose the text says that a number is: a person's, an entry's, an account's, another's (or only numbered), or nothing."""
+    """Return the kind of number by the words around it: a person's, an entry's, an account's, another's, only numbered,
+    or ""."""
     first, last = run.places[at], run.places[behind - 1] + 1
     before = run.text[max(0, first - _BEFORE) : first].rstrip()
     if before.endswith(_OF_ENTRIES):
@@ -245,7 +248,7 @@ def _said(run: DigitRun, at: int, behind: int) -> str:
 
 
 def _is_amounts(run: DigitRun, at: int, behind: int) -> bool:
-    """Tell whether digits are those of several amounts, one after the other."""
+    """Return whether digits form several amounts, one after the other."""
     begin, end = run.places[at], run.places[behind - 1] + 1
     while begin and run.text[begin - 1] in _OF_AMOUNTS:
         begin -= 1

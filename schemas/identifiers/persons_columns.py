@@ -1,4 +1,4 @@
-"""Resident identity numbers in columns: what schemas/identifiers/persons.py says of one text, of a hundred thousand in milliseconds."""
+"""Resident identity numbers in columns: schemas/identifiers/persons.py for a hundred thousand texts in milliseconds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ LIKELY = (
     rf"(?:(?:[0-9０-９{_NUMERALS}]|[^\x00-\x7F{_COMMON}])"
     rf"(?:[\x00-/:-@\[-`{{-\x7F]|[^\x00-\x7F\x{{4E00}}-\x{{9FFF}}])*?){{{FEWEST}}}"
 )
-"""What every text in which a person's number may stand matches, and few others: as many digits without a word between them.
+"""Pattern of every text that may contain a person's number, and of few others: enough digits, no word between.
 
-Whatever is neither ASCII nor common in Chinese texts counts as a digit and as a gap alike.
+A character that is neither ASCII nor common in Chinese texts counts both as a digit and as a gap.
 """
 
 
 def persons_in(texts: pl.Series) -> pl.Series:
-    """Tell of each text whether a number stands in it; few are looked at closely. A null holds none.
+    """Return for each text whether it contains a person's number; few are checked closely. A null contains none.
 
-    One that is longer than any may be is refused in any case, counts as one, and costs no seconds.
+    A text above the length limit is refused in any case: it counts as one with a number, and is not searched.
     """
     found = pl.Series([False]).new_from_index(0, len(texts))
     places = [place for place, text in _likely(texts) if len(text) > LONGEST or holds_person(text)]
@@ -32,7 +32,7 @@ def persons_in(texts: pl.Series) -> pl.Series:
 
 
 def covered_column(texts: pl.Series) -> pl.Series:
-    """Return texts in which birth date and serial number of every number are covered."""
+    """Return the texts with birth date and serial number of every number masked."""
     covered = {place: cover_persons(text) for place, text in _likely(texts)}
     return texts.scatter(list(covered), list(covered.values())) if covered else texts
 

@@ -1,6 +1,6 @@
-"""Resident identity numbers (居民身份证号, GB 11643) of 18 characters, as one is told from a code of an organisation.
+"""Resident identity numbers (居民身份证号, GB 11643) of 18 characters, distinguished from codes of organisations.
 
-In any other spelling, and within a text, they are found by schemas/identifiers/persons.py.
+schemas/identifiers/persons.py finds them in any other spelling, and within a text.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ __all__ = ["RESIDENT_CHECKS", "RESIDENT_WEIGHTS", "is_resident_id", "looks_resid
 
 RESIDENT_WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 RESIDENT_CHECKS: Final = "10X98765432"
-"""The check character of a resident identity number, by the remainder of its sum."""
+"""Check characters of a resident identity number, by the remainder of its sum."""
 
 _EIGHTEEN = re.compile(r"[0-9]{17}[0-9Xx]")
 _RESIDENT = re.compile(r"[1-9]\d{5}(?:19|20)\d\d\d{2}\d{2}\d{3}[0-9X]", re.ASCII)
 
 
 def looks_resident(code: str, *, bad: bool) -> bool:
-    """Tell whether a text is a resident identity number (GB 11643): division, birth date, serial number, check character.
+    """Return whether a text is a resident identity number (GB 11643): division, birth date, serial and check.
 
-    What is no code of anyone (`bad`), but has a plausible place and birth date, is a person's number even where its check
-    character was mistyped; and one whose own check passes is one even where all checks of a code happen to pass.
+    An invalid code (`bad`) with a plausible place and birth date is a person's number even if its check character was
+    mistyped. A number that passes its own check is a person's even if it happens to pass all checks of a code.
     """
     if not _EIGHTEEN.fullmatch(code):
         return False
@@ -35,11 +35,11 @@ def looks_resident(code: str, *, bad: bool) -> bool:
 
 
 def is_resident_id(code: str) -> bool:
-    """Tell whether a text is a resident identity number (居民身份证号) of 18 characters, which no field of ours may hold."""
+    """Return whether a text is a resident number (居民身份证号) of 18 characters: no field of ours may hold one."""
     code = code.upper()
     return _RESIDENT.fullmatch(code) is not None and looks_resident(code, bad=bool(wrong_in(code)))
 
 
 def mask(code: str) -> str:
-    """Return a code that may be shown: the birth date and serial number of a resident number are covered."""
+    """Return a code for display: the birth date and serial number of a resident number are masked."""
     return code[:6] + "*" * (len(code) - 7) + code[-1:] if len(code) > 7 else "*" * len(code)

@@ -1,11 +1,11 @@
-"""统一社会信用代码 (GB 32100-2015): 18 characters, of which the first says who registered, the second what.
+"""统一社会信用代码 (GB 32100-2015): 18 characters, of which the first names the registering body, the second the type.
 
 Layout: 1 registrar, 2 type, 3–8 division (GB/T 2260), 9–17 organisation code with a check digit of its own (GB 11714),
-18 check digit. python-stdnum has the arithmetic but refuses the letters that A, N and Y codes begin with, and takes
-3 % of all resident identity numbers for valid codes; so prefixes, division and organisation code are checked too.
+18 check digit. python-stdnum has the arithmetic but refuses the initial letters of A, N and Y codes, and accepts 3 % of
+all resident identity numbers as valid codes; so prefixes, division and organisation code are checked too.
 
-This is about one code or one text, and asks for no library: every command looks at codes, of the catalogue if of nothing
-else. schemas/identifiers/uscc_columns.py says the same of many codes at once.
+One code or text at a time, without a library: every command checks codes, at least those of the catalogue.
+schemas/identifiers/uscc_columns.py checks many codes at once.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ FINDINGS = (
     "USCC_ORGANISATION",
     "USCC_CHECK_DIGIT",
 )
-"""What can be wrong with a code. USCC_CHECK_DIGIT alone is no proof: real codes exist that fail it."""
+"""Faults of a code. USCC_CHECK_DIGIT alone is no proof: real codes exist that fail it."""
 
 ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 WEIGHTS: Final = tuple(pow(3, place, 31) for place in range(17))
 ORGANISATION_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ORGANISATION_WEIGHTS: Final = (3, 7, 9, 10, 5, 8, 4, 2)
 ORGANISATION_CHECKS: Final = "0123456789X0"
-"""The check character of an organisation code, by 11 less the remainder of its sum."""
+"""Check characters of an organisation code, by 11 less the remainder of its sum."""
 
 DIVISIONS: Final = frozenset(
     (
@@ -59,7 +59,7 @@ DIVISIONS: Final = frozenset(
 
 @cache
 def prefixes() -> Mapping[str, str]:
-    """Return, by the first character of a code, the second ones that go with it."""
+    """Return, by the first character of a code, the allowed second ones."""
     with Path(__file__).with_name("uscc_prefix.csv").open(encoding="utf-8", newline="") as file:
         return {row["registrar"]: row["types"] for row in csv.DictReader(file)}
 
@@ -69,7 +69,7 @@ _ORGANISATION_VALUES = {character: value for value, character in enumerate(ORGAN
 
 
 def wrong_in(code: str) -> tuple[str, ...]:
-    """Return what is wrong with 18 characters of the alphabet as a code, whatever else they may be."""
+    """Return the faults of 18 characters of the alphabet as a code, apart from being a person's number."""
     wrong = {
         "USCC_PREFIX": code[1] not in prefixes().get(code[0], ""),
         "USCC_DIVISION": not code[2:8].isdigit() or code[2:4] not in DIVISIONS,

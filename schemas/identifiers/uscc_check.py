@@ -1,4 +1,4 @@
-"""What is wrong with a 统一社会信用代码: its structure (uscc.py), and that it may be a person's number instead (persons.py)."""
+"""Check of a 统一社会信用代码: faults of its structure (uscc.py), and whether it is a person's number (persons.py)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CHARACTERS = frozenset(ALPHABET)
 
 
 def check(code: str, *, exceptions: Collection[str] = ()) -> tuple[str, ...]:
-    """Return what is wrong with a code, of FINDINGS; empty where nothing is.
+    """Return the faults of a code, of FINDINGS; empty if it has none.
 
     A code of another length (in bytes of UTF-8), or with a character outside the alphabet, has only that finding; a
-    resident identity number (居民身份证号), however it is written, only that one. The rest are looked for together.
+    resident identity number (居民身份证号), in any spelling, only that one. All other faults are returned together.
     `exceptions` are codes that a reviewer has found to be real although their check digit is wrong: they have no
     USCC_CHECK_DIGIT.
     """

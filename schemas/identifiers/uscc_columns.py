@@ -1,6 +1,6 @@
-"""统一社会信用代码 in columns: what schemas/identifiers/uscc.py says of one code, of a hundred thousand in milliseconds.
+"""统一社会信用代码 in columns: schemas/identifiers/uscc.py for a hundred thousand codes in milliseconds.
 
-tests/unit/test_uscc.py holds the two against each other, on whatever texts hypothesis thinks of.
+tests/unit/test_uscc.py compares the two on generated texts (hypothesis).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RESIDENT_WEIGHTS = np.array(RESIDENT_WEIGHTS, dtype=np.int64)
 
 @cache
 def _prefixes() -> NDArray[np.bool_]:
-    """Which first and second characters go together, as a 256 × 256 table."""
+    """Return the allowed pairs of first and second characters, as a 256 × 256 table."""
     table = np.zeros((256, 256), dtype=bool)
     for registrar, kinds in prefixes().items():
         for kind in kinds:
@@ -60,7 +60,11 @@ def _divisions() -> NDArray[np.bool_]:
 
 
 def check_column(codes: pl.Series, *, exceptions: Collection[str] = ()) -> Mapping[str, pl.Series]:
-    """Return, for each of FINDINGS, a Boolean series: true where that is wrong, as schemas.identifiers.uscc.check says. A null is a wrong length."""
+    """Return, for each of FINDINGS, a Boolean series: true if a code has that fault, as in
+    schemas.identifiers.uscc.check.
+
+    A null has a wrong length.
+    """
     raw = codes.cast(pl.String).fill_null("").cast(pl.Binary)
     fits = (raw.bin.size() == 18).to_numpy()
     matrix = np.frombuffer(b"".join(raw.filter(pl.Series(fits)).to_list()), dtype=np.uint8).reshape(-1, 18)
@@ -92,7 +96,7 @@ def _check_matrix(codes: NDArray[np.uint8], excepted: NDArray[np.bool_] | None =
     resident = _resident(codes, strange | prefix | elsewhere | organisation | check_digit)
     open_ = ~(strange | resident)
     return {
-        # A resident number may hold characters outside the alphabet only as its letter X, which is inside.
+        # The only character of a resident number that might be outside the alphabet is X, which is inside.
         "USCC_ALPHABET": strange & ~resident,
         "USCC_RESIDENT_ID": resident,
         "USCC_PREFIX": open_ & prefix,
@@ -112,7 +116,7 @@ def _organisation(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _resident(codes: NDArray[np.uint8], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
     digits = ((codes[:, :17] >= ord("0")) & (codes[:, :17] <= ord("9"))).all(axis=1)
     found = np.zeros(len(codes), dtype=bool)
-    places = np.flatnonzero(digits)  # few codes have no letter: only those are looked at closely
+    places = np.flatnonzero(digits)  # few codes have no letter: only those are checked closely
     if not places.size:
         return found
     codes, bad = codes[places], bad[places]

@@ -1,1 +1,1 @@
-"""The topics of operations: what people decided, who they are, and the second person that a decision needs."""
+"""The topics of operations: people's decisions, their names, and the approval of a decision by a second person."""

@@ -1,4 +1,4 @@
-"""An event of operations: what a person, or a worker in his place, decided."""
+"""An event of operations: a decision of a person, or of a worker in the person's place."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Operation"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One event of operations, as schemas/avro/Operation.avsc has it.
+    """One event of operations, as schemas/avro/Operation.avsc defines it.
 
-    As read, `by` is who the broker says has written it, on a cluster that asks; as written,
-    what the process says of itself.
+    As read, `by` is the author that the broker authenticated, on a cluster with authentication; as written, the
+    process's own claim.
     """
 
     kind: str
@@ -27,11 +27,11 @@ class Operation:
     detail: Mapping[str, Any]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     received: datetime | None = field(default=None, compare=False)
-    """Broker time, UTC; None where it was not read from a topic."""
+    """Broker time, UTC; None if the event was not read from a topic."""
     vouched: bool = field(default=False, compare=False)
-    """Whether the broker has asked its author who he is."""
+    """Whether the broker authenticated its author."""
 
     @property
     def when(self) -> datetime:
-        """Broker time, where it is known: nobody can claim another."""
+        """Broker time if it is known, which no author can forge; else the event's own."""
         return self.received or self.at

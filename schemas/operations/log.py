@@ -1,4 +1,4 @@
-"""The topics of operations: what people, and workers in their place, decided. Whatever holds now follows from them."""
+"""Reader and writer of the operations topics: decisions of people and workers, from which all present rules follow."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ log = structlog.get_logger()
 TOPIC, RECORD = SHARED_TOPIC, "xinliu.Operation"
 
 SCHEMA_ACCEPTED = "SCHEMA_ACCEPTED"
-"""An operator vouches for a version of a contract that was not shipped: its detail has name and fingerprint."""
+"""An operator vouches for a contract version that was not shipped: its detail has name and fingerprint."""
 
 _TIMEOUT = 15.0
 _A_LOOK = 0.2
-"""Seconds that one look for what comes takes at most: whoever ends `follow` waits for it."""
+"""Maximum seconds of one poll: a caller that ends `follow` waits for it."""
 _SOON = 3.0
-"""Seconds that the look for new topics may take: whoever ends `follow` waits for it."""
+"""Maximum seconds of the look-up of new topics: a caller that ends `follow` waits for it."""
 
 
 class OperationsWriter:
-    """Writes events of this process's principal; each is confirmed by the broker before `write` returns."""
+    """Writes events as this process's principal; the broker confirms each before `write` returns."""
 
     def __init__(self, kafka: Cluster, registry: Registry) -> None:
         self._registry = registry
@@ -52,9 +52,9 @@ class OperationsWriter:
         )
 
     def write(self, operation: Operation) -> None:
-        """Write an event, with persons' numbers in its texts covered: it is kept for good.
+        """Write an event, with persons' numbers in its texts masked, because it is kept for good.
 
-        Raises Retryable where Kafka does not take it, UsageError where this principal may not write it.
+        Raises Retryable if Kafka does not accept it, UsageError if this principal may not write it.
         """
         operation = covered(operation)
         value = {
@@ -90,15 +90,15 @@ class OperationsWriter:
 class OperationsReader:
     """Reads all events from the first on; a reader of its own, in no group: every worker follows all of them.
 
-    `principal` begins the name of its group if the cluster asks nobody who he is. What an author may not say is passed
-    over; `follow` logs it. A reader that is `lenient` also passes over what cannot be read: the audit is, which keeps
-    such a message as UNREADABLE.
+    `principal` begins the name of its group if the cluster does not authenticate. Events that their author may not
+    write are skipped; `follow` logs them. A `lenient` reader also skips unreadable messages: the audit uses it and
+    keeps such a message as UNREADABLE.
     """
 
     def __init__(self, kafka: Cluster, registry: Registry, *, principal: str, lenient: bool = False) -> None:
         self._kafka, self._registry, self._lenient = kafka, registry, lenient
         self._stopped, self._looked = threading.Event(), monotonic()
-        self._tells = False  # a command's stdout is its answer: `xinliu audit verify` counts what nobody believes
+        self._tells = False  # a command's stdout is its answer: `xinliu audit verify` counts untrusted events
         self._consumer = Consumer(kafka.reader(principal, "operations"))
         self._ends: dict[str, int] = {}
         self._next: dict[str, int] = {}
@@ -116,10 +116,9 @@ class OperationsReader:
         self._assign()
 
     def held(self, wait: Callable[[Retryable], None] | None = None) -> list[Operation]:
-        """Return every event that was there when this reader was opened,
-        in the order in which the broker received them.
+        """Return every event from before this reader was opened, in the order of their arrival at the broker.
 
-        Where a server does not answer `wait` is called, which returns when it is to be asked again; without it Retryable is raised.
+        If a server does not answer, `wait` is called and returns when to try again; without it Retryable is raised.
         """
         found: list[tuple[Operation, str, int]] = []
         while self._left():
@@ -142,7 +141,7 @@ class OperationsReader:
         return [] if read is None or read[0] is None else [read[0]]
 
     def follow(self, take: Callable[[Operation], None]) -> None:
-        """Hand each event to `take` as it comes, until `stop`; waits, with a message, for a broker that is away."""
+        """Pass each event to `take` as it arrives, until `stop`; logs and waits if the broker is away."""
         self._tells = True
         while not self._stopped.is_set():
             try:
@@ -159,7 +158,7 @@ class OperationsReader:
         self._stopped.set()
 
     def close(self) -> None:
-        """End reading, where `follow` was never called."""
+        """Close the reader if `follow` was never called."""
         self._consumer.close()
 
     def _topics(self, seconds: float = _TIMEOUT) -> list[str]:
@@ -169,7 +168,7 @@ class OperationsReader:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def look_for_topics(self) -> None:
-        """Read the topics of people who have come since, too; looks every few seconds at most."""
+        """Also read topics of people that are new; checks every few seconds at most."""
         if monotonic() - self._looked < LOOK_AGAIN:
             return
         self._looked = monotonic()
@@ -190,13 +189,13 @@ class OperationsReader:
         return [topic for topic, end in self._ends.items() if self._next[topic] < end]
 
     def _stands_behind(self) -> bool:
-        # What a transaction took back is never seen: the position tells.
+        # A consumer never sees aborted messages of a transaction; only its position shows them.
         for place in self._consumer.position([TopicPartition(topic, 0) for topic in self._left()]):
             self._next[place.topic] = max(self._next[place.topic], place.offset)
         return bool(self._left())
 
     def _read(self, seconds: float) -> tuple[Operation | None, str, int] | None:
-        """Return the next event, or None in its place where nobody may believe it; None where none comes in time."""
+        """Return the next event, or None in its place if it is not trusted; None if none arrives in time."""
         message = self._consumer.poll(seconds)
         if message is None:
             return None
@@ -206,7 +205,7 @@ class OperationsReader:
         try:
             operation = self._operation(message, topic, offset)
         except Retryable:
-            # Read, but not understood yet, since the registry is away: it comes again, and is not passed over.
+            # Not decoded yet, since the registry is away: it is read again, not skipped.
             self._consumer.seek(TopicPartition(topic, message.partition() or 0, offset))
             raise
         self._next[topic] = max(self._next[topic], offset + 1)
@@ -218,7 +217,7 @@ class OperationsReader:
             said = operation_of(message.value(), self._registry, message.headers())
         except (NotDecodable, ValueError, OverflowError, RecursionError) as error:
             if self._lenient or (vouched and topic != WORKERS_TOPIC):
-                # One person must not be able to stop what others say; the audit keeps it as UNREADABLE.
+                # One person must not be able to block the others' events; the audit keeps this one as UNREADABLE.
                 if self._tells:
                     log.error("operations.unreadable", topic=topic, offset=offset, why=str(error))
                 return None
@@ -233,7 +232,7 @@ class OperationsReader:
 
 
 def covered(operation: Operation) -> Operation:
-    """Return an event as it may be kept: persons' numbers in its texts are covered."""
+    """Return an event with persons' numbers in its texts masked, so that it may be kept."""
     by, reason, detail = (_covered(part) for part in (operation.by, operation.reason, operation.detail))
     return replace(operation, by=by, reason=reason, detail=detail)
 
@@ -247,7 +246,7 @@ def _covered(value: Any) -> Any:
 
 
 def operation_of(value: bytes | None, registry: Registry, headers: Headers | None = None) -> Operation:
-    """Return the event that a message of the topic holds. Raises NotDecodable or ValueError where it is none."""
+    """Return the event in a message of the topic. Raises NotDecodable or ValueError if there is none."""
     told = registry.read(RECORD, value, headers)
     detail = json.loads(told["detail"])
     if not isinstance(detail, dict):
@@ -258,7 +257,7 @@ def operation_of(value: bytes | None, registry: Registry, headers: Headers | Non
 
 
 def held_operations(kafka: Cluster, registry: Registry, *, lenient: bool = False) -> list[Operation]:
-    """Return every event there is now, in the broker's order. Raises Retryable where a server does not answer."""
+    """Return every present event, in the broker's order. Raises Retryable if a server does not answer."""
     reader = OperationsReader(kafka, registry, principal="operator", lenient=lenient)
     try:
         return reader.held()

@@ -1,4 +1,4 @@
-"""Who an operator is: what stands as `by` in every event that a person causes."""
+"""Operators: the `by` of every event that a person causes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from schemas.servers.kafka import Cluster
 __all__ = ["PERSONAL", "another", "operator", "person"]
 
 PERSONAL = "operator-"
-"""A principal of Kafka that is one person's own is called so and then by the person's name; the broker has asked for its password."""
+"""Prefix of a Kafka principal that belongs to one person, before the person's name; the broker checks its password."""
 
 
 def operator(kafka: Cluster) -> str:
     """Return who runs this process: `name@host`.
 
-    The name is that of the person's own Kafka principal if he has one (operator-zhang); otherwise that of the user, which is
-    worth what the machine is worth. `kafka` is the cluster as the person reaches it: taken before `Connection.acting`.
+    The name is that of the person's own Kafka principal if there is one (operator-zhang); otherwise that of the user,
+    which is as credible as the machine. `kafka` is the cluster as the person reaches it: taken before
+    `Connection.acting`.
     """
     name = kafka.setting("sasl.username") or ""
     if not name.startswith(PERSONAL):
         user = getpass.getuser()
-        # A user of the machine may be called so: no broker has asked for his password.
+        # A user of the machine may have such a name: no broker has checked that user's password.
         name = f"user-{user}" if user.startswith(PERSONAL) else user
     return f"{name}@{socket.gethostname()}"
 
 
 def person(by: str) -> str:
-    """Return whose name an event bears: the same user on another machine is the same person.
+    """Return the name in an event's `by`: the same user on another machine is the same person.
 
     >>> person("zhang@desk-1") == person("zhang@desk-2")
     True
@@ -37,9 +38,9 @@ def person(by: str) -> str:
 
 
 def another(by: str, planner: str) -> bool:
-    """Tell whether these are certainly two people: two principals of people, or two users of machines.
+    """Return whether these are certainly two people: two principals of people, or two users of machines.
 
-    A principal and a user may be one person, whose machine does not know his principal.
+    A principal and a user may be one person, because the machine does not know the principal.
 
     >>> another("operator-li@desk-1", "operator-zhang@desk-1"), another("li@desk-1", "zhang@desk-1")
     (True, True)

@@ -1,9 +1,9 @@
-"""The topics of operations: who writes which, and so whose word an event is.
+"""The topics of operations: who may write to each, and so who is the author of an event.
 
-On a cluster that asks who everyone is each person has a topic that nobody else writes, and the workers have one of
-their own: the broker vouches for the author of an event as it does for a department's record, whatever the event says
-of itself. On a cluster that asks nobody there is the one topic `operations`, and an event is worth what its process
-says (docs/audit.md).
+On a cluster with authentication each person has a topic that nobody else can write to, and the workers have one of
+their own: the broker vouches for the author of an event as it does for a department's record, whatever the event
+claims. On a cluster without it there is the one topic `operations`, and an event is as credible as its process
+(docs/audit.md).
 """
 
 from __future__ import annotations
@@ -40,24 +40,23 @@ __all__ = [
 ]
 
 SHARED_TOPIC = "operations"
-"""Of the shared principal `operator`, which is no person; of everybody where the cluster asks nobody who he is."""
+"""Topic of the shared principal `operator`, which is no person; of everybody if the cluster does not authenticate."""
 PREFIX = f"{SHARED_TOPIC}."
-"""Whatever begins so has one writer: whoever may make topics makes authors."""
+"""Every topic with this prefix has one writer: a principal that can create topics can create authors."""
 WORKERS_TOPIC = f"{PREFIX}workers"
 ADMIN_TOPIC = f"{PREFIX}admin"
 
 LOOK_AGAIN = 5.0
-"""Seconds after which whoever follows operations looks for topics of people that are new."""
+"""Seconds between two looks of a follower for new topics of people."""
 
 INSTALLATION = "INSTALLATION_SET"
-"""What holds for the whole installation (detail.approval): the administrator alone says it,
-by `xinliu access apply`."""
+"""Sets a rule of the whole installation (detail.approval): only the administrator writes it (`xinliu access apply`)."""
 
 STEWARD = "steward"
-"""The principal that holds the owner's rights and carries out what two people want (streams/workers/steward.py)."""
+"""Principal with the owner's rights that carries out requests of two people (streams/workers/steward.py)."""
 STEWARD_TOPIC = f"{PREFIX}{STEWARD}"
 REQUEST_DONE = "REQUEST_DONE"
-"""The steward has carried a request out, or has not: detail.request is its id."""
+"""The steward has carried out or refused a request: detail.request is its id."""
 
 _OF_ONE = {"admin": ADMIN_TOPIC, STEWARD: STEWARD_TOPIC}
 _RESERVED = ("workers", *_OF_ONE)
@@ -75,9 +74,9 @@ WORKER_KINDS = frozenset(
         "SCHEMA_SEEN",
     }
 )
-"""What workers say, and nobody else."""
+"""Kinds that only workers write."""
 _EITHER = frozenset({"POSITION_LOSS_ACCEPTED"})
-"""What is carried out in a worker's place, with its credentials."""
+"""Kinds that a person writes in a worker's place, with its credentials."""
 _STEWARDS = frozenset(
     {
         "QUARANTINE_REDRIVE",
@@ -89,23 +88,23 @@ _STEWARDS = frozenset(
         REQUEST_DONE,
     }
 )
-"""What the steward says, of what it does; it plans, proposes and approves nothing."""
+"""Kinds that the steward writes about its own work; it plans, proposes and approves nothing."""
 
 
 def asks(kafka: Cluster) -> bool:
-    """Tell whether this cluster asks who everyone is, and so vouches for authors."""
+    """Return whether this cluster authenticates its clients, and so vouches for authors."""
     return kafka.protocol != "PLAINTEXT"
 
 
 def person_topic(name: str) -> str:
-    """Return the topic of a person. Raises UsageError where a person cannot be called so."""
+    """Return the topic of a person. Raises UsageError if the name is reserved."""
     if name in _RESERVED:
         raise UsageError(f"no operator can be called {name!r}: {PREFIX}{name} is not a person's topic")
     return PREFIX + name
 
 
 def principal_of(topic: str) -> str:
-    """Return the principal that alone writes this topic; `workers` stands for intake, view and link.
+    """Return the only principal that writes to this topic; `workers` stands for intake, view and link.
 
     >>> principal_of("operations.zhang"), principal_of("operations.admin"), principal_of("operations")
     ('operator-zhang', 'admin', 'operator')
@@ -117,10 +116,10 @@ def principal_of(topic: str) -> str:
 
 
 def topic_of(kafka: Cluster) -> str:
-    """Return the topic that events of this process are written to.
+    """Return the topic to which this process writes its events.
 
-    Raises UsageError where the cluster asks by certificates alone: whose topic it is nobody could tell,
-    and in another one what a worker says would be passed over.
+    Raises UsageError if the cluster authenticates by certificates alone: the topic's owner would be unknown, and
+    readers would skip a worker's events in another topic.
     """
     if not asks(kafka):
         return SHARED_TOPIC
@@ -138,18 +137,17 @@ def topic_of(kafka: Cluster) -> str:
 
 
 def topics_among(names: Iterable[str], kafka: Cluster) -> list[str]:
-    """Return which of these topics hold events that count, sorted."""
+    """Return those of these topics whose events count, sorted."""
     return sorted(name for name in names if name == SHARED_TOPIC or (asks(kafka) and name.startswith(PREFIX)))
 
 
 def standing_topics(kafka: Cluster) -> tuple[str, ...]:
-    """Return the topics of operations that are there whoever the people are."""
+    """Return the topics of operations that do not depend on the people."""
     return (SHARED_TOPIC, *((WORKERS_TOPIC, *_OF_ONE.values()) if asks(kafka) else ()))
 
 
 def author(topic: str, by: str) -> str:
-    """Return who an event of this topic is by, where it says that it is by `by`: name@host,
-    of which the host alone is believed.
+    """Return the author of an event of this topic that claims `by`: name@host, of which only the host is trusted.
 
     >>> author("operations.zhang", "operator-li@desk-7"), author("operations.workers", "view@m1")
     ('operator-zhang@desk-7', 'view@m1')
@@ -162,9 +160,9 @@ def author(topic: str, by: str) -> str:
 
 
 def believed(topic: str, operation: Operation, received: datetime, *, vouched: bool) -> Operation | None:
-    """Return the event as its topic vouches for it, None where its author may say no such thing.
+    """Return the event with the author that its topic proves, None if that author may not write it.
 
-    `received` is the broker's time; `vouched` whether the cluster asks who everyone is.
+    `received` is the broker's time; `vouched` whether the cluster authenticates its clients.
     """
     if not vouched:
         return replace(operation, received=received)
@@ -174,7 +172,7 @@ def believed(topic: str, operation: Operation, received: datetime, *, vouched: b
 
 
 def may_say(topic: str, kind: str) -> bool:
-    """Tell whether the author of this topic may say that, on a cluster that asks who everyone is.
+    """Return whether the author of this topic may write this kind, on a cluster with authentication.
 
     >>> may_say("operations.workers", "REPLAY_APPROVED"), may_say("operations.li", "REPLAY_APPROVED")
     (False, True)

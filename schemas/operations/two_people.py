@@ -1,8 +1,8 @@
-"""Two people: what one person has said takes effect once another one has approved exactly that.
+"""Approval by two people: one person's decision takes effect once another person has approved exactly that.
 
-All of it follows from the events of operations, whose authors the broker vouches for; whether it is asked for is an
-event, too, that the administrator writes: no process decides that for itself. On a cluster that asks nobody who he is a
-process's own setting counts, and names are worth what its user says (docs/audit.md).
+All of it follows from the events of operations, whose authors the broker vouches for. Whether approval is required is
+an event, too, which the administrator writes: no process decides it for itself. On a cluster without authentication a
+process's own setting counts, and names are as credible as the process's user (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ __all__ = [
 ]
 
 APPROVED = "APPROVED"
-"""Another person's word: detail.of is the id of the event that it approves, detail.digest what that event says."""
+"""Another person's approval: detail.of is the id of the approved event, detail.digest its digest."""
 PROPOSED = "PROPOSED"
-"""What one person would have done: detail.step (ROLL_BACK, ACCEPT_LOSS, CUT_OFF_KEY) and detail.about, what exactly."""
+"""One person's proposal: detail.step (ROLL_BACK, ACCEPT_LOSS, CUT_OFF_KEY) and detail.about, its exact subject."""
 DECISIONS_OF_TWO = frozenset({"QUARANTINE_DISCARD", "QUARANTINE_OVERRIDE"})
-"""What makes 待核 into something else: intake carries it out once it is approved, and no sooner."""
+"""Decisions that turn 待核 into another state: intake carries them out after the approval, and no sooner."""
 
 
 def two_people(first: Operation, second: Operation) -> bool:
-    """Tell whether these events are certainly two people's: a shared principal, or a worker's, is nobody's."""
+    """Return whether these events are certainly two people's: a shared principal's or a worker's event is nobody's."""
     if first.vouched or second.vouched:
         both = first.vouched and second.vouched and all(one.by.startswith(PERSONAL) for one in (first, second))
         return both and person(first.by) != person(second.by)
@@ -54,26 +54,27 @@ def two_people(first: Operation, second: Operation) -> bool:
 
 
 def digest(operation: Operation) -> str:
-    """Return what an approval is of: SHA-256 of what the event says, hexadecimal."""
+    """Return the digest to approve: SHA-256 of the event's content, hexadecimal."""
     told = [operation.id, operation.kind, operation.department, operation.by, operation.reason, operation.detail]
     return hashlib.sha256(json.dumps(told, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def acting_as(kafka: Cluster) -> str:
-    """Return as whom events of this process will be read: the principal on a cluster that asks,
-    else what the process says."""
+    """Return the author that readers will see in events of this process: the principal on a cluster with
+    authentication, else the process's own claim.
+    """
     said = operator(kafka)
     return author(topic_of(kafka), said) if asks(kafka) else said
 
 
 def is_another(kafka: Cluster, one: Operation) -> bool:
-    """Tell whether what this process says would certainly be another person's word than that event."""
+    """Return whether an event of this process would certainly be another person's than that event."""
     mine = Operation(APPROVED, None, datetime.now(UTC), acting_as(kafka), "", {}, vouched=asks(kafka))
     return two_people(mine, one)
 
 
 def must_be_a_person(kafka: Cluster) -> None:
-    """Raise UsageError where the broker would vouch for this process as for no person."""
+    """Raise UsageError if the broker would not vouch for this process as a person."""
     me = acting_as(kafka)
     if asks(kafka) and not me.startswith(PERSONAL):
         raise UsageError(
@@ -83,8 +84,7 @@ def must_be_a_person(kafka: Cluster) -> None:
 
 
 class TwoPeople:
-    """What is asked for, and what has been approved, after the events that were followed.
-    One instance is one thread's."""
+    """The approval rule and the approvals, folded from the followed events. One instance belongs to one thread."""
 
     def __init__(self, kafka: Cluster, own: Approval) -> None:
         self._asks, self._own = asks(kafka), own
@@ -93,34 +93,32 @@ class TwoPeople:
 
     @classmethod
     def of(cls, connection: Connection, operations: Iterable[Operation]) -> TwoPeople:
-        """Return what holds after these events."""
+        """Return the state after these events."""
         found = cls(connection.kafka, connection.approval)
         for one in operations:
             found.follow(one)
         return found
 
     def follow(self, operation: Operation) -> None:
-        """Take over an event."""
+        """Apply an event."""
         if operation.kind == APPROVED:
             self._approvals.setdefault(str(operation.detail.get("of")), []).append(operation)
         elif operation.kind == INSTALLATION and operation.vouched:
             try:
                 rule = Approval.model_validate(operation.detail.get("approval"))
-            except ValidationError:  # said by something else than our command: what held before holds
+            except ValidationError:  # not written by our command: the earlier rule stays
                 return
             self._rules = sorted([*self._rules, (operation.when, rule)], key=lambda known: known[0])
 
     def rule(self, moment: datetime | None = None) -> Approval:
-        """Return what held at a time, now by default.
-        An installation whose administrator has said nothing asks for two."""
+        """Return the rule at a time, now by default. Without an administrator's rule it requires two people."""
         if not self._asks:
             return self._own
         said = [rule for since, rule in self._rules if moment is None or since <= moment]
         return said[-1] if said else Approval()
 
     def approval(self, operation: Operation, *, before: datetime | None = None) -> Operation | None:
-        """Return the last approval of exactly this event by another person;
-        None where there is none (before that time)."""
+        """Return the last approval of exactly this event by another person; None if there is none (before then)."""
         said = digest(operation)
         covering = [
             one for one in self._approvals.get(operation.id, ())
@@ -129,16 +127,16 @@ class TwoPeople:
         return covering[-1] if covering else None
 
     def lacks(self, operation: Operation) -> bool:
-        """Tell whether this decision waits for another person."""
+        """Return whether this decision waits for another person."""
         needs = operation.kind in DECISIONS_OF_TWO and self.rule(operation.when).required
         return needs and self.approval(operation) is None
 
 
 def require_two(connection: Connection, step: str, about: Mapping[str, Any], reason: str) -> str | None:
-    """Return the id of the proposal by which this may be done now, None where nobody asks for two people.
+    """Return the id of the proposal that permits this step now, None if two people are not required.
 
-    Where there is none yet, it is written in this person's name. Raises UsageError, saying what to do, until another
-    person has approved exactly this, and where the approval is older than it holds.
+    If there is none yet, this person's proposal is written. Raises UsageError, with the next step, until another person
+    has approved exactly this, and if the approval has expired.
     """
     if not asks(connection.kafka) and not connection.approval.required:
         return None

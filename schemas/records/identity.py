@@ -94,7 +94,7 @@ def digest_hex(high: int, low: int) -> str:
 
 
 def accepted_key(record_id: str, epoch: int, version: int, high: int, low: int) -> str:
-    """Return the key of a statement in `accepted`: record, version and digest; the epoch too if another province stated it.
+    """Return the key of a statement in `accepted`: record, version and digest; the epoch too if from another province.
 
     Without the epoch, the tombstone of an earlier withdrawal would delete a statement that is shared again.
     """

@@ -1,4 +1,4 @@
-"""The rules: what makes a statement good, held against whole batches at once, by publishers and by intake alike.
+"""Rules on the quality of a statement, checked on whole batches, by publishers and intake alike.
 
 Every rule has a code, a severity, a text in Chinese and English, a source and an example; `xinliu rules` lists them.
 """
@@ -27,7 +27,7 @@ __all__ = ["FINDINGS", "RULES", "Origins", "Rule", "validate", "validate_origin"
 
 
 _AHEAD = timedelta(minutes=10)
-"""How far a department's clock may be ahead of ours."""
+"""Allowed lead of a department's clock over ours."""
 
 
 CODE_RULES = tuple(
@@ -35,23 +35,23 @@ CODE_RULES = tuple(
 )
 
 _EXPRESSED: tuple[Rule, ...] = (*CONTENT_RULES, *LIFE_RULES, *QUALITY_RULES)
-"""Rules that say themselves what breaks them; the others are held against a batch in passes of their own."""
+"""Rules with an expression of their own; the others are checked on a batch in separate passes."""
 
 RULES: tuple[Rule, ...] = (
     *CONTENT_RULES, *LIFE_RULES, *TEXT_RULES, *QUALITY_RULES, *CODE_RULES, *REGISTRATION_RULES, *ORIGIN_RULES
 )  # fmt: skip
-"""All rules, in the order in which they are told."""
+"""All rules, in the order of reports."""
 
 _BY_CODE = {rule.code: rule for rule in RULES}
 _SUSPECT, _SHORT = "~suspect", "~short"
 _NULL_KEEPS = frozenset(("REQUIRED", "TEXT_TOO_LONG", "DATE_RANGE", "NEGATIVE_AMOUNT", _SUSPECT, _SHORT))
-"""Rules on every field of a kind, which a null keeps: not looked at where a batch says nothing in that field at all."""
+"""Rules on every field of a kind that a null keeps: skipped for a field that is null in the whole batch."""
 
 
 def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: datetime) -> pl.DataFrame:
-    """Hold statements (FLAT) against every rule on their content; return one row (FINDINGS) for each finding.
+    """Check statements (FLAT) against every rule on their content; return one row (FINDINGS) for each finding.
 
-    `today` is the day in China, `now` the time in UTC. Values are masked where they may name a person.
+    `today` is the day in China, `now` the time in UTC. Values that may name a person are masked.
     """
     latest = pl.lit(int((now + _AHEAD).timestamp() * 1000), dtype=pl.Int64).alias(LATEST)
     empty = {name for name in frame.columns if frame[name].null_count() == frame.height}
@@ -61,7 +61,7 @@ def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: dat
         for key, expression in held.expressions.items()
         if key[0] not in _NULL_KEEPS or key[1] not in empty
     ]
-    # Not lazily: what the optimizer looks for in a hundred expressions takes longer than it saves, of 50 rows and of 10,000.
+    # Eager, not lazy: optimizing a hundred expressions costs more than it saves, for 50 rows as for 10,000.
     marks = frame.with_columns(latest).select(expression for _, expression in chosen)
     hits = marks.select(pl.all().any()).row(0)
     broken = {key: marks.to_series(place) for place, (key, _) in enumerate(chosen) if hits[place]}
@@ -76,7 +76,7 @@ def validate(frame: pl.DataFrame, catalogue: Catalogue, *, today: date, now: dat
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What batches are held against on a day. Made once a day: a hundred expressions take longer than a small batch."""
+    """Expressions and codes for one day. Built once a day: a hundred expressions take longer than a small batch."""
 
     expressions: dict[tuple[str, str], pl.Expr]
     categories: frozenset[str]
@@ -87,7 +87,7 @@ class _Held:
 def _held(catalogue: Catalogue, today: date) -> _Held:
     context = Context(catalogue, today)
     expressions = {(rule.code, name): found for rule in _EXPRESSED for name, found in rule.breaks(context).items()}
-    # Coarse screens, in the same pass: what they let through needs no closer look.
+    # Coarse screens in the same pass: texts that pass them need no closer check.
     expressions |= {(_SUSPECT, name): suspect(name) for name in TEXTS} | {(_SHORT, name): short(name) for name in MEANT}
     return _Held(
         {key: found.fill_null(False).alias("|".join(key)) for key, found in expressions.items()},
@@ -99,7 +99,7 @@ def _held(catalogue: Catalogue, today: date) -> _Held:
 def validate_publication(
     frame: pl.DataFrame, department: Department, catalogue: Catalogue, *, now: datetime
 ) -> pl.DataFrame:
-    """Hold statements (FLAT) of one department against every rule, as intake will; return findings (FINDINGS).
+    """Check statements (FLAT) of one department against every rule, as intake will; return findings (FINDINGS).
 
     `now` is the time, with a zone.
     """

@@ -1,4 +1,4 @@
-"""The rules on codes: subject, authority and source unit must be well-formed 统一社会信用代码."""
+"""Code rules: subject, authority and source unit must be well-formed 统一社会信用代码."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CODE_TEXTS = (
 
 
 def broken_codes(frame: pl.DataFrame, exceptions: Collection[str]) -> dict[tuple[str, str], pl.Series]:
-    """Return (code of the rule, field) → true where it is broken; a field that is null is not looked at.
+    """Return (code of the rule, field) → true if it is broken; null fields are skipped.
 
     Authorities repeat, so each distinct code is checked once. `exceptions` are real codes with a wrong check digit.
     """

@@ -1,4 +1,4 @@
-"""The rules on the content of a statement; each says where it comes from."""
+"""Content rules on a statement; each names its source."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _FIRST_MILLISECONDS = 946_684_800_000
 
 
 def outside_level(levels: Iterable[LevelRow], on: date) -> pl.Expr:
-    """Return what is true where publish_until lies outside its level's bounds, by the rules of a day.
+    """Return an expression that is true if publish_until lies outside its level's bounds, by the rules of a day.
 
-    Null, so kept, where no level or no 公示截止期 is stated, or no rule on the level holds on that day. Adds months as
+    Null, so kept, if no level or no 公示截止期 is stated, or no rule on the level applies on that day. Adds months as
     schemas.calendar.periods.add_months does, at month ends too.
     """
     holding = {row.level: row for row in levels if row.holds(on)}
     until, level, decided = pl.col("penalty_publish_until"), pl.col("penalty_level"), pl.col("penalty_decided_on")
-    # Most statements give neither, and only those that do are worth the arithmetic on months.
+    # Most statements give neither, so the arithmetic on months runs only for those that do.
     stated = pl.when(until.is_not_null() & level.is_not_null()).then(decided)
     outside = pl.lit(None, dtype=pl.Boolean)
     for name, row in holding.items():
@@ -100,7 +100,7 @@ def _too_long(_: Context) -> dict[str, pl.Expr]:
 def _domain_of_list(context: Context) -> dict[str, pl.Expr]:
     pairs = {key: row.domain for key, row in context.catalogue.lists.items()}
     expected = _col("listing_list").replace_strict(list(pairs), list(pairs.values()), default=None)
-    return {"domain": expected != _col("domain")}  # LIST tells a list that there is not
+    return {"domain": expected != _col("domain")}  # LIST reports an unknown list
 
 
 CONTENT_RULES: tuple[Rule, ...] = (

@@ -1,7 +1,7 @@
-"""For each rule a change to a good statement that breaks it: what a test proves, and what `xinliu rules CODE` shows.
+"""Examples of rules: a change to a good statement for each rule, for a test and for `xinliu rules CODE`.
 
-A change names fields of the flat frame (schemas/contracts/flat_frame.py); dates are written as in JSON. Some rules cannot be broken
-alone: a domain that does not exist is none that the department answers for either. What comes with them stands in `also`.
+A change names fields of the flat frame (schemas/contracts/flat_frame.py); dates are written as in JSON. Some rules
+cannot be broken alone: the department does not answer for an unknown domain either. `also` lists such others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["DEPARTMENT", "EXAMPLES", "Example", "broken", "good"]
 Flat = dict[str, Any]
 
 DEPARTMENT = "tax"
-"""Key of the department, of Beijing, that the good statements are from."""
+"""Key of the department, of Beijing, that makes the good statements."""
 
 _AUTHORITY, _AUTHORITY_NAME = "11110000M0001017XK", "国家税务总局北京市税务局"
 _SUBJECT = generate(31)
@@ -33,7 +33,7 @@ _BODIES = ("penalty", "listing", "registration")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What breaks a rule: the field it is told of, the kind of good statement, what is changed, and which rules break too."""
+    """An example: the field of the finding, the kind of good statement, the change, and other broken rules."""
 
     told_of: str
     change: Mapping[str, Any]
@@ -181,4 +181,4 @@ EXAMPLES: Mapping[str, Example] = MappingProxyType(
         "WRONG_LIST": _one("listing_list", "COURT", "LIST_DOMAIN", kind="LISTING"),
     }
 )
-"""Code of a rule → what breaks it."""
+"""Code of a rule → its example."""

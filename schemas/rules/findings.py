@@ -1,4 +1,4 @@
-"""Findings: which rows break which rules, with the value that was met."""
+"""Findings: which rows break which rules, with the offending value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FINDINGS = pl.Schema(
 _NONE = FINDINGS.to_frame()
 _SHOWN = 80
 _UNSEEN = r"[\p{C}\p{Z}--\x20]"
-"""What Python prints as no character: controls, marks, private use, and spaces but the plain one."""
+"""Characters that Python does not print: controls, marks, private use, and all spaces but the plain one."""
 
 
 def collect(
@@ -41,7 +41,7 @@ def collect(
             continue
         bad = frame.filter(marks)
         value = _shown(bad, name)
-        if code == "USCC_RESIDENT_ID":  # in any way of writing
+        if code == "USCC_RESIDENT_ID":  # in any spelling
             value = pl.concat_str(pl.col(name).str.slice(0, 6), pl.lit("***********"))
         parts.append(
             bad.select(
@@ -57,7 +57,7 @@ def collect(
 
 
 def _all_visible(findings: pl.DataFrame) -> pl.DataFrame:
-    """Return findings in whose values nothing is invisible; only few hold anything that is."""
+    """Return findings without invisible characters in their values; only few contain any."""
     if not findings["value"].str.contains(_UNSEEN).any():
         return findings
     return findings.with_columns(pl.Series("value", [text and visible(text) for text in findings["value"]]))
@@ -66,5 +66,5 @@ def _all_visible(findings: pl.DataFrame) -> pl.DataFrame:
 def _shown(bad: pl.DataFrame, name: str) -> pl.Expr:
     if name not in bad.columns:
         return pl.lit(None, dtype=pl.String)
-    # Covered before it is cut: half a number is a person's, too.
+    # Masked before it is cut: half a person's number is personal, too.
     return pl.lit(covered_column(bad[name].cast(pl.String)).str.slice(0, _SHOWN))

@@ -1,6 +1,6 @@
-"""The rules on the life of a record: which status, reason, mark and removal go together in one statement.
+"""Life rules: which status, reason, mark and removal go together in one statement.
 
-They look at one statement alone. What only the statements before it could tell is a flag, never a refusal.
+They check one statement alone. A fault that only earlier statements could prove is a flag, never a refusal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long texts may be, in characters. The form's own lengths where they are known, generous ones elsewhere."""
+"""Maximum lengths of texts, in characters: the form's own lengths if they are known, otherwise generous ones."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ TEXT_LIMITS = {
     "registration_authority_name": 200,
     "registration_remark": 4_000,
 }
-"""Field of the flat frame → longest text."""
+"""Field of the flat frame → maximum length."""

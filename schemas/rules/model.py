@@ -1,4 +1,4 @@
-"""What a rule is."""
+"""The shape of a rule."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ __all__ = ["LATEST", "OVERRIDABLE", "Context", "Rule", "elsewhere"]
 
 
 LATEST = "__latest"
-"""Column beside those of the flat frame: milliseconds since 1970 beyond which no version and no time may lie."""
+"""Column beside those of the flat frame: the upper bound of versions and times, in milliseconds since 1970."""
 
 OVERRIDABLE: Mapping[str, str] = {
     "USCC_CHECK_DIGIT": "firms with a wrong check digit exist (91350211M0000XUF46); characters 9-17 have a check of their own",
 }
-"""Code of a rule → why a reviewer may let a statement through that breaks it. Every other refusal is either certain or a
-matter of the catalogue: mend the statement, or the catalogue, and redrive."""
+"""Code of a rule → why a reviewer may override it. Every other refusal is certain, or depends on the catalogue: correct
+the statement or the catalogue, and redrive.
+"""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What rules hold a statement against: the catalogue and today in China. What time it is stands in a column (LATEST)."""
+    """Context of the rules: the catalogue and today in China. The present time is a column (LATEST)."""
 
     catalogue: Catalogue
     today: date
@@ -35,9 +36,9 @@ class Context:
 class Rule:
     """A rule on the content of a statement.
 
-    `severity` is refuse (it goes to the quarantine) or flag (accepted, the source is told). `breaks` returns, for the
-    fields of the flat frame that the rule looks at, an expression that is true where the rule is broken; null counts
-    as kept.
+    `severity` is refuse (the statement goes to the quarantine) or flag (it is accepted, and the source is notified).
+    `breaks` returns, for the fields of the flat frame that the rule checks, an expression that is true if the rule is
+    broken; null counts as kept.
     """
 
     code: str
@@ -50,5 +51,5 @@ class Rule:
 
 
 def elsewhere(_: Context) -> dict[str, pl.Expr]:
-    """What a rule `breaks` that is held against batches in a pass of its own, together with its neighbours."""
+    """The `breaks` of a rule that a pass of its own checks on whole batches, together with similar rules."""
     return {}

@@ -1,4 +1,4 @@
-"""The rules on who speaks: a department's topic holds that department's own statements (谁产生、谁负责)."""
+"""Origin rules: a department's topic holds that department's own statements (谁产生、谁负责)."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ _BY_CODE = {rule.code: rule for rule in ORIGIN_RULES}
 
 
 _BY = "__by"
-"""Column beside those of the flat frame: the key of the department whose topic a statement came by."""
+"""Column beside those of the flat frame: the key of the department whose topic carried the statement."""
 _AND = "\x1f"
-"""Between a department's key, which has no such character, and what it may say."""
+"""Separator between a department's key, which cannot contain it, and an allowed value."""
 
 _Expressions = dict[tuple[str, str], pl.Expr]
 
 
 class Origins:
-    """Holds statements against the departments whose topics they came by, however many there are in a batch.
+    """Origin check of a batch: each statement against the department whose topic carried it.
 
-    A batch is mostly of many departments, and taking it apart by them would cost more than everything else.
+    A batch mixes many departments; splitting it by department would cost more than all other checks.
     """
 
     def __init__(self, departments: Iterable[Department]) -> None:
         self._expressions = _expressions(tuple(departments))
 
     def validate(self, frame: pl.DataFrame, by: pl.Series) -> pl.DataFrame:
-        """Return findings (FINDINGS) on statements (FLAT); `by` has each row's department, null where nobody is asked."""
+        """Return findings (FINDINGS) on statements (FLAT); `by` has each row's department, null: not checked."""
         marks = frame.with_columns(by.alias(_BY)).select(self._expressions.values())
         broken = {key: marks.to_series(place) for place, key in enumerate(self._expressions)}
         return collect(frame, broken, _BY_CODE)
 
 
 def validate_origin(frame: pl.DataFrame, department: Department) -> pl.DataFrame:
-    """Hold statements (FLAT) against the one department whose topic they came by; return findings (FINDINGS)."""
+    """Check statements (FLAT) against the one department whose topic carried them; return findings (FINDINGS)."""
     by = pl.repeat(department.key, frame.height, dtype=pl.String, eager=True)
     return Origins((department,)).validate(frame, by)
 

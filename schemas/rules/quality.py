@@ -1,6 +1,7 @@
-"""The rules on what is said together: categories and amounts, authority and domain, and what only looks like an answer.
+"""Quality rules on fields together: categories and amounts, authority and domain, and placeholders.
 
-Categories, authorities and domains repeat from row to row, so each distinct one is judged once, and rows are found by it.
+Categories, authorities and domains repeat from row to row, so each distinct one is judged once and then joined to its
+rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CONDITIONAL = f"{_FORM}; that the category needs it is background"
 def _not_competent(context: Context) -> dict[str, pl.Expr]:
     until = context.catalogue.competent_until(context.today)
     pair = pl.concat_str("authority", "domain", separator=" ")
-    # Whom the catalogue does not know, WRONG_AUTHORITY tells; and DOMAIN a domain that there is not.
+    # WRONG_AUTHORITY reports an authority that the catalogue does not know, DOMAIN an unknown domain.
     judged = (
         pl.col("kind").is_in(["PENALTY", "LISTING"])
         & pl.col("authority").is_in(list({authority for authority, _ in until}))
@@ -87,13 +88,13 @@ def _framed(texts: Iterable[str]) -> dict[str, None]:
 
 @cache
 def placeholder_words() -> frozenset[str]:
-    """Return the texts that only fill a cell."""
+    """Return the placeholder texts."""
     return frozenset((*_framed(_BARE), *_framed(_REFERRED)))
 
 
 @cache
 def _placeholders() -> pl.Series:
-    # Not at import: polars would start its threads, and a process that is forked afterwards has none.
+    # Not at import: polars would start its threads, which a process does not have after a fork.
     return pl.Series([*_framed(_BARE), *_framed(_REFERRED)]).implode()
 
 
@@ -103,21 +104,21 @@ MEANT = (
     "penalty_authority_name", "penalty_source_unit", "listing_entry_id", "listing_grounds", "listing_basis",
     "listing_authority_name",
 )  # fmt: skip
-"""Mandatory texts that no table of codes stands behind."""
+"""Mandatory texts without a table of codes."""
 
 _NOTABLE = 10
-"""Fines from here on, in 万元, are compared with what the text says: nobody is fined less than 10 yuan."""
+"""Minimum fine, in 万元, that is compared with the text: nobody is fined less than 10 yuan."""
 
 _TEN_THOUSAND = 10_000
 
 
 def separated(categories: str) -> list[str]:
-    """Return the categories of a penalty that are joined by a semicolon, in the order in which they are said."""
+    """Return the categories of a penalty, which a semicolon joins, in their order."""
     return [part.strip() for part in _SEPARATOR.split(categories.strip("; "))]
 
 
 def short(name: str) -> pl.Expr:
-    """Tell of a field whether any text in it is so short, or begins so, that it may be a placeholder."""
+    """Return whether any text of a field is so short, or begins so, that it may be a placeholder."""
     text = pl.col(name).str
     return ((text.len_bytes() <= _LONGEST_BARE) | text.contains(_REFERRING)).any()
 
@@ -125,7 +126,7 @@ def short(name: str) -> pl.Expr:
 def broken_quality(
     frame: pl.DataFrame, known_categories: Collection[str], names: Collection[str]
 ) -> dict[tuple[str, str], pl.Series]:
-    """Return (code of the rule, field) → true where it is broken; `names` are the fields in which some text is short."""
+    """Return (code of the rule, field) → true if it is broken; `names` are the fields with a short text."""
     marks = _categories(frame, known_categories) if frame["penalty_categories"].null_count() < frame.height else {}
     marks |= {("PLACEHOLDER", name): pl.col(name).str.strip_chars().is_in(_placeholders()) for name in names}
     found = frame.select(mark.fill_null(False).alias("|".join(key)) for key, mark in marks.items())
@@ -157,7 +158,7 @@ def _categories(frame: pl.DataFrame, known: Collection[str]) -> dict[tuple[str, 
 
 
 def _in_yuan(frame: pl.DataFrame) -> pl.Series:
-    """Tell of each row whether its fine is the number of yuan that its text states, and not that of 万元."""
+    """Return for each row whether its fine is the number of yuan in its text, and not that of 万元."""
     fines = frame["penalty_fine"].to_list()
     notable = [place for place, fine in enumerate(fines) if fine is not None and fine >= _NOTABLE]
     said = {text: yuan_in(text) for text in frame["penalty_content"].gather(notable).unique().to_list() if text}
@@ -169,5 +170,5 @@ def _in_yuan(frame: pl.DataFrame) -> pl.Series:
 
 
 def _among(texts: Iterable[str]) -> pl.Expr:
-    """Tell of each row whether its categories are one of these texts."""
+    """Return for each row whether its categories are one of these texts."""
     return pl.col("penalty_categories").is_in(list(texts))

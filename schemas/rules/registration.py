@@ -1,7 +1,7 @@
-"""The rules on registrations (经营主体登记), looked at only where a batch holds any.
+"""Registration rules (经营主体登记), checked only if a batch contains registrations.
 
-They are told to the department that registers. What contradicts the code (its division, its prefix) is a flag: a code
-never changes, and entities move.
+Their findings go to the registering department. A contradiction to the code (its division, its prefix) is a flag: a
+code never changes, and entities move.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["REGISTRATION_RULES", "broken_registrations"]
 _HOUSE = "contract of the project"
 _CODE = "GB 32100-2015; 市场主体登记管理条例 第二十七条"
 _NATIONAL = "10"
-"""Division of an entity that was registered nationally: it says nothing of a province."""
+"""Division of an entity that was registered nationally: it implies no province."""
 
 _ONE_NAME = r"^[^|]*[^|\s\x00-\x1f][^|]*\|[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _IS_ONE = pl.col("kind") == KIND
@@ -33,7 +33,7 @@ def _elsewhere(_: Context) -> dict[str, pl.Expr]:
 
 
 def _former_names(context: Context) -> dict[str, pl.Expr]:
-    # schemas.records.registration.read_former_names says the same of one text; a test holds the two against each other.
+    # Same rule as schemas.records.registration.read_former_names on one text; a test compares the two.
     parts = pl.col("registration_former_names").str.split(";")
     one = pl.element()
     days = parts.list.eval(one.str.slice(-10).str.to_date("%Y-%m-%d", strict=False))
@@ -88,7 +88,7 @@ REGISTRATION_RULES: tuple[Rule, ...] = (
 
 
 def broken_registrations(frame: pl.DataFrame, catalogue: Catalogue, today: date) -> Mapping[tuple[str, str], pl.Series]:
-    """Return (code of the rule, field) → true where it is broken; nothing where the batch holds no registration."""
+    """Return (code of the rule, field) → true if it is broken; nothing if the batch has no registration."""
     concerned = frame.select(_IS_ONE | pl.col("has_registration") | (pl.col("domain") == DOMAIN)).to_series()
     if not concerned.any():
         return {}
@@ -108,7 +108,7 @@ def _expressions(catalogue: Catalogue, today: date) -> Mapping[tuple[str, str], 
 
 
 def _foreign_id(frame: pl.DataFrame) -> pl.Series:
-    # A hash a row, of registrations alone; a file's row without an id is told by whoever reads the file.
+    # One hash per row, for registrations only; the reader of a file reports its rows without an id.
     ones = frame.filter(_IS_ONE & pl.col("record_id").is_not_null()).select("row", "province", "uscc", "record_id")
     foreign = [row for row, province, uscc, held in ones.iter_rows() if held != registration_id(province, uscc)]
     return frame["row"].is_in(foreign)

@@ -1,7 +1,7 @@
-"""The rules that look at every text: characters that are none or that no reader sees, and persons' numbers.
+"""Text rules on every text: invalid or invisible characters, and persons' numbers.
 
-All need one pass through all texts of a batch. They share it: a coarse pattern says which texts may break any of them, and
-only those are looked at closely.
+All need one pass through all texts of a batch, and share it: a coarse pattern selects the texts that may break any of
+them, and only those are checked closely.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEXT_RULES = (
 )  # fmt: skip
 
 TEXTS = tuple(name for name, kind in FLAT.items() if kind == pl.String())
-"""Every field that holds text."""
+"""Every text field."""
 
 _CODED = frozenset(
     (
@@ -44,10 +44,12 @@ _CODED = frozenset(
         "registration_authority_name",
     )
 )  # fmt: skip
-"""Texts that come again and again: a batch says the same codes and authorities."""
+"""Fields with few distinct values: a batch repeats the same codes and authorities."""
 
 FORMED = frozenset(("record_id", "uscc", "authority", "penalty_source_unit_code"))
-"""Texts of a strict form, in which a person's number is told by another rule, or is none: chance makes one of any digits."""
+"""Fields of a strict form. Another rule finds a person's number there, or the field has none: any digits can look like
+one by chance.
+"""
 
 _WRITTEN = frozenset(
     (
@@ -55,13 +57,13 @@ _WRITTEN = frozenset(
         "listing_grounds", "listing_basis", "listing_remark", "registration_remark",
     )
 )  # fmt: skip
-"""Texts that somebody wrote; every other one is a name or a code, of one line."""
+"""Free texts; every other one is a name or a code, of one line."""
 
 _CONTROL, _CONTROL_OR_LINE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", r"[\x00-\x1f\x7f-\x9f]"
 _LOST = r"[\x{FFFD}-\x{FFFF}]"
 _DIRECTION = r"[\x{202A}-\x{202E}\x{2066}-\x{2069}]"
 _HIDDEN = r"[\xAD\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{2060}-\x{2064}\x{FEFF}\x{FFF9}-\x{FFFB}\x{E0000}-\x{E007F}]"
-"""Not U+200C and U+200D, which the writing of several languages needs, nor the selectors of a character's variant."""
+"""Without U+200C and U+200D, which several scripts need, and without variation selectors."""
 
 _PRIVATE = r"[\x{E000}-\x{F8FF}\x{F0000}-\x{FFFFD}\x{100000}-\x{10FFFD}]"
 _ENTITY = r"&(?:amp|lt|gt|quot|apos|nbsp|ldquo|rdquo|middot|#[0-9]{2,5}|#[xX][0-9A-Fa-f]{2,4});"
@@ -72,26 +74,26 @@ _COARSE = (
 _PATTERNS = {
     "GARBLED_TEXT": _LOST, "DIRECTION_MARK": _DIRECTION, "PRIVATE_USE": _PRIVATE, "HTML_ENTITY": _ENTITY,
 }  # fmt: skip
-"""Rules that hold of every text alike."""
+"""Rules with the same pattern for every text."""
 
 
 def suspect(name: str) -> pl.Expr:
-    """Tell of a field whether any text in it may break one of these rules."""
+    """Return whether any text of a field may break one of these rules."""
     texts = pl.col(name)
-    # A batch says the same code, and the same authority, again and again.
+    # A batch repeats the same code and authority.
     texts = texts.unique() if name in _CODED - {"record_id", "uscc"} else texts
     return texts.str.contains(_COARSE if name in FORMED else f"{_COARSE}|{LIKELY}").any()
 
 
 def broken_texts(frame: pl.DataFrame, names: Collection[str]) -> dict[tuple[str, str], pl.Series]:
-    """Return (code of the rule, field) → true where it is broken, of fields in which some text is suspect."""
+    """Return (code of the rule, field) → true if it is broken, for fields with a suspect text."""
     if not names:
         return {}
     marks = {(code, name): _holding(name, pattern) for name in names for code, pattern in _PATTERNS.items()}
     for name in names:
         written = name in _WRITTEN
         marks["CONTROL_CHARACTER", name] = _holding(name, _CONTROL if written else _CONTROL_OR_LINE)
-        # Nobody is called by a question mark; in a sentence one is a question.
+        # No name contains a question mark; in a sentence a single one is a question.
         marks["QUESTION_MARKS", name] = _holding(name, r"\?\?" if written else r"\?")
         if not written:
             marks["HIDDEN_CHARACTER", name] = _holding(name, _HIDDEN)

@@ -1,4 +1,4 @@
-"""Amounts of money in a text, in whatever way a decision writes them: 2,000元, 贰仟圆整, ２千元, 0.2万元, ¥2000.00."""
+"""Amounts of money in a text, in every usual spelling of a decision: 2,000元, 贰仟圆整, ２千元, 0.2万元, ¥2000.00."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 
 _CHARACTER = "".join((*_DIGITS, *_SMALL, *_TENS, *_LARGE))
 _PART = rf"(?:(?:\d{{1,3}}(?:[ ,']\d{{3}})++(?!\d)|\d++)(?:\.\d++)?+|[{_CHARACTER}])"
-# Possessive, and no longer than any amount is: whatever a text holds, each place in it is looked at a few times only.
+# Possessive and bounded: whatever the text, each character is examined a few times only.
 _NUMBER = rf"(?<![\d.{_CHARACTER}]){_PART}(?:\s?{_PART}){{0,30}}+"
 _COIN = rf"[\d{''.join(_DIGITS)}]"
 _AMOUNT = re.compile(
@@ -34,7 +34,7 @@ _UNSEEN = re.compile(f"[{UNSEEN}]")
 
 
 def yuan_in(text: str) -> frozenset[Decimal]:
-    """Return every amount in 元 that a text states; of one in 万元 or 亿元, what it is in 元.
+    """Return every amount that a text states, in 元; amounts in 万元 or 亿元 are converted.
 
     Digits and their groups, numerals in both Chinese forms, full-width characters and ¥ are understood.
 
@@ -68,7 +68,7 @@ def _value(number: str) -> Decimal:
             section, current = section + _TENS[part], None
         elif part in _LARGE:
             whole = section + (current or 0)
-            # 1亿2000万: what stands before 亿 is of 亿 altogether, what stands before 万 is added.
+            # 1亿2000万: 亿 multiplies the whole number before it, 万 only its section.
             total = (total + whole) * _LARGE[part] if _LARGE[part] > 10**4 else total + whole * _LARGE[part]
             section, current = Decimal(0), None
         else:

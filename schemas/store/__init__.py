@@ -1,1 +1,2 @@
-"""The database of a province: connections and migrations, generations, roles and limits, and whether it is as shipped."""
+"""The database of a province: connections and migrations, generations, roles and limits, and checks against the shipped
+state."""

@@ -1,4 +1,4 @@
-"""Frames and columns in PostgreSQL's binary formats: nothing is turned into text only to be parsed again."""
+"""Frames and columns in PostgreSQL's binary formats, without a detour through text."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def copy_rows(connection: psycopg.Connection[Any], table: str, frame: pl.DataFra
     """Append a frame's columns to the table's columns of the same names.
 
     The types must be PostgreSQL's own: 16 bytes for a uuid, Datetime("ms", "UTC") for a timestamptz, Int16 for a
-    smallint; PostgreSQL refuses the whole COPY otherwise (psycopg.DataError). A column in which the frame holds nothing is
+    smallint; PostgreSQL refuses the whole COPY otherwise (psycopg.DataError). A column without values in the frame is
     not named, so it is null unless the table has a default for it.
     """
     if frame.is_empty():
         return
-    # A batch of penalties says nothing of list entries, which are half of the columns.
+    # Penalties have no values in the fields of list entries, which are half of the columns.
     columns = [name for name in columns if frame[name].null_count() < frame.height]
     arrow = frame.select(columns).to_arrow(compat_level=_COMPATIBLE)
     encoder = ArrowToPostgresBinaryEncoder(arrow.schema)

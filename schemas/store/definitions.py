@@ -1,9 +1,8 @@
-"""Whether the tables, views, functions and triggers of a database are those that were shipped:
-each held against its fingerprint.
+"""Comparison of a database's tables, views, functions and triggers with the shipped ones, by fingerprint.
 
-`shipped.csv` is what the migrations make on PostgreSQL 18 (`python -m tests.shipped` writes it). The views of `serving`
-follow from which generations there are, and are held against what schemas.store.serving_views makes of these. Nothing is changed
-here.
+`shipped.csv` has the result of the migrations on PostgreSQL 18 (`python -m tests.shipped` writes it). The views of
+`serving` depend on the present generations, and are compared with the output of schemas.store.serving_views for these.
+This module changes nothing.
 """
 
 from __future__ import annotations
@@ -28,62 +27,62 @@ __all__ = ["SHIPPED", "Definition", "DefinitionDifference", "as_shipped", "diffe
 Connection = psycopg.Connection[Any]
 
 VERSION = 18
-"""Of PostgreSQL: another one says the same definitions in other words."""
+"""Version of PostgreSQL: another version prints the same definitions differently."""
 SHIPPED = Path(__file__).parent / "shipped.csv"
 GENERATION = "generation"
 _GENERATIONS = """
 SELECT schema_name, state = ANY(%s) OR generation IN (SELECT s.generation FROM xinliu.serving s) FROM xinliu.generation
 """
 _COLUMNS = re.compile(r"(?:^ {8,}(?:\w+\.)?\w+,?\n)+", re.MULTILINE)
-"""Columns that `*` stands for within a view of a generation: those that there were when it was made. Under their own
-names they are handed on to what is compared, and without one that this needs there is no view."""
+"""Expanded `*` within a view of a generation: the columns at its creation. They pass under their own names into views
+that are compared, and such a view does not exist without a column that it needs.
+"""
 _IN_GENERATION = re.compile(r"g[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Definition:
-    """An object of the database: its schema (`generation` for each of them), what it is, and its name there."""
+    """An object of the database: its schema (`generation` for each of them), its kind, and its name there."""
 
     schema: str
     kind: str
     name: str
 
     def __str__(self) -> str:
-        """As people are told of it."""
+        """Its text in reports."""
         place = f"{self.schema}." if self.schema and self.name else self.schema
         return f"{self.kind} {place}{self.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class DefinitionDifference:
-    """One object that is not as it was shipped."""
+    """One object that differs from the shipped one."""
 
     difference: str
     """MISSING, EXTRA or CHANGED."""
     what: Definition
 
     def __str__(self) -> str:
-        """As people are told of it."""
+        """Its text in reports."""
         return f"{self.difference} {self.what}"
 
 
 @cache
 def shipped() -> Mapping[Definition, str]:
-    """Return the fingerprint of everything that the migrations make."""
+    """Return the fingerprint of every object that the migrations create."""
     with SHIPPED.open(encoding="utf-8", newline="") as file:
         return {Definition(schema, kind, name): text for schema, kind, name, text in csv.reader(file)}
 
 
 def differences(connection: Connection) -> list[DefinitionDifference]:
-    """Return all objects that are not as they were shipped, sorted; the connection is in autocommit."""
+    """Return all objects that differ from the shipped ones, sorted; the connection is in autocommit."""
     version = connection.info.server_version // 10_000
     if version != VERSION:
         told = f"PostgreSQL {version}: definitions are known as PostgreSQL {VERSION} tells them"
         return [DefinitionDifference("CHANGED", Definition("", "server", told))]
     known = {str(schema): bool(shown) for schema, shown in connection.execute(_GENERATIONS, (list(STATES),))}
     generations = {schema for schema, shown in known.items() if shown}
-    # One that is filled has fewer indexes and tables of its own, and no reader;
-    # one that was dropped goes when its readers have.
+    # A generation being filled has fewer indexes, tables of its own, no reader; a dropped one waits for its readers.
     found = {one: text for one, text in fingerprints(connection).items() if known.get(one.schema, True)}
     wanted = dict(_wanted(generations))
     differing = [DefinitionDifference("MISSING", one) for one in wanted.keys() - found.keys()]
@@ -101,7 +100,7 @@ def differences(connection: Connection) -> list[DefinitionDifference]:
 
 
 def fingerprints(connection: Connection) -> dict[Definition, str]:
-    """Return the fingerprint of every object that stands in this database."""
+    """Return the fingerprint of every object in this database."""
     with _named_in_full(connection):
         rows = connection.execute(sql("store/objects")).fetchall()
     return {
@@ -111,11 +110,11 @@ def fingerprints(connection: Connection) -> dict[Definition, str]:
 
 
 def as_shipped(found: Mapping[Definition, str]) -> dict[Definition, str]:
-    """Return what `shipped.csv` says of a database as the migrations leave it, with one generation."""
+    """Return the rows of `shipped.csv` for a database as the migrations leave it, with one generation."""
     kept = {}
     for one, text in found.items():
         schema = GENERATION if _IN_GENERATION.fullmatch(one.schema) else one.schema
-        # What a view of serving says follows from the generations.
+        # The definition of a view of serving follows from the generations.
         kept[Definition(schema, one.kind, one.name)] = "" if schema == "serving" else text
     return kept
 

@@ -1,6 +1,6 @@
 """Generations: PostgreSQL schemas g1, g2… with the same tables, of which one serves.
 
-Whoever makes, fills or drops one is the owner of the database; a number is never given twice.
+Only the owner of the database creates, fills or drops one; a number is never reused.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ __all__ = ["FORMAT", "Generation", "create", "drop", "generations", "must_be_kno
 Connection = psycopg.Connection[Any]
 
 FORMAT = 1
-"""Of what the tables of a generation hold and who computes it. One more wherever the fold computes something that it did not
-before: code of before would go on without it, and is kept from that (docs/evolution.md)."""
+"""Version of the tables of a generation and of the fold that fills them. Increment it whenever the fold computes
+something new: older code would continue without it, and this number prevents that (docs/evolution.md).
+"""
 
 _TRIES, _PAUSE = 120, 0.5
-"""How often, and at what distance in seconds, the tables of a generation are asked for that somebody may still read."""
+"""Number of attempts, and seconds between them, to lock the tables of a generation that may still have readers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation as xinliu.generation has it; `created_at` in UTC."""
+    """One generation, as a row of xinliu.generation; `created_at` in UTC."""
 
     number: int
     schema: str
@@ -40,7 +41,7 @@ class Generation:
     """BUILDING, READY, SERVING, RETIRED or DROPPED."""
     created_at: datetime
     replay: str | None
-    """Id of the replay that made it; None: the first one."""
+    """Id of the replay that created it; None: the first one."""
 
 
 def generations(connection: Connection) -> list[Generation]:
@@ -52,7 +53,7 @@ def generations(connection: Connection) -> list[Generation]:
 
 
 def create(connection: Connection, *, replay: str | None = None) -> Generation:
-    """Make an empty generation, BUILDING, with all tables and indexes, and give every role its rights there."""
+    """Create an empty generation, BUILDING, with all tables and indexes, and grant every role its rights there."""
     with connection.transaction():
         connection.execute("LOCK xinliu.generation IN SHARE ROW EXCLUSIVE MODE")
         row = connection.execute("SELECT max(generation) + 1 FROM xinliu.generation").fetchone()
@@ -75,7 +76,7 @@ def create(connection: Connection, *, replay: str | None = None) -> Generation:
 
 
 def must_be_known(connection: Connection, number: int) -> None:
-    """Raise UsageError where a newer xinliu has made this generation: folded by this one, something in it would be missing."""
+    """Raise UsageError if a newer xinliu made this generation: this version's fold would leave fields out."""
     row = connection.execute("SELECT format FROM xinliu.generation WHERE generation = %s", (number,)).fetchone()
     if row is not None and row[0] > FORMAT:
         raise UsageError(
@@ -84,9 +85,9 @@ def must_be_known(connection: Connection, number: int) -> None:
 
 
 def set_state(connection: Connection, number: int, state: str) -> None:
-    """Enter the state of a generation; READY puts it into the readers' views, so that it can be promoted.
+    """Set the state of a generation; READY adds it to the readers' views, so that it can be promoted.
 
-    Raises UsageError where there is none of that number.
+    Raises UsageError if there is none of that number.
     """
     changed = connection.execute("UPDATE xinliu.generation SET state = %s WHERE generation = %s", (state, number))
     if changed.rowcount != 1:
@@ -97,10 +98,10 @@ def set_state(connection: Connection, number: int, state: str) -> None:
 
 
 def drop(connection: Connection, number: int) -> None:
-    """Delete what a generation holds; its row stays. First the readers' views lose it.
+    """Delete the content of a generation; its row stays. The readers' views lose it first.
 
-    Raises UsageError where it serves or there is none of that number, Retryable where readers hold it for long. Whatever was
-    done then is gone on with by the next try.
+    Raises UsageError if it serves or there is none of that number, Retryable if readers lock it for long. The next try
+    continues from the finished part.
     """
     row = connection.execute(
         "SELECT schema_name, to_regnamespace(schema_name) IS NOT NULL FROM xinliu.generation WHERE generation = %s",
@@ -109,7 +110,7 @@ def drop(connection: Connection, number: int) -> None:
     if row is None or not row[1]:
         raise UsageError(f"there is no generation {number}: see `xinliu replay generations`")
     dropped = connection.execute(
-        # Whoever promotes it holds this row.
+        # A promotion locks this row.
         "UPDATE xinliu.generation SET state = 'DROPPED'"
         " WHERE generation = %s AND generation NOT IN (SELECT s.generation FROM xinliu.serving s)",
         (number,),

@@ -1,9 +1,8 @@
-"""Rights of every kind that nobody declared: to PUBLIC, of columns, functions and sequences,
-by membership, attribute or ownership.
+"""Undeclared rights: to PUBLIC, of columns, functions and sequences, by membership, attribute or ownership.
 
-schemas/store/roles.py holds the tables' rights of the roles that it knows against its own list; this is for all others. What
-they are is SQL (schemas/sql/store/foreign.sql), which gives with each the statement that takes it away. Some only a
-superuser may take.
+schemas/store/roles.py checks the tables' rights of the roles that it knows against its own list; this module checks all
+other rights. SQL finds them (schemas/sql/store/foreign.sql), each with the statement that revokes it. Some only a
+superuser may revoke.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Foreign:
-    """One right that nobody declared: whose, and what."""
+    """One undeclared right, and its holder."""
 
     role: str
     """A role, or PUBLIC: everybody."""
     what: str
     statement: str = field(compare=False)
-    """What takes it away."""
+    """Statement that revokes it."""
 
     def __str__(self) -> str:
-        """As people are told of it."""
+        """Its text in reports."""
         return f"{self.role}: {self.what}"
 
 
 def foreign(connection: Connection, others: Iterable[str] = ()) -> list[Foreign]:
-    """Return all rights that nobody declared, sorted; `others` are login roles that may be there beside ours."""
+    """Return all undeclared rights, sorted; `others` are login roles that may exist beside ours."""
     functions = [f"{one.schema}.{one.name}" for one in shipped() if one.kind == "function"]
     values = {"roles": list(ROLES), "others": list(others), "shipped": functions}
     with connection.transaction():
@@ -48,8 +47,7 @@ def foreign(connection: Connection, others: Iterable[str] = ()) -> list[Foreign]
 
 
 def remove(connections: Sequence[Connection], others: Iterable[str] = ()) -> tuple[list[Foreign], list[Foreign]]:
-    """Take away what nobody declared; return what is gone, and what these connections (owner,
-    superuser) may not take away."""
+    """Revoke undeclared rights; return the revoked ones, and those that these (owner, superuser) may not revoke."""
     names = list(others)
     before = foreign(connections[0], names)
     for connection in connections:
@@ -58,6 +56,6 @@ def remove(connections: Sequence[Connection], others: Iterable[str] = ()) -> tup
                 with connection.transaction():
                     connection.execute(one.statement)
             except (psycopg.ProgrammingError, psycopg.errors.DependentObjectsStillExist):
-                continue  # no right to, or gone with another one: what is left is told
+                continue  # no right to revoke it, or gone with another one: the remaining rights are reported
     left = foreign(connections[0], names)
     return [one for one in before if one not in left], left

@@ -1,8 +1,8 @@
-"""What bounds the roles of a province's database server, as code: the part that only a superuser of the server can set.
+"""Limits of the roles on a province's database server, as code: those that only a superuser can set.
 
-`lacking` compares the server with what is declared here, and names a statement for each difference; `apply` runs those
+`lacking` compares the server with the declarations here, and yields a statement for each difference; `apply` runs those
 that the connection may run. Roles that the server does not have are left out. A role can lift most of its own limits
-(`SET`, `ALTER ROLE` on itself): what it set for itself is a difference, and sessions that lifted theirs are ended
+(`SET`, `ALTER ROLE` on itself): its own setting is a difference, and sessions that lifted theirs are ended
 (streams/workers/session_guard.py).
 """
 
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 CONNECTIONS: Mapping[str, int] = {READER: 20, OPERATOR: 10}
-"""How many connections a role may have at once."""
+"""Maximum number of connections of a role."""
 
 RESERVED = 20
-"""Connections of the server that nobody has but the workers and the owner (and, three more, its superuser)."""
+"""Connections of the server reserved for the workers and the owner (and, three more, for its superuser)."""
 
 NOTIFY_PAGES = 1_024
-"""Pages of 8 kB that notifications may fill; any role may write there, and nothing of ours does."""
+"""Pages of 8 kB that notifications may fill; any role may write there, and our code does not."""
 
 _SECONDS = {"statement_timeout": 30, "idle_in_transaction_session_timeout": 60, "transaction_timeout": 300}
 
@@ -46,22 +46,20 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     READER: {
         **{name: f"{seconds}s" for name, seconds in _SECONDS.items()},
         "lock_timeout": "5s",
-        # The one that a role cannot lift itself.
+        # The only limit that a role cannot lift itself.
         "temp_file_limit": "512MB",
-        # Readers ask about one entity: to start a parallel worker takes longer than the answer,
-        # whatever the planner thinks.
+        # Readers ask about one entity: a parallel worker starts more slowly than the answer, whatever the planner says.
         "max_parallel_workers_per_gather": "0",
     },
     OPERATOR: {"idle_in_transaction_session_timeout": "600s"},
 }
-"""With what a role's sessions begin. A reader has these and no others."""
+"""Initial settings of a role's sessions. A reader has these and no others."""
 
 GRACE: Mapping[str, int] = {name: seconds + 15 for name, seconds in _SECONDS.items()}
-"""Seconds after which a reader's session is ended from outside: it lifted the limit of that name,
-which would have ended it before."""
+"""Seconds after which the session guard ends a reader's session that lifted the limit of that name."""
 
 _KEEPS = (OWNER, WORKER)
-"""Who gets a connection where others get none."""
+"""Roles that keep a connection even if others get none."""
 
 _FUNCTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("advisory locks", r"^pg_(try_)?advisory_", (OWNER, WORKER)),
@@ -69,24 +67,24 @@ _FUNCTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("messages in the write-ahead log", r"^pg_logical_emit_message$", ()),
     ("ending others' sessions", r"^pg_(cancel|terminate)_backend$", (OWNER,)),
 )
-"""Functions of PostgreSQL that everybody may call by default, by pattern, and who may here."""
+"""PostgreSQL functions that everybody may call by default, by pattern, and the roles that may call them here."""
 
 _END_READERS = "xinliu.end_readers(interval, interval, interval)"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Lack:
-    """One thing that is not as declared: whom it bounds, what it is in words, and the statement that mends it."""
+    """A difference from the declaration: the bounded role, a description, and the statement that corrects it."""
 
     role: str
     what: str
     statement: str
     superuser: bool = True
-    """Whether the owner of the database cannot run it."""
+    """Whether only a superuser can run it, not the owner of the database."""
 
 
 def lacking(connection: psycopg.Connection[Any]) -> list[Lack]:
-    """Return what is not as declared on this server and in this database; anybody may ask."""
+    """Return the differences of this server and database from the declaration; any role may ask."""
     held = connection.execute(
         "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname = ANY(%s)", ([OWNER, *ROLES],)
     ).fetchall()
@@ -102,13 +100,13 @@ def lacking(connection: psycopg.Connection[Any]) -> list[Lack]:
 
 
 def apply(connection: psycopg.Connection[Any]) -> tuple[list[Lack], list[Lack]]:
-    """Mend what is lacking; return what was mended, and what this connection's role may not mend.
+    """Correct the differences; return the corrected ones, and those that this connection's role may not correct.
 
     The connection must be in autocommit.
     """
     before = lacking(connection)
     for lack in before:
-        # PostgreSQL refuses some of what it does not let a role do, and warns of the rest: asked again, it tells which.
+        # PostgreSQL refuses some forbidden statements and only warns of others: a second query shows the effect.
         with suppress(psycopg.errors.InsufficientPrivilege):
             connection.execute(lack.statement.encode())
     left = lacking(connection) if before else []
@@ -116,14 +114,14 @@ def apply(connection: psycopg.Connection[Any]) -> tuple[list[Lack], list[Lack]]:
 
 
 def allow(owner: psycopg.Connection[Any]) -> None:
-    """Run what the owner of the database can; the rest is a superuser's. The connection must be in autocommit."""
+    """Run the statements of the owner of the database; others need a superuser. The connection is in autocommit."""
     for lack in lacking(owner):
         if not lack.superuser:
             owner.execute(lack.statement.encode())
 
 
 def script(lacks: Iterable[Lack]) -> str:
-    """Return the statements as a superuser of the server runs them, in this database; each behind what it is for."""
+    """Return the statements for a superuser of the server, in this database; each after a comment with its purpose."""
     return "".join(f"-- {lack.role}: {lack.what}\n{lack.statement};\n" for lack in lacks)
 
 
@@ -149,7 +147,7 @@ def _settings(connection: psycopg.Connection[Any], limits: Mapping[str, int]) ->
     held = {(role, name): value for role, database, name, value in rows if database is None}
     for role, database, name, value in rows:
         wanted = SETTINGS[role]
-        # What is said for a database goes before what is said for the role; a reader has nothing that is not declared.
+        # A setting for a database overrides one for the role; a reader has no undeclared setting.
         if (database is not None and name in wanted) or (
             role == READER and (database is not None or name not in wanted)
         ):
@@ -189,7 +187,7 @@ def _functions(connection: psycopg.Connection[Any], limits: Mapping[str, int]) -
     for what, pattern, keepers in _FUNCTIONS:
         names: list[str] = (connection.execute(_ALL, (pattern,)).fetchone() or ([],))[0] or []
         held = {str(role): set(functions) for role, functions in connection.execute(_EXECUTE, (pattern,))}
-        # Given before it is taken from everybody: a worker never goes without.
+        # Granted before the revocation from everybody: a worker always keeps the right.
         for role in keepers:
             if role in limits and (missing := [name for name in names if name not in held.get(role, ())]):
                 yield Lack(role, what, f"GRANT EXECUTE ON FUNCTION {', '.join(missing)} TO {role}")

@@ -1,8 +1,8 @@
-"""Who may do what in a province's database: roles, tables and rights, as code.
+"""Roles of a province's database and their rights on tables, as code.
 
-The owner makes and changes tables (migrations, generations); everyone else only what is said here. `grant` brings the
-database there, and is to be called after whatever makes a table. Roles that the server does not have are left out: a
-plain local stack works with owner and reader alone.
+The owner creates and changes tables (migrations, generations); every other role has only the rights declared here.
+`grant` updates the database, and must follow every creation of a table. Roles that the server does not have are left
+out: a plain local stack works with owner and reader alone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["OPERATOR", "OWNER", "READER", "ROLES", "WORKER", "Grant", "differenc
 
 OWNER, WORKER, OPERATOR, READER = "xinliu", "xinliu_worker", "xinliu_operator", "xinliu_reader"
 ROLES = (WORKER, OPERATOR, READER)
-"""Those that own nothing."""
+"""Roles that own nothing."""
 
 _R, _W = "SELECT", ("SELECT", "INSERT", "UPDATE")
 
 GENERATION: Mapping[str, tuple[str, ...]] = {
-    # Deleted from by mending alone (streams/integrity/repair.py): what no log has ever held. Erasing (撤销) empties a statement
-    # and leaves its digest.
+    # Only a repair deletes (streams/integrity/repair.py): rows that were never in a log. Erasing (撤销) empties a
+    # statement and leaves its digest.
     "record": (*_W, "DELETE"),
     "record_history": (*_W, "DELETE"),
     "replay_refused": ("SELECT", "INSERT", "DELETE"),
@@ -36,7 +36,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "credit_view": (*_W, "DELETE"),
     "source": (*_W, "DELETE"),
     "outbox": ("SELECT", "INSERT", "DELETE"),
-    # Deleted from by mending alone (streams/integrity/quarantine_audit.py): what nobody said.
+    # Only a repair deletes (streams/integrity/quarantine_audit.py): rows that nobody stated.
     "quarantine": (*_W, "DELETE"),
     "quarantine_outcome": (*_W, "DELETE"),
     "quarantine_entry": (_R,),
@@ -61,7 +61,7 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "case_standing": (_R,),
     "reflected_checkpoint": _W,
 }
-"""What the view worker may do with the tables of a generation."""
+"""Rights of the view worker on the tables of a generation."""
 
 _TIME = ("level", "list_period", "report_window", "visibility", "deadline", "workday", "exchange_limit")
 
@@ -69,7 +69,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "generation": (_R,),
     "serving": (_R,),
     "replay": (_R,),
-    # Only ever added to: whoever reads it must be able to believe it.
+    # Append-only: its readers must be able to trust it.
     "audit": ("SELECT", "INSERT"),
     "heartbeat": (_R, "INSERT", "DELETE"),
     "vouched": (_R, "INSERT"),
@@ -79,7 +79,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "province": (_R, "INSERT", "DELETE"),
     "mutual_domain": (_R, "INSERT", "DELETE"),
     "installation": (_R, "INSERT"),
-    # Never deleted from: a record that is withdrawn stays known as such.
+    # Never deleted from: a withdrawn record stays known as withdrawn.
     "shared_record": _W,
     "shared_digest": (*_W, "DELETE"),
     "published_checkpoint": _W,
@@ -87,15 +87,15 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "shared_pending": (*_W, "DELETE"),
     "swept": _W,
     "silence": (_R, "INSERT", "DELETE"),
-    # What others said of themselves, and what they owe us (docs/exchange.md).
+    # Peers' statements about themselves, and their open duties to us (docs/exchange.md).
     **dict.fromkeys(("peer_heard", "peer_published", "peer_status"), (*_W, "DELETE")),
     "exchange_duty": _W,
     **dict.fromkeys(("exchange_published", "exchange_heard", "exchange_matrix", "exchange_duty_state"), (_R,)),
-    # What was said of a case stays said.
+    # Case events are permanent.
     **dict.fromkeys(("case_event", "case_state", "case_position"), _W),
     **dict.fromkeys(_TIME, (_R, "INSERT", "DELETE")),
 }
-"""What it may do with the tables that all generations share."""
+"""Rights of the view worker on the tables that all generations share."""
 
 _READ_SHARED = frozenset(
     {
@@ -116,7 +116,7 @@ _READ_SHARED = frozenset(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:
-    """One role may do one thing with a schema (`name` is None) or with a table or view in it."""
+    """One right of a role on a schema (`name` is None) or on a table or view in it."""
 
     role: str
     schema: str
@@ -124,7 +124,7 @@ class Grant:
     privilege: str
 
     def __str__(self) -> str:
-        """As `xinliu access plan` shows it."""
+        """Its text in `xinliu access plan`."""
         return (
             f"{self.privilege} {'schema ' + self.schema if self.name is None else f'table {self.schema}.{self.name}'}"
         )
@@ -155,9 +155,9 @@ def wanted(relations: Mapping[str, frozenset[str]]) -> frozenset[Grant]:
 def difference(
     connection: psycopg.Connection[Any], *, without: Collection[tuple[str, str]] = ()
 ) -> tuple[list[Grant], list[Grant]]:
-    """Return what is missing and what nobody declared, both sorted, for the roles that the server has.
+    """Return missing and undeclared grants, both sorted, for the roles that the server has.
 
-    `without` are tables and views (schema, name) that nobody shipped: no right is declared there.
+    `without` are tables and views (schema, name) that were not shipped: no right is declared there.
     """
     roles = {
         str(row[0])
@@ -171,7 +171,7 @@ def difference(
 def grant(
     connection: psycopg.Connection[Any], *, without: Collection[tuple[str, str]] = ()
 ) -> tuple[list[Grant], list[Grant]]:
-    """Give what is missing, take away what nobody declared; return both. The connection must be the owner's."""
+    """Grant missing rights, revoke undeclared ones; return both. The connection must be the owner's."""
     missing, stale = difference(connection, without=without)
     with connection.transaction():
         for one in missing:

@@ -1,12 +1,13 @@
-"""The schema `serving`: what readers see of the generation that serves, a view for each table or view that they need.
+"""The schema `serving`: views of the generation that serves, one for each table or view that readers need.
 
-Each joins the same relation of all generations that may serve, and takes the one that does:
+Each joins the same relation of all generations that may serve, and selects the one that does:
 
     SELECT … FROM (SELECT 1 AS generation, … FROM g1.record UNION ALL SELECT 2, … FROM g2.record) g
     WHERE generation = (SELECT generation FROM xinliu.serving)
 
-PostgreSQL asks once a statement, and looks into no table of another generation (docs/decisions/048-readers-follow-serving.md).
-Promoting one is an UPDATE of a row, so that a reader's snapshot decides which it sees, for the whole of its transaction.
+PostgreSQL evaluates the subquery once per statement, and reads no table of another generation
+(docs/decisions/048-readers-follow-serving.md). A promotion updates one row, so that a reader's snapshot decides which
+generation it sees, for the whole of its transaction.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["EXPOSED", "STATES", "changing_generations", "differing_views", "expo
 Connection = psycopg.Connection[Any]
 
 STATES = ("READY", "SERVING", "RETIRED")
-"""States of generations that may serve, or be served again: those in the views."""
+"""States of generations that serve or may serve (again): those in the views."""
 
 EXPOSED = (
     "position",
@@ -58,7 +59,7 @@ EXPOSED = (
     "reflected_checkpoint",
     "case_standing",
 )
-"""Tables and views of a generation of which there is one in `serving`: what the views of `report` are made of."""
+"""Tables and views of a generation with a view in `serving`: the sources of the views of `report`."""
 
 _SHOWN = "SELECT generation FROM xinliu.generation WHERE state = ANY(%s) ORDER BY generation"
 _HELD = """
@@ -66,11 +67,12 @@ SELECT c.relname::text, pg_get_viewdef(c.oid) FROM pg_class c
 WHERE c.relnamespace = to_regnamespace('serving') AND c.relname = ANY(%s) AND c.relkind = 'v'
 """
 _KNOWN_SAME = set[tuple[str, str | None]]()
-"""What a view was made of, and what PostgreSQL says of it: pairs that were found the same in this process."""
-_LOCK = 0x67656E65726174  # "generat": one process at a time says which generations the views hold
+"""Source of a view and PostgreSQL's text of it: pairs that this process has found equal."""
+_LOCK = 0x67656E65726174  # "generat": one process at a time decides which generations the views contain
 _PATIENCE = (50, 100, 200, 400, 800)
-"""Milliseconds. A reader's transaction may hold a view for minutes. Whoever waits behind it to replace the view holds up every
-reader that comes next, so the waiting is short, and is tried again; the last as often as need be."""
+"""Lock time-outs, in milliseconds. A reader's transaction may lock a view for minutes, and whoever waits to replace the
+view blocks every later reader. So each wait is short and is retried; the last one as often as needed.
+"""
 _PAUSE = 0.4
 _TRIES = 600
 
@@ -87,10 +89,10 @@ Shape = Mapping[str, Mapping[str, Sequence[_Column]]]
 
 
 def expose(connection: Connection) -> None:
-    """Bring the views of `serving` to the generations that may serve (STATES); the connection is the owner's.
+    """Update the views of `serving` to the generations that may serve (STATES); the connection is the owner's.
 
-    Returns when all of them are there. Columns are those of any generation, NULL where one lacks them: a view may grow by
-    columns, and keeps those that it had. Raises Retryable where readers hold a view for some ten minutes.
+    Returns when all views exist. Columns are those of any generation, NULL if one lacks them: a view may gain columns,
+    and keeps its earlier ones. Raises Retryable if readers lock a view for some ten minutes.
     """
     with changing_generations(connection):
         shown = [int(number) for (number,) in connection.execute(_SHOWN, (list(STATES),))]
@@ -102,16 +104,16 @@ def expose(connection: Connection) -> None:
 
 
 def differing_views(connection: Connection) -> list[str]:
-    """Return the views of `serving` that are not what `expose` makes of the generations that there are.
+    """Return the views of `serving` that differ from the output of `expose` for the present generations.
 
-    Each is made once more, for this session alone, and what PostgreSQL says of both compared:
-    what stands in a comment proves nothing.
+    Each is created once more, for this session alone, and PostgreSQL's texts of both are compared: a comment proves
+    nothing.
     """
     shown = [int(number) for (number,) in connection.execute(_SHOWN, (list(STATES),))]
     shape = _shape(connection, [f"g{number}" for number in shown])
     held: dict[str, str] = dict(connection.execute(_HELD, (list(EXPOSED),)).fetchall())
     if not shown:
-        return [one for one in EXPOSED if one in held]  # they show what nothing serves
+        return [one for one in EXPOSED if one in held]  # no generation serves through them
     return [
         one for one in EXPOSED if not _same(connection, one, held.get(one), _view(one, shown, shape, temporary=True))
     ]
@@ -132,12 +134,12 @@ def _same(connection: Connection, relation: str, held: str | None, wanted: compo
 
 @contextmanager
 def changing_generations(connection: Connection) -> Iterator[None]:
-    """Let nobody else change which generations there are, or are in the views, meanwhile."""
+    """Lock the set of generations, and of those in the views, against other processes."""
     connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
         yield
     finally:
-        # In a transaction of the caller's that has failed nothing can be said; the lock ends with the session.
+        # A failed transaction of the caller accepts no statement; the lock ends with the session.
         if not connection.closed and connection.info.transaction_status != TransactionStatus.INERROR:
             connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
@@ -149,7 +151,7 @@ def _replace(connection: Connection, relation: str, definition: compose.Composed
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = {patience:d}")
                 connection.execute(definition)
-                # What it was made of: PostgreSQL's own text of a view says the same in other words.
+                # Its source: PostgreSQL's own text of a view differs in wording.
                 text = definition.as_string(connection)
                 connection.execute(
                     compose.SQL("COMMENT ON VIEW {} IS {}").format(_name(relation), compose.Literal(text))
@@ -194,7 +196,7 @@ def _view(relation: str, shown: Sequence[int], shape: Shape, *, temporary: bool 
 
 
 def _columns(relation: str, shown: Sequence[int], shape: Shape) -> list[_Column]:
-    # Those of the view first, in their order: CREATE OR REPLACE adds columns behind, and takes none away.
+    # The view's own columns first, in their order: CREATE OR REPLACE can only append columns.
     found: dict[str, _Column] = {}
     for schema in ("serving", *(f"g{number}" for number in shown)):
         for column in shape.get(schema, {}).get(relation, ()):

@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["SQL", "sql"]
 
 SQL = Path(__file__).parents[1] / "sql"
-"""The folder of all SQL files, and of the migrations."""
+"""Folder of all SQL files, and of the migrations."""
 
 
 @cache

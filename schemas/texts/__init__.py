@@ -1,1 +1,1 @@
-"""Texts: digits in any script, what is invisible or steers a terminal, and cells as a spreadsheet opens them."""
+"""Texts: digits in any script, invisible characters and terminal controls, and cells as a spreadsheet opens them."""

@@ -1,6 +1,7 @@
-"""Digits in whatever spelling: of any script, width or style, with anything between them that is no word.
+"""Digits in any spelling: of any script, width or style, with anything but words between them.
 
-A text is folded first, character by character: a digit is its value, a mark is a gap, what nobody sees is nothing.
+A text is folded first, character by character: a digit is its value, a mark is a gap, an invisible character is
+nothing.
 """
 
 from __future__ import annotations
@@ -14,43 +15,43 @@ from typing import Final, NamedTuple
 __all__ = ["CROSS", "FEWEST", "FOLD", "DigitRun", "runs"]
 
 FEWEST: Final = 15
-"""Digits that a run has at least: those of the shortest resident identity number."""
+"""Minimum digits of a run: those of the shortest resident identity number."""
 
 CHECK, CROSS, GAP, UNSEEN, LETTER, OTHER = "X", "x", " ", "\0", "a", "~"
-"""What a folded text holds beside digits. A cross is a check character, or only a gap."""
+"""Characters of a folded text beside digits. A cross is a check character, or only a gap."""
 
 _XS: Final = frozenset("XxХхΧχⅩⅹ")
 _CROSSES: Final = frozenset("×✕✖✗✘⨉⨯╳☓❌")
 _ZEROS: Final = frozenset("○◯")
 _BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-"""Letters, and a pattern of Braille, that nobody sees."""
+"""Letters, and a pattern of Braille, that are invisible."""
 
 _RUN: Final = re.compile(rf"[0-9][0-9 x\0]{{{FEWEST - 1},}}")
 _ONLY_DIGITS, _TEN = str.maketrans("", "", " x\0"), frozenset("0123456789")
 
 
 class DigitRun(NamedTuple):
-    """Digits with nothing but gaps between them, as they stand in a text."""
+    """A run of digits in a text with only gaps between them."""
 
     text: str
     folded: str
     digits: str
     places: Sequence[int]
     gaps: Sequence[int]
-    """Behind each digit: 2 a gap, 1 a digit of another script, 0 nothing. Empty for a run that is too long to be looked at."""
+    """Behind each digit: 2 a gap, 1 a digit of another script, 0 nothing. Empty if the run is too long to search."""
 
     def parted(self, at: int, behind: int) -> frozenset[int]:
-        """Return behind how many of these digits there is a gap."""
+        """Return the counts of digits behind which there is a gap, within these digits."""
         return frozenset(place - at + 1 for place in range(at, behind - 1) if self.gaps[place] == 2)
 
     def check(self, behind: int) -> str:
-        """Return the letter X or the cross that follows the digits before this one, as it is folded; or nothing."""
+        """Return the folded letter X or cross that follows the digits before this one; or nothing."""
         last = self.places[behind - 1] + 1
         follows = self.folded[last : last + 80].lstrip(GAP + UNSEEN)[:1]
         return follows if follows in (CHECK, CROSS) else ""
 
     def is_alone(self, at: int, behind: int, marks: Collection[str]) -> bool:
-        """Tell whether one of these marks, a word or another script stands on both sides of digits."""
+        """Return whether one of these marks, a word or another script is on both sides of the digits."""
         return self._ends(at, marks) and self._ends(behind, marks)
 
     def _ends(self, place: int, marks: Collection[str]) -> bool:
@@ -59,15 +60,15 @@ class DigitRun(NamedTuple):
         return not set(marks).isdisjoint(self.text[self.places[place - 1] : self.places[place]])
 
     def touched(self, at: int, behind: int) -> bool:
-        """Tell whether a Latin letter touches these digits."""
+        """Return whether a Latin letter touches these digits."""
         first, last = self.places[at], self.places[behind - 1] + 1
         return self.folded[first - 1 : first] in (LETTER, CHECK) or self.folded[last : last + 1] == LETTER
 
 
 def runs(text: str, likely: re.Pattern[str], *, longest: int) -> Iterator[DigitRun]:
-    """Yield the runs of digits in a text that are long enough, in order; those in whose digits alone `likely` is found.
+    """Yield the runs of digits in a text that are long enough and whose digits match `likely`, in order.
 
-    Of one with more digits than `longest` the gaps are not told: there are none of it.
+    A run with more digits than `longest` has no gaps.
     """
     folded = text.translate(FOLD)
     for found in _RUN.finditer(folded):
@@ -124,4 +125,4 @@ def _mark(one: str) -> str:
 
 
 FOLD: Final = _Fold()
-"""For str.translate: what a character is to whoever looks for digits; filled as characters are met."""
+"""Table for str.translate: what a character is in a search for digits; filled as characters are met."""

@@ -1,8 +1,8 @@
-"""What reaches a terminal: nothing that a record, a file or a name holds steers it.
+"""Harmless terminal output: no record, file or name can send controls to the terminal.
 
-Everything that a command prints goes through here: `guard` stands before stdout and stderr; schemas/console/terminal.py is the same
-for rich, whose own styles and cursor are its business. A character that a terminal would obey, or that nobody sees, is shown
-as JSON writes it (\\u001b), so that JSON stays the JSON that it was.
+All output of a command passes through here: `guard` wraps stdout and stderr; schemas/console/terminal.py does the same
+for rich, which controls its own styles and cursor. A character that a terminal would obey, or that is invisible, is
+shown as JSON writes it (\\u001b), so that JSON output stays the same JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HARMFUL = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-
 
 
 def harmless(text: str) -> str:
-    """Return a text in which no character steers a terminal or is invisible; lines and tabs stay.
+    """Return a text in which no character controls a terminal or is invisible; lines and tabs stay.
 
     >>> harmless("北京\\x1b[2J甲")
     '北京\\\\u001b[2J甲'
@@ -34,11 +34,11 @@ def _shown(found: re.Match[str]) -> str:
 
 
 class HarmlessStream:
-    """A stream of text through which only harmless text goes; all else is that of the stream behind it."""
+    """A text stream that passes only harmless text to the stream behind it, and has that stream's other attributes."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.rich_proxied_file = stream
-        """What rich writes to, which styles what it prints: under this name it asks for it."""
+        """The stream that rich writes its styled output to: rich looks for this attribute name."""
 
     def write(self, text: str) -> int:
         """Write a text; return its length."""
@@ -55,7 +55,7 @@ class HarmlessStream:
 
 
 def guard() -> None:
-    """Let this process write harmless text to stdout and stderr only."""
+    """Wrap stdout and stderr of this process, so that only harmless text is written."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, HarmlessStream):

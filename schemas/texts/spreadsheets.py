@@ -1,7 +1,7 @@
-"""Cells of CSV files as a spreadsheet opens them: text stays text, whatever it begins with.
+"""Cells of CSV files that a spreadsheet opens as text, whatever they begin with.
 
-A spreadsheet computes a cell that begins like a formula, whoever wrote it there. An apostrophe before it says that it is text;
-`cell_read` takes it off again, so that a file which is mended and published says what it said before.
+A spreadsheet computes a cell that begins like a formula, whoever wrote it. An apostrophe before it makes it text;
+`cell_read` removes the apostrophe, so that a file which is corrected and published keeps its content.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from schemas.texts.visible import NOTHING
 __all__ = ["CONTROL", "cell_read", "cell_written", "is_formula"]
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-"""What no cell holds, nor shows."""
+"""Control characters, which no cell may contain or show."""
 
 _GUARD = "'"
 _BEGINS = tuple("=+-@\t\r＝＋－＠﹢﹣﹦﹫⁺⁻⁼₊₋₌−")
-"""What a formula begins with, in any width."""
+"""First characters of a formula, in any width."""
 _BEFORE = f"{NOTHING}\"'`“”‘’＂＇「『"
-"""What a spreadsheet, or who pastes a cell, may leave out before it."""
+"""Characters before it that a spreadsheet, or a person who pastes a cell, may drop."""
 
 
 def cell_written(cell: object) -> object:
-    """Return a cell for csv.writer: a text that a spreadsheet would compute behind an apostrophe, controls as U+FFFD.
+    """Return a cell for csv.writer: an apostrophe before text that a spreadsheet would compute, controls as U+FFFD.
 
     >>> cell_written("=1+1"), cell_written("京税罚〔2025〕1号"), cell_written(-5)
     ("'=1+1", '京税罚〔2025〕1号', -5)
@@ -35,7 +35,7 @@ def cell_written(cell: object) -> object:
 
 
 def cell_read(text: str) -> str:
-    """Return what `cell_written` was given.
+    """Return the text from which `cell_written` made this cell.
 
     >>> cell_read("'=1+1"), cell_read("'a")
     ('=1+1', "'a")
@@ -44,5 +44,5 @@ def cell_read(text: str) -> str:
 
 
 def is_formula(text: str) -> bool:
-    """Tell whether a spreadsheet may compute a text, or what is left of it without blanks and quotes before it."""
+    """Return whether a spreadsheet may compute a text, also after it drops blanks and quotes before it."""
     return text[:1] in _BEGINS or (text[:1] in _BEFORE and text.lstrip(_BEFORE)[:1] in _BEGINS)

@@ -1,11 +1,11 @@
-"""Texts as a person may be shown them: nothing in them is invisible."""
+"""Texts for display, without invisible characters."""
 
 from __future__ import annotations
 
 __all__ = ["NOTHING", "UNSEEN", "visible"]
 
 UNSEEN = "\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
-"""What nobody sees in a text, as a pattern's class: marks without width, of direction, and tags."""
+"""Invisible characters, as a pattern's class: marks without width, marks of direction, and tags."""
 
 NOTHING = "".join(
     chr(point)
@@ -13,11 +13,11 @@ NOTHING = "".join(
                         (0x3000, 0x3000), (0xFEFF, 0xFEFF))
     for point in range(first, last + 1)
 )  # fmt: skip
-"""What may stand round a text and is none of it: blanks, controls, and what nobody sees. For str.strip."""
+"""Characters to strip around a text, for str.strip: blanks, controls, and invisible ones."""
 
 
 def visible(text: str) -> str:
-    """Return a text in which nothing is invisible: a zero-width space is shown as ⟨U+200B⟩.
+    """Return a text with its invisible characters made visible: a zero-width space is shown as ⟨U+200B⟩.
 
     >>> visible("北京\\u202e甲")
     '北京⟨U+202E⟩甲'
