@@ -1,1 +1,1 @@
-"""Files of departments: from bytes to statements and refused rows; `import_file` is the whole way."""
+"""Files of departments: from bytes to statements and refused rows; `import_file` runs all steps."""

@@ -1,4 +1,4 @@
-"""Importing a file: read, hold against the rules, part into what may be published and what is refused."""
+"""Import of a file: read it, check it by the rules, divide it into statements and refused rows."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ from schemas.rules import validate_publication
 __all__ = ["FileOptions", "Import", "Outgoing", "import_file"]
 
 _MADE_OF = {"version": "updated_at", "stated_at": "updated_at"}
-"""Fields that no column may say, and the one that they are made of."""
+"""Fields that no column may give, and the field from which they are computed."""
 
 _FIRST_ONLY = ("REQUIRED", "VERSION_AHEAD")
-"""Of these, and of those on a code, the first that a cell breaks is told: the others follow from it."""
+"""Of these codes, and of those on a code, only a cell's first error is reported: the others follow from it."""
 
 _OTHERS = 5
-"""How many of the rows that a row contradicts are named."""
+"""Maximum number of contradicting rows in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """How a file is to be read, where it does not say so itself: what --map, --ignore and --sheet say."""
+    """Options for reading a file that does not describe itself: --map, --ignore and --sheet."""
 
     mapped: Mapping[str, str] = field(default_factory=dict)
-    """What columns mean: header → a known one."""
+    """Meaning of columns: header → known header."""
     ignored: Collection[str] = ()
-    """Unknown columns that decide nothing."""
+    """Unknown columns that may be ignored."""
     sheets: Sequence[str] = ()
-    """The sheets of a workbook that are read; all visible ones with a header if none is named."""
+    """Sheets of a workbook to read; if none is named, all visible ones with a header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A statement that may be published: the line it is from, its subject's code, its Avro body."""
+    """A statement to publish: its line, its subject's code, its Avro body."""
 
     line: int
     uscc: str
@@ -66,7 +66,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Import:
-    """What a file holds: statements that may be published, errors by row, exact duplicates, remarks."""
+    """Result of a file: statements to publish, errors by row, exact duplicates, remarks."""
 
     table: Table
     columns: Columns
@@ -74,22 +74,22 @@ class Import:
     errors: tuple[RowError, ...]
     remarks: tuple[RowError, ...]
     duplicates: int
-    """Rows of which everything is said by rows before them."""
+    """Rows that only repeat statements of earlier rows."""
     repairs: Repairs = field(default_factory=Repairs)
-    """What was mended in the rows that are not refused."""
+    """Repairs in the rows that are not refused."""
     refusals: tuple[tuple[int, RowRefusal], ...] = ()
-    """By line: what readers must be told of the refused rows before anybody vouches for this file."""
+    """By line: refusals, which readers must be notified of before anybody vouches for this file."""
     mends: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """By line: ids of the earlier refusals that its row came of, in a file of rejects."""
+    """By line: ids of the earlier refusals from which its row comes, in a file of rejects."""
 
     @property
     def rows(self) -> int:
-        """How many rows the file has."""
+        """Number of rows of the file."""
         return len(self.table.rows) + len(self.table.faults)
 
     @property
     def refusal_ids(self) -> dict[int, tuple[int, ...]]:
-        """The refusals, by line, that a mended row closes: its own, and those it came of."""
+        """By line: the refusals that a mended row closes, its own and the earlier ones."""
         own: defaultdict[int, list[int]] = defaultdict(list)
         for line, refusal in self.refusals:
             own[line].append(refusal.refusal_id)
@@ -97,7 +97,7 @@ class Import:
 
     @property
     def mended(self) -> Iterator[tuple[int, str, int]]:
-        """Earlier refusals whose row may be published now: id, and record and version that it was mended to."""
+        """Earlier refusals whose row may be published now: id, and the record and version of the mended row."""
         first = {statement.line: statement for statement in reversed(self.outgoing)}
         for line, ids in self.mends.items():
             if statement := first.get(line):
@@ -105,7 +105,7 @@ class Import:
 
     @property
     def refused_lines(self) -> frozenset[int]:
-        """The lines that are not published."""
+        """Lines that are not published."""
         return frozenset(error.line for error in self.errors)
 
 
@@ -135,10 +135,10 @@ def import_file(
     for row, code, severity, name, value, text in found.rows():
         line = parsed.lines[row]
         if line in unpaired and name in ("uscc", "subject_name"):
-            continue  # several codes in one cell are no code: that has been told
+            continue  # several codes in one cell are no code: reported already
         column = columns.headers.get(name) or columns.headers.get(_MADE_OF.get(name, ""), name)
         if (line, column) in unread:
-            continue  # it follows from what is wrong with the cell already
+            continue  # it follows from the cell's reported error
         if code in _FIRST_ONLY or code.startswith("USCC_"):
             if (line, column) in judged:
                 continue
@@ -171,7 +171,7 @@ def import_file(
 
 
 def _once_a_row(errors: Sequence[RowError], code: str) -> list[RowError]:
-    """Return the errors without those of this code that follow another one of their row: they say the same."""
+    """Return the errors without repetitions of this code in a row."""
     told: set[int] = set()
     kept = []
     for error in errors:
@@ -193,14 +193,14 @@ def _table(path: Path, options: FileOptions) -> tuple[Table, Columns]:
         return table, columns
     except UsageError as error:
         unknown = table.format != "XLSX" and table.remarks and not knows_any(table.headers)
-        told = (f"文件中有: {'、'.join(table.headers)[:60]}",) if unknown else ()  # what is missing follows from it
+        told = (f"文件中有: {'、'.join(table.headers)[:60]}",) if unknown else ()  # the missing columns follow from it
         raise UsageError(
             f"{path}: " + "; ".join((*table.remarks, *told) if unknown else (str(error), *table.remarks))
         ) from None
 
 
 def _told_of(table: Table, columns: Columns) -> Iterator[Mending]:
-    """Yield how the headers were read, and the rows that are none of the table."""
+    """Yield how the headers were read, and the rows that do not belong to the table."""
     for header, name in columns.read_as:
         yield table.line, MendedCell(shown(header), shown(header), name, ("HEADER_READ",))
     for passed in table.passed:
@@ -215,7 +215,7 @@ def _outgoing(frame: pl.DataFrame, lines: list[int]) -> Iterator[Outgoing]:
 
 
 def _distinct(statements: Sequence[Outgoing], columns: Columns) -> tuple[tuple[Outgoing, ...], int, list[RowError]]:
-    """Send an exact duplicate once; refuse rows that say different things of one record and version, whole."""
+    """Keep one of exact duplicates; refuse whole all rows that contradict each other on one record and version."""
     contents: defaultdict[tuple[str, int], set[tuple[int, int]]] = defaultdict(set)
     lines: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for statement in statements:

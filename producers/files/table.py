@@ -1,4 +1,4 @@
-"""A file's content as a table: headers, rows of cells, and what a person must be told about cells that cannot be read."""
+"""Table: a file's headers and rows of cells, and remarks on cells that cannot be read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 REASON_HEADER = "退回原因"
-"""Header of the column that the rejects have besides; publishing reads past it."""
+"""Header of the column that the rejects have in addition; publishing ignores it."""
 
 ERROR, FORMULA, MERGED = "CELL_ERROR", "FORMULA_WITHOUT_VALUE", "MERGED_ACROSS"
 _REASONS = {
@@ -35,26 +35,26 @@ _REASONS = {
     "STRUCK_OUT": "此格的文字带删除线, 不知是否已删去; 请删去所划的文字或整行, 或去掉删除线",
     MERGED: "此格与左边的格合并, 不知其值属于哪一列; 请拆分合并单元格后分别填写",
 }
-"""Code of a cell that cannot be read → why, and the way out."""
+"""Code of an unreadable cell → reason and remedy."""
 
 UNREAD = "#未读! "
-"""Marks what would be read as a text when it came back by way of a file of rejects."""
+"""Marks a text in a rejects file that would otherwise be read as a value when the file comes back."""
 
 _ERROR_TEXT = re.compile(
     r"#(?:N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|BUSY!|UNKNOWN!|GETTING_DATA|PYTHON!"
     r"|EXTERNAL!|TIMEOUT!|ERROR!|N/A N/A|NV|N/D|正在获取数据|正在加载.{0,4}|繁忙!?)|#[^\s#]{1,12}[!?]|#{3,}|ERR:\d{3}|#未读!.*",
     re.DOTALL,
 )
-"""What spreadsheets show in place of a value; a row of # is a column too narrow for its value, saved as text."""
+"""Texts that spreadsheets show instead of a value; a row of # is a column too narrow for its value, saved as text."""
 
 _FORMULA_TEXT = re.compile(r'\{?=(?!\s*"[^"]*"\s*$).*[^\s=].*', re.DOTALL)
-"""A formula in place of its value: `=IF(…)`. What Excel writes to keep a text a text, `="0045"`, is none."""
+"""A formula in place of its value: `=IF(…)`. Excel's way to keep a text a text, `="0045"`, is no formula."""
 
 _LONGEST_FORMULA = 8_192
 
 
 class UnreadCell(str):
-    """A cell that holds something that cannot be read; its text is what a person is shown."""
+    """A cell whose content cannot be read; its text is shown to the user."""
 
     __slots__ = ("code",)
     code: str
@@ -70,9 +70,9 @@ Cell = str | int | float | bool | Decimal | date | datetime | None
 
 
 def unreadable(cell: Cell) -> tuple[str, str] | None:
-    """Return why a cell that holds something cannot be read, as code and reason; None if it can be.
+    """Return code and reason why a filled cell cannot be read; None if it can be.
 
-    An error value or a formula that came as text, by way of CSV or JSON, says as little as in a workbook.
+    An error value or a formula that came as text, by way of CSV or JSON, is as unreadable as in a workbook.
     """
     if isinstance(cell, UnreadCell):
         return cell.code, _REASONS[cell.code]
@@ -90,13 +90,13 @@ _FIRST = frozenset("#＃=＝{｛EeＥｅ")
 
 
 class Line(int):
-    """The line of a row in a workbook of which several sheets are read: `row` of `sheet`, shown as 2月!3."""
+    """The line of a row in a workbook with several sheets: `row` of `sheet`, shown as 2月!3."""
 
     sheet: str
     row: int
 
     def __new__(cls, place: int, sheet: str, row: int) -> Line:
-        """Return a line that differs from those of the other sheets; `place` is that of the sheet among those read."""
+        """Return a line that differs from those of the other sheets; `place` is the position among the sheets read."""
         self = super().__new__(cls, (place << 21) + row)  # no sheet has 2²¹ rows
         self.sheet, self.row = sheet, row
         return self
@@ -112,13 +112,13 @@ class Line(int):
 
 
 class FileLine(int):
-    """The line of a row in one of several files that are published together: `line` of `file`, shown as a.csv:3."""
+    """The line of a row in one of several files published together: `line` of `file`, shown as a.csv:3."""
 
     file: str
     line: int
 
     def __new__(cls, place: int, file: str, line: int) -> FileLine:
-        """Return a line that differs from those of the other files; `place` is that of the file among them."""
+        """Return a line that differs from those of the other files; `place` is the file's position among them."""
         self = super().__new__(cls, (place << 40) + line)  # no workbook has 2¹⁹ sheets
         self.file, self.line = file, line
         return self
@@ -131,25 +131,25 @@ class FileLine(int):
 
 
 def some(lines: Sequence[int]) -> str:
-    """Return the first of some lines for a sentence: 3、4 or 3、4 …等."""
+    """Return the first of some lines for a message: 3、4 or 3、4 …等."""
     return "、".join(map(str, lines[:10])) + (" 等" if len(lines) > 10 else " ")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row that is no row of its table; the others are read all the same."""
+    """A row that does not belong to its table; the others are read all the same."""
 
     line: int
     code: str
     reason: str
     cells: tuple[Cell, ...] = ()
     shown: str = ""
-    """The text of such a row, where that says what it is."""
+    """The text of such a row, if it explains the row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A row above the table, or of its header, and why it is none of its rows (a code of REPAIRS)."""
+    """A row above the table, or of its header, and why it is no data row (a code of REPAIRS)."""
 
     line: int
     code: str
@@ -158,7 +158,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file's content. `rows` holds line number (from 1, as an editor or Excel counts) and cells, as many as headers."""
+    """A file's content. `rows` has line number (from 1, as an editor or Excel counts) and cells, as many as headers."""
 
     format: str
     encoding: str
@@ -166,14 +166,14 @@ class Table:
     rows: tuple[tuple[int, tuple[Cell, ...]], ...]
     faults: tuple[Fault, ...] = ()
     from_1904: bool = False
-    """Whether a plain number that is a day counts from 1904: a setting of some workbooks."""
+    """Whether plain numbers count days from 1904: a setting of some workbooks."""
     remarks: tuple[str, ...] = ()
-    """What a person must be told of the file as a whole: sheets and rows that are not read, or are read although hidden."""
+    """Remarks on the file as a whole: sheets and rows that are not read, or are read although hidden."""
     merged: tuple[tuple[int, int], ...] = ()
-    """Line, and place among the headers, of cells whose value is that of the merged cell they belong to."""
+    """Line and position among the headers of cells that take their value from a merged cell."""
     line: int = 1
-    """Where the headers stand."""
+    """Line of the headers."""
     passed: tuple[Passed, ...] = ()
     """Titles above the table, and further rows of its header."""
     sheets: tuple[str, ...] = ()
-    """Of a workbook, the sheets that are read."""
+    """The sheets read from a workbook."""

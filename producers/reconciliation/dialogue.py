@@ -1,4 +1,4 @@
-"""Anti-entropy with the platform: publish a manifest, then the lines of differing buckets; read the differing records."""
+"""Anti-entropy with the platform: publish a manifest and the lines of differing buckets, read the differing records."""
 
 from __future__ import annotations
 

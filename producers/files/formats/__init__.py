@@ -1,1 +1,1 @@
-"""File formats: which kind a file is, and its content as a table. A workbook is read by a process of its own."""
+"""File formats: the kind of a file, and its content as a table. A process of its own reads workbooks."""

@@ -1,4 +1,4 @@
-"""Reading JSON Lines: one flat object a line; its names are the headers."""
+"""JSON Lines: one flat object a line; its names are the headers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["NOTHING", "json_table"]
 _LONGEST_LINE = 8 << 20
 _BEGINNING = 1 << 16
 NOTHING = " \t\r\n\v\f\x1a\0\ufeff"
-"""What may stand round an object and is none of it."""
+"""Characters around an object that do not belong to it."""
 
 
 def json_table(path: Path, text: str, encoding: str, fits: Callable[[Path, int, int], None]) -> Table:
-    """Read one object a line. Raises UsageError where no line is one; `fits` raises if there are too many rows or columns."""
+    """Read one object a line. Raises UsageError if no line is one; `fits` raises on too many rows or columns."""
     objects: list[tuple[int, dict[str, Any]]] = []
     faults: list[Fault] = []
     headers: dict[str, None] = {}
@@ -86,7 +86,7 @@ def _why_no_json(line: str) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    # Not split: a file of line ends alone would make hundreds of millions of them at once.
+    # Not split: a file of line ends alone would make hundreds of millions of strings at once.
     begin = number = 0
     while begin <= len(text):
         end = text.find("\n", begin)
@@ -98,7 +98,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 class _SaidTwice(Exception):
-    """An object names something twice."""
+    """An object has a name twice."""
 
     def __init__(self, name: str, said: dict[str, Any]) -> None:
         super().__init__(name)

@@ -1,4 +1,4 @@
-"""What a file really is, whatever its name says, and what to do with one that is not read."""
+"""The actual kind of a file, whatever its name, and advice for kinds that are not read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STREAMS = (
     ("Workbook", f"旧版 Excel 或 WPS 工作簿 (.xls、.et), 不能读取; {_AS_XLSX}"),
     ("Book", f"旧版 Excel 工作簿 (.xls), 不能读取; {_AS_XLSX}"),
 )
-"""Streams in Microsoft's older container, and what a file with one is."""
+"""Streams in Microsoft's older container, and the kind of file that has each."""
 
 _PARTS = (
     ("xl/workbook.bin", f"二进制工作簿 (.xlsb), 不能读取; {_AS_XLSX}"),
@@ -43,7 +43,7 @@ _PARTS = (
     ("word/", "Word 文档; 请将表格复制到 Excel, 存为 .xlsx 后再发布"),
     ("", "压缩文件 (ZIP), 不是表格; 请解压后发布其中的文件"),
 )
-"""Parts of an archive, and what one with it is."""
+"""Parts of an archive, and the kind of archive that has each."""
 
 _SIGNATURES = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), what)
@@ -64,7 +64,7 @@ _SIGNATURES = tuple(
         (rb"ID;P", f"SYLK 表格, 不能读取; {_AS_XLSX}"),
     )
 )
-"""How files begin that are neither text nor workbooks, and what they are."""
+"""First bytes of files that are neither text nor workbooks, and their kinds."""
 
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
@@ -79,11 +79,11 @@ _TWICE = (
     ("cp1252", "gb18030"),
     ("latin-1", "gb18030"),
 )
-"""Encodings in which a text has been misread and saved again: what was assumed, and what it was."""
+"""Encodings in which a text has been misread and saved again: the assumed one, and the actual one."""
 
 
 def check_kind(path: Path) -> None:
-    """Raise UsageError if a file is not what its name says, or is of a kind that is not read; say what it is."""
+    """Raise UsageError, naming the kind, if a file does not fit its name or is of a kind that is not read."""
     kind = path.suffix.lower()
     with path.open("rb") as file:
         beginning = file.read(_BEGINNING)
@@ -102,7 +102,7 @@ def check_kind(path: Path) -> None:
 
 
 def _disguised(path: Path, kind: str, beginning: bytes) -> str | None:
-    """Say what a file is, if its first bytes say that it is no text and no workbook."""
+    """Return the kind of a file if its first bytes show that it is no text and no workbook."""
     if beginning.startswith(_OLD):
         return f"是{_old(path)}"
     if beginning.startswith((b"PK\3\4", b"PK\5\6")):
@@ -137,7 +137,7 @@ def _zipped(path: Path, kind: str) -> str | None:
 
 
 def better_encoding(raw: bytes, text: str | None, known: Callable[[str], int]) -> str | None:
-    """Return the encoding in which the first lines hold the most headers that are known, if it fits better than `text`.
+    """Return the encoding in which the first lines have most known headers, if it fits better than `text`.
 
     `known` counts the headers in a text. A text that was misread and saved again is recognised, too.
     """

@@ -1,6 +1,6 @@
-"""How cells of a workbook look: formats that show a number as something else, what is struck out, and notes beside cells.
+"""The look of a workbook's cells: formats that show a number as something else, struck-out cells, comments.
 
-Imports nothing of the project: producers/files/formats/workbook.py reads it in a process of its own.
+Imports nothing of the project: producers/files/formats/workbook.py loads it in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ __all__ = ["LARGEST_PART", "LONGEST_SHOWN", "REFERENCE", "TRUE", "Looks", "comme
 TRUE = ("1", "true")
 LONGEST_SHOWN = 200
 LARGEST_PART = 1 << 26
-"""Bytes of the parts that name the sheets, or hold comments."""
+"""Bytes of the parts that name the sheets, or contain comments."""
 
 _CHUNK = 1 << 20
 REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})", re.ASCII)
 
 
 class Looks(NamedTuple):
-    """How cells look that hold something else: by style, the format of a number, or None of one that is struck out."""
+    """Cells that look unlike their value: by style, the format of a number, or None for a struck-out style."""
 
     styles: dict[str, str | None]
     struck: frozenset[int]
-    """Shared strings of which a part is struck out."""
+    """Shared strings that are partly struck out."""
 
 
 _LITERAL = re.compile(r'"([^"]*)"|[\\!](.)|_.|\*.|\[[^\]]*\]')
@@ -36,7 +36,7 @@ _HARMLESS = re.compile(r"[\s¥￥$+\-()万元]*|[-/.年月日号]*")
 
 
 def shows_otherwise(form: str, value: str) -> bool:
-    """Tell whether this format shows a number as another text: 20 % for 0.2, 0.2万 for 2000, 〔2025〕7号 or 0007 for 7."""
+    """Return whether a format shows a number as another text: 20 % for 0.2, 0.2万 for 2000, 〔2025〕7号 or 0007 for 7."""
     first = re.split(r';(?=(?:[^"]*"[^"]*")*[^"]*$)', form)[0]
     literals = "".join(found[1] or found[2] or "" for found in _LITERAL.finditer(first))
     bare = _LITERAL.sub("", first)
@@ -55,7 +55,7 @@ def shows_otherwise(form: str, value: str) -> bool:
 
 
 def looks_of(archive: zipfile.ZipFile, names: dict[str, str]) -> Looks:
-    """Return how cells of a workbook look; `names` are its parts, by name in small letters."""
+    """Return the look of a workbook's cells; `names` are its parts, by name in lower case."""
     formats, fonts, styles = {"9": "0%", "10": "0.00%"}, list[bool](), dict[str, str | None]()
     struck: set[int] = set()
     within: list[str] = []
@@ -108,7 +108,7 @@ def _holds(archive: zipfile.ZipFile, part: str, needed: bytes) -> bool:
 
 
 def comments_of(archive: zipfile.ZipFile, names: dict[str, str], part: str) -> list[tuple[int, str]]:
-    """Return row and text of what people have noted beside cells."""
+    """Return row and text of the comments."""
     folder, _, name = part.lower().rpartition("/")
     related = names.get(f"{folder}/_rels/{name}.rels")
     targets: list[str] = []

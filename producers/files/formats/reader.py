@@ -1,4 +1,4 @@
-"""Reading a file as a table: headers, and rows of cells with the line each stands on. Nothing is interpreted here."""
+"""Reader: a file as a table of headers and rows of cells, each with its line. It interprets nothing."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _LARGEST_FILE = 256 << 20
 _MOST_ROWS = 1 << 20
 _MOST_COLUMNS = 1_000
 _MOST_CELLS = 50_000_000
-"""All of them keep a file from taking more memory than a desk's machine has; several files are no different."""
+"""Most cells in all files together: more would take more memory than a desk's machine has."""
 
 _SHOWN = 30
 _SEPARATOR = re.compile(r'\s*"?sep=([^\r\n"]|\\t)"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
-"""The first line of some exports: it tells Excel what stands between the cells."""
+"""The first line of some exports: it names the separator to Excel."""
 
 _UTF8_TEXT = re.compile(rb"(?:[\xe3-\xe9][\x80-\xbf]{2}){3}")
 """Three Chinese characters in UTF-8; as GBK these bytes are no words."""
@@ -44,8 +44,8 @@ _UTF8_TEXT = re.compile(rb"(?:[\xe3-\xe9][\x80-\xbf]{2}){3}")
 def read_table(path: Path, sheets: Sequence[str] = ()) -> Table:
     """Read a CSV (.csv, .tsv, .txt), a workbook (.xlsx, .xlsm) or a JSON Lines (.jsonl, .ndjson) file.
 
-    Of a workbook all visible sheets with a header are read, or those that `sheets` names. Raises UsageError, naming the
-    line, if the file is not what its name says or holds bytes of no known encoding: no character is ever guessed.
+    In a workbook it reads all visible sheets with a header, or those that `sheets` names. Raises UsageError, naming the
+    line, if the file does not fit its name or has bytes of no known encoding: it never guesses a character.
     """
     try:
         check_kind(path)
@@ -84,7 +84,7 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
         return raw.decode("utf-8"), "UTF-8"
     except UnicodeDecodeError as not_utf8:
         if _UTF8_TEXT.search(raw, 0, not_utf8.start):
-            # Damaged UTF-8 can be read as GBK too: as other characters than were written.
+            # Damaged UTF-8 can be decoded as GBK too, to other characters than were written.
             return _strictly(path, raw, "utf-8"), "UTF-8"
         try:
             # Windows writes € as the byte 80, which no GB standard has.
@@ -93,17 +93,17 @@ def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
                     return _of_one_encoding(path, raw, raw.decode(encoding, how), name)
             return _of_one_encoding(path, raw, raw.decode("gb18030"), "GB18030")
         except UnicodeDecodeError as error:
-            # The encoding that reads furthest is the one that was meant.
+            # The encoding that decodes furthest is the intended one.
             worst, name = (error, "GB18030") if error.start > not_utf8.start else (not_utf8, "UTF-8")
             raise _undecodable(path, raw, worst.start, name) from None
 
 
 def _of_one_encoding(path: Path, raw: bytes, text: str, name: str) -> tuple[str, str]:
-    """Return a text and its encoding. Raises UsageError where some lines are UTF-8: read as GBK they hold other characters."""
+    """Return a text and its encoding. Raises UsageError if some lines are UTF-8: GBK would change their characters."""
     end = 0
     for found in _UTF8_TEXT.finditer(raw):
         if found.start() < end:
-            continue  # its line was looked at
+            continue  # its line was checked
         begin, end = raw.rfind(b"\n", 0, found.start()) + 1, raw.find(b"\n", found.end())
         end = end if end >= 0 else len(raw)
         with suppress(UnicodeDecodeError):
@@ -193,7 +193,7 @@ def _csv(path: Path, text: str, encoding: str) -> Table:
 
 
 def _quotes(headers: Sequence[str]) -> str:
-    """Return the quotation marks that every header stands in, if they are others than those of CSV."""
+    """Return the quotation marks round every header, if they are not those of CSV."""
     said = [header for header in headers if header]
     for marks in ("''", "“”", "‘’", "＂＂", "「」"):
         if len(said) > 1 and all(len(one) > 1 and one[0] == marks[0] and one[-1] == marks[1] for one in said):
@@ -206,7 +206,7 @@ def _unquoted(text: str, marks: str) -> str:
 
 
 def _delimiter(beginning: str) -> str:
-    """Return what separates the cells: of the line with the most known headers, or of the first one."""
+    """Return the separator of the cells: of the line with the most known headers, or of the first one."""
     lines = beginning.splitlines()[:_FIRST_LINES]
     if not lines:
         return _DELIMITERS[0]
@@ -247,7 +247,7 @@ def _table(path: Path, form: str, encoding: str, layout: TableLayout, delimiter:
 
 
 def _rows_within(cells: Sequence[str], delimiter: str, width: int) -> int:
-    """Return over how many lines a cell goes that holds as many separators as a row: a quotation mark was left open."""
+    """Return the number of lines of a cell that has as many separators as a row: a quotation mark was left open."""
     for cell in cells:
         if "\n" in cell and cell.count(delimiter) >= width - 1:
             return cell.count("\n")
@@ -267,11 +267,11 @@ def _workbook(path: Path, wanted: Sequence[str]) -> Table:
 
 
 _EXAMPLE = re.compile(r"示例|样例|范例|样表|模板|模版|填写说明|填表说明")
-"""What a sheet is called that holds no records of anybody."""
+"""Names of sheets without real records."""
 
 
 def _joined(path: Path, wanted: Sequence[str], book: Book) -> Table:
-    """Join the sheets that have a header, and say which are not read and why."""
+    """Join the sheets that have a header, and remark which are not read and why."""
     read = [sheet for sheet in book.sheets if sheet.kind] or [sheet for sheet in book.sheets if sheet.headers][:1]
     if not read:
         raise UsageError(f"{path}: 工作表 {'、'.join(sheet.name for sheet in book.sheets)} 是空的")

@@ -1,4 +1,4 @@
-"""The sheets of a workbook as another process reads them: the header of each, the rows below it, and what is hidden."""
+"""The sheets of a workbook, read by another process: the header of each, the rows below it, and hidden parts."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _FEWEST = 5
 _LONGEST_COMMENT = 400
 
 _WIDEST = 1_000
-"""Columns of which a cell that cannot be read is kept: no table has more."""
+"""Columns in which an unreadable cell is kept: no table has more."""
 
 
 class Book(NamedTuple):
-    """What is read of a workbook."""
+    """The content of a workbook."""
 
     from_1904: bool
     kinds: Sequence[tuple[str, bool, bool]]
-    """Of each sheet its name, if it is a worksheet, and if it is visible."""
+    """Each sheet's name, whether it is a worksheet, and whether it is visible."""
     sheets: Sequence[Sheet]
-    """Those that are read: all visible worksheets, or those that were named."""
+    """The sheets read: all visible worksheets, or those that were named."""
 
 
 def read_sheets(path: Path, wanted: Sequence[str], fits: Callable[[int, int], None]) -> Book:
-    """Read the visible sheets of a workbook, or those that are named. `fits` raises if there are too many rows or columns.
+    """Read the visible sheets of a workbook, or the named ones. `fits` raises if there are too many rows or columns.
 
     Raises UsageError if the workbook cannot be read, or has no such sheets.
     """
@@ -71,7 +71,7 @@ def _named(path: Path, wanted: Sequence[str], kinds: Sequence[tuple[str, bool, b
 
 
 class Sheet:
-    """A sheet that is being read: its rows, and where among them its table stands."""
+    """A sheet during reading: its rows, and the place of its table among them."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Sheet:
         self._merged: list[tuple[int, int]] = []
         self.layout = TableLayout((), 1, iter(()))
         self.kind: str | None = None
-        """What records it has a header for; None where it has none."""
+        """The kind of records of its header; None if it has none."""
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class Sheet:
 
     @property
     def merged(self) -> list[tuple[int, int]]:
-        """Line, and place among the headers, of cells whose value is that of the merged cell they belong to."""
+        """Line and position among the headers of cells that take their value from a merged cell."""
         return [(line, column) for line, column in self._merged if column < len(self.headers)]
 
     def take(self, rows: Sequence[Any]) -> None:
@@ -110,7 +110,7 @@ class Sheet:
                 self._fits(len(self._rows), self._cells // len(self._rows))
 
     def end(self, path: Path) -> None:
-        """Find the table. Raises UsageError where it has two headers, or rows above its header."""
+        """Find the table. Raises UsageError if it has two headers, or rows above its header."""
         self.layout = TableLayout.found_in(f"{path}: 工作表 {self.name}", iter(self._rows))
         self.layout.headers = _named_columns(self.layout.headers)
         self.kind = fitting(self.layout.headers)
@@ -118,7 +118,7 @@ class Sheet:
         self.layout.rows = map(self._cut, self.layout.rows)
 
     def like_a_record(self) -> int | None:
-        """Return the first line that looks like a record: a code of an entity among several cells. No dictionary has such."""
+        """Return the first line that looks like a record: an entity's code among several cells, as in no dictionary."""
         for line, cells in self._rows:
             said = {str(cell).strip() for cell in cells if cell not in ("", None)}
             if len(said) >= _FEWEST and any(
@@ -145,13 +145,13 @@ class Sheet:
         return line, kept
 
     def _cut(self, told: tuple[int, Sequence[Any]]) -> tuple[int, Sequence[Any]]:
-        # Of the cells that hold no value those under a header count; the others are none of the row's.
+        # Empty cells under a header belong to the row; the others do not.
         line, cells = told
         length = self._lengths.get(line)
         return told if length is None else (line, cells[: max(len(self.headers), length)])
 
     def remarks(self) -> Iterator[str]:
-        """Yield what a person must be told of how it was read."""
+        """Yield remarks on the reading of the sheet."""
         hidden = [line for line in self._hidden if line > self.layout.line]
         if hidden:
             yield f"工作表 {self.name}: {len(hidden)} 行是隐藏的 (或被筛选掉的), 也已读取: 第 {some(hidden)}行"
@@ -161,16 +161,16 @@ class Sheet:
 
 
 def _named_columns(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names without those at the end that are none."""
+    """Return the names without the empty ones at the end."""
     return tuple(names[: next((place for place in range(len(names), 0, -1) if names[place - 1]), 0)])
 
 
 _START = "import runpy, sys; sys.path.append(sys.argv[1]); del sys.argv[:2]; runpy.run_path(sys.argv[0], run_name='__main__')"
-"""Runs workbook.py with the folder in which looks.py is: -I leaves out every folder but Python's own."""
+"""Runs workbook.py with the folder of looks.py: -I leaves out every folder but Python's own."""
 
 
 def _told(path: Path, wanted: Sequence[str]) -> Generator[Any, None, None]:
-    """Yield what another process reads of a workbook: see producers/files/formats/workbook.py."""
+    """Yield the other process's results for a workbook: see producers/files/formats/workbook.py."""
     with subprocess.Popen(
         [sys.executable, "-I", "-c", _START, str(Path(looks.__file__).parent), workbook.__file__, str(path), *wanted],
         stdout=subprocess.PIPE,

@@ -1,11 +1,11 @@
-"""Reads the sheets of a workbook in a process of its own: `python -I workbook.py FILE [SHEET …]`; rows are pickled to stdout.
+"""Workbook reader in a process of its own: `python -I workbook.py FILE [SHEET …]`; it pickles rows to stdout.
 
-A workbook of 1 kB can ask for terabytes (two cells, at opposite corners of the sheet), one of 3 kB for gigabytes of text
-(one shared string that every cell names); the reader allocates it, and its process ends with it. So it has one whose
-memory and time are limited. Imports nothing of the project: it starts in 40 ms.
+A workbook of 1 kB can ask for terabytes (two cells, at opposite corners of the sheet), one of 3 kB for gigabytes of
+text (one shared string that every cell names); the reader allocates it and its process dies. So the process has limits
+of memory and time. It imports nothing of the project: it starts in 40 ms.
 
-python-calamine reads the cells. It reads an error value, and a formula without a stored value, as empty, and knows nothing
-of hidden rows: for these the XML of the sheet is searched (at the speed of unpacking it), and parsed only if it has any.
+python-calamine reads the cells. It reads an error value, and a formula without a stored value, as empty, and does not
+report hidden rows: for these the sheet's XML is searched (at the speed of unpacking it), and parsed only if it has any.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xml.parsers import expat
 import python_calamine
 
 if __name__ == "__main__":
-    # -I has left out the folder of this file.
+    # -I leaves out the folder of this file.
     sys.path.append(posixpath.dirname(__file__))
     import looks as seen  # type: ignore[import-not-found, unused-ignore]
 else:
@@ -33,12 +33,12 @@ else:
 __all__ = ["LONGEST_CELL"]
 
 LONGEST_CELL = 32_767
-"""Characters that a cell of Excel can hold."""
+"""Maximum characters of a cell in Excel."""
 
 _MEMORY = 1 << 30
 _SECONDS = 60
 _ROWS = 1 << 20
-"""A sheet of Excel has as many; a cell may say that it stands in row 99,999,999,999 all the same."""
+"""Maximum rows of a sheet in Excel; a cell may claim row 99,999,999,999 all the same."""
 _COLUMNS = 1 << 14
 _TEXT = 1 << 29
 _ROWS_AT_ONCE = 1_000
@@ -48,9 +48,9 @@ _MARKS = (b"<f", b":f", b"hidden", b"mergeCell", b'"e"', b"'e'", b"strike")
 _MARK = re.compile(rb"""<(?:[\w.-]+:)?f[\s/>]|\bhidden\s*=\s*["'](?:1|true)|mergeCell\b|strike\b|\bt\s*=\s*["']e["']""")
 
 Mark = tuple[str, str]
-"""Code of a cell that cannot be read, and what is shown of it."""
+"""Code of an unreadable cell, and the text shown for it."""
 Row = tuple[int, Sequence[Any]] | tuple[int, Sequence[Any], dict[int, Mark], list[int], bool]
-"""Number and cells; and, if there is any of it, what cannot be read and what was merged, by column, and if it is hidden."""
+"""Number and cells; and, if any: unreadable cells and merged columns, by column, and whether the row is hidden."""
 
 
 class _Span(NamedTuple):
@@ -61,18 +61,18 @@ class _Span(NamedTuple):
 
 
 class _Book(NamedTuple):
-    """What the workbook's own part says."""
+    """Settings from the workbook's own part."""
 
     from_1904: bool
     uncalculated: bool
-    """Whether its formulas are to be calculated on opening: a program wrote it, and zeros in place of their values."""
+    """Whether formulas are calculated on opening: a program wrote the workbook, with zeros in place of their values."""
     parts: dict[str, str]
     """Sheet → its part."""
     looks: seen.Looks
 
 
 class _Sheet:
-    """What the XML of a sheet says beside the cells' values. Rows count from 1, columns from 0."""
+    """Facts from a sheet's XML beside the cells' values. Rows count from 1, columns from 0."""
 
     def __init__(self, uncalculated: bool, looks: seen.Looks) -> None:
         self._looks, self._style, self._struck = looks, "", False
@@ -133,7 +133,7 @@ class _Sheet:
             self.hidden_columns.extend(range(first - 1, min(last, _COLUMNS)))
 
     def _finish(self) -> None:
-        """Judge the cell that was read."""
+        """Judge the finished cell."""
         formula, value, kind = self._formula, self._value, self._kind
         struck, self._struck = self._struck, False
         self._formula = self._value = None
@@ -156,7 +156,7 @@ class _Sheet:
             self._look(kind, text)
 
     def _look(self, kind: str, text: str) -> None:
-        """Mark a cell of which a person sees something else than its value, or that it is struck out."""
+        """Mark a cell that shows a person something else than its value, or is struck out."""
         form = self._looks.styles.get(self._style, "")
         if form is None or (kind == "s" and text.isdecimal() and int(text) in self._looks.struck):
             self.unread[self._row][self._column] = ("STRUCK_OUT", text if kind != "s" else "")
@@ -172,7 +172,7 @@ def _number(letters: str) -> int:
 
 
 def _sheet(archive: zipfile.ZipFile, part: str, book: _Book) -> _Sheet:
-    """Search a sheet's XML for what calamine does not tell, and parse it if there is any of that."""
+    """Search a sheet's XML for facts that calamine does not report; parse it if there are any."""
     found = _Sheet(book.uncalculated, book.looks)
     found.comments = seen.comments_of(archive, {name.lower(): name for name in archive.namelist()}, part)
     styles = "|".join(book.looks.styles)
@@ -225,9 +225,9 @@ def _book(archive: zipfile.ZipFile) -> _Book:
 
 
 def _rows(sheet: python_calamine.CalamineSheet, found: _Sheet) -> Iterator[Row]:
-    """Yield the rows that hold anything: number, from 1 as Excel counts, and cells from column A on."""
+    """Yield the rows with content: number, from 1 as Excel counts, and cells from column A on."""
     text = 0
-    _, left = sheet.start or (0, 0)  # empty rows at the top are told, empty columns at the left are not
+    _, left = sheet.start or (0, 0)  # calamine reports empty rows at the top, but not empty columns at the left
     fill = _Merging(found.merged)
     special = bool(found.unread or found.hidden or found.merged)
     number = 0
@@ -236,14 +236,14 @@ def _rows(sheet: python_calamine.CalamineSheet, found: _Sheet) -> Iterator[Row]:
             raise python_calamine.CalamineError(f"it has a row {number}")
         marks = found.unread.pop(number, None) if special else None
         if marks or any(cell not in ("", None) for cell in row):
-            # One more than a cell can hold is enough to see that it is too long.
+            # One more than the maximum is enough to see that the cell is too long.
             cells = [cell[: LONGEST_CELL + 1] if isinstance(cell, str) else cell for cell in row]
             text += sum(len(cell) for cell in cells if isinstance(cell, str))
             if text > _TEXT:
                 raise MemoryError
             cells = [""] * left + cells
             yield _completed(number, cells, marks or {}, found, fill) if special else (number, cells)
-    for number, marks in sorted(found.unread.items()):  # what calamine takes for empty may lie below all that it reads
+    for number, marks in sorted(found.unread.items()):  # cells that calamine takes for empty may be below all its rows
         if number <= _ROWS:
             yield _completed(number, [], marks, found, fill)
 
@@ -256,14 +256,17 @@ def _completed(number: int, cells: list[Any], marks: dict[int, Mark], found: _Sh
 
 
 class _Merging:
-    """Gives the value of a merged cell to every row that it covers and that holds anything of its own."""
+    """Gives the value of a merged cell to every row that it covers and that has content of its own."""
 
     def __init__(self, spans: list[_Span]) -> None:
         self._waiting = sorted(spans, reverse=True)
         self._open: list[tuple[_Span, Any, Mark | None]] = []
 
     def __call__(self, number: int, cells: list[Any], marks: dict[int, Mark]) -> list[int]:
-        """Complete a row; return the columns that were filled. Other columns that the cell covers are marked: whose it is, nobody knows."""
+        """Complete a row. Return the filled columns.
+
+        Other columns under the merged cell are marked: nobody knows to which of them its value belongs.
+        """
         filled = []
         self._open = [one for one in self._open if one[0].bottom >= number]
         for span, value, mark in self._open:
@@ -288,7 +291,7 @@ class _Merging:
 
 
 def _tell(path: str, wanted: Sequence[str]) -> Iterator[object]:
-    """Yield what is set for all of it, and of each sheet that is read its place and hidden columns, then its rows."""
+    """Yield the workbook's settings, then for each sheet read its position and hidden columns, and its rows."""
     workbook = python_calamine.CalamineWorkbook.from_path(path)
     sheets = workbook.sheets_metadata
     with zipfile.ZipFile(path) as archive:

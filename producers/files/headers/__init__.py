@@ -1,1 +1,1 @@
-"""The headers of a table: where they stand, which field each one means, and which unknown ones may not be ignored."""
+"""The headers of a table: their place, the field of each, and unknown columns that may not be ignored."""

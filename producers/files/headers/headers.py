@@ -1,4 +1,4 @@
-"""Which field a header means: CF_ codes or Chinese names, as departments have written them for years (headers.csv)."""
+"""The field of a header: CF_ codes or Chinese names, as departments have written them for years (headers.csv)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = [
 ]  # fmt: skip
 
 _NEVER_READ = "-"
-"""Marks identity-document numbers: there is no field for them, on purpose."""
+"""Marks identity-document numbers: they have no field, on purpose."""
 
 ENVELOPE_FIELDS = (
     "domain", "status", "reason", "version", "updated_at", "original_record_id", "original_number", "original_uscc",
 )  # fmt: skip
-"""Fields that say something of the statement rather than of its content."""
+"""Fields of the statement's envelope, not of its content."""
 
 _MANDATORY = {
     "PENALTY": (
@@ -46,23 +46,23 @@ _MANDATORY = {
 }  # fmt: skip
 
 MOVES = {"registration_since": "registration_moved_in", "registration_until": "registration_moved_out"}
-"""Of a registration: 成立日期 may be 迁入日期 and 注销日期 may be 迁出日期; a registry keeps them in columns of their own."""
+"""Of a registration: 成立日期 may be 迁入日期 and 注销日期 may be 迁出日期; a registry keeps them in separate columns."""
 
 KIND_NAMES = {"PENALTY": "行政处罚", "LISTING": "严重失信主体名单", "REGISTRATION": "经营主体登记"}
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How a file is read: its kind (PENALTY, LISTING or REGISTRATION), field → header, and what is not read and why."""
+    """How a file is read: its kind (PENALTY, LISTING or REGISTRATION), field → header, and unread columns with reasons."""
 
     kind: str
     headers: dict[str, str]
     personal: tuple[str, ...]
     unknown: tuple[str, ...]
     ignored: tuple[str, ...] = ()
-    """Not known either; whoever publishes the file has said that they decide nothing."""
+    """Unknown columns that the publisher of the file has declared irrelevant."""
     read_as: tuple[tuple[str, str], ...] = ()
-    """Headers that are written in a way of their own, and as what they are read."""
+    """Headers with a spelling of their own, and the known header that each is read as."""
 
 
 @cache
@@ -89,22 +89,22 @@ _NOTE = re.compile(
     r"|[(\[【](?:格式|如|例|示例|注|说明|文本|文字|日期|数字|字符|YYYY|精确|保留)[^()\[\]【】]*[)\]】]"
     r"|[(\[【](?:全称|单选|可?多选|可多项|逐项填写|年[/.-]?月[/.-]?日|(?:不超过|不多于|限|最多|≤|<=)?\d{1,4}(?:个?字|位|个?字符)(?:以内|内)?)[)\]】])$"
 )
-"""What forms write beside the name of a column: that it must be filled in, its number, how to write it."""
+"""Notes in forms beside the name of a column: that it is mandatory, its number, how to fill it in."""
 
 _LONGEST, _WIDEST = 400, 1_000
-"""Longest header that is looked up, and how many of a row: no file may ask for hours."""
+"""Longest header looked up, and most headers looked up in a row: no file may take hours."""
 
 _TWO_NAMES = re.compile(r"(.+?)[(\[【/](.+?)[)\]】]?")
 _CODE = re.compile(r"(?<![A-Z0-9_])[A-Z][A-Z0-9_]+(?![A-Z0-9_])")
 
 
 def _normal(header: str) -> str:
-    half_width = unicodedata.normalize("NFKC", header)  # a header is only looked up: nothing of it is published
+    half_width = unicodedata.normalize("NFKC", header)  # only for the lookup: nothing of it is published
     return _NOT_SEEN.sub("", half_width).upper()
 
 
 def _bare(name: str) -> str:
-    """Return a header without the notes of a form; nothing that names a unit is a note."""
+    """Return a header without the notes of a form; a unit is never a note."""
     while (found := _NOTE.search(name)) and "元" not in found[0] and len(found[0]) < len(name):
         name = name[: found.start()] + name[found.end() :]
     return name
@@ -120,9 +120,9 @@ def _folded_names() -> dict[tuple[str, str], str]:
 
 
 def _in_another_unit(kind: str, header: str) -> bool:
-    """Tell whether a header names an amount in another unit than 万元: 罚款金额(元)."""
+    """Return whether a header names an amount in another unit than 万元: 罚款金额(元)."""
     name = _normal(header)
-    for one in (name, _without_code(name)):  # CF_NR_FK(元) has nothing but its code for a name
+    for one in (name, _without_code(name)):  # CF_NR_FK(元) has only its code for a name
         found = _UNIT.match(_bare(one))
         if found is None or found["unit"] in _TEN_THOUSAND_YUAN:
             continue
@@ -132,7 +132,7 @@ def _in_another_unit(kind: str, header: str) -> bool:
 
 
 def _as_ever(kind: str, header: str) -> str | None:
-    """Return the field of a header that is written as in headers.csv, in any width."""
+    """Return the field of a header spelled as in headers.csv, in any width."""
     known, name = _known(), _normal(header)
     found = known.get((kind, name)) or known.get(("ANY", name))
     unit = _UNIT.match(name) if found is None else None
@@ -146,7 +146,7 @@ def _as_ever(kind: str, header: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _field(kind: str, header: str) -> str | None:
-    """Return the field that a header means: as it stands, without a form's notes, or by name and code together."""
+    """Return the field of a header: as spelled, without a form's notes, or by name and code together."""
     found = _as_ever(kind, header) if len(header) <= _LONGEST else None
     if found is None and len(header) <= _LONGEST:
         bare = _bare(_normal(header))
@@ -164,7 +164,7 @@ def _without_code(name: str) -> str:
 
 
 def _by_code(kind: str, name: str) -> str | None:
-    """Return the field of a header that has a code beside a name, 行政相对人名称(CF_XDR_MC), where they do not contradict."""
+    """Return the field of a header with a code beside its name, 行政相对人名称(CF_XDR_MC), if the two agree."""
     half = name[: len(name) // 2]
     if half + half == name:
         return _by_folded(kind, half)
@@ -185,11 +185,11 @@ def _by_code(kind: str, name: str) -> str | None:
 def resolve(
     headers: Sequence[str], *, mapped: Mapping[str, str] = MappingProxyType({}), ignored: Collection[str] = ()
 ) -> Columns:
-    """Return what the headers mean. A file holds penalties, list entries or registrations, whichever its headers fit best.
+    """Return the fields of the headers, and the kind of record that fits best: penalty, list entry or registration.
 
-    `mapped` says what headers mean (header → a known one), `ignored` which unknown ones decide nothing. Raises UsageError
-    where two headers mean the same field, an amount is in another unit than 万元, mandatory columns are missing (all are
-    named), or an unknown column speaks of the state of its row.
+    `mapped` gives the meaning of headers (header → a known one), `ignored` the irrelevant unknown ones. Raises
+    UsageError if two headers have the same field, an amount is in another unit than 万元, mandatory columns are missing
+    (all are named), or an unknown column may give the state of its row.
     """
     meant = [mapped.get(header, header) for header in headers]
     kind = _kind_of(meant)
@@ -234,7 +234,7 @@ def resolve(
 
 
 def _no_amount_unread(kind: str, fields: Mapping[str, str], unknown: Sequence[str]) -> None:
-    """Raise UsageError where a column that is not known may be the amount that no known one is: 罚没金额, 罚款总额."""
+    """Raise UsageError if an unknown column may be the amount that no known column gives: 罚没金额, 罚款总额."""
     if kind != "PENALTY":
         return
     for header in unknown:
@@ -250,7 +250,7 @@ def _no_amount_unread(kind: str, fields: Mapping[str, str], unknown: Sequence[st
 
 
 def _suggested(kind: str, missing: Sequence[str], unknown: Sequence[str]) -> str:
-    """Return which of the unknown columns may be missing ones: 社会信用代码 may be 统一社会信用代码."""
+    """Return which unknown columns may be missing ones: 社会信用代码 may be 统一社会信用代码."""
     pairs = []
     for field in missing:
         names = [name for (of, name), meant in _known().items() if of in (kind, "ANY") and meant == field]
@@ -270,7 +270,7 @@ def _alike(header: str, name: str) -> bool:
 
 
 def fitting(headers: Sequence[str]) -> str | None:
-    """Return the kind of records that a row of headers is for: one of which it has half of the mandatory columns."""
+    """Return the kind of records for a row of headers: the one with half of its mandatory columns present."""
     for kind, mandatory in _MANDATORY.items():
         fields = {_field(kind, header) for header in headers if header} - {None}
         if sum(field in fields or MOVES.get(field) in fields for field in mandatory) * 2 >= len(mandatory):
@@ -279,12 +279,12 @@ def fitting(headers: Sequence[str]) -> str | None:
 
 
 def knows_any(headers: Sequence[str]) -> bool:
-    """Tell whether any of the headers is known."""
+    """Return whether any of the headers is known."""
     return any(_field(kind, header) is not None for header in headers for kind in _MANDATORY)
 
 
 def field_of(kind: str, header: str) -> str | None:
-    """Return the field that a header means in a file of this kind."""
+    """Return the field of a header in a file of this kind."""
     return _field(kind, header)
 
 
@@ -297,25 +297,25 @@ _BETWEEN_HEADERS = re.compile('[,;\t|，；\r\n":{}]+')
 
 
 def known_headers(text: str) -> int:
-    """Return how many headers that are known stand in a text, in whichever format."""
+    """Return the number of known headers in a text, in any format."""
     parts = {part.strip() for part in _BETWEEN_HEADERS.split(text)}
     return sum(any(_field(kind, part) for kind in _MANDATORY) for part in parts if part)
 
 
 def known_in(names: Sequence[str]) -> int:
-    """Return how many columns of one kind these names mean: of a row that is no header none, or few."""
+    """Return how many columns of one kind these names mean: none or few if the row is no header."""
     return max(len({_field(kind, name) for name in names[:_WIDEST] if name} - {None}) for kind in _MANDATORY)
 
 
 def same_column(names: Sequence[str], one: str, other: str) -> bool:
-    """Tell whether two headers mean one column of the file whose headers are `names`; one that is not known may."""
+    """Return whether two headers mean one column of the file with the headers `names`; an unknown one may."""
     kind = _kind_of(names)
     fields = {_field(kind, one), _field(kind, other)} - {None}
     return len(fields) < 2
 
 
 def must_be_said(deciding: Sequence[DecidingColumn]) -> str:
-    """Return the message on columns that may decide what a row means and that are not known."""
+    """Return the message on unknown columns that may decide the meaning of a row."""
     first = deciding[0]
     names = ", ".join(f"{found.header} ({found.word})" for found in deciding)
     return (
@@ -325,7 +325,7 @@ def must_be_said(deciding: Sequence[DecidingColumn]) -> str:
 
 
 def unnamed(place: int) -> str:
-    """Return what a column without a header is called; `place` counts from 1."""
+    """Return the name for a column without a header; `place` counts from 1."""
     return f"第{place}列"
 
 
@@ -335,7 +335,7 @@ def _kind_of(names: Sequence[str]) -> str:
 
 
 def must_stand_here(headers: Sequence[str], named: Collection[str]) -> None:
-    """Raise UsageError where --map or --ignore name a column that the file does not have: it was mistyped."""
+    """Raise UsageError if --map or --ignore name a column that the file does not have: it was mistyped."""
     here = {*headers, *(unnamed(place) for place in range(1, len(headers) + 1))}
     absent = [name for name in named if name not in here and not _OF_A_ROW.fullmatch(name)]
     if absent:
@@ -355,7 +355,7 @@ def _may_be_ignored(header: str, field: str | None) -> None:
 
 
 def _shown(kind: str, field: str, among: Sequence[str] = ()) -> str:
-    """Return what a field is called; in Chinese where most names of the file are."""
+    """Return the name of a field; in Chinese if most names of the file are."""
     names = [header for (of, header), name in _known().items() if of in (kind, "ANY") and name == field]
     chinese = sum(not name.isascii() for name in among) * 2 > len(among)
     return next((name for name in names if not chinese or not name.isascii()), field)

@@ -1,7 +1,7 @@
-"""Where a table begins: under a title, in two header rows, above a row of notes.
+"""Table layout: the header under a title, in two rows, or above a row of notes.
 
-A person sees at once which row is the header. It is read here where there is one reading, and every row that is passed
-over is told. Rows further down that are none of the table: see producers/files/rows/outside.py.
+A person sees at once which row is the header. This module reads a layout only if it has one reading, and reports every
+row that it skips. Further down, producers/files/rows/outside.py finds the rows that do not belong to the table.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from schemas.texts.visible import NOTHING
 __all__ = ["TableLayout"]
 
 _ABOVE = 20
-"""Rows in which a header is looked for."""
+"""Rows searched for a header."""
 
 _BELOW = 3
-"""Rows under a header that may be a second one, or say how to fill the form in."""
+"""Rows under a header that may be a second header or instructions."""
 
 _ENOUGH, _LIKELY = 8, 5
-"""Known headers in a row that is one beyond doubt, and in one that may be."""
+"""Known headers that make a row certainly a header, and possibly one."""
 
 _SHOWN, _WIDEST = 60, 1_000
-"""Characters that are told of a row; columns in which two rows are looked at as one header."""
+"""Characters shown of a row; columns in which two rows are compared as one header."""
 
 _HELP = re.compile(
     r"必填|选填|非必填|可填|填写|格式|字以内|字符|文本|数字型|日期型|长度|下拉|示例|例如|^例[:：]|说明|YYYY|yyyy|单位[:：]"
@@ -39,7 +39,7 @@ _TYPE = re.compile(
     r"|字符串?|字符型|文本型?|日期型?|数值型?|数字型?|整数|小数)(?:\s*[(（]?\d{1,5}(?:\s*[,，.]\s*\d{1,2})?[)）]?)?",
     re.IGNORECASE | re.ASCII,
 )
-"""A type of a database column, as tables of definitions have them under the names."""
+"""A type of a database column, as in the second row of table definitions."""
 
 _ORDINALS = "甲乙丙丁戊己庚辛壬癸"
 _CODE = re.compile(r"(?<![0-9A-Za-z])[0-9A-HJ-NP-RT-UW-Ya-hj-np-rt-uw-y]{18}(?![0-9A-Za-z])")
@@ -49,9 +49,9 @@ Line = tuple[int, Sequence[Any]]
 
 @dataclass(slots=True)
 class TableLayout:
-    """A table as it was found in a sheet: the headers, the line they stand on, and the rows under them.
+    """The table found in a sheet: the headers, their line, and the rows under them.
 
-    Raises UsageError where there are two headers, or rows above the header.
+    Raises UsageError if there are two headers, or rows above the header.
     """
 
     headers: tuple[str, ...]
@@ -61,11 +61,11 @@ class TableLayout:
 
     @classmethod
     def found_in(cls, where: str, lines: Iterator[Line]) -> TableLayout:
-        """Find the header among the first rows; where none has enough columns that are known, the first row is it.
+        """Find the header among the first rows; if no row has enough known columns, the first row is the header.
 
-        `where` is what messages name: the file, or a sheet of it.
+        `where` is the name in messages: the file, or a sheet of it.
 
-        Columns at its end that have no name stay: something may stand in them.
+        Unnamed columns at its end stay: cells in them may be filled.
         """
         first = next(lines, None)
         if first is None:
@@ -99,7 +99,7 @@ class TableLayout:
             self.passed.append(_told(line, "TITLE_ROW" if known_in(texts) < _LIKELY else "HEADER_ROW", texts))
 
     def _pass_below(self, where: str, rows: Sequence[Line]) -> int:
-        """Pass over second headers and notes on how to fill in, directly under the header; return how many there are."""
+        """Skip second headers and instructions directly under the header. Return how many there are."""
         for count, (line, cells) in enumerate(rows[:_BELOW]):
             names, texts = _names(cells), _texts(cells)
             if _is_header(names) and len(names) <= len(self.headers):
@@ -110,7 +110,7 @@ class TableLayout:
         return min(_BELOW, len(rows))
 
     def _join(self, where: str, line: int, names: Sequence[str]) -> None:
-        """Take from a second header what the first does not say. They may not contradict each other."""
+        """Complete the header from a second header row. The two may not contradict each other."""
         joined = list(self.headers)
         for place, name in enumerate(names):
             own = self.headers[place]
@@ -126,7 +126,7 @@ class TableLayout:
 
 
 def _none_shared(where: str, rows: Iterator[Line], shared: Mapping[int, str]) -> Iterator[Line]:
-    """Yield the rows. Raises UsageError where something stands in a column that shares a merged name with the one before."""
+    """Yield the rows. Raises UsageError if a column without a name of its own, under a merged name, has content."""
     for line, cells in rows:
         for column, name in shared.items():
             if column < len(cells) and cells[column] not in ("", None) and not isinstance(cells[column], UnreadCell):
@@ -146,7 +146,7 @@ def _lies_on_its_side(where: str, rows: Sequence[Line]) -> None:
 
 
 def _best(rows: Sequence[Line]) -> tuple[int, list[str]]:
-    """Return the place and the names of the row, or the two rows that are one header, with most columns that are known."""
+    """Return position and names of the row, or of the two rows that form one header, with most known columns."""
     alone = [_names(cells) for _, cells in rows]
     best, place, names = known_in(alone[0]), 0, alone[0]
     for number, row in enumerate(alone):
@@ -188,7 +188,7 @@ def _is_help(texts: Sequence[str]) -> bool:
 
 
 def _is_numbering(names: Sequence[str]) -> bool:
-    """Tell whether a row only numbers the columns: 1, 2, 3 …, 甲, 乙, 1, 2 … or (1), (2) …"""
+    """Return whether a row only numbers the columns: 1, 2, 3 …, 甲, 乙, 1, 2 … or (1), (2) …"""
     marks = [name.strip("()（）[]【】.、 ").removesuffix(".0") for name in names if name]
     letters = [mark for mark in marks if mark in _ORDINALS]
     numbers = [int(mark) for mark in marks if mark.isascii() and mark.isdecimal() and len(mark) <= 4]

@@ -1,8 +1,8 @@
-"""Columns that decide what a row means: 当前状态, 是否移出, 撤销日期 … A file with one that is not known is not read.
+"""Columns that decide the meaning of a row: 当前状态, 是否移出, 撤销日期 … A file with an unknown one is not read.
 
-Which words speak of state, removal, revocation, repair or objection is data: states.csv for names of columns,
-state_values.csv for what stands in them. A column of nothing but flags (是 and 否, Y and N, 0 and 1) decides something,
-whatever it is called.
+The words for state, removal, revocation, repair or objection are data: states.csv for the names of columns,
+state_values.csv for their values. A column of flags only (是 and 否, Y and N, 0 and 1) decides something, whatever its
+name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 __all__ = ["DecidingColumn", "said_status", "speaks_of_state", "state_in", "text_speaks", "title_speaks"]
 
 _LONGEST_HEADER, _LONGEST_VALUE, _LONGEST_TITLE, _LONGEST_SENTENCE = 400, 12, 60, 400
-"""How much of a header is looked at; longest value, and longest title, in which such a word is looked for: in a sentence it may mean anything."""
+"""Characters of a header searched; longest value, title and sentence searched for such a word: in longer ones it may
+mean anything.
+"""
 
 _BETWEEN = re.compile(r"[\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -26,7 +28,7 @@ _FLAGS = frozenset((
     "是", "否", "Y", "N", "YES", "NO", "T", "F", "TRUE", "FALSE", "√", "✓", "✔", "×", "✗", "✘", "X", "V", "D", "I", "U", "+I", "-D",
     "+U", "-U", "撤", "删", "移", "废", "停", "消", "增", "减", "改", "新增", "减少", "增加", "修改",
 ))  # fmt: skip
-"""What stands in a column that says yes or no, or what became of a row."""
+"""Values of a column that says yes or no, or gives the state of a row."""
 
 _DIGITS = frozenset(("0", "1", "0.0", "1.0", "-1"))
 _SAYS_SO = re.compile(
@@ -34,12 +36,12 @@ _SAYS_SO = re.compile(
     r"|(?:撤销|撤消|撤回|变更|纠正)(?:了|原|该|本|此|上述|前述)(?:行政)?(?:处罚|决定|记录|条目)"
     r"|(?:处罚|决定|记录|条目|文书)(?:书|信息)?[^,。;、]{0,4}(?:失效|无效|不再有效|停止执行)"
 )
-"""A sentence that says of its own row that it is not simply in force."""
+"""A sentence stating that its own row is not simply in force."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecidingColumn:
-    """A column that may decide what a row means: its name, the word that says so, what it could be mapped to."""
+    """A column that may decide the meaning of a row: its name, the deciding word, possible mappings."""
 
     header: str
     word: str
@@ -54,12 +56,12 @@ def _rows(name: str) -> tuple[Mapping[str, str], ...]:
 
 @cache
 def _telling() -> tuple[str, ...]:
-    """Return the values that say wherever they stand that a row is not simply in force."""
+    """Return the values that mark a row as not simply in force, in whichever column they stand."""
     return tuple(row["word"] for row in _rows("state_values.csv") if not row["only_in"] and row["word"] != "有效")
 
 
 def speaks_of_state(header: str) -> DecidingColumn | None:
-    """Return how the name of a column speaks of state; None where it does not."""
+    """Return how the name of a column speaks of state; None if it does not."""
     plain = unicodedata.normalize("NFKC", header[:_LONGEST_HEADER])
     tokens = [token.upper() for token in _BETWEEN.split(_HUMP.sub("_", plain)) if token]
     folded = _BETWEEN.sub("", plain).upper()
@@ -81,7 +83,7 @@ def _stands_in(word: str, how: str, folded: str, tokens: list[str]) -> bool:
 
 
 def state_in(header: str, cells: Iterable[object]) -> DecidingColumn | None:
-    """Return how what stands in a column speaks of state; None where it does not."""
+    """Return how the values of a column speak of state; None if they do not."""
     said: dict[str, None] = {}
     blank = False
     for cell in dict.fromkeys(cells):
@@ -95,7 +97,7 @@ def state_in(header: str, cells: Iterable[object]) -> DecidingColumn | None:
 
 
 def _are_flags(said: Collection[str], blank: bool) -> bool:
-    """Tell whether a column says yes or no. A 1 in every row may be a number of pieces; one in some of them is a flag."""
+    """Return whether a column says yes or no. A 1 in every row may be a number of pieces; in some rows it is a flag."""
     if len(said) > len(_FLAGS):
         return False
     if all(text in _DIGITS for text in said):
@@ -104,7 +106,10 @@ def _are_flags(said: Collection[str], blank: bool) -> bool:
 
 
 def text_speaks(text: str) -> bool:
-    """Tell whether a text says that its row is removed, revoked, repaired or disputed: a short one by a word, a sentence whole."""
+    """Return whether a text says that its row is removed, revoked, repaired or disputed.
+
+    A short text says so by a word, a sentence as a whole.
+    """
     if len(text) > _LONGEST_SENTENCE:
         return False
     said = unicodedata.normalize("NFKC", text).upper()
@@ -114,12 +119,12 @@ def text_speaks(text: str) -> bool:
 
 
 def title_speaks(text: str) -> bool:
-    """Tell whether a title above a table says that all its rows are removed, revoked, repaired or disputed."""
+    """Return whether a title above a table says that all its rows are removed, revoked, repaired or disputed."""
     return len(text) <= _LONGEST_TITLE and any(word in text for word in _telling())
 
 
 def said_status(header: str, catalogue: Mapping[str, str]) -> dict[str, str]:
-    """Return word → status (IN_FORCE …) of a column; `catalogue` has the names that stand in the catalogue.
+    """Return word → status (IN_FORCE …) of a column; `catalogue` has the names of the catalogue.
 
     The form of 2015 writes 0 and 1 in 当前状态 (CF_ZT): elsewhere they may mean anything.
     """

@@ -1,7 +1,7 @@
-"""What decides beside the columns that are read: unknown columns, titles, sections and sheets that speak of the rows' state.
+"""Unread parts of a file that may decide its rows' state: unknown columns, titles, sections and sheets.
 
-Passed over, 以下为已撤销的处罚 above ten rows would publish as 有效 what the department has revoked. Where each row says in
-a column of its own what it is, nothing is left to decide.
+If it were ignored, 以下为已撤销的处罚 above ten rows would publish as 有效 ten penalties that the department has revoked. If
+each row has its state in a column of its own, nothing is left to decide.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _OF_A_ROW = (
     "status", "reason", "disputed_since", "listing_removed_on", "registration_until", "registration_moved_out",
     "original_record_id", "original_number", "original_uscc",
 )  # fmt: skip
-"""Fields with which a row says itself what became of it."""
+"""Fields by which a row gives its own state."""
 
 
 def names_beside(path: Path, table: Table) -> tuple[str, ...]:
-    """Return what --ignore may name beside columns and rows: the sheets that are read, and the file."""
+    """Return the names that --ignore accepts beside columns and rows: the sheets read, and the file."""
     return (*table.sheets, path.name)
 
 
 def nothing_decides(path: Path, table: Table, columns: Columns, ignored: Collection[str]) -> None:
-    """Raise UsageError where something that is not read speaks of the state of rows that do not say it themselves."""
+    """Raise UsageError if an unread part speaks of the state of rows that do not give it themselves."""
     _no_column(table, columns, ignored)
     silent = _Silent(table, columns)
     for line, text in _sayings(table):
@@ -75,7 +75,7 @@ def _no_column(table: Table, columns: Columns, ignored: Collection[str]) -> None
 
 
 def _sayings(table: Table) -> Iterator[tuple[int, str]]:
-    """Yield titles above the table, and what stands between its rows, that speak of state."""
+    """Yield titles above the table, and texts between its rows, that speak of state."""
     for passed in table.passed:
         if passed.code == "TITLE_ROW" and title_speaks(passed.text):
             yield passed.line, passed.text
@@ -85,7 +85,7 @@ def _sayings(table: Table) -> Iterator[tuple[int, str]]:
 
 
 class _Silent:
-    """The rows that do not say themselves what became of them."""
+    """The rows that do not give their own state."""
 
     def __init__(self, table: Table, columns: Columns) -> None:
         self._table = table
@@ -106,20 +106,20 @@ class _Silent:
         return cell is not None and str(cell).strip().upper() not in _IN_FORCE
 
     def below(self, line: int) -> bool:
-        """Tell whether one stands below this line, on the same sheet."""
+        """Return whether one is below this line, on the same sheet."""
         sheet = getattr(line, "sheet", None)
         return any(row > line and getattr(row, "sheet", None) == sheet for row in self._silent())
 
     def at(self, line: int) -> bool:
-        """Tell whether the row on this line is one."""
+        """Return whether the row on this line is one."""
         if self._at is None:
             self._at = frozenset(self._silent())
         return line in self._at
 
     def of(self, sheet: str) -> bool:
-        """Tell whether one stands on this sheet."""
+        """Return whether one is on this sheet."""
         return any(getattr(line, "sheet", sheet) == sheet for line in self._silent())
 
     def all(self) -> bool:
-        """Tell whether there are rows, and no row says anything of the kind."""
+        """Return whether there are rows and none gives its own state."""
         return bool(self._table.rows) and len(self._silent()) == len(self._table.rows)
