@@ -19,7 +19,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     pending.CONTRACT: lambda connection, came: pending.project_pending(connection, [one.value for one in came]),
     CASE: lambda connection, came: cases.project_carried(connection, [(one.value, one.known_at) for one in came]),
 }
-"""By the contract's full name (one of contracts.CARRIED_CONTRACTS); called in this order, before checkpoints are applied."""
+"""By the contract's full name (one of CARRIED_CONTRACTS); called in this order, before checkpoints are applied."""
 
 ON_APPLIED: Final[Sequence[Callable[[Connection, Sequence[Applied]], None]]] = (reflect,)
 """Called, in the view's transaction, with the checkpoints that a batch applied."""

@@ -96,8 +96,8 @@ def resume_exchange(
         known = commits.get(place)
         note, offset = ("", first) if known is None else (known.note, known.next_offset)
         if known is not None and (known.topic_id not in ("", facts[place[0]].topic_id) or offset > end):
-            # The log here is another one, or lost its end. The links write the missing messages into it again; the anchor,
-            # which counts in the origin's log, recognises those that are known.
+            # The log here is another one, or lost its end. The links write the missing messages into it again; the
+            # anchor, which counts in the origin's log, recognises those that are known.
             log.warning("exchange.log_made_anew", topic=place[0], partition=place[1], goes_on_at=first, was=offset)
             offset = first
         found[place] = stage.resumed(place, offset, note, first=first)

@@ -1,4 +1,4 @@
-"""Outbox entries for the other provinces, one each line, as exchange/outgoing/share.sql writes them."""
+"""Outbox entries for the other provinces, one per line, as exchange/outgoing/share.sql writes them."""
 
 from __future__ import annotations
 

@@ -116,8 +116,8 @@ class Framing:
             ).fetchall():
                 row = row or self._codes(connection, f"{schema}.", entry)
         if row is None:
-            # Refused by the rules since (streams/replay/correction/correction.py): nothing of it is left. A withdrawal needs
-            # no more than this.
+            # Refused by the rules since (streams/replay/correction/correction.py): nothing of it is left. A withdrawal
+            # needs no more than this.
             row = "法人及非法人组织", "", datetime.fromtimestamp(entry.epoch / 1000, UTC)
         subject_kind, authority, stated_at = row
         return {

@@ -170,8 +170,8 @@ class SignedLog:
             total = RunHash(before.hash if before else FIRST_HASH)
             for offset, message in zip(offsets, run, strict=True):
                 total.add(offset, message.key, message.headers, message.value[HEADER:])
-            # If neither log nor database has the last one, the chain begins anew, above every sequence that this log can
-            # have had (each checkpoint took an offset): as a gap, which every province detects and mends. From 0 on again
+            # If neither log nor database has the last one, the chain begins again, above every sequence that this log
+            # can have had (each checkpoint took an offset): as a gap, which every province detects and mends. From 0 on
             # it would count as applied long ago.
             low = self._lows[partition]
             # After the one that it follows on, even if the clock goes back: no province believes another.

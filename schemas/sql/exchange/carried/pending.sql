@@ -1,6 +1,7 @@
--- What of our own quarantine the other provinces have to be told, in the snapshot of a checkpoint: entities of which something
--- else waits than they were told (all: every entity that has something waiting). entries is NULL where nothing waits any more.
--- Only what any of them may ask about: entities registered in one of the four, domains that are mutual today.
+-- Entities whose open quarantine entries differ from the published ones, in the snapshot of a checkpoint (all: every
+-- entity that has open entries). entries is NULL if nothing is open any more.
+-- Only entries that another province may ask about: entities registered in one of the four, domains that are mutual
+-- today.
 WITH mutual AS (
     SELECT domain FROM xinliu.mutual_domain
     WHERE (now() AT TIME ZONE 'Asia/Shanghai')::date BETWEEN effective_from AND COALESCE(effective_to, 'infinity')

@@ -1,4 +1,4 @@
--- What a province has not said again since it began anew is over; the row of uscc '' says since when.
+-- Delete entries that a province has not published again since it began anew, at the sequence of the row of uscc ''.
 DELETE FROM foreign_pending p
 USING foreign_pending begun
 WHERE begun.province = p.province AND begun.partition = p.partition AND begun.uscc = '' AND p.uscc <> ''

@@ -1,5 +1,5 @@
--- What waits in another province's quarantine, as it says: of two messages about one entity, or two that end what was said
--- before, the higher sequence holds, whatever came first.
+-- Upsert another province's open entries: of two messages about one entity, or two that end everything older, the
+-- higher sequence wins, whatever came first.
 INSERT INTO foreign_pending AS held (province, partition, uscc, sequence, at, entries)
 SELECT DISTINCT ON (province, partition, uscc) province, partition, uscc, sequence, at, entries
 FROM jsonb_to_recordset(%(rows)s) AS m (

@@ -1,4 +1,4 @@
--- What the other provinces have been told now.
+-- Store the open entries that were published now.
 WITH told AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS m (partition smallint, uscc text, sequence bigint, entries jsonb)
 ), over AS (

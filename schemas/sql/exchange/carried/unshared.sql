@@ -1,5 +1,5 @@
--- Our own events that the other provinces have not been told: those of cases that concern another province, by who leads it or
--- whose the record is, or a record of ours that was shared with them. What becomes so later follows by itself.
+-- Our own events that have not been published, of cases that concern another province: by who leads it or whose the
+-- record is, or a record of ours that was shared. A case that becomes so later is found by itself.
 SELECT e.case_id, e.event_id, e.content, e.uscc, e.body, e.fingerprint
 FROM xinliu.case_event e
 WHERE e.shared_at IS NULL AND e.body IS NOT NULL

@@ -1,4 +1,4 @@
--- Where provinces say that an entity is registered, what lies ahead left out; the present one first.
+-- Claims of provinces that an entity is registered with them, without those that begin later; the current one first.
 SELECT province, name, since, until, current, COALESCE(until > (now() AT TIME ZONE 'Asia/Shanghai')::date, true) AS open
 FROM registration
 WHERE uscc = %s AND since <= (now() AT TIME ZONE 'Asia/Shanghai')::date

@@ -1,4 +1,4 @@
--- Registrations that contest the one that is current, the newest first, with what they contest.
+-- Registrations that contest the current one, the newest first, with the one that they contest.
 SELECT r.uscc, h.province AS held_by, h.name AS held_name, h.since AS held_since, r.province AS claimed_by, r.name AS claimed_name,
        r.since AS claimed_since, r.until AS claimed_until, r.known_at
 FROM (SELECT uscc FROM record WHERE kind = 'REGISTRATION' GROUP BY uscc HAVING count(*) > 1) several

@@ -1,4 +1,4 @@
--- The last checkpoint of a partition of another province that is held whole; whoever calls this has found it newer.
+-- The last checkpoint of a partition of another province whose run is stored whole; the caller has found it newer.
 INSERT INTO applied_checkpoint (province, partition, topic_id, sequence, "offset", hash, made_at, applied_at, complete)
 VALUES (
     %(province)s, %(partition)s, %(topic_id)s, %(sequence)s, %(offset)s, %(hash)s, %(made_at)s, clock_timestamp(),

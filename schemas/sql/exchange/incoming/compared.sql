@@ -1,5 +1,5 @@
--- What a complete checkpoint says of each domain, and what is held there and then; a domain that only one of the two knows
--- counts as empty at the other. No province vouches for a time after it spoke.
+-- Compare each domain of a complete checkpoint with the stored rows at that point; a domain that only one side has
+-- counts as empty on the other. No province vouches for a time after its checkpoint.
 INSERT INTO foreign_domain AS before (
     province, partition, domain, sequence, records, digest_hi, digest_lo, held_records, held_hi, held_lo, data_as_of,
     made_at, checked_at

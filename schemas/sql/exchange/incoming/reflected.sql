@@ -1,6 +1,7 @@
--- What these partitions of another province share follows from what we told it up to one of our checkpoints: it had applied that one
--- (as it says on its status), and half a minute later, by its own clock, has made the checkpoint that is held here. The half
--- minute is for a snapshot that it took before, and closed after. Then the next one is taken up, so that this never stands still.
+-- How far these partitions of another province reflect our statements: it had applied one of our checkpoints (by its
+-- status), and half a minute later, by its own clock, has made the checkpoint that is stored here. The half minute
+-- covers a snapshot that it took before, and closed after. Then the next one is taken up, so that this never stands
+-- still.
 INSERT INTO reflected_checkpoint AS held (province, partition, next_made_at, next_applied_at)
 SELECT s.province, s.partition, s.made_at, s.applied_at
 FROM xinliu.peer_status s

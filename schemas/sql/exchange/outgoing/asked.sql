@@ -1,4 +1,4 @@
--- Own records that are asked about: their newest statements, as the batch left them.
+-- Own records to decide about: their newest statements, as the batch left them.
 CREATE TEMPORARY TABLE IF NOT EXISTS asked (
     record_id uuid, department text, uscc text COLLATE "C", domain text COLLATE "C", kind text, status text,
     version bigint, digest_hi bigint, digest_lo bigint, partition smallint

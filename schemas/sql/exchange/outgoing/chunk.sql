@@ -1,4 +1,4 @@
--- The next own records in the order of their keys, from one on, into `asked`; nothing is locked. Partitions are left open.
+-- The next own records in the order of their keys, from one on, into `asked`, without locks; partition stays NULL.
 INSERT INTO asked (record_id, department, uscc, domain, kind, status, version, digest_hi, digest_lo)
 SELECT record_id, department, uscc, domain, kind, status, version, digest_hi, digest_lo
 FROM record

@@ -1,4 +1,4 @@
--- Our own last checkpoints, for readers: what counts is what stands in the topic.
+-- Our own last checkpoints, for readers: the topic itself is authoritative.
 INSERT INTO xinliu.published_checkpoint AS held (partition, topic_id, sequence, "offset", hash, made_at, incomplete)
 SELECT partition, topic_id, sequence, "offset", hash, made_at, CASE WHEN NOT complete THEN sequence END
 FROM jsonb_to_recordset(%(rows)s) AS c (

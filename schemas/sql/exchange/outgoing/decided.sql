@@ -1,10 +1,10 @@
--- The difference between what should be shared and what has been shared, for the records in `asked`. Begins a statement:
--- told.sql and share.sql write what it decides, differing.sql only tells it.
--- wanted: of a record in force, that it should be shared; one without content (REPAIRED, REVOKED) follows what was shared once
--- and is never told otherwise. leaves: goes out of what is shared, or out of its partition; enters: is shared in a new
--- epoch; follows: a newer statement of what is shared. Of what is as it should be there is no row.
--- A record that stands below what was told of it (a restored database that is catching up) is left as it is until it has caught up.
--- MATERIALIZED: otherwise each use of wanted would ask for the registrations again.
+-- The difference between wanted and shared records, for the records in `asked`. Begins a statement: told.sql and
+-- share.sql write the difference, differing.sql only returns it.
+-- wanted: a record in force should be shared; one without content (REPAIRED, REVOKED) follows if the record was shared
+-- once, and is never published otherwise. leaves: goes out of the shared set, or out of its partition; enters: is
+-- shared in a new epoch; follows: a newer statement of a shared record. A record that is as it should be has no row.
+-- A record below its published rank (a restored database that is catching up) is left as it is until it has caught up.
+-- MATERIALIZED: otherwise each use of wanted would query the registrations again.
 WITH held AS MATERIALIZED (
     SELECT a.record_id, a.department, a.uscc, a.domain, a.kind, a.status, a.version, a.digest_hi, a.digest_lo,
            -- A partition that was not computed is that of the same entity.

@@ -1,9 +1,10 @@
--- 数据截至 as this province says it of its own part, for a checkpoint: asked in the snapshot that the checkpoint speaks of, on a
--- connection whose search_path is the generation. One row for every domain that is mutual today in China, and for registrations,
--- whether anything is shared in it or not: a domain that a checkpoint leaves out reads 未归集 elsewhere. NULL where nobody
--- answers for the domain, or one of its sources is 中断 by the limits of this province, or is held back for that long by a
--- refused record whose entity cannot be read: the others then say 未归集, as this province does. NULL, too, until the sweep has gone
--- through all records for the domain, in the generation that serves: before that, less is shared than there is.
+-- 数据截至 of this province's own part, for a checkpoint: read in the snapshot that the checkpoint covers, on a connection
+-- whose search_path is the generation. One row for every domain that is mutual today in China, and for registrations,
+-- whether anything is shared in it or not: a domain that a checkpoint leaves out reads 未归集 elsewhere. NULL if nobody
+-- answers for the domain, or one of its sources is 中断 by the limits of this province, or is held back for that long by
+-- a refused record whose entity cannot be read: the others then show 未归集, as this province does. NULL, too, until the
+-- sweep has gone through all records for the domain, in the generation that serves: before that, less is shared than
+-- there is.
 SELECT d.domain,
        CASE WHEN count(s.department) > 0 AND bool_and(j.state <> '中断') AND bool_and(w.generation IS NOT NULL)
            THEN min(f.data_as_of) END AS data_as_of

@@ -1,4 +1,4 @@
--- One row for each of the other provinces; a statement published twice keeps its first checkpoint, where that is of the same log.
+-- One row for each other province; a statement published twice keeps its first checkpoint, if that is of the same log.
 INSERT INTO xinliu.exchange_duty AS held (record_id, department, epoch, version, status, province, uscc, domain, partition, topic_id,
     sequence, published_at, due_at)
 SELECT DISTINCT ON (d.record_id, d.department, d.epoch, d.version, d.status, p.province)

@@ -1,5 +1,5 @@
--- What the topic says was told after this database's last checkpoint becomes what has been shared: the others hold it, whatever a
--- restored database remembers. Only what outranks what is known here. told.sql follows.
+-- Messages in the topic after this database's last checkpoint become the shared state: the others have them, whatever a
+-- restored database remembers. Only those that outrank the stored state. told.sql follows.
 WITH changed AS MATERIALIZED (
     SELECT f.*, s.partition AS held_partition, s.domain AS held_domain, s.digest_hi AS held_hi, s.digest_lo AS held_lo,
            COALESCE(s.state = 'SHARED', false) AS shared

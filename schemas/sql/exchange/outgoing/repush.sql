@@ -1,5 +1,5 @@
--- What has been shared is told again, as it stands: statements and withdrawals with their epochs, marked as mending. Nothing of what has
--- been shared changes. The names are NULL where they choose nothing. Returns how many entries wait for it.
+-- Queue shared records again, as they stand: statements and withdrawals with their epochs, marked as mending. The
+-- shared state does not change. A NULL parameter does not filter. Returns the number of queued entries.
 WITH chosen AS (
     SELECT s.*
     FROM xinliu.shared_record s

@@ -1,5 +1,6 @@
--- What has been shared and fits a scope is told again, as it stands, marked as mending (exchange/outgoing/repush.sql). Times are when it was
--- told last, offsets those of the statement in `accepted`, a bucket the first bits of record_id. Returns how many records wait for it.
+-- Queue the shared records of a scope again, as they stand, marked as mending (exchange/outgoing/repush.sql). Times are
+-- those of the last publication, offsets those of the statement in `accepted`, a bucket the first bits of record_id.
+-- Returns the number of records.
 WITH chosen AS (
     SELECT s.*
     FROM xinliu.shared_record s

@@ -1,5 +1,6 @@
--- Behind told.sql: what was decided becomes entries of the outbox, a line each (streams/exchange/outgoing/entries.py), since arrays of JSON
--- took longer than all the rest. Returns how many records are shared or followed, and how many withdrawn.
+-- Behind told.sql: write the decisions as entries of the outbox, one per line (streams/exchange/outgoing/entries.py),
+-- since arrays of JSON took longer than all the rest. Returns the number of records that are shared or followed, and of
+-- those withdrawn.
 , entry AS (
     SELECT concat_ws(
         '|', 'SHARE', partition, record_id, department, epoch, version, digest_hi, digest_lo, 'f', uscc, domain, kind, status

@@ -1,4 +1,4 @@
--- A pass of the sweep has come to its end for what it began for: the day, and these mutual domains with their days.
+-- A pass of the sweep has ended, for the conditions of its start: the day, and these mutual domains with their days.
 INSERT INTO xinliu.swept AS before (generation, domains, swept_at)
 SELECT %(generation)s, ARRAY(
     SELECT domain FROM xinliu.mutual_domain

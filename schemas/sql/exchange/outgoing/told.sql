@@ -1,5 +1,5 @@
--- Behind `changed`, which has what is shared of each record from now on, and in held_… and shared what was shared of it: it becomes
--- what has been shared, and the digests follow.
+-- Behind `changed`, which has each record's new shared state, and in held_… and shared the state before: store the new
+-- state, and update the digests.
 , told AS (
     INSERT INTO xinliu.shared_record AS held (
         record_id, department, partition, epoch, state, kind, domain, uscc, version, digest_hi, digest_lo, status

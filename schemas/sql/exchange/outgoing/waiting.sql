@@ -1,5 +1,5 @@
--- The oldest entries that wait to be told to the other provinces, each with its statement in history: NULL where a revocation
--- has erased it since, and where there is none.
+-- The oldest outbox entries for the other provinces, each with its statement in history: NULL if a revocation has
+-- erased it since, or if there is none.
 SELECT w.id, e.line, h.statement, h.writer, (EXTRACT(EPOCH FROM h.known_at) * 1000)::bigint AS known,
        h.record_id IS NOT NULL AS recorded
 FROM (SELECT id, payload FROM outbox WHERE kind = 'EXCHANGE' ORDER BY id LIMIT %(limit)s) w

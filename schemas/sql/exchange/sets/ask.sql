@@ -1,5 +1,4 @@
--- Sets that differed at the last checkpoint are asked for: at once, then after longer and longer pauses. No more than so many at
--- a time.
+-- Request the sets that differed at the last checkpoint: at once, then with back-off; only so many at a time.
 WITH standing AS (
     SELECT count(*) AS asked FROM exchange_request WHERE asked_at > clock_timestamp() - %(window)s::interval
 ), due AS (

@@ -1,4 +1,4 @@
--- What the last checkpoint said to be equal is asked for no more, and what was named of it is mended.
+-- Sets that are equal at the last checkpoint are requested no more, and their named differences are mended.
 WITH closed AS (
     UPDATE exchange_difference d
     SET closed_at = f.checked_at

@@ -1,4 +1,4 @@
--- Records that another province does not share, still held as they were when it said so.
+-- Records that another province does not share, and whose copy here is as it was when the set came.
 SELECT r.record_id, r.province, r.department, r.kind, r.status, r.uscc, r.subject_name, r.subject_kind, r.domain, r.authority,
        r.stated_at, r.version, r.epoch, d.partition
 FROM exchange_difference d

@@ -1,4 +1,4 @@
--- What is held of other provinces, by delta; sorted by key, because unsorted concurrent batches deadlock.
+-- Digests of other provinces' stored records, by delta; sorted by key, because unsorted concurrent batches deadlock.
 INSERT INTO foreign_digest AS held (province, partition, domain, records, digest_hi, digest_lo)
 SELECT province, partition, domain, records, digest_hi, digest_lo
 FROM unnest(%(provinces)s::text[], %(partitions)s::smallint[], %(domains)s::text[], %(records)s::bigint[],

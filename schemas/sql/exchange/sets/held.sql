@@ -1,4 +1,4 @@
--- XOR of the digests held in each bucket of some sets of other provinces; a bucket is the first bits of record_id, two bytes at most.
+-- XOR of the stored digests in each bucket of other provinces' sets; a bucket is the first bits of record_id (max. 16).
 SELECT s.place, ((get_byte(r.id, 0) << 8) | get_byte(r.id, 1)) >> (16 - s.bits) AS bucket, bit_xor(r.digest_hi), bit_xor(r.digest_lo)
 FROM unnest(%(provinces)s::text[], %(partitions)s::integer[], %(domains)s::text[], %(bits)s::integer[])
     WITH ORDINALITY AS s (province, partition, domain, bits, place)

@@ -1,4 +1,4 @@
--- What is shared in some buckets of a set of ours, each with its statement in history: NULL where that has lost it.
+-- Shared records in some buckets of a set of ours, each with its statement in history: NULL if history has lost it.
 SELECT s.record_id, s.department, s.epoch, s.version, s.digest_hi, s.digest_lo, h.statement, w.fingerprint,
        (EXTRACT(EPOCH FROM h.known_at) * 1000)::bigint AS known
 FROM (

@@ -1,5 +1,6 @@
--- A set of another province against what was held of it when it came: what history has of before its place in `accepted`, since
--- statements that were pushed behind it may be folded already. EXTRA: held in its buckets, not in the set, and nothing came since.
+-- Compare a set of another province with the copy here when the set came: history before its place in `accepted`, since
+-- statements that were pushed behind it may be folded already. EXTRA: stored in its buckets, not in the set, and
+-- nothing came since.
 WITH line AS (
     SELECT record_id, department, epoch, version, digest_hi, digest_lo
     FROM jsonb_to_recordset(%(lines)s) AS l (

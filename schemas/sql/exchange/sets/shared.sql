@@ -1,4 +1,4 @@
--- XOR of the digests shared in each bucket of a set of ours.
+-- XOR of the shared digests in each bucket of a set of ours.
 SELECT ((get_byte(id, 0) << 8) | get_byte(id, 1)) >> (16 - %(bits)s) AS bucket, bit_xor(digest_hi), bit_xor(digest_lo), count(*)
 FROM (
     SELECT uuid_send(record_id) AS id, digest_hi, digest_lo

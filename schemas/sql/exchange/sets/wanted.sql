@@ -1,4 +1,4 @@
--- What another province asks for; while its last question is being answered, or has been a moment ago, its repetition is none.
+-- Store another province's question; a repetition is ignored while the last one is being answered, or just was.
 INSERT INTO xinliu.exchange_wanted AS held (asked_by, partition, domain, bits, digests, next_bucket, asked_at)
 VALUES (%(asked_by)s, %(partition)s, %(domain)s, %(bits)s, %(digests)s, 0, clock_timestamp())
 ON CONFLICT (asked_by, partition, domain) DO UPDATE SET

@@ -1,4 +1,4 @@
--- Our checkpoints that this province holds: whatever stands before them is done there.
+-- Our checkpoints that this province has applied: every duty before them is done there.
 UPDATE xinliu.exchange_duty d
 SET acknowledged_at = s.applied_at, told_at = s.told_at, received_at = s.received_at
 FROM xinliu.peer_status s

@@ -1,4 +1,4 @@
--- The whole of what it says now: what it does not name any more (a view that begins anew) is not applied any more.
+-- Replace a province's applied checkpoints by its status; one that it no longer names (a view begun anew) is deleted.
 WITH told AS (
     SELECT t.*
     FROM jsonb_to_recordset(%(applied)s) AS t (origin text, partition smallint, topic_id text, sequence bigint, "offset" bigint,

@@ -1,4 +1,4 @@
--- A status counts where it is newer than what that province said before; no row comes back where it is not.
+-- Accept a status if it is newer than that province's last one; otherwise no row comes back.
 UPDATE xinliu.peer_heard SET told_at = %(told_at)s, received_at = %(received_at)s
 WHERE province = %(province)s AND (told_at IS NULL OR told_at < %(told_at)s)
 RETURNING 1

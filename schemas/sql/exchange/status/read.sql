@@ -1,4 +1,4 @@
--- Up to here a topic has been read; a topic that was made anew begins again, and what its province said before stands.
+-- Store how far a topic has been read; a recreated topic begins again, and its province's last status stays valid.
 INSERT INTO xinliu.peer_heard AS held (province, topic_id, next_offset, refusals, refused_at, refusal)
 VALUES (%(province)s, %(topic_id)s, %(next_offset)s, %(refusals)s, %(refused_at)s, %(refusal)s)
 ON CONFLICT (province) DO UPDATE

@@ -1,5 +1,5 @@
--- What a province says of itself: kind PUBLISHED (its own last checkpoints) and APPLIED (those of others that this generation holds
--- whole, with the domains that differed when the last complete one was compared; * while none was).
+-- A province's own status: kind PUBLISHED (its own last checkpoints) and APPLIED (those of others that this generation
+-- has whole, with the domains that differed when the last complete one was compared; * while none was).
 SELECT 'PUBLISHED' AS kind, i.province, c.partition, c.topic_id, c.sequence, c."offset", c.made_at, NULL::timestamptz AS applied_at,
        '{}'::text[] AS differs
 FROM xinliu.published_checkpoint c CROSS JOIN xinliu.installation i
