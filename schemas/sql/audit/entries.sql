@@ -1,4 +1,4 @@
--- Entries to the letter, in their order: a condition that is NULL is none.
+-- Entries, unchanged and in order; a parameter that is NULL is no condition.
 SELECT sequence, topic_id, "offset", event_id, kind, department, by,
        to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at, reason, detail::text, before::text, after::text,
        message, previous, hash, topic

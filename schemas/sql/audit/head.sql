@@ -1,5 +1,5 @@
--- Where the chain of a topic ends, and how many events there are behind the last head that covers it. Heads count in
--- the topic alone that the workers write: elsewhere they are events like any other.
+-- The end of a topic's chain, and the number of events behind the last head that covers it. Heads count only in the topic that
+-- the workers write: in other topics they are events like any other.
 SELECT head.sequence, head.topic_id, head."offset", head.hash,
        (SELECT count(*) FROM xinliu.audit later
         WHERE later.topic = head.topic AND NOT (later.kind = 'AUDIT_HEAD' AND later.topic = %(heads_in)s)

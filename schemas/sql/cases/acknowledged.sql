@@ -1,4 +1,4 @@
--- Who of the other provinces has applied the repair or revocation that answered a case, where the record is ours and was shared.
+-- The other provinces' acknowledgement of the repair or revocation that answered a case, if the record is ours and was shared.
 SELECT province, state, published_at, due_at, acknowledged_at
 FROM xinliu.exchange_duty_state
 WHERE (record_id, department, version) = (%(record_id)s, %(department)s, %(version)s)

@@ -1,4 +1,4 @@
--- A record, and where its entity is registered now: by its registration, else by what its code says.
+-- A record, and the province where its entity is registered now: by its registration, else by its code.
 SELECT r.record_id, r.province, r.department, r.domain, r.kind, r.status, r.version, r.uscc, r.subject_name AS name, r.disputed_since,
        COALESCE(g.province, p.province) AS registered_in
 FROM record r

@@ -1,4 +1,4 @@
--- Entries whose state may have to change, with all that is known of them.
+-- Entries whose state may have to change, with all their outcomes.
 WITH due AS (
     SELECT topic, topic_id, partition, "offset" FROM quarantine_entry WHERE state = 'OPEN' AND (held OR discarded)
     UNION

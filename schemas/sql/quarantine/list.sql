@@ -1,4 +1,5 @@
--- Quarantine entries by what a person asks for; a condition that is NULL is none. `findings` are those of the last examination.
+-- Quarantine entries by a person's filter; a parameter that is NULL is no condition. `findings` are those of the last
+-- examination.
 SELECT entry.*
 FROM (
     SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id,
@@ -6,7 +7,7 @@ FROM (
            COALESCE(l.findings, q.findings) AS findings,
            CASE WHEN q.state <> 'OPEN' THEN q.state WHEN e.discarded THEN 'DISCARDED' WHEN e.held THEN 'SUPERSEDED'
                 ELSE 'OPEN' END AS state,
-           -- What intake has covered (streams/forwarding/masking.py) is not what the department wrote any more.
+           -- A value that intake has masked (streams/forwarding/masking.py) is no longer the department's own.
            position('\x2a2a2a2a2a2a2a2a2a2a2a'::bytea IN q.value) > 0 AS masked
     FROM quarantine q
     JOIN quarantine_entry e USING (topic, topic_id, partition, "offset")

@@ -1,4 +1,4 @@
--- The outcomes that states and receipts tell of now.
+-- Marks the outcomes that states and receipts now cover.
 UPDATE quarantine_outcome o SET settled = true
 FROM jsonb_to_recordset(%(rows)s) AS s (
     topic text, topic_id text, partition integer, "offset" bigint, decision text, outcome text

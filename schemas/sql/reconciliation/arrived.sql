@@ -1,5 +1,5 @@
--- Lines that can be compared: those of the newest manifest of their scope that was compared. newest is null where there is
--- no such manifest, false where another has taken its place.
+-- Lines that can be compared: those of the newest compared manifest of their scope. newest is null if there is no such manifest,
+-- false if another has replaced it.
 SELECT l.department, l.domain, l.kind, l.manifest_id, l.part, l.body, m.state, m.bits, m.cutoff, m.first_period,
        m.last_period, m.held, m.outside, m.wanted,
        NOT EXISTS (

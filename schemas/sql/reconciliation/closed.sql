@@ -1,4 +1,4 @@
--- What a manifest that speaks of as much finds equal, bucket by bucket, is open no longer.
+-- Closes differences in the buckets that a manifest of at least the same scope finds equal.
 UPDATE record_difference d
 SET closed_at = %(now)s
 FROM unnest(%(lows)s::uuid[], %(highs)s::uuid[]) AS b (low, high)

@@ -1,4 +1,4 @@
--- What part 0 came to. Older ones of its scope that still wait are answered by it.
+-- The result of part 0. It also answers older manifests of its scope that still wait.
 WITH compared AS (
     UPDATE manifest SET state = %(state)s, message = NULL, body = NULL, compared_at = %(now)s, held = %(held)s,
         held_hi = %(held_hi)s, held_lo = %(held_lo)s, outside = %(outside)s, wanted = %(wanted)s

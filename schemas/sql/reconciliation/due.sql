@@ -1,6 +1,6 @@
--- A manifest whose copies have come from every partition and whose every watermark has passed it: what was published
--- before it is visible or refused. Locked, so that no two workers answer it. Of a department the newest comes first, since
--- it takes the place of the others; of departments the one that has waited longest, so that none keeps out the others.
+-- A manifest whose copies have come from every partition and whose every watermark has passed it: messages published before it
+-- are visible or refused. Locked, so that no two workers answer it. Within a department the newest comes first, since it replaces
+-- the others; among departments the one that has waited longest, so that none starves the others.
 SELECT m.department, m.body, m.received_at
 FROM manifest m
 WHERE m.state = 'WAITING' AND EXISTS (

@@ -1,4 +1,4 @@
--- What is held of a department's records of one kind and domain, in one pass: by month, by bucket, and beside the scope.
+-- Sums of a department's stored records of one kind and domain, in one pass: by month, by bucket, and outside the scope.
 SELECT GROUPING(period) = 0 AS by_period, period, bucket, count(*), bit_xor(digest_hi), bit_xor(digest_lo)
 FROM (
     SELECT CASE WHEN inside THEN to_char(stated_at AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM') END AS period,

@@ -1,4 +1,4 @@
--- One copy of part 0 of a manifest: it stands in every partition of the department's topic.
+-- One copy of part 0 of a manifest: every partition of the department's topic has one.
 INSERT INTO manifest AS held (
     department, domain, kind, manifest_id, topic_id, fences, made_at, received_at, cutoff, first_period, last_period, bits,
     body, state, message, stated, stated_hi, stated_lo

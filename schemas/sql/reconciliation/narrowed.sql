@@ -1,4 +1,4 @@
--- What is left of a manifest after the lines of some buckets; EQUAL where nothing is left and nothing was named.
+-- The buckets of a manifest that remain after the lines of some; EQUAL if none remains and no difference was named.
 UPDATE manifest m
 SET wanted = %(wanted)s,
     state = CASE WHEN named.any OR %(wanted)s::integer[] <> '{}' THEN 'DIFFERS' ELSE 'EQUAL' END

@@ -1,4 +1,4 @@
--- Differences as a manifest names them: one that is open stays open since when it was.
+-- Opens differences that a manifest names; one that is open already keeps its first time.
 INSERT INTO record_difference AS held (
     department, domain, kind, record_id, difference, stated_version, held_version, reasons, first_period, last_period,
     manifest_id, opened_at

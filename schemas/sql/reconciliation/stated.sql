@@ -1,6 +1,6 @@
--- Stated, and not what is held, whatever month or domain it is held under; what another department holds there is not told.
--- A record that a later statement than the manifest has moved on is no difference. reasons: why intake refused the very
--- version that is stated.
+-- Stated records that differ from the stored ones, whatever month or domain those have; records of other departments stay
+-- undisclosed. A record that a statement later than the manifest has moved on is no difference. reasons: why intake refused the
+-- very version that is stated.
 WITH refused AS (
     SELECT s.record_id, array_agg(DISTINCT (f ->> 'code') || ': ' || left(f ->> 'message', 200)) AS reasons
     FROM stated s

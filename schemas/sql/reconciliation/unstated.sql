@@ -1,4 +1,4 @@
--- Held in these buckets and in scope, not stated, and known when the manifest was made.
+-- Stored records in these buckets and in scope that are not stated, though known when the manifest was made.
 SELECT r.record_id, r.version, count(*) OVER () AS total
 FROM unnest(%(lows)s::uuid[], %(highs)s::uuid[]) AS b (low, high)
 JOIN record r ON r.record_id BETWEEN b.low AND b.high

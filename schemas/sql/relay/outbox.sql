@@ -1,4 +1,4 @@
--- What waits to leave, oldest first; what is told to other provinces has a publisher of its own.
+-- Rows of the outbox, oldest first; rows for other provinces have a publisher of their own.
 SELECT id, kind, department, payload
 FROM outbox
 WHERE kind <> 'EXCHANGE'

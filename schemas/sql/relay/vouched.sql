@@ -1,5 +1,5 @@
--- What readers are told of each source from now on, for readings of the past: every step back, and forward once it is ten
--- minutes further. A past reading may so be told of less than was vouched for, never of more.
+-- The data-as-of that readers see for each source from now on, for readings of the past: every step back, and a step forward of
+-- ten minutes or more. A past reading may so see less than was vouched for, never more.
 INSERT INTO xinliu.vouched (department, noted_at, data_as_of)
 SELECT f.department, clock_timestamp(), f.data_as_of
 FROM source_freshness f

@@ -1,4 +1,4 @@
--- Watermarks that no receipt has told yet.
+-- Watermarks that no receipt has reported yet.
 SELECT w.department, w.topic, w.partition, w.next_offset, w.as_of
 FROM watermark w
 LEFT JOIN receipt_sent s USING (topic, partition)

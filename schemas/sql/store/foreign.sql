@@ -1,6 +1,6 @@
--- Rights that nobody declared, of whatever kind, beside those that schemas/store/roles.py holds against its own list (schemas
--- and tables, of the roles named there): to whom, what, and the statement that takes it away. Names are qualified: the
--- search_path is pg_catalog alone.
+-- Undeclared rights of any kind, apart from those that schemas/store/roles.py compares with its own list (on schemas and tables,
+-- of the roles named there): holder, right, and the statement that revokes it. Names are qualified: the search_path is pg_catalog
+-- alone.
 WITH declared (role, privilege) AS (
     VALUES ('xinliu_worker', 'CONNECT'), ('xinliu_operator', 'CONNECT'), ('xinliu_reader', 'CONNECT'),
            ('xinliu_worker', 'TEMPORARY'), ('xinliu_operator', 'TEMPORARY')
@@ -34,7 +34,7 @@ WITH declared (role, privilege) AS (
     UNION ALL
     SELECT 'FOREIGN DATA WRAPPER', format('%%I', fdwname), '', fdwacl, fdwowner FROM pg_foreign_data_wrapper
 ), system AS (
-    -- What is PostgreSQL's own, where more is given of it than was at first.
+    -- PostgreSQL's own objects with more rights than at first.
     SELECT 'TABLE' AS kind, c.oid::regclass::text AS name, '' AS columns, c.relacl AS acl, c.relowner AS owner,
            COALESCE(i.initprivs, acldefault('r', c.relowner)) AS first
     FROM pg_class c LEFT JOIN pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0
@@ -48,7 +48,7 @@ WITH declared (role, privilege) AS (
     SELECT 'ROUTINE', p.oid::regprocedure::text, '', p.proacl, p.proowner, COALESCE(i.initprivs, acldefault('f', p.proowner))
     FROM pg_proc p LEFT JOIN pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid
     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL
-      -- Which of our roles may lock, and that none writes large objects, is declared in schemas/store/limits.py.
+      -- schemas/store/limits.py declares which of our roles may lock, and that none writes large objects.
       AND NOT p.proname ~ '^lo_|^loread|^lowrite|^be_lo|advisory'
     UNION ALL
     SELECT 'SCHEMA', format('%%I', n.nspname), '', n.nspacl, n.nspowner, COALESCE(i.initprivs, acldefault('n', n.nspowner))
@@ -87,7 +87,7 @@ WHERE CASE
     ELSE true
 END
 UNION ALL
--- Rights on what will be made.
+-- Rights on future objects.
 SELECT COALESCE(g.rolname::text, 'PUBLIC'),
        concat_ws(' ', e.privilege_type, 'on all', lower(t.kind), 'that', r.rolname, 'will make', 'in ' || n.nspname),
        format(
@@ -102,7 +102,7 @@ CROSS JOIN LATERAL aclexplode(d.defaclacl) e LEFT JOIN pg_roles g ON g.oid = e.g
 WHERE e.grantee <> d.defaclrole
   AND NOT (e.grantee = 0 AND (d.defaclobjtype::text, e.privilege_type) IN (('f', 'EXECUTE'), ('T', 'USAGE')))
 UNION ALL
--- Who is what somebody else is.
+-- Memberships in other roles.
 SELECT m.rolname, 'member of ' || r.rolname, format('REVOKE %%I FROM %%I CASCADE', r.rolname, m.rolname)
 FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles r ON r.oid = a.roleid CROSS JOIN here
 WHERE NOT m.rolsuper AND m.rolname !~ '^pg_' AND NOT (m.rolname = ANY(%(others)s))
@@ -116,7 +116,7 @@ WHERE NOT m.rolsuper AND m.rolname !~ '^pg_' AND NOT (m.rolname = ANY(%(others)s
   AND NOT (r.rolname = 'pg_use_reserved_connections' AND (m.rolname = here.owner OR m.rolname = 'xinliu_worker'))
   AND NOT (r.rolname = 'xinliu_reader' AND m.rolname = here.owner AND NOT a.set_option AND NOT a.admin_option)
 UNION ALL
--- What a role may beside all rights.
+-- Attributes that put a role beyond all rights.
 SELECT r.rolname, lower(a.attribute), format('ALTER ROLE %%I NO%%s', r.rolname, a.attribute)
 FROM pg_roles r CROSS JOIN here
 CROSS JOIN LATERAL (
@@ -125,7 +125,7 @@ CROSS JOIN LATERAL (
 ) AS a (attribute, held)
 WHERE a.held AND r.oid <> 10 AND (r.rolname = ANY(%(roles)s) OR r.rolname = here.owner)
 UNION ALL
--- What a session begins with: where names are looked for, as whom it acts.
+-- Settings that a session begins with: its search_path, and the role as which it acts.
 SELECT COALESCE(r.rolname, 'PUBLIC'), 'begins with ' || s.setting,
        CASE WHEN d.setrole = 0 AND d.setdatabase = 0 THEN 'ALTER ROLE ALL'
             WHEN d.setrole = 0 THEN format('ALTER DATABASE %%I', here.datname)
@@ -136,7 +136,7 @@ FROM pg_db_role_setting d CROSS JOIN here LEFT JOIN pg_roles r ON r.oid = d.setr
 WHERE d.setdatabase IN (0, here.oid) AND (d.setrole = 0 OR r.rolname = ANY(%(roles)s) OR r.rolname = here.owner)
   AND split_part(s.setting, '=', 1) !~ 'timeout|_limit|parallel|^(work_mem|timezone|log_|jit|application_name)'
 UNION ALL
--- Who else may come in: whoever can connect here, and whoever is for nothing that this server has.
+-- Other roles that may log in: those that can connect here, and those without a database on this server.
 SELECT r.rolname, 'login', format('ALTER ROLE %%I NOLOGIN', r.rolname)
 FROM pg_roles r CROSS JOIN here
 WHERE r.rolcanlogin AND r.oid <> 10 AND NOT (r.rolname = ANY(%(roles)s) OR r.rolname = here.owner OR r.rolname = ANY(%(others)s))
@@ -145,7 +145,7 @@ WHERE r.rolcanlogin AND r.oid <> 10 AND NOT (r.rolname = ANY(%(roles)s) OR r.rol
       OR NOT EXISTS (SELECT FROM pg_database d WHERE d.datdba = r.oid)
   )
 UNION ALL
--- Who owns what stands in our schemas, but the owner of the database.
+-- Objects in our schemas that somebody other than the owner of the database owns.
 SELECT w.rolname, 'owns ' || o.what,
        format('ALTER %%s OWNER TO %%I', o.what, here.owner)
 FROM (
@@ -162,7 +162,7 @@ FROM (
 JOIN pg_roles w ON w.oid = o.owner CROSS JOIN here
 WHERE w.oid <> here.datdba AND w.rolname <> 'pg_database_owner'
 UNION ALL
--- Whose rights a routine gives to whoever calls it.
+-- Routines that lend their owner's rights to the caller.
 SELECT 'PUBLIC', 'rights of ' || w.rolname || ' by routine ' || p.oid::regprocedure,
        CASE WHEN format('%%I.%%s(%%s)', o.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) = ANY(%(shipped)s)
             THEN format('ALTER ROUTINE %%s SECURITY INVOKER', p.oid::regprocedure)

@@ -1,5 +1,5 @@
--- What stands in the schemas of a province's database, each object with a text that says all of what it does; names are
--- qualified, because the search_path of the session is pg_catalog alone. Schema, kind, name, text.
+-- The objects in the schemas of a province's database, each with a text that covers all of its behaviour; names are qualified,
+-- because the search_path of the session is pg_catalog alone. Schema, kind, name, text.
 WITH ours AS MATERIALIZED (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -60,13 +60,13 @@ SELECT o.nspname, 'function', p.proname || '(' || pg_get_function_identity_argum
 FROM pg_proc p JOIN ours o ON o.oid = p.pronamespace
 WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
 UNION ALL
--- Whatever else there may be in a schema: types, operators, collations, text search…
+-- Other objects of a schema: types, operators, collations, text search…
 SELECT o.nspname, i.type, i.identity, ''
 FROM ours o JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = o.oid
 CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
 WHERE d.classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_default_acl'::regclass)
 UNION ALL
--- ... and in the database, beside its schemas.
+-- Objects of the database outside its schemas.
 SELECT '', 'extension', extname::text, '' FROM pg_extension WHERE extname NOT IN ('plpgsql', 'pg_stat_statements')
 UNION ALL
 SELECT '', 'event trigger', evtname::text, '' FROM pg_event_trigger

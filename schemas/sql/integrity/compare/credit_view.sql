@@ -1,5 +1,5 @@
--- Rows of credit_view, of the entities from one code (without it) to another (with it) or of the named ones, that are not what the
--- records make of them.
+-- Rows of credit_view that differ from the sums of their records, for the entities from one code (exclusive) to another
+-- (inclusive), or for the named ones.
 WITH held AS (
     SELECT uscc, province, domain, count(*)::integer AS records,
            (count(*) FILTER (WHERE status = 'IN_FORCE' AND kind = 'PENALTY'))::integer AS penalties,

@@ -1,4 +1,4 @@
--- Sets of other provinces whose digest, kept by delta, is not that of the rows.
+-- Sets of other provinces whose digest, kept by delta, differs from that of the rows.
 WITH held AS (
     SELECT province, partition, domain, count(*) AS records, bit_xor(digest_hi) AS digest_hi, bit_xor(digest_lo) AS digest_lo
     FROM (

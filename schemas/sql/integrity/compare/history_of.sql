@@ -1,4 +1,4 @@
--- All that history holds of some records.
+-- The history of some records.
 SELECT uuid_send(record_id) AS record_id, province, department, epoch, version, digest_hi, digest_lo, status, uscc, reason, known_at,
        accepted_partition, accepted_offset, writer, statement
 FROM record_history

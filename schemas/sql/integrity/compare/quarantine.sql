@@ -1,6 +1,6 @@
--- Rows of the quarantine that are not what its topic says: pg_temp holds what the projection makes of the messages from
--- `first` on to before `read`. A state that nothing of what is known brings about is CHANGED, too. What came another
--- way (a rule of today, a store that could not keep it) has another place, and is no message of the topic.
+-- Rows of the quarantine that differ from its topic: pg_temp has the projection of the messages from `first` to before `read`. A
+-- state that no known outcome or record explains is CHANGED, too. Rows that came another way (refused by a rule of today, or by
+-- PostgreSQL) have another place, and no message in the topic.
 WITH place AS (
     SELECT * FROM unnest(%(partitions)s::integer[], %(first)s::bigint[], %(read)s::bigint[]) AS p (partition, first, read)
 ), held AS (
@@ -16,7 +16,7 @@ SELECT topic, topic_id, partition, "offset",
        t.record_id
 FROM held h FULL JOIN pg_temp.quarantine t USING (topic, topic_id, partition, "offset")
 WHERE (h.department IS NOT NULL OR NOT EXISTS (
-          -- Said anew as something else: today's rules, or the store.
+          -- Entered anew, by today's rules or because PostgreSQL could not store it.
           SELECT FROM {schema}.quarantine q
           WHERE (q.topic, q.topic_id, q.partition, q."offset") = (t.topic, t.topic_id, t.partition, t."offset")
             AND EXISTS (SELECT FROM jsonb_array_elements(q.findings) f WHERE f->>'code' IN ('STORE_REFUSED', 'REPLAY_REFUSED'))

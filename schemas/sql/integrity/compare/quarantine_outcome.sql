@@ -1,4 +1,4 @@
--- The same of what became of decisions about its entries.
+-- Outcomes of decisions about quarantine entries that differ from the topic, as in quarantine.sql.
 WITH place AS (
     SELECT * FROM unnest(%(partitions)s::integer[], %(first)s::bigint[], %(read)s::bigint[]) AS p (partition, first, read)
 ), held AS (

@@ -1,5 +1,5 @@
--- Rows of `record` that are not what history makes of them, every column compared; the range, or the ids, are
--- those that `expected` was filled for.
+-- Rows of `record` that differ from their history in any column. The range, or the ids, must be those that `expected` was filled
+-- for.
 SELECT record_id, province, department, difference,
        CASE WHEN difference = 'CHANGED' THEN ARRAY(
            SELECT one.key

@@ -1,5 +1,5 @@
--- Rows of what has been shared that are not what our records make of them: another entity, domain or kind than the record of the
--- same rank has, or a higher rank than it has (CHANGED), or no record at all (EXTRA); then sets whose digest, kept by delta, is not that of the rows.
+-- Rows of shared_record that differ from our records: by another entity, domain or kind at the same rank, or by a higher rank
+-- (CHANGED), or without a record (EXTRA); then sets whose digest, kept by delta, differs from that of the rows.
 SELECT 'shared_record' AS relation, s.record_id, s.department, s.domain, s.partition,
        CASE WHEN r.record_id IS NULL THEN 'EXTRA' ELSE 'CHANGED' END AS difference,
        array_remove(ARRAY[

@@ -1,5 +1,5 @@
--- Statements that history has of a slice of records: how many, and the XOR of their digests, each once. Not counted:
--- what was erased, what the log was not read up to, and what this province itself took out of another's
+-- Number of statements in the history of a slice of records, and the XOR of their digests, each once. Not counted: erased
+-- statements, those behind the offsets that the log was read to, and those that this province itself took out of another's set
 -- (streams/exchange/sets/requests.py).
 SELECT count(*)::bigint, COALESCE(bit_xor(digest_hi), 0), COALESCE(bit_xor(digest_lo), 0)
 FROM (

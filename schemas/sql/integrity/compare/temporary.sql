@@ -1,4 +1,4 @@
--- What history makes of the records that are looked at.
+-- The rows that follow from the history of the compared records.
 CREATE TEMPORARY TABLE expected ON COMMIT DELETE ROWS AS SELECT * FROM record WITH NO DATA;
--- What the log says of records whose history contradicts itself.
+-- The log's statements about records whose history contradicts itself.
 CREATE TEMPORARY TABLE told ON COMMIT DELETE ROWS AS SELECT * FROM record_history WITH NO DATA;

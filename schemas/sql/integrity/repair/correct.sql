@@ -1,5 +1,5 @@
--- Rows of history that say something else than their message. A message that was written twice has been known since the first,
--- which compaction may have taken away: an earlier time stands, unless the message at that very place says otherwise.
+-- Corrects rows of history that differ from their message. A message that was written twice is known since the first one, which
+-- compaction may have taken away: an earlier time stays, unless the message at that very place has another.
 UPDATE record_history h
 SET status = t.status, uscc = t.uscc, reason = t.reason, disputed = t.disputed, removed = t.removed, decided_on = t.decided_on,
     writer = t.writer, statement = t.statement, accepted_partition = t.accepted_partition, accepted_offset = t.accepted_offset,

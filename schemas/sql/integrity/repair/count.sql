@@ -1,4 +1,4 @@
--- What is counted of some entities, from their rows.
+-- Counts some entities anew, from their rows.
 WITH k AS (
     SELECT * FROM unnest(%(usccs)s::text[], %(provinces)s::text[], %(domains)s::text[]) AS k (uscc, province, domain)
 ), gone AS (

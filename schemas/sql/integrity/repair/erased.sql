@@ -1,4 +1,4 @@
--- What something above it erases (撤销; of other provinces also what ends a record) is told without its content.
+-- Empties statements that a higher one erases (撤销; for other provinces also one that ends a record).
 UPDATE told t
 SET statement = NULL, decided_on = NULL
 FROM told e

@@ -1,4 +1,4 @@
--- What is held of sets of other provinces, as their rows make it. What readers are told of equality follows at once.
+-- Sums of other provinces' sets, from their rows. The equality that readers see follows at once.
 WITH made AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS m (
         province text, partition smallint, domain text, records bigint, digest_hi bigint, digest_lo bigint

@@ -1,4 +1,4 @@
--- Whom these records were once said to be about.
+-- The entities that earlier statements of these records named.
 INSERT INTO former_entity (uscc, record_id)
 SELECT DISTINCT h.uscc, h.record_id
 FROM record_history h JOIN record r USING (record_id, province, department)

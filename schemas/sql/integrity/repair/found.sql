@@ -1,4 +1,4 @@
--- Differences that were found; one that is open already stays as it was first seen.
+-- Stores differences; one that is open already keeps its first time.
 INSERT INTO row_difference (relation, record_id, uscc, province, department, domain, partition, difference, fields, found_at)
 SELECT relation, record_id, uscc, province, department, domain, partition, difference, fields, clock_timestamp()
 FROM jsonb_to_recordset(%(rows)s) AS f (

@@ -1,5 +1,5 @@
--- What was erased by a statement that is believed no more, and by none that stands: its content is gone from the log, too. The
--- refused statement waits in the quarantine, so that of its entity nobody is told 无 until its origin says it again.
+-- Deletes rows erased by a statement that is no longer believed, and by no other: their content is gone from the log, too. The
+-- refused statement waits in the quarantine, so that its entity is not reported as 无 until its origin publishes it again.
 DELETE FROM record_history h
 WHERE h.record_id = ANY(%(ids)s) AND h.statement IS NULL
   AND EXISTS (SELECT FROM replay_refused r WHERE r.record_id = replace(h.record_id::text, '-', '') AND r.version >= h.version)

@@ -1,4 +1,4 @@
--- Differences that are mended: those of these records, entities or sets, but for the ones that still differ.
+-- Closes repaired differences: those of these records, entities or sets, except the ones that still differ.
 UPDATE row_difference
 SET mended_at = clock_timestamp(), how = %(how)s
 WHERE mended_at IS NULL AND relation = ANY(%(relations)s)

@@ -1,4 +1,4 @@
--- ... and come back as it does.
+-- Second step: inserts the rows that follow from history.
 INSERT INTO record
 SELECT e.*
 FROM expected e

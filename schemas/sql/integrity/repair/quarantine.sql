@@ -1,5 +1,4 @@
--- Entries of the quarantine as the topic has them: those that are gone come back, what nobody said goes, the rest is
--- set right.
+-- Makes entries of the quarantine agree with the topic: missing ones are inserted, extra ones deleted, others corrected.
 WITH wrong AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS w (topic text, topic_id text, partition integer, "offset" bigint, difference text)
 ), gone AS (

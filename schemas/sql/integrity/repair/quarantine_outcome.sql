@@ -1,4 +1,4 @@
--- What became of decisions about entries, as the topic has it. What is put back or set right is told once more.
+-- Makes outcomes of decisions agree with the topic. An inserted or corrected outcome is reported once more.
 WITH wrong AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s) AS w (
         topic text, topic_id text, partition integer, "offset" bigint, decision text, outcome text, difference text

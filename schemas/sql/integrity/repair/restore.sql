@@ -1,4 +1,4 @@
--- Messages of the log that history has lost.
+-- Inserts messages of the log that history has lost.
 INSERT INTO record_history
 SELECT t.*
 FROM told t

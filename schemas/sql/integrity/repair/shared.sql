@@ -1,5 +1,5 @@
--- What has been shared, as our records make it; what no record stands behind is shared no longer. Where a record has gone further
--- since, the sweep tells of it.
+-- Makes shared_record agree with our records; a row without a record is withdrawn. If a record has a newer version since, the
+-- sweep publishes it.
 UPDATE xinliu.shared_record s
 SET kind = COALESCE(r.kind, s.kind), domain = COALESCE(r.domain, s.domain), uscc = COALESCE(r.uscc, s.uscc),
     version = COALESCE(r.version, s.version), digest_hi = COALESCE(r.digest_hi, s.digest_hi), digest_lo = COALESCE(r.digest_lo, s.digest_lo),

@@ -1,4 +1,4 @@
--- Sums of what is shared, from the rows.
+-- Sums of the shared records, from the rows.
 INSERT INTO xinliu.shared_digest AS held (partition, domain, records, digest_hi, digest_lo)
 SELECT partition, domain, COALESCE(h.records, 0), COALESCE(h.digest_hi, 0), COALESCE(h.digest_lo, 0)
 FROM (

@@ -1,6 +1,6 @@
--- Rows of history that no message of the log has made. Those stay that were folded after it was read, those whose
--- content was erased, since their messages are gone from the log, and what this province itself took out of another's
--- (WITHDRAWN, streams/exchange/sets/requests.py).
+-- Deletes rows of history without a message in the log. Exempt are rows folded after the log was read; rows whose content was
+-- erased, since their messages are gone from the log; and those that this province itself took out of another's set (WITHDRAWN,
+-- streams/exchange/sets/requests.py).
 DELETE FROM record_history h
 WHERE h.record_id = ANY(%(ids)s)
   AND NOT EXISTS (
