@@ -32,8 +32,7 @@ SETTLED = "REGISTRATION_SETTLED"
 
 
 def _contested(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> int:
-    """List entities that another province claims although they stand registered elsewhere. Exit code 1 if there are
-    any."""
+    """List entities that another province claims though they are registered elsewhere. Exit code 1 if there are any."""
     connect: Callable[[], Connection] = ctx.obj
     found = _read(connect(), "exchange/contested/contested")
     if as_json:

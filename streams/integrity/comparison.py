@@ -93,8 +93,8 @@ class Comparing:
         return after, row[0]
 
     def fingerprint(self, span: Span) -> tuple[str, str]:
-        """Return fingerprints of the slice's records and history. A changed row changes one, except by a 64-bit hash
-        collision."""
+        """Return fingerprints of the slice's records and history. A changed row changes one (but for a 64-bit
+        collision)."""
         row = self._connection.execute(
             sql("integrity/compare/fingerprint"), {"first": span[0], "last": span[1]}
         ).fetchone()

@@ -45,8 +45,7 @@ def _correct(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
-    """Fold the records of a plan again from the log, by today's rules, into the serving generation. Dry run without
-    --yes.
+    """Fold a plan's records again from the log, by today's rules, into the serving generation. A dry run without --yes.
 
     Differences are shown as by `diff`; history, counts and shared records follow. Statements that today's rules refuse
     leave the tables and wait in the quarantine. Exit code 1 if something differs.
