@@ -1,4 +1,4 @@
-"""Writing the sample: one file a department and wave, in the formats and encodings that departments really send."""
+"""Files of the sample: one for each department and wave, in the formats and encodings that departments really send."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMS = (("csv", "utf-8-sig"), ("csv", "gbk"), ("xlsx", ""), ("jsonl", "utf-8")
 
 @dataclass(slots=True)
 class SampleFile:
-    """What to expect of a file: good rows, and for each bad line the mistake and the code it must be refused with."""
+    """The expected result of a file: good rows, and for each bad line the mistake and the code of its refusal."""
 
     file: str
     department: str
@@ -46,8 +46,9 @@ class _Department:
 def write_sample(folder: Path, catalogue: Catalogue, *, province: str, today: date, records: int, seed: int) -> Path:
     """Write the sample into a folder and return its manifest (manifest.json).
 
-    Wave 1 holds `records` records of all departments, registrations of most entities, and bad rows; wave 2 corrections, a record moved to another
-    entity, repairs, revocations, removals from lists, renames and exact duplicates. The same arguments give the same files.
+    Wave 1 has `records` records of all departments, registrations of most entities, and bad rows. Wave 2 has
+    corrections, a record moved to another entity, repairs, revocations, removals from lists, renames and exact
+    duplicates. The same arguments give the same files.
     """
     random = Random(seed)
     people = entities(random, max(420, records // 8))
@@ -66,7 +67,7 @@ def write_sample(folder: Path, catalogue: Catalogue, *, province: str, today: da
     example = next(source.penalties[0] for source in sources if len(source.penalties) >= 6)
     registrars = [source.department for source in sources if source.department.registers]
     division, sure = catalogue.province(province).division, example["CF_XDR_SHXYM"]
-    # Numbers of its own, so that everything else of the sample is what it is without them.
+    # Random numbers of its own, so that the rest of the sample is the same without them.
     known = registrations(Random(seed), today, registrars, people, division, sure)
     for registrar in registrars:
         files.extend(_registry(folder, registrar, known[registrar.key], (first, second), today, sure))
@@ -88,7 +89,7 @@ def write_sample(folder: Path, catalogue: Catalogue, *, province: str, today: da
 
 def _fill(random: Random, today: date, sources: Sequence[_Department], people: Sequence[Entity], records: int) -> None:
     for number in range(records):
-        # Every department has some; market regulation, tax and the courts have most, as in life.
+        # Every department has some; market regulation, tax and the courts have most, as in reality.
         source = sources[number % len(sources)] if number < 12 * len(sources) else random.choice(sources[:8])
         department, entity = source.department, random.choice(people)
         authority = random.choice(department.authorities)
@@ -104,7 +105,7 @@ def _fill(random: Random, today: date, sources: Sequence[_Department], people: S
         else:
             name = f"京{source.domain[1][:2]}罚〔{year}〕{len(source.penalties) + 1}号"
             source.penalties.append(penalty(random, today, entity, name, source.domain, authority))
-    # The list keepers that few numbers fell to still have entries.
+    # List keepers with few numbers still have entries.
     for source in sources:
         for key in source.department.lists:
             while len(source.listings) < 6:
@@ -210,7 +211,7 @@ def _line(form: tuple[str, str], place: int) -> int:
 
 def _write(path: Path, form: tuple[str, str], rows: Sequence[Cells]) -> None:
     headers = list(dict.fromkeys(header for row in rows for header in row))
-    resolve(headers)  # a sample that could not be read would help nobody
+    resolve(headers)  # an unreadable sample would be useless
     kind, encoding = form
     if kind == "jsonl":
         lines = (json.dumps({key: value for key, value in row.items() if value}, ensure_ascii=False) for row in rows)
@@ -228,7 +229,7 @@ def _write_xlsx(path: Path, headers: Sequence[str], rows: Sequence[Cells]) -> No
     import xlsxwriter
 
     with xlsxwriter.Workbook(str(path)) as workbook:
-        workbook.set_properties({"created": datetime(2025, 1, 1, tzinfo=UTC)})  # else no two files are the same
+        workbook.set_properties({"created": datetime(2025, 1, 1, tzinfo=UTC)})  # without it no two files are equal
         sheet = workbook.add_worksheet()
         bold, day = workbook.add_format({"bold": True}), workbook.add_format({"num_format": "yyyy-mm-dd"})
         sheet.write_row(0, 0, headers, bold)

@@ -1,4 +1,4 @@
-"""Inventing entities and decisions: realistic in form, made up in content."""
+"""Invented entities and decisions: realistic in form, fictitious in content."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ _GROUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A made-up market entity."""
+    """An invented market entity."""
 
     uscc: str
     name: str
@@ -108,7 +108,7 @@ class Entity:
 
 
 def entities(random: Random, count: int) -> list[Entity]:
-    """Return made-up entities; every twelfth is a 个体工商户."""
+    """Return invented entities; every twelfth is a 个体工商户."""
     made = []
     for number in range(count):
         town, division = random.choice(_TOWNS)

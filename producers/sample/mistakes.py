@@ -1,4 +1,4 @@
-"""The mistakes that people and programs make, each in one bad row: what is done to a good row, and the rule it breaks."""
+"""Mistakes of people and programs, each in one bad row: the change to a good row, and the rule it breaks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Cells = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A kind of bad row: a name, the code of the finding to expect, and what spoils a good row."""
+    """A kind of bad row: a name, the expected code of the finding, and the change to a good row."""
 
     name: str
     code: str

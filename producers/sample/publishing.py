@@ -1,4 +1,4 @@
-"""Publishing the sample as its departments would, one after the other, and holding what happened against the manifest."""
+"""Publication of the sample, department by department, and comparison of the result with the manifest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["WaveOutcome", "publish_wave"]
 
 @dataclass
 class WaveOutcome:
-    """What became of one wave. Latencies in milliseconds, from the broker's receipt of a record to its visibility."""
+    """The result of one wave. Latencies in milliseconds, from the broker's receipt of a record to its visibility."""
 
     wave: int
     files: int = 0
@@ -49,9 +49,9 @@ def publish_wave(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> WaveOutcome:
-    """Publish the files of a wave and wait until all of it is visible or refused.
+    """Publish the files of a wave and wait until every record is visible or refused.
 
-    Raises UsageError where there is no sample in the folder; what differs from the manifest is told in `unexpected`.
+    Raises UsageError if there is no sample in the folder. `unexpected` lists differences from the manifest.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def _publish_department(
             now = time() * 1000
             for exception in exceptions:
                 if exception["partition"] == PARTITION:
-                    continue  # a row that was refused here: it is among `refused` already
+                    continue  # a row that the import refused: it is in `refused` already
                 name = {"REFUSED": "refused_by_intake", "OLDER": "older", "FLAGGED": "flagged"}[exception["outcome"]]
                 setattr(outcome, name, getattr(outcome, name) + 1)
             latencies.extend(now - received for p, o, received in waiting if reached.get(p, 0) > o)

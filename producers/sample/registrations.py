@@ -1,4 +1,4 @@
-"""Inventing registrations: most of the sample's entities, some renamed, moved in or gone, and kinds that no penalty names."""
+"""Invented registrations of most of the sample's entities: some renamed, moved in or gone; kinds without penalties."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _COMPANIES = ("企业", "企业", "企业", "合伙企业", "个人独资企业"
 def registrations(
     random: Random, today: date, registrars: Sequence[Department], people: Sequence[Entity], division: str, sure: str
 ) -> dict[str, list[Cells]]:
-    """Return what each of the registering departments knows, by department: cells by Chinese name.
+    """Return the rows of each registering department, by department: cells by Chinese name.
 
-    `division` is the province's two digits, `sure` the code of an entity that is registered in any case. Of the entities
-    of the province every tenth is left out, so that not every one is known; of the others every twentieth has moved in.
+    `division` is the province's two digits, `sure` the code of an entity that is always registered. Every tenth entity
+    of the province is left out, so that some are unknown; every twentieth of the others has moved in.
     """
     by_department: dict[str, list[Cells]] = {one.key: [] for one in registrars}
     company = next(one for one in registrars if "market" in one.domains)
@@ -52,7 +52,7 @@ def registrations(
 
 
 def later(rows: Sequence[Cells], today: date, sure: str) -> list[Cells]:
-    """Return what a registry has to say a day later: a rename, one that is gone, one that was never registered."""
+    """Return a registry's rows a day later: a rename, one entity that is gone, one that was never registered."""
     renamed = dict(next((row for row in rows if row["统一社会信用代码"] == sure), rows[0]))
     others = [row for row in rows if row["统一社会信用代码"] != renamed["统一社会信用代码"]]
     old = renamed["经营主体名称"]

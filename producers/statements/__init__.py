@@ -1,1 +1,1 @@
-"""Statements before they are sent: encoding, the checks that intake will make, and refusals of what cannot be sent."""
+"""Statements before they are sent: encoding, the checks that intake will make, and refusals of invalid ones."""

@@ -1,4 +1,4 @@
-"""What must hold before anything of a statement is sent or stored; the same for Publisher and Outbox."""
+"""Checks before a statement is sent or stored; the same for Publisher and Outbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["checked"]
 def checked(statement: Mapping[str, Any], department: str) -> tuple[str, bytes]:
     """Return the subject's code and the Avro body of a statement that this department may publish.
 
-    Raises StatementRejected where it is no statement, is another's, or its subject has no USCC.
+    Raises StatementRejected if it is no statement, is another department's, or its subject has no USCC.
     """
     uscc = (statement.get("subject") or {}).get("uscc") or ""
     if not uscc.strip() or names_person(uscc):

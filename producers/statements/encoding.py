@@ -1,4 +1,4 @@
-"""Statements as bytes and as JSON: from a row of the flat frame to an Avro body, always the same bytes for the same row."""
+"""Statements as bytes and as JSON: from a row of the flat frame to an Avro body, deterministically."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encoded(flat: Mapping[str, Any]) -> bytes:
-    """Return the Avro body of a flat row: the bytes that `schemas.contracts.codec.encode` makes, in a fifth of the time.
+    """Return the Avro body of a flat row: the bytes of `schemas.contracts.codec.encode`, in a fifth of the time.
 
-    The columns of FLAT hold their types already, so that nothing is left to bend; only a null can be out of place.
-    Raises Rejected then, without the row's content, which may name a person.
+    The columns of FLAT have the right types already; only a null can be wrong. It then raises Rejected, without the
+    row's content, which may name a person.
     """
     out = io.BytesIO()
     try:
@@ -62,9 +62,9 @@ def to_json(statement: Mapping[str, Any]) -> str:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Return the statement that a JSON object states; fields it leaves out are as their default says.
+    """Return the statement of a JSON object; absent fields take their defaults.
 
-    Raises Rejected, naming the field, where it is none.
+    Raises Rejected, naming the field, if it is no statement.
     """
     try:
         told = json.loads(text, parse_float=Decimal)

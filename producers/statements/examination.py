@@ -1,4 +1,4 @@
-"""One statement held against the rules before it is sent, as intake will hold it."""
+"""Examination of one statement by the rules before it is sent, as intake will do it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NAME = "xinliu.Statement"
 def check(
     statement: Mapping[str, Any], department: Department, catalogue: Catalogue
 ) -> tuple[list[RowError], list[RowError]]:
-    """Return what intake would refuse the statement for, and what it would only remark; line 1 stands for it.
+    """Return intake's reasons to refuse the statement, and its remarks; line 1 stands for the statement.
 
-    Raises StatementRejected where it is no statement at all.
+    Raises StatementRejected if it is no statement at all.
     """
     try:
         body = encode(_NAME, dict(statement))

@@ -1,4 +1,4 @@
-"""Refusals of statements that programs were to publish: what readers are told of a statement that was not."""
+"""Refusals of programs' statements: readers are notified of a statement that was not published."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LARGEST_VERSION = (1 << 63) - 1
 
 
 def refusal_of(statement: object, error: BaseException, department: str) -> RowRefusal:
-    """Return the refusal of a statement (or of what was given for one) that was not published because of this error.
+    """Return the refusal of a statement (or of a value passed as one) that was not published because of this error.
 
-    Whatever can be read of it for certain is told; anything else counts as not readable, never as absent.
+    It has every field that can be read for certain; any other field counts as unreadable, never as absent.
     """
     said: Mapping[str, Any] = statement if isinstance(statement, Mapping) else {}
     subject = said.get("subject")

@@ -1,4 +1,4 @@
-"""A registration (经营主体登记) as the statement that says it."""
+"""A registration (经营主体登记), and its statement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Registration", "registration_statement"]
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """That an entity is, or was, registered in the department's province. Days are China's.
+    """The present or former registration of an entity in the department's province. Days are China's.
 
     >>> Registration(
     ...     uscc="91110000M00000000W", name="北京甲商贸有限公司", entity_kind="企业", since=date(2015, 3, 2),
@@ -37,7 +37,7 @@ class Registration:
     """登记机关, by its USCC."""
     authority_name: str
     until: date | None = None
-    """First day on which it was registered here no more (迁出日期 or 注销日期)."""
+    """First day on which it was no longer registered here (迁出日期 or 注销日期)."""
     name_since: date | None = None
     former_names: Sequence[FormerName] = ()
     """曾用名称, oldest first."""
@@ -45,7 +45,7 @@ class Registration:
 
     @property
     def subject_kind(self) -> str:
-        """行政相对人类别, which follows from the kind."""
+        """行政相对人类别, computed from the kind."""
         return "个体工商户" if self.entity_kind == "个体工商户" else "法人及非法人组织"
 
 
@@ -60,7 +60,7 @@ def registration_statement(
 ) -> dict[str, Any]:
     """Return the statement; `version` is by default `stated_at` in milliseconds.
 
-    Raises StatementRejected where the former names cannot be written (a name holds `|` or `;`, days do not ascend).
+    Raises StatementRejected if the former names cannot be written (a name has `|` or `;`, days do not ascend).
     """
     try:
         former = write_former_names(said.former_names)

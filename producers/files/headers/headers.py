@@ -53,7 +53,7 @@ KIND_NAMES = {"PENALTY": "行政处罚", "LISTING": "严重失信主体名单", 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How a file is read: its kind (PENALTY, LISTING or REGISTRATION), field → header, and unread columns with reasons."""
+    """How a file is read: its kind (PENALTY, LISTING or REGISTRATION), field → header, and unread columns, with why."""
 
     kind: str
     headers: dict[str, str]

@@ -1,4 +1,4 @@
-"""Which way each column is read, and how a cell is shown: cut, nothing in it invisible, no person's number whole."""
+"""Readers of the columns, and cells as shown: shortened, nothing in them invisible, no person's number whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from schemas.texts.visible import visible
 __all__ = ["Mending", "Reader", "as_written", "reader_of", "shown"]
 
 Mending = tuple[int, MendedCell]
-"""Line, and what was mended there."""
+"""Line and mended cell."""
 
 _READERS: dict[str, Callable[[Cell], values.CellReading[Any]]] = {
     **dict.fromkeys(("uscc", "authority", "penalty_source_unit_code", "original_uscc"), values.read_code),
@@ -40,7 +40,7 @@ _READERS: dict[str, Callable[[Cell], values.CellReading[Any]]] = {
     "penalty_categories": values.read_categories,
     "version": values.read_version,
 }
-"""Fields that are read in a way of their own; the others by their type."""
+"""Fields with a reader of their own; the others are read by their type."""
 
 _NUMBERS = {"penalty_document_number", "listing_entry_id", "original_number"}
 _TEXTS = {
@@ -52,17 +52,17 @@ _TEXTS = {
     values.read_former_names,
 }
 _LONGEST_NUMBER, _LONGEST_VALUE = 1_000, 100
-"""Longest document number that is read at all (the rules allow fewer), longest code, date, time, amount or version."""
+"""Longest document number read at all (the rules allow fewer), longest code, date, time, amount or version."""
 
 _SHOWN = 60
 _PERSONAL = re.compile(r"(?<![0-9A-Za-z])([1-9]\d{5})\d{8,11}([0-9Xx])(?![0-9A-Za-z])")
-"""What is covered where it is shown, whatever it is: a number as long as a resident identity number."""
+"""Covered wherever it is shown: a number as long as a resident identity number."""
 
 _FRACTION = re.compile(r"-?\d{1,9}\.\d+", re.ASCII)
 
 
 class Reader:
-    """Reads cells of one column, each distinct text once: dates, codes and amounts repeat over and over."""
+    """Reads cells of one column, each distinct text once: dates, codes and amounts repeat often."""
 
     def __init__(
         self, header: str, place: int, read: Callable[[Cell], values.CellReading[Any]], longest: int, mended: list[Mending]
@@ -73,7 +73,7 @@ class Reader:
     def __call__(self, line: int, cell: Cell) -> Any:
         if cell is None or cell == "":
             return None
-        # Unicode's normal forms and a time's pattern take time by the square of the length: no cell may ask for hours.
+        # Unicode's normal forms and the pattern of a time take quadratic time: no cell may take hours.
         if isinstance(cell, str | Decimal) and len(cell if isinstance(cell, str) else str(cell)) > self._longest:
             raise values.CellRefused("CELL_TOO_LONG", f"此格超过 {self._longest} 字")
         key = (type(cell), cell)
@@ -92,7 +92,7 @@ class Reader:
 
 
 def reader_of(name: str, columns: Columns, table: Table, mended: list[Mending]) -> Reader:
-    """Return what reads the column that means this field; what it mends is added to `mended`."""
+    """Return the reader of this field's column; it adds its repairs to `mended`."""
     read, kind = _READERS.get(name), FLAT.get(name)
     if name == "original_number":
         read = values.read_document_number if columns.kind == "PENALTY" else values.read_identifier
@@ -109,13 +109,13 @@ def reader_of(name: str, columns: Columns, table: Table, mended: list[Mending]) 
 
 
 def shown(cell: object) -> str:
-    """Return a cell as it may be shown: cut, nothing in it invisible, and covered where it may be a person's number."""
+    """Return a cell as it may be shown: shortened, nothing in it invisible, and covered if perhaps a person's number."""
     text = as_written(cell)
     if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
         return text[:_SHOWN]
     once = _PERSONAL.sub(lambda found: mask(found[0]), text)
     covered = cover_persons(once)
-    # As a code it is a number, as a text it might not be; with something between its digits it is shown without.
+    # As a code it is a number, as a text perhaps not; with characters between its digits it is shown without them.
     if names_person(text) and (covered == text or (once == text and not text.isalnum())):
         covered = mask("".join(one for one in unicodedata.normalize("NFKC", text) if one.isascii() and one.isalnum()))
     return visible(covered[:_SHOWN])

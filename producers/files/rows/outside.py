@@ -1,4 +1,4 @@
-"""Rows that are no records: headers again, notes, totals and signatures below the table, rows with nothing in what is read."""
+"""Rows that are no records: repeated headers, notes, totals and signatures below the table, rows without content."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ __all__ = ["without_outsiders"]
 
 _NUMBERS = {"PENALTY": "penalty_document_number", "LISTING": "listing_entry_id", "REGISTRATION": "uscc"}
 _DECIDING = ("status", "reason", "original_record_id", "original_number", "original_uscc")
-"""Fields with which a row can do without its content."""
+"""Fields with which a row needs no content."""
 
 _NAMING = (
     "uscc", "subject_name", "penalty_document_number", "listing_entry_id", "original_record_id", "original_number",
     "original_uscc", "penalty_facts", "listing_grounds", "penalty_content",
 )  # fmt: skip
-"""Fields that say of whom a row is, or what was done: one in which none of them stands says nothing of anybody."""
+"""Fields for the entity or the decision: a row without any of them is about nobody."""
 
 _CODE = 18
 _COUNTED = re.compile(r"\d{1,7}(?:\.0)?")
-"""A row's number, in a column that is not read."""
+"""A row's number, in an unread column."""
 
 _EXAMPLE = re.compile(r"(?:填写)?(?:示例|样例|范例|示范|例子|例如|例|样本|模板)(?:数据|行|[:：].*)?", re.DOTALL)
-"""How a row that is an example is marked: in a column that is not read, or before its first text (示例：北京某公司)."""
+"""Marks of an example row: in an unread column, or before its first text (示例：北京某公司)."""
 
 _FEWEST_SIGNS = 4
-"""Letters and digits that something must have to be a code, and no 审核人：李四."""
+"""Minimum of letters and digits for a code: 审核人：李四 is none."""
 
 _FEWEST = 3
-"""Cells that must be headers for a row to be one again."""
+"""Minimum of header cells for a repeated header row."""
 
 
 def without_outsiders(table: Table, columns: Columns) -> Table:
-    """Return the table without rows that are no records: what holds text is a fault with it, the rest is counted aloud.
+    """Return the table without rows that are no records: one with text is a fault, the others are counted in a remark.
 
     Raises UsageError if the columns of another table begin in the middle of this one.
     """
@@ -75,7 +75,7 @@ class _Outsiders:
         self.faults: list[Fault] = []
 
     def takes(self, line: int, cells: tuple[Cell, ...]) -> bool:
-        """Tell whether a row is no record, and remember it."""
+        """Return whether a row is no record, and remember it."""
         if self._is_example(cells):
             reason = "此行标明是示例, 不是记录; 如是示例, 请删去此行; 如非示例, 请改正所标的字样"
             self.faults.append(Fault(line, "NO_RECORD", reason, cells, shown(_text(cells))))
@@ -86,7 +86,7 @@ class _Outsiders:
         code = cells[self._code]
         if isinstance(code, str) and len(code) == _CODE and code.isascii() and cells[self._number] not in ("", None):
             self._before = cells
-            return False  # as nearly all rows
+            return False  # as most rows
         said = [cell for place in self._places if _says(cell := cells[place])]
         if not said:
             holding = [place for place in self._unread if _says(cells[place])]
@@ -125,7 +125,7 @@ class _Outsiders:
         return isinstance(name, str) and "例" in name[:6] and _EXAMPLE.fullmatch(name.strip(NOTHING)) is not None
 
     def _is_prefilled(self, cells: Sequence[Cell]) -> bool:
-        """Tell whether all that stands in a row stands in the record before it too: forms come with such rows to the end."""
+        """Return whether a row only repeats cells of the record before it: forms end with such prefilled rows."""
         if not self._before or any(_says(cells[place]) for place in self._naming):
             return False
         unread = set(self._unread)
@@ -136,7 +136,7 @@ class _Outsiders:
         )
 
     def _is_header(self, line: int, cells: Sequence[Cell]) -> bool:
-        """Tell whether a row names its own columns. Names of other columns would be another table's."""
+        """Return whether a row repeats its own headers. Names of other columns would be another table's."""
         fields = {
             place: field
             for place, cell in enumerate(cells)
@@ -151,7 +151,7 @@ class _Outsiders:
         return True
 
     def remarks(self) -> list[str]:
-        """Return what must be told of rows that were passed over."""
+        """Return remarks on skipped rows."""
         columns = "、".join(self._headers[place] or f"第 {place + 1} 列" for place in self._holding)[:60]
         told = (
             (self._again, "又是表头, 未读"),
@@ -163,14 +163,14 @@ class _Outsiders:
 
 
 def _signs(cell: Cell) -> bool:
-    """Tell whether a cell may be a code."""
+    """Return whether a cell may be a code."""
     if not isinstance(cell, str):
         return cell is not None
     return sum(one.isascii() and one.isalnum() for one in unicodedata.normalize("NFKC", cell)) >= _FEWEST_SIGNS
 
 
 def _is_covered(cell: Cell) -> bool:
-    """Tell whether a cell is but covered by the one to its left: a note that is merged over the row says one thing."""
+    """Return whether a merged cell to its left covers a cell: a note merged over the row is one text."""
     return isinstance(cell, UnreadCell) and cell.code == MERGED
 
 

@@ -1,4 +1,4 @@
-"""One decision that names several parties is several records: a row is parted where its names and codes pair up."""
+"""Parties of a decision: a row that names several is divided into several records if names and codes pair up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BETWEEN_CODES = re.compile(r"[;；、,，\r\n]+")
 _AND_OTHERS = re.compile(r"等\s*[\d一二两三四五六七八九十百]+\s*(?:家|户|人|名|个|企业|公司|单位)")
 _BROKEN = re.compile(r"(?=(?:\s*[0-9A-Za-z]\s*){18}$)[0-9A-Za-z]{1,17}[\r\n]+[0-9A-Za-z\r\n]{1,17}")
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#[0-9]{2,5}|#[xX][0-9A-Fa-f]{2,4});")
-"""An HTML entity: what ends it is no separator."""
+"""An HTML entity: the ; that ends it is no separator."""
 
 _NAME, _CODE = "subject_name", "uscc"
 _CODES = frozenset((_CODE, "original_uscc"))
@@ -27,23 +27,23 @@ _OF_EACH = frozenset(
         "listing_legal_representative",
     )
 )  # fmt: skip
-"""What only one party can have: said for each of them, in the same order, or for none."""
+"""Fields that only one party can have: given for each, in the same order, or for none."""
 
 _AMOUNTS = frozenset(("penalty_fine", "penalty_confiscated"))
 _OF_EACH_OR_ALL = _AMOUNTS | {"subject_kind", "penalty_licence"}
-"""What may be said once for all of them, or for each."""
+"""Fields that may be given once for all parties, or for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """The cells of each party, and the amounts (fields) that were said once and hold for each of them."""
+    """The cells of each party, and the amounts (fields) that were given once and hold for each of them."""
 
     rows: tuple[tuple[Cell, ...], ...]
     shared: tuple[str, ...] = ()
 
 
 class Unpaired(CellRefused):
-    """Parties that cannot be told apart: `field` says where."""
+    """Parties that cannot be separated; `field` is the reason's field."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__("PARTIES_UNPAIRED", message)
@@ -51,15 +51,15 @@ class Unpaired(CellRefused):
 
 
 def parted(cells: tuple[Cell, ...], places: Mapping[str, int]) -> Parties | None:
-    """Return the cells of each party that a row names; None where it names one. `places` are those of the fields.
+    """Return the cells of each party of a row; None if it names one. `places` are the positions of the fields.
 
-    Raises Unpaired where names and codes do not pair up, or something that is one party's own is said once.
+    Raises Unpaired if names and codes do not pair up, or a field of one party is given once.
     """
     codes, names = (_parts(cells[places[field]], field) for field in (_CODE, _NAME))
     if len(names) == 1 and _AND_OTHERS.search(names[0]):
         raise Unpaired(_NAME, "名称写作 等几家, 没有写明是哪几家; 请每个当事人一行")
     if len(names) == 1 and len(codes) > 1 and _BROKEN.fullmatch(str(cells[places[_CODE]])):
-        return None  # one code that is written on two lines
+        return None  # one code written on two lines
     if len(codes) < 2 and len(names) < 2:
         return None
     if len(codes) != len(names):

@@ -1,4 +1,4 @@
-"""What readers are told of the rows of a file that are refused: which entity and domain each may be about."""
+"""Refusals of a file's rows, as readers are notified of them: the entity and domain that each may be about."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from schemas.records.registration import DOMAIN
 __all__ = ["MOST_REFUSALS", "REFUSAL_NUMBER", "mended_ids", "refusals_of"]
 
 MOST_REFUSALS = 10_000
-"""Refused rows of one file that readers are told of one by one; what is beyond holds back the source's data as of as a whole."""
+"""Refused rows of one file that are published one by one; the rest, as a whole, holds back the source's data as of."""
 
 REFUSAL_NUMBER = "退回号"
-"""What stands before the ids of a row's refusals in its 退回原因, so that the mended row closes them."""
+"""Precedes the ids of a row's refusals in its 退回原因, so that the mended row closes them."""
 
 _NUMBERED = re.compile(f"〔{REFUSAL_NUMBER}((?: [0-9]{{1,18}})+)〕")
 
 _MOST_FINDINGS = 20
 _NAMING = ("original_record_id", "original_uscc")
-"""Columns that say which record a row is about, whatever its own code is."""
+"""Columns that name the record of a row, whatever its own code is."""
 
 _READ = ("row", "uscc", "domain", "record_id", "version", "stated_at")
 _RECORD_ID = re.compile(r"[0-9a-f]{32}")
@@ -47,9 +47,9 @@ def refusals_of(
     catalogue: Catalogue,
     now: datetime,
 ) -> tuple[tuple[int, RowRefusal], ...]:
-    """Return, by line, a refusal for each entity that a refused row names, and one of nobody where it may name others.
+    """Return, by line, a refusal for each entity that a refused row names, and one of nobody if it may name others.
 
-    The same rows give the same refusals, wherever in whatever file they stand.
+    The same rows give the same refusals, in any file and at any line.
     """
     if not errors:
         return ()
@@ -74,7 +74,7 @@ def refusals_of(
 
 
 def mended_ids(table: Table) -> dict[int, tuple[int, ...]]:
-    """Return, by line, the refusals that the rows of a rejects file came of, as its column 退回原因 names them."""
+    """Return, by line, the refusals from which the rows of a rejects file come, as its column 退回原因 names them."""
     if REASON_HEADER not in table.headers:
         return {}
     place = table.headers.index(REASON_HEADER)
@@ -85,7 +85,7 @@ def mended_ids(table: Table) -> dict[int, tuple[int, ...]]:
 
 
 def _earliest(frame: pl.DataFrame, now: datetime) -> datetime:
-    # A row of which nothing can be read is as old as the oldest that can.
+    # A completely unreadable row counts as old as the oldest readable one.
     first = frame["stated_at"].min()
     return min(now, first) if isinstance(first, datetime) else now
 
@@ -127,15 +127,15 @@ class _Rows:
         places = {name: table.headers.index(header) for name, header in columns.headers.items()}
         self._code = places.get("uscc")
         self._naming = [places[name] for name in _NAMING if name in places]
-        # Sorted, so that the order of columns says nothing; what is not read may be a person's number, or change daily.
+        # Sorted: the order of columns is irrelevant. An unread column may be a person's number, or change daily.
         self._read = [places[name] for name in sorted(places)]
         self._kind = columns.kind
 
     def refusals(
         self, cells: Sequence[Cell], told: Sequence[Mapping[str, Any]], errors: Iterable[RowError]
     ) -> Iterator[RowRefusal]:
-        """Yield those of one row: `told` are its parties as they were read, none where the row is no row of its table."""
-        # dict.fromkeys: the same reason once, in the order in which they were found.
+        """Yield the refusals of one row; `told` are its parties as read, none if the row is not one of its table."""
+        # dict.fromkeys: each reason once, in the order found.
         reasons = dict.fromkeys((error.code, error.column, error.reason) for error in errors)
         findings = tuple(finding(*reason) for reason in list(reasons)[:_MOST_FINDINGS])
         content = [self._kind, *(cells[place] if place < len(cells) else None for place in self._read)]
@@ -143,7 +143,7 @@ class _Rows:
         for row in told or ({},):
             own = row.get("uscc")
             codes, alone = entities(own or said, self._exceptions)
-            whole = bool(told) and alone  # of a row that is none, another cell may be the code
+            whole = bool(told) and alone  # if the row is not one of its table, another cell may be the code
             named = any(self._cell(cells, place) not in (None, "") for place in self._naming)
             known = self._identity(row) if (alone and len(codes) == 1) or named else (None, None)
             for code in (*codes, *(() if whole else (None,))):

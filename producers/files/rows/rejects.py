@@ -1,4 +1,4 @@
-"""The rejects file: refused rows in the very columns they came with, and why; mended, it can be published as it is."""
+"""The rejects file: refused rows in their original columns, with the reasons; once mended, it can be published."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from schemas.texts.spreadsheets import CONTROL, cell_written
 __all__ = ["REASON_HEADER", "write_rejects"]
 
 _PARTY = re.compile(r"[^;；、,，\r\n]+")
-"""A code of a cell that may hold several."""
+"""A code of a cell that may have several."""
 
 _LARGEST_NUMBER = 10**15
-"""Excel rounds from here on; JSON has numbers that no workbook can hold at all."""
+"""Excel rounds from here on; JSON has numbers that no workbook can store at all."""
 
 
 def write_rejects(
@@ -41,10 +41,10 @@ def write_rejects(
     personal: Collection[str] = (),
     refusals: Mapping[int, Collection[int]] | None = None,
 ) -> int:
-    """Write the refused rows to a CSV (with BOM, so that Excel opens it) or XLSX file; return how many there are.
+    """Write the refused rows to a CSV (with BOM, so that Excel opens it) or XLSX file. Return how many there are.
 
-    Columns in `personal` (identity documents) stay empty: such numbers are not copied. Where one stands elsewhere, its
-    birth date and serial number are covered. `refusals` are the ids, by line, that the mended row closes.
+    Columns in `personal` (identity documents) stay empty: such numbers are not copied. In other columns, the birth date
+    and serial number of such a number are covered. `refusals` are the ids, by line, that the mended row closes.
     """
     persons = {(error.line, error.column) for error in errors if error.code == "USCC_RESIDENT_ID"}
     reasons: defaultdict[int, list[str]] = defaultdict(list)
@@ -108,7 +108,7 @@ def _write_xlsx(path: Path, headers: list[str], lines: list[list[Cell]]) -> None
                 if isinstance(cell, bool | date | time | timedelta) or _is_number(cell):
                     sheet.write(number, column, cell)
                 else:
-                    # Never as a formula; what is longer than a cell is left out in silence otherwise.
+                    # Never as a formula. A text longer than a cell would be dropped silently.
                     sheet.write_string(number, column, CONTROL.sub("�", str(cell))[:LONGEST_CELL])
 
 

@@ -1,4 +1,4 @@
-"""What was mended while a file was read: counted by column and code, and listed cell by cell where a person wants it."""
+"""Repairs made while a file was read: counted by column and code, and listed cell by cell on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADERS = ("行", "列", "原值", "读作", "修整", "说明")
 
 @dataclass(frozen=True, slots=True)
 class MendedCell:
-    """A cell's text that was mended: its column as the file calls it, what was there and what was made of it, and how."""
+    """A mended cell: its column as the file names it, the text before and after, and the codes of the repairs."""
 
     column: str
     found: str
@@ -41,10 +41,10 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """All repairs of a file. Equal cells of a column share one Mended, so that a large file's take little room."""
+    """All repairs of a file. Equal cells of a column share one MendedCell, so that a large file needs little memory."""
 
     cells: tuple[tuple[int, MendedCell], ...] = ()
-    """Line and what was mended, by line."""
+    """Line and mended cell, by line."""
 
     def without(self, lines: Collection[int]) -> Repairs:
         """Return the repairs of the other lines."""
@@ -57,7 +57,7 @@ class Repairs:
                 yield Repair(line, mended.column, mended.found, mended.made, code)
 
     def counted(self) -> list[dict[str, Any]]:
-        """Return a row for each column and code: how many, and the first of them; the most frequent first."""
+        """Return a row for each column and code: the count and the first repair; the most frequent first."""
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         for repair in self:
             key = repair.column, repair.code
@@ -71,12 +71,12 @@ class Repairs:
                     "made": repair.made,
                 }
             rows[key]["count"] += 1
-        return sorted(rows.values(), key=lambda row: -row["count"])  # of equal ones, what comes first in the file
+        return sorted(rows.values(), key=lambda row: -row["count"])  # equal counts stay in the order of the file
 
     def write(self, path: Path) -> int:
-        """Write every repair to a CSV file (with BOM, so that Excel opens it); return how many there are.
+        """Write every repair to a CSV file (with BOM, so that Excel opens it). Return how many there are.
 
-        Raises UsageError where it cannot be written.
+        Raises UsageError if it cannot be written.
         """
         count = 0
         try:

@@ -1,4 +1,4 @@
-"""From rows of cells to statements: every cell read, every error of every row kept."""
+"""Rows to statements: reads every cell and keeps every error of every row."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["Parsed", "located", "parse"]
 
 _BODIES = ("PENALTY", "LISTING", "REGISTRATION")
 _MOST_PARTIES, _MOST_COPIED = 1 << 20, 1 << 28
-"""Parties in rows that name several, and characters that are copied for them."""
+"""Limits: parties in rows that name several, and characters copied for them."""
 
 
 def located(error: RowError) -> dict[str, Any]:
-    """Return an error as --json prints it: with the sheet and the file where several are read."""
+    """Return an error as --json prints it: with sheet and file if several are read."""
     line, place = error.line, dict[str, Any]()
     if isinstance(line, FileLine):
         place["file"], line = line.file, line.line
@@ -41,16 +41,16 @@ def located(error: RowError) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Parsed:
-    """All rows as statements (FLAT; `row` is the place in `lines`), and the errors of those that could not be read whole.
+    """All rows as statements (FLAT; `row` is the position in `lines`), and the errors of rows not read completely.
 
-    What could not be read is null in the frame, so that the rules find whatever else is wrong with such a row.
+    An unreadable cell is null in the frame, so that the rules find all other errors of its row.
     """
 
     frame: pl.DataFrame
     lines: list[int]
     errors: list[RowError] = field(default_factory=list)
     remarks: list[RowError] = field(default_factory=list)
-    """What a person should look at, although it could be read."""
+    """Warnings on readable cells, for a person to check."""
     repairs: Repairs = field(default_factory=Repairs)
 
 
@@ -63,10 +63,10 @@ def parse(
     stated_at: datetime | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Parsed:
-    """Read every row. `stated_at` is the version of rows that bring none of their own.
+    """Read every row. `stated_at` is the version of rows that have none of their own.
 
-    Raises UsageError where rows have no version and `stated_at` is not given, or where a department of several domains
-    is not told which.
+    Raises UsageError if rows have no version and `stated_at` is not given, or if the domain is missing and the
+    department has several.
     """
     if "version" not in columns.headers and "updated_at" not in columns.headers and stated_at is None:
         raise UsageError(
@@ -121,7 +121,7 @@ class _Rows:
         }
 
     def read(self, line: int, cells: tuple[Cell, ...]) -> list[tuple[dict[str, Any], list[RowError]]]:
-        """Return the flat statement of each party of a row, with what is wrong with it."""
+        """Return the flat statement of each party of a row, with its errors."""
         try:
             parties = None if self._columns.kind == "REGISTRATION" else parted(cells, self._places)
         except Unpaired as refused:
@@ -135,7 +135,7 @@ class _Rows:
         return self._several(line, cells, parties)
 
     def _within_bounds(self, cells: tuple[Cell, ...], parties: Parties) -> None:
-        # What a row says once is kept for each of its parties: a small file could ask for terabytes.
+        # A row's common text is copied for each of its parties: a small file could ask for terabytes.
         self._parties += len(parties.rows)
         self._copied += len(parties.rows) * sum(len(cell) for cell in cells if isinstance(cell, str))
         if self._parties > _MOST_PARTIES or self._copied > _MOST_COPIED:
@@ -147,7 +147,7 @@ class _Rows:
         self._within_bounds(cells, parties)
         begin = len(self.mended)
         read = [self._read(line, party) for party in parties.rows]
-        # What they have in common was read, mended and refused with each of them: it is told once.
+        # Common cells are read, mended and refused once for each party, but reported once.
         self.mended[begin:] = dict.fromkeys(self.mended[begin:])
         told: set[RowError] = set()
         for _, errors in read:
@@ -187,7 +187,7 @@ class _Rows:
             name = "version" if "version" in self._readers else "updated_at"
             errors.append(self._error(line, name, None, "VERSION_MISSING", "此行没有版本号或更新时间"))
         if said["status"] == "IN_FORCE":
-            # Rules take a null date for "not said": a mandatory one is missed here.
+            # For the rules a null date is absent: a mandatory one must be missed here.
             for name in _REQUIRED_DATES[said["kind"]]:
                 if said.get(name) is None and not unread & {name, MOVES.get(name)}:
                     errors.append(self._error(line, name, None, "REQUIRED", "必填项为空"))
@@ -207,8 +207,8 @@ class _Rows:
                 yield self._error(line, name, text, "STATE_IN_REMARK", reason)
 
     def _moves(self, line: int, said: dict[str, Any]) -> Iterator[RowError]:
-        # An entity that moved in is registered here since then, whenever it was founded. Gone for two reasons on two days
-        # it cannot be.
+        # An entity that moved in is registered here since then, whenever it was founded. It cannot have left for two
+        # reasons on two days.
         since, until = MOVES["registration_since"], MOVES["registration_until"]
         said["registration_since"] = said.pop(since, None) or said.get("registration_since")
         moved, ended = said.pop(until, None), said.get("registration_until")
@@ -228,7 +228,7 @@ class _Rows:
             )
         for name in ("uscc", "subject_name", "authority"):
             said[name] = said.get(name) or ""
-        # Lists do not say the kind; the code does (GB 32100-2015: registrar 9, type 2).
+        # Lists have no kind; the code has it (GB 32100-2015: registrar 9, type 2).
         said["subject_kind"] = said.get("subject_kind") or (
             "个体工商户" if said["uscc"].startswith("92") else "法人及非法人组织"
         )
@@ -240,7 +240,7 @@ class _Rows:
             said["version"] = round(moment.timestamp() * 1000) if moment else None
         moment = updated or self._stated_at or (_time_of(said["version"]) if said["version"] else None)
         said["stated_at"] = moment.astimezone(UTC) if moment else None
-        # Only a record in force carries content and bears a mark (DESIGN: neither a repair nor a revocation has a body).
+        # Only a record in force has content and a mark (DESIGN: neither a repair nor a revocation has a body).
         in_force = said["status"] == "IN_FORCE"
         for body in _BODIES:
             said[f"has_{body.lower()}"] = in_force and kind == body
@@ -287,7 +287,7 @@ def _reason(said: dict[str, Any]) -> str:
 
 
 def _time_of(version: int) -> datetime:
-    # A plain number says nothing of the time: it counts as stated at the beginning of time, so that file and result
+    # A plain number gives no time: it counts as stated at the beginning of time, so that file and result
     # stay the same whenever it is published.
     milliseconds = version if 946_684_800_000 <= version < 32_503_680_000_000 else 0
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
@@ -299,7 +299,7 @@ _SAYS_ITSELF = (
     "reason", "status", "disputed_since", "listing_removed_on", "registration_until", "original_record_id", "original_number",
     "original_uscc",
 )  # fmt: skip
-"""Fields with which a row says what became of it, whatever its remark tells beside."""
+"""Fields by which a row gives its own state, whatever its remark says."""
 
 _REQUIRED_TEXT = {
     "PENALTY": (

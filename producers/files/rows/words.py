@@ -1,4 +1,4 @@
-"""Words of a table of codes that are not in it: which ones are, and which was probably meant."""
+"""Words that are missing from a table of codes, and the nearest allowed ones."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _TABLES = {
 
 _LONGEST_CODE = 20
 _NO_CODE_HAS = "IOSVZ"
-"""Letters that GB 32100-2015 leaves out, since they look like figures."""
+"""Letters that GB 32100-2015 leaves out, because they look like figures."""
 
 _BY_CODE = ("CATEGORY", "LEVEL")
-"""Tables whose short words are what the form has."""
+"""Tables whose short words, not the names, are in the form."""
 
 
 class Words:
-    """The words that may stand in columns of codes, by the code of the rule that a word breaks."""
+    """The allowed words of code columns, by the code of the rule that a wrong word breaks."""
 
     def __init__(self, catalogue: Catalogue, department: Department) -> None:
         self._allowed: dict[str, list[str]] = {
@@ -44,7 +44,7 @@ class Words:
             self._allowed[code] = list(names if code in _BY_CODE else names.values())
 
     def explained(self, code: str, met: str, message: str) -> tuple[str, str]:
-        """Return what was met and why it is refused: with the words that are allowed, and the nearest of them."""
+        """Return the wrong word and why it is refused: with the allowed words, and the nearest of them."""
         if code == "USCC_ALPHABET":
             letters = "、".join(f"第 {place} 位 {one}" for place, one in enumerate(met, 1) if one in _NO_CODE_HAS)
             return met, f"{message}{letters and f': {letters}'} (没有字母 I、O、S、V、Z; 是数字 1、0、5、2 吗)"
@@ -54,7 +54,7 @@ class Words:
         if not allowed or not met:
             return met, message
         unknown = met
-        if code == "CATEGORY":  # of six that are joined, one may be wrong
+        if code == "CATEGORY":  # one of six joined words may be wrong
             unknown = "、".join(part for part in separated(met) if part not in allowed) or met
             message = f"{message}: {shown(unknown)}"
         near = difflib.get_close_matches(unknown[:60], allowed, n=1, cutoff=0.4)

@@ -1,4 +1,4 @@
-"""Reading dates and times, however a person or a database writes them: none is guessed, and each repair is named."""
+"""Dates and times as people and databases write them: the readers guess nothing and name each repair."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _TIME = re.compile(
 _JOINED_TIME = re.compile(r"(\d{8})(\d{2})(\d{2})(\d{2})?", re.ASCII)
 _STAMP = re.compile(r"[1-3]\d{9}(?:\d{3})?", re.ASCII)
 _EPOCH = date(1899, 12, 30)
-"""Day 0 of Excel's date system of 1900, as all days after 1900-02-28 count."""
+"""Day 0 of Excel's date system of 1900, in which all days after 1900-02-28 count."""
 _SERIALS = range((date(1990, 1, 1) - _EPOCH).days, (date(2101, 1, 1) - _EPOCH).days)
 """Plain numbers that are Excel's days. As 年月日 none of them can be read before the year 2032."""
 
 
 def read_date(cell: Cell, *, from_1904: bool = False) -> CellReading[date]:
-    """Read a date: 2025-09-01, 2025/9/1, 20250901, 2025年9月1日, a date cell of Excel, or the number that it is for Excel.
+    """Read a date: 2025-09-01, 2025/9/1, 20250901, 2025年9月1日, a date cell of Excel, or Excel's number of it.
 
-    `from_1904` says that the workbook counts days from 1904: its numbers without a date's format are refused.
+    `from_1904`: the workbook counts days from 1904, and its numbers without a date format are refused.
     """
     if isinstance(cell, date):
         moment = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)
@@ -78,7 +78,7 @@ def _calendar_day(year: str, month: str, day: str) -> date:
 
 
 def _number(written: str) -> int:
-    """Return a number below 100, in digits or as 二十一. Raises ValueError where it is none."""
+    """Return a number below 100, in digits or as 二十一. Raises ValueError if it is none."""
     if written.isdecimal():
         return int(written)
     tens, ten, units = written.replace("廿", "二十").replace("卅", "三十").partition("十")
@@ -89,7 +89,7 @@ def _number(written: str) -> int:
 
 
 def _day_of(timed: re.Match[str], repairs: tuple[str, ...], from_1904: bool) -> CellReading[date]:
-    """Return the day of a date that a time of day follows: midnight says nothing, another time is told to be dropped."""
+    """Return the day of a date with a time: midnight is ignored, dropping another time is a repair."""
     of_day = read_date(timed[1], from_1904=from_1904)
     if of_day.value is None:
         raise CellRefused("DATE_FORM", _NO_DATE)
@@ -105,7 +105,7 @@ def _day_of(timed: re.Match[str], repairs: tuple[str, ...], from_1904: bool) -> 
 
 
 def _moment(day: date, timed: re.Match[str]) -> datetime:
-    """Return the time that a match of _TIME or _JOINED_TIME says. Raises ValueError where there is none such."""
+    """Return the time of a match of _TIME or _JOINED_TIME. Raises ValueError if there is no such time."""
     if timed.re is _JOINED_TIME:
         _, hour, minute, second = timed.groups()
         return datetime.fromisoformat(f"{day}T{hour}:{minute}:{second or '00'}")
@@ -149,12 +149,12 @@ def read_time(cell: Cell, *, from_1904: bool = False) -> CellReading[datetime]:
 
 
 def as_time(cell: Cell) -> datetime | None:
-    """Return a time as a person gives it on a command line: see read_time."""
+    """Return a time typed on a command line: see read_time."""
     return read_time(cell).value
 
 
 def _whole_part(number: float) -> int:
-    """Return the whole part of a number; 0 where it has none."""
+    """Return the whole part of a number; 0 if it has none."""
     return int(number) if abs(number) < 1e15 else 0  # neither nan nor infinity is less
 
 
@@ -193,7 +193,7 @@ _PARTLY = (
 
 
 def _why_no_date(text: str) -> str:
-    """Return what is wrong with a text that is no date, as far as a person would see it; nothing where nobody would."""
+    """Return the visible error of a text that is no date; nothing if a person would not see it."""
     if is_placeholder(text) or text in ("待定", "不限"):
         return "; 没有日期则留空"
     for form, begin in _YEARS:
@@ -207,7 +207,7 @@ def _why_no_date(text: str) -> str:
 
 
 def _stamped(text: str) -> str:
-    """Return the question whether a number is a time stamp, in milliseconds or seconds since 1970; nothing where it is none."""
+    """Return a question if a number may be a time stamp in milliseconds or seconds since 1970; otherwise nothing."""
     if not _STAMP.fullmatch(text):
         return ""
     seconds, unit = (int(text) / 1000, "毫秒") if len(text) == 13 else (int(text), "秒")
@@ -215,7 +215,7 @@ def _stamped(text: str) -> str:
 
 
 def _readings(parts: tuple[str, ...]) -> set[str]:
-    """Return the days, in ISO form, that three numbers may mean: year, month and day in any order that people use."""
+    """Return the days, in ISO form, that three numbers may mean: year, month and day in any usual order."""
     days = set()
     for year, month, day in ((0, 1, 2), (2, 0, 1), (2, 1, 0)):
         said = parts[year] if len(parts[year]) == 4 else f"20{parts[year]:>02}"
@@ -232,6 +232,6 @@ def _zoned(moment: datetime) -> datetime:
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=CHINA)
     try:
         zoned.astimezone(UTC)
-    except OverflowError:  # the first hours of the year 1, or the last of 9999, are no time elsewhere
+    except OverflowError:  # the first hours of the year 1 and the last of 9999 do not exist in other zones
         raise CellRefused("TIME_FORM", _NO_TIME) from None
     return zoned

@@ -1,4 +1,4 @@
-"""Words that only fill a cell: 无, 同上, — … They are no number, date or amount."""
+"""Placeholders that only fill a cell: 无, 同上, — … They are no number, date or amount."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMBERS = ("一", "0", "x", "X")
 
 
 def is_placeholder(text: str) -> bool:
-    """Tell whether a text says nothing but that nothing is said."""
+    """Return whether a text is only a placeholder."""
     if len(text) > _LONGEST or text in _NUMBERS:
         return False
     plain = unicodedata.normalize("NFKC", text).strip()

@@ -1,4 +1,4 @@
-"""What a file format does to a text, and how it is undone: width, spaces, guards, rounded numbers; each repair is named."""
+"""Damage to texts by file formats, and its repair: width, spaces, guards, rounded numbers; each repair is named."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ REPAIRS = {
     "COMMENT": "单元格的批注, 不作数据",
     "HEADER_ROW": "表头的另一行或填写说明, 不作数据",
 }
-"""Code of a repair → what it is."""
+"""Code of a repair → its description."""
 _ASCII = {0xFF01 + place: 0x21 + place for place in range(94)} | {0x3000: 0x20}
 LETTERS_AND_DIGITS = {wide: plain for wide, plain in _ASCII.items() if chr(plain).isalnum()}
 """Full-width characters and their half-width twins: never NFKC, which reads ² as 2 and ① as 1."""
@@ -58,25 +58,25 @@ _LEFT_TO_RIGHT = "\u202a\u202c\u202d\u2066\u2068\u2069"
 _INVISIBLE = re.compile(f"[{_UNSEEN}{_LEFT_TO_RIGHT}]")
 _UNDIRECTED = re.compile(f"[{_UNSEEN}]")
 TURNING = re.compile("[\u202b\u202e\u2067]")
-"""What has the text after it shown from right to left: whoever sees it reads another one than is written."""
+"""Shows the text after it from right to left: a person reads another text than the stored one."""
 BLANK = re.compile("[\\s\u200c\u200d]+")
 _BETWEEN_DIGITS = re.compile("(?<=[0-9])[\\s\u200c\u200d]+(?=[0-9])")
 _ROUNDED = re.compile(r"\s*[+-]?(?:\d(?:\.\d+)?[Ee]\+\d{2,3}|\d\.\d+[Ee]\d{2,3}|\d{16,}\.0+)\s*", re.ASCII)
 _MISREAD = re.compile("锟斤|斤拷锟|烫烫烫|屯屯屯|ï¼|(?:[Ã-ï][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}){2}")
-"""What UTF-8 leaves that was read as GBK or Windows-1252."""
+"""Traces of UTF-8 decoded as GBK or Windows-1252."""
 
 _SUSPECT = frozenset(("", " ", "'", "=", "+", "-", *"0123456789"))
-"""What a guarded text, or a number that was rounded, begins with."""
+"""First characters of a guarded text or a rounded number."""
 _FORMULA = re.compile(r'\s*="((?:[^"]|"")*)"\s*')
 _PRIVATE = str.maketrans(
     "\ue78d\ue78e\ue78f\ue790\ue791\ue792\ue793\ue794\ue795\ue796\ue81e\ue826\ue82b\ue82c\ue832\ue843\ue854\ue864",
     "\ufe10\ufe12\ufe11\ufe13\ufe14\ufe15\ufe16\ufe17\ufe18\ufe19\u9fb4\u9fb5\u9fb6\u9fb7\u9fb8\u9fb9\u9fba\u9fbb",
 )
-"""The 18 code points that GB 18030-2022 took out of the private use area (A6D9 to A6DF, A6EC, A6ED, A6F3; FE59 to FEA0)."""
+"""The 18 code points that GB 18030-2022 took out of private use (A6D9 to A6DF, A6EC, A6ED, A6F3; FE59 to FEA0)."""
 
 
 class CellRefused(ValueError):
-    """A cell that cannot be read without guessing; `code` and the message say why."""
+    """A cell that cannot be read without guessing; `code` and the message give the reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class CellRefused(ValueError):
 
 
 class CellReading(NamedTuple, Generic[T]):
-    """What a cell means, None where it is empty, and the repairs that were needed to see it."""
+    """The value of a cell, None if it is empty, and the repairs made to read it."""
 
     value: T | None
     repairs: tuple[str, ...] = ()
@@ -94,12 +94,12 @@ def whole_number(cell: Cell) -> Cell:
     if isinstance(cell, float) and cell.is_integer():
         if abs(cell) >= 1e15:
             raise _rounded()
-        return int(cell)  # Excel keeps every number as a float
+        return int(cell)  # Excel stores every number as a float
     return cell
 
 
 def raw_text(cell: Cell) -> tuple[str, tuple[str, ...]]:
-    """Return a cell as text, and what was mended in it. Raises CellRefused where Excel has rounded the number that it was."""
+    """Return a cell as text, and its repairs. Raises CellRefused if Excel has rounded a long number."""
     if cell is None:
         return "", ()
     if isinstance(cell, str):
@@ -108,7 +108,7 @@ def raw_text(cell: Cell) -> tuple[str, tuple[str, ...]]:
         plain = cell.isprintable() and cell[:1] not in _SUSPECT
         return (cell, ()) if plain else _mended(cell)
     if isinstance(cell, Decimal) and cell.is_finite() and cell == cell.to_integral_value():
-        # JSON says 20260160.0 where a workbook has a number, and 1.10101E+17 where a program has rounded one.
+        # JSON has 20260160.0 for a number of a workbook, and 1.10101E+17 for one that a program has rounded.
         if abs(cell) >= 10**15:
             raise _rounded()
         return str(int(cell)), ("NUMBER_AS_TEXT",)
@@ -126,7 +126,7 @@ def _mended(cell: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _unguarded(text: str) -> tuple[str, tuple[str, ...]]:
-    """Take off what only says that a cell is text: the apostrophe of Excel, or the formula ="…" that exports write."""
+    """Remove the guard that marks a cell as text: Excel's apostrophe, or the formula ="…" that exports write."""
     first = text.lstrip()[:1]
     if first == "=" and (found := _FORMULA.fullmatch(text)):
         return found[1].replace('""', '"'), ("TEXT_GUARD",)
@@ -147,7 +147,7 @@ def _rounded() -> CellRefused:
 
 
 def seen(text: str) -> str:
-    """Return a text without what nobody sees. Marks of direction stay where the text is turned round: a rule refuses it."""
+    """Return a text without invisible characters. Direction marks stay if they turn the text: a rule refuses it."""
     if text.isprintable():
         return text
     return (_UNDIRECTED if TURNING.search(text) else _INVISIBLE).sub("", text)
@@ -162,7 +162,7 @@ def half_width(text: str, repairs: tuple[str, ...]) -> tuple[str, tuple[str, ...
 
 
 def unspaced(text: str, repairs: tuple[str, ...], *, joining: bool = True) -> tuple[str, tuple[str, ...]]:
-    """Take the spaces out. Without `joining` those between two digits stay, so that no number is made of two."""
+    """Remove the spaces. Without `joining` those between two digits stay, so that two numbers never become one."""
     if text.isascii() and " " not in text and text.isprintable():
         return text, repairs
     text, before = seen(text), text

@@ -1,7 +1,7 @@
-"""Reading cells: what a file format garbles is mended, and each repair is named; nothing is guessed.
+"""Readers of cells: they mend the damage of file formats, name each repair, and guess nothing.
 
-Every reader returns what a cell means and the codes (REPAIRS) of what was mended to see it. What can be read in two ways
-is refused, and the message names both.
+Every reader returns the cell's value and the codes (REPAIRS) of the repairs. A cell with two readings is refused, and
+the message names both.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _SEPARATORS = str.maketrans("；｜", ";|")
 
 
 def read_text(cell: Cell) -> CellReading[str]:
-    """Read free text: without the white space round it and what is invisible in it. Its words stay as they are sent."""
+    """Read free text: without surrounding white space and invisible characters. Its words stay as they are sent."""
     raw, repairs = raw_text(cell)
     text = raw.strip()
     if not text.isprintable():
@@ -69,7 +69,7 @@ def read_text(cell: Cell) -> CellReading[str]:
 
 
 def read_word(cell: Cell) -> CellReading[str]:
-    """Read a word that a table of codes holds: letters and digits half-width, no spaces."""
+    """Read a word of a table of codes: letters and digits half-width, no spaces."""
     return _identifier(cell)
 
 
@@ -94,11 +94,11 @@ def read_document_number(cell: Cell) -> CellReading[str]:
 
 
 def read_code(cell: Cell) -> CellReading[str]:
-    """Read a 统一社会信用代码: half-width, capitals, no spaces. Its check digits say whether that was right."""
+    """Read a 统一社会信用代码: half-width, capitals, no spaces. Its check digits show whether that was right."""
     _no_date(cell)
     raw, repairs = raw_text(cell)
     plain, repairs = half_width(raw, repairs)
-    forward = plain if plain.isascii() else TURNING.sub("", plain)  # its check digits say that it was not turned round
+    forward = plain if plain.isascii() else TURNING.sub("", plain)  # its check digits show that it was not turned round
     text, repairs = unspaced(forward, also(repairs, "SPACES", forward != plain))
     capitals = text.upper() if text.isascii() else text  # no other letter becomes two
     return CellReading(capitals or None, also(repairs, "LOWER_CASE", capitals != text) if capitals else ())
@@ -114,7 +114,7 @@ def read_record_id(cell: Cell) -> CellReading[str]:
 
 
 def read_categories(cell: Cell) -> CellReading[str]:
-    """Read the categories of a penalty: joined by ; 、 , or spaces; they keep their order. Which there are, a rule says."""
+    """Read the categories of a penalty: joined by ; 、 , or spaces; they keep their order. A rule checks the words."""
     raw, repairs = raw_text(cell)
     shown = raw if raw.isprintable() else seen(raw)
     parts = [part for part in _CATEGORIES.split(shown) if part]
@@ -128,7 +128,7 @@ def read_categories(cell: Cell) -> CellReading[str]:
 
 
 def read_former_names(cell: Cell, *, from_1904: bool = False) -> CellReading[str]:
-    """Read former names as NAME|DAY;NAME|DAY; separators may be full-width, and days written as in any date cell."""
+    """Read former names as NAME|DAY;NAME|DAY; separators may be full-width, and days as in any date cell."""
     whole = read_text(cell)
     if whole.value is None:
         return whole
@@ -173,11 +173,11 @@ def read_money(cell: Cell) -> CellReading[Decimal]:
     if abs(amount) >= Decimal(10) ** 12:
         raise CellRefused("DECIMAL_OVERFLOW", "金额超过12位整数 (万元)")
     if amount != round(amount, 6):
-        # Numbers of a workbook have 15 digits; what follows is what 0.1 + 0.2 leaves in binary.
+        # Numbers of a workbook have 15 digits; the rest is binary dust of sums such as 0.1 + 0.2.
         amount, repairs = Context(prec=15).plus(amount), (*repairs, "FLOAT_DUST")
     if amount != round(amount, 6):
         raise CellRefused("MONEY_SCALE", "金额超过6位小数 (万元)")
-    return CellReading(round(amount, 6), repairs)  # written with forty decimals, it fits no column
+    return CellReading(round(amount, 6), repairs)  # an amount written with forty decimals fits no column
 
 
 def _why_no_money(text: str) -> str:
@@ -202,7 +202,7 @@ def read_version(cell: Cell) -> CellReading[int]:
 
 
 def _digits(number: float | Decimal) -> str:
-    """Return a number that is no text with all its digits, as no exponent hides them."""
+    """Return a number with all its digits, never with an exponent."""
     exact = Decimal(repr(number)) if isinstance(number, float) else number
     return f"{exact:f}" if exact.is_finite() and abs(exact.adjusted()) < 400 else str(number)
 
