@@ -82,7 +82,7 @@ _Timeout = Annotated[float, typer.Option(help="Seconds that --wait waits at most
 
 @dataclass(kw_only=True)
 class ChangeOutcome(Fate):
-    """What became of a change; as --json prints it, with the statement that was made."""
+    """The result of a change, with the new statement; as --json prints it."""
 
     change: str
     department: str
@@ -93,7 +93,7 @@ class ChangeOutcome(Fate):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What every change is told: whose it is, how its file is read, how it is published. Each field is an option."""
+    """The options of every change: its department, the reading of its file, the publication. Each field is an option."""
 
     department: _Department
     mapped: Mapped = None
@@ -293,7 +293,7 @@ def _run(
             with interruptible(lambda: _so_far(outcome)):
                 _send(connection, way, made, outcome, errors)
         except Retryable as error:
-            unfinished = error  # what is known is told all the same
+            unfinished = error  # the known facts are reported all the same
     outcome.errors = [asdict(error) for error in errors]
     print(json.dumps(asdict(outcome), ensure_ascii=False, indent=2)) if way.as_json else _tell(outcome)
     if unfinished is not None:
@@ -303,7 +303,7 @@ def _run(
 
 
 def _so_far(outcome: ChangeOutcome) -> str:
-    """Say what Ctrl-C leaves behind."""
+    """Return the state that Ctrl-C leaves behind."""
     if outcome.sent:
         return "the change is sent and confirmed; it becomes visible without this command"
     return "the change is not confirmed and may not have been sent; give the same command again, which changes nothing twice"
@@ -316,13 +316,13 @@ def _send(
     try:
         config = PublisherConfig(connection.kafka, connection.registry, way.department)
         with Publisher(config, track=way.wait) as publisher:
-            publisher.partitions()  # no server, no topic: said at once
+            publisher.partitions()  # a missing server or topic is reported at once
             publisher.publish(statement)
             publisher.flush()
             outcome.sent = publisher.published
             (partitions, offsets) = publisher.offsets
         if receipts is not None:
-            # It waits for itself, not for a marker: one change does not vouch for all that a source has to tell.
+            # It waits for its own record, not for a marker: one change does not vouch for all of a source's data.
             place = partitions[0], offsets[0]
             await_visible(
                 receipts, dict([place]), {place: 1}, outcome, Console(stderr=True), way.timeout, errors

@@ -1,4 +1,4 @@
-"""`xinliu heartbeat`: a department vouches for its data again and again, as a service."""
+"""`xinliu heartbeat`: a department vouches for its data at a fixed interval, as a service."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def heartbeat(
 ) -> None:
     """Vouch every minute that everything has been published; only for a source that publishes each change at once.
 
-    Runs until SIGTERM. While Kafka is away it waits, and says nothing later of a time that has passed. A source that
-    publishes in batches must not use it: it marks at the end of each batch (`xinliu publish` does, or `xinliu mark`).
+    Runs until SIGTERM. While Kafka is away it waits, and later sends no marker for a time that has passed. A source
+    that publishes in batches must not use it: it marks at the end of each batch (`xinliu publish` does, or `xinliu
+    mark`).
     """
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
@@ -56,7 +57,7 @@ def heartbeat(
 
 
 class _Told:
-    """Prints each beat as JSON; for a person only what changes."""
+    """Prints each beat as JSON; for a person, changes only."""
 
     def __init__(self, name: str, as_json: bool) -> None:
         self._name, self._as_json = name, as_json

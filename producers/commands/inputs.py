@@ -1,4 +1,4 @@
-"""Which files a command line names: files, folders and patterns such as 'x*.csv'."""
+"""Input files of a command line: files, folders and patterns such as 'x*.csv'."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["named_files"]
 
 
 def named_files(names: Sequence[str]) -> list[Path]:
-    """Return the files that are named, each once, in the order in which they are named and, in a folder, by name.
+    """Return the named files, each once, in the order of the command line and, in a folder, by name.
 
-    Of a folder all files count, of its own folders none; what begins with . or ~$ (a workbook that somebody has open) is
-    left out. Raises UsageError if a folder or a pattern holds no file, or a folder holds folders: what is in them would
-    be vouched for and not read. A file that is not there is left to whoever reads it.
+    In a folder all files count, but no sub-folders; names that begin with . or ~$ (a workbook that somebody has open)
+    are left out. Raises UsageError if a folder or a pattern has no file, or a folder has folders: the publisher would
+    vouch for files in them without reading them. The reader of a file reports a missing one.
     """
     found: dict[Path, Path] = {}
     for name in names:

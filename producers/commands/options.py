@@ -1,4 +1,4 @@
-"""Options that say how a department's file is read: --map, --ignore and --sheet, of every command that reads one."""
+"""Options for reading a department's file: --map, --ignore and --sheet, shared by the commands that read one."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Sheets = Annotated[
 
 
 def file_options(mapped: list[str] | None, ignored: list[str] | None, sheets: list[str] | None) -> FileOptions:
-    """Return what the three options say. Raises UsageError as `mapping` does."""
+    """Return the three options as FileOptions. Raises UsageError as `mapping` does."""
     return FileOptions(mapping(mapped), tuple(ignored or ()), tuple(sheets or ()))
 
 
 def mapping(said: Iterable[str] | None) -> dict[str, str]:
-    """Return header → known header of what --map says. Raises UsageError where it is not HEADER=KNOWN."""
+    """Return --map as header → known header. Raises UsageError if a value is not HEADER=KNOWN."""
     pairs = {}
     for text in said or ():
         header, equals, known = text.rpartition("=")

@@ -1,4 +1,4 @@
-"""`xinliu outbox`: a department's outbox in its own database: its tables, its relay, and what has become of its rows."""
+"""`xinliu outbox`: a department's outbox in its own database: its tables, its relay, and the state of its rows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _create(
     table: TableName = _TABLE,
     as_sql: Annotated[bool, typer.Option("--sql", help="Print the statements, and connect to nothing.")] = False,
 ) -> None:
-    """Make the outbox's tables where they are missing. Nothing of yours is touched."""
+    """Create the outbox's tables if they are missing. Nothing of yours is touched."""
     from sqlalchemy import MetaData
 
     from producers.outbox.database import database_url
@@ -99,7 +99,7 @@ def _relay(
     ] = None,
     log_json: LogJson = False,
 ) -> int:
-    """Publish what the department's transactions left in its outbox, until stopped (SIGTERM); says on stderr how it goes.
+    """Publish the rows that the department's transactions left in its outbox, until stopped (SIGTERM); logs go to stderr.
 
     Exit codes: 0 stopped; 1 stopped, and rows have failed that a person must settle; 2 a mistake, or a server refuses;
     3 with --once, a server did not answer.
@@ -137,7 +137,7 @@ def _relay(
 
 @outbox.command("status")
 def _status(url: Url, department: Department, table: TableName = _TABLE, as_json: Json = False) -> int:
-    """How far behind the relay is, whether one is at work, and which rows have failed. Exit code 1 where some have."""
+    """Show how far behind the relay is, whether one is at work, and which rows have failed. Exit code 1 if some have."""
     from producers.outbox.lease import Lease
 
     with _store(url, department, table) as (store, engine):
@@ -183,7 +183,7 @@ def _discard(
     table: TableName = _TABLE,
     dry_run: DryRun = False,
 ) -> None:
-    """Decide that failed rows are not to be told. They stay in the table, with the reason."""
+    """Decide that failed rows are not to be published. They stay in the table, with the reason."""
     if not reason.strip():
         raise UsageError("--reason must say why these are not to be told")
     with _store(url, department, table) as (store, _):

@@ -1,4 +1,4 @@
-"""Where `xinliu publish` writes what it tells of rows: one file for one input, a folder with a file for each of several."""
+"""Output files of `xinliu publish` for rows: one file for one input, a folder with a file for each of several."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WORKBOOKS = (".xlsx", ".xlsm")
 
 
 def output_files(option: str, wanted: Path | None, inputs: Sequence[Path], *, workbooks: bool) -> dict[Path, Path]:
-    """Return input → where to write of it. For several inputs `wanted` is a folder, with a file for each, named as it is.
+    """Return input → output. For several inputs `wanted` is a folder with one file for each, named like the input.
 
-    `workbooks` says that workbooks are answered by workbooks; what is written is CSV otherwise. Raises UsageError where
-    several inputs would be written into one file.
+    With `workbooks` the output of a workbook is a workbook; all other output is CSV. Raises UsageError if several
+    inputs would be written into one file.
     """
     if wanted is None:
         return {}
@@ -43,9 +43,9 @@ def output_files(option: str, wanted: Path | None, inputs: Sequence[Path], *, wo
 
 @contextmanager
 def made(folders: Mapping[str, Path | None], files: Sequence[Path]) -> Iterator[None]:
-    """Make the folders that these files are to stand in, for the time of a run; one in which nothing stands then goes again.
+    """Create the folders of these files for the time of a run; remove a new one again if it is empty then.
 
-    Raises UsageError, naming the option, if one cannot be made.
+    Raises UsageError, naming the option, if one cannot be created.
     """
     new = []
     for option, folder in folders.items():

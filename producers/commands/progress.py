@@ -1,4 +1,4 @@
-"""Waiting until what was sent is visible, and what became of it meanwhile: for every command that publishes."""
+"""Waiting until sent records are visible, and their results meanwhile: for every command that publishes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Fate", "await_visible", "interruptible", "progress_bar"]
 
 @dataclass(kw_only=True)
 class Fate:
-    """What became of what was sent; as --json prints it."""
+    """The results of sent records; as --json prints them."""
 
     sent: int = 0
     dry_run: bool = False
@@ -43,9 +43,9 @@ def await_visible(
     timeout: float,
     errors: list[RowError],
 ) -> None:
-    """Return once the watermark is past these offsets (by partition); note what receipts say of these lines meanwhile.
+    """Return once the watermark is past these offsets (by partition); count the receipts of these lines meanwhile.
 
-    `lines` maps partition and offset of what was sent to its line; those that were told of are taken out. Raises
+    `lines` maps partition and offset of a sent record to its line; a record with a receipt is taken out. Raises
     NotVisibleYet when the time is over.
     """
     began = monotonic()
@@ -80,7 +80,7 @@ def _place(remark: Mapping[str, Any]) -> tuple[Any, ...]:
 
 @contextmanager
 def interruptible(says: Callable[[], str]) -> Iterator[None]:
-    """Let Ctrl-C end what is within by Interrupted, with what `says` returns then: what was sent, and what is vouched for."""
+    """Raise Interrupted on Ctrl-C, with the text of `says`: what was sent, and what is vouched for."""
     try:
         yield
     except KeyboardInterrupt:
@@ -88,7 +88,7 @@ def interruptible(says: Callable[[], str]) -> Iterator[None]:
 
 
 def progress_bar(console: Console) -> Progress:
-    """Return a bar that a terminal shows, and nothing else does."""
+    """Return a progress bar that only a terminal shows."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""`xinliu publish`: a department's file, from the rows to what became of each."""
+"""`xinliu publish`: publishes a department's files and reports the result of each row."""
 
 from __future__ import annotations
 
@@ -44,39 +44,39 @@ __all__ = ["mount", "publish"]
 
 @dataclass(kw_only=True)
 class PublishOutcome(Fate):
-    """What became of one file or several; as --json prints it."""
+    """The result of one file or several; as --json prints it."""
 
     file: str
-    """The file; of several, what they were named by."""
+    """The file; for several, the words of the command line."""
     department: str
     kind: str
-    """Of all files; empty where they differ, as format and encoding are."""
+    """The kind of all files; empty if they differ; format and encoding likewise."""
     format: str
     encoding: str
     rows: int
     refused: int
     duplicates_in_file: int
     files: list[dict[str, Any]] = field(default_factory=list)
-    """What each file is: file, kind, format, encoding, rows, refused, duplicates_in_file, statements."""
+    """Each file: file, kind, format, encoding, rows, refused, duplicates_in_file, statements."""
     data_as_of: str | None = None
     warnings: list[str] = field(default_factory=list)
     rejects_file: str | None = None
     statements: int = 0
-    """What the good rows are: a row that names several parties is several."""
+    """Statements of the good rows: a row that names several parties gives several."""
     repairs: list[dict[str, Any]] = field(default_factory=list)
     """By column and code of the repair: how many cells were mended, and the first of them."""
     repairs_file: str | None = None
     refusals: list[dict[str, Any]] = field(default_factory=list)
-    """What readers are told of the refused rows: line, entry, entity (null: it cannot be read) and domain."""
+    """Refusals of rows as readers see them: line, entry, entity (null: it cannot be read) and domain."""
     pending_entities: int = 0
-    """Entities of which readers see 待核."""
+    """Number of entities that readers see as 待核."""
     holding_rows: int = 0
-    """Rows that may be about anybody: data as of stands still while any of them is open."""
+    """Rows that may be about any entity: data as of stays where it is while one of them is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One of the files, and how its lines are told: of several files, with the file's name."""
+    """One of the files, and how its lines are shown: with the file's name if there are several."""
 
     path: Path
     found: Import
@@ -183,14 +183,14 @@ def publish(
         if source.path in mended:
             source.found.repairs.write(outputs.part(mended[source.path]))
     errors = [error for source in sources for error in source.lines(source.found.errors)]
-    # Before anything is sent: a file that cannot be written is a mistake that must change nothing.
+    # Before anything is sent: if a file cannot be written, the command must change nothing.
     _write_rejects(outputs, refused, sources, errors)
     unfinished: Retryable | None = None
     if connection is not None:
         try:
             _send(connection, sources, outcome, console, marked or started, wait, no_marker, timeout, errors)
         except Retryable as error:
-            unfinished = error  # what is known of the rows is told all the same
+            unfinished = error  # the known results of rows are reported all the same
     if dry_run or outcome.sent == outcome.statements:
         _write_rejects(outputs, refused, sources, errors)
         outputs.keep()
@@ -327,8 +327,9 @@ def _send(
     try:
         with interruptible(lambda: _so_far(publisher, outcome)):
             with publisher, progress_bar(console) as bar:
-                publisher.partitions()  # no server, no topic: said at once, not after every record has timed out
-                # First of all: whatever ends this run, nobody can vouch for what was not said without its being known.
+                publisher.partitions()  # a missing server or topic is reported at once, not after every record has timed out
+                # Before everything else: however this run ends, nobody can vouch while an unpublished row is unknown to
+                # readers.
                 for source in sources:
                     for _, refusal in source.found.refusals:
                         publisher.refuse(refusal)
@@ -352,7 +353,7 @@ def _send(
 
 
 def _so_far(publisher: Publisher, outcome: PublishOutcome) -> str:
-    """Say what Ctrl-C leaves behind."""
+    """Return the state that Ctrl-C leaves behind."""
     if outcome.data_as_of is not None:
         return f"all {outcome.sent:,} are sent and vouched for; they become visible without this command"
     what = "the same file" if len(outcome.files) == 1 else "the same files"

@@ -1,4 +1,4 @@
-"""What `xinliu publish` tells a person."""
+"""The summary of `xinliu publish` for a person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 20
 
 
 def print_summary(outcome: dict[str, Any], *, wide: bool = False) -> None:
-    """Print the outcome of a file: figures, the first errors, remarks, warnings; `wide`: tables as wide as they are."""
+    """Print the result of a file: figures, the first errors, remarks, warnings; `wide`: tables in full width."""
     console = Console()
     for file in outcome["files"]:
         form = " ".join(part for part in (file["format"], file["encoding"]) if part)
@@ -64,7 +64,7 @@ def _figures(outcome: dict[str, Any]) -> str:
 
 
 def _readers_see(outcome: dict[str, Any]) -> Iterator[str]:
-    """Yield what readers are told of the refused rows, and how that ends."""
+    """Yield what readers see of the refused rows, and how that ends."""
     if not outcome["refusals"]:
         return
     seen = []

@@ -1,4 +1,4 @@
-"""`xinliu receipts`: what became of a department's records, as far back as the broker keeps it, and from now on."""
+"""`xinliu receipts`: the results of a department's records, as far back as the broker keeps them, and from now on."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def receipts(
     sheets: Sheets = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show a department's receipts: watermarks, what was refused, older or flagged, and what became of it later.
+    """Show a department's receipts: watermarks, refused, older or flagged records, and their later results.
 
-    With --rejects and --file: the rows of that file that are refused and still are, ready to be mended and published again.
-    Exit code 1 where there are any.
+    With --rejects and --file: write the rows of that file that are still refused, ready to be mended and published
+    again. Exit code 1 if there are any.
     """
     if (rejects is None) != (file is None):
         raise UsageError("--rejects needs --file, the file that was sent, and --file needs --rejects")

@@ -1,4 +1,4 @@
-"""`xinliu reconcile manifest`: does the platform hold what the department's files say? What differs, by name."""
+"""`xinliu reconcile manifest`: compares a department's files with the platform and names the differences."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ NAMES = {
     "NEWER_HERE": "平台版本较新",
     "UNKNOWN": "部门未列",
 }
-"""What departments call the differences; docs/reconciliation.md says what to do about each."""
+"""The departments' words for the differences; docs/reconciliation.md gives the remedy of each."""
 
 _SHOWN = 40
 
 
 @dataclass
 class ReconcileOutcome:
-    """What the command tells; as --json prints it."""
+    """The result of the command; as --json prints it."""
 
     department: str
     sources: list[str]
@@ -62,7 +62,7 @@ class ReconcileOutcome:
     manifests: list[dict[str, Any]] = field(default_factory=list)
     resent: int = 0
     mended: list[RecordDifference] = field(default_factory=list)
-    """With --resend: what differed before and does not any more."""
+    """With --resend: earlier differences that are gone."""
 
 
 def manifest(
@@ -104,7 +104,7 @@ def manifest(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Sum up what was told, by month: count and digest. With --wait the platform compares and names what differs.
+    """Sum up the published statements by month: count and digest. With --wait the platform compares and names differences.
 
     Without --publish, --wait or --resend nothing is sent and no server is needed. Exit codes: 0 equal, 1 differences
     (or rows that the rules refuse), 2 a mistake in the command or a file, 3 servers or an answer did not come.
@@ -130,7 +130,7 @@ def manifest(
                 stated_at=read_time(stated_at, "--stated-at"),
                 options=file_options(mapped, ignored, sheets),
             )
-    shown = ["outbox" if "://" in one else one for one in sources]  # an address may hold a password
+    shown = ["outbox" if "://" in one else one for one in sources]  # an address may contain a password
     outcome = ReconcileOutcome(department, shown, told.records.height, told.refused)
     wanted = scopes(told.records, chosen, first=months[0], last=months[1], whole=whole)
     if not wanted:
@@ -162,7 +162,7 @@ def _told_by_outbox(sources: Sequence[str], department: Department, connection: 
             schemas += registry.versions("xinliu.Statement").values()
     writers = [writer_schema(0, json.dumps(schema)) for schema in schemas]
     from producers.reconciliation.from_outbox import (
-        from_outbox,  # with SQLAlchemy, which those who name files need not wait for
+        from_outbox,  # imports SQLAlchemy, for which commands on files need not wait
     )
 
     return from_outbox(sources[0], department.key, {writer.fingerprint: writer for writer in writers})
@@ -192,7 +192,7 @@ def _state(
 
 
 def _tell_refused(publisher: Publisher, told: StatedRecords) -> None:
-    # Before the manifest: what it leaves out because it was refused is not absent.
+    # Before the manifest: rows that it leaves out because they were refused are not absent.
     for refusal in told.refusals:
         publisher.refuse(refusal)
     publisher.flush()

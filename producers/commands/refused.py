@@ -1,4 +1,4 @@
-"""`xinliu refused`: what a department's readers are kept waiting for, and its decision that a row stays out."""
+"""`xinliu refused`: a department's open refusals, and its decision that a row stays out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEPARTMENT = Annotated[
 
 @refused.command("list")
 def _list(ctx: typer.Context, department: _DEPARTMENT, as_json: Json = False) -> None:
-    """List what is refused and still is, as the receipts say: rows that were never sent, and records that intake refused.
+    """List what is still refused, as the receipts say: rows that were never sent, and records that intake refused.
 
     Exit codes: 0 none, 1 some, 2 a mistake in the command, 3 a server did not answer.
     """
@@ -62,9 +62,10 @@ def _discard(
     reason: Annotated[str, typer.Option(help="Why the row stays out: kept, and shown to operators.")],
     as_json: Json = False,
 ) -> None:
-    """Decide that rows which this department refused itself stay out: readers are told 无 of them, if nothing else is known.
+    """Decide that rows which this department itself refused stay out: readers see 无 for them, if nothing else is known.
 
-    What intake refused is the operator's to decide. Exit codes: 0 done, 2 a mistake, 3 a server did not answer.
+    Records that intake refused are the operator's to decide. Exit codes: 0 done, 2 a mistake, 3 a server did not
+    answer.
     """
     from producers.publisher import Publisher, PublisherConfig
     from schemas.operations.operators import operator

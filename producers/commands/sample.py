@@ -1,4 +1,4 @@
-"""`xinliu sample`: made-up files to try everything with."""
+"""`xinliu sample`: invented files to try everything with."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def sample(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write made-up files of every department, two waves, good rows and bad ones, and a manifest of what to expect.
+    """Write invented files of every department, two waves, good rows and bad ones, and a manifest of what to expect.
 
-    With --publish: publish one wave as its departments would, and hold what happened against the manifest.
+    With --publish: publish one wave as its departments would, and compare the result with the manifest.
     """
     if publish is None:
         today = datetime.now(CHINA).date()
