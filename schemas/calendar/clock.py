@@ -1,4 +1,4 @@
-"""The one clock of the command line: China's, printed with its zone, and read back as it was printed."""
+"""Times on the command line: China's, printed with their zone, and read back as printed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from schemas.errors import UsageError
 __all__ = ["CHINA", "TIME_HELP", "read_time", "time_text"]
 
 CHINA = ZoneInfo("Asia/Shanghai")
-"""The zone of every time that a person reads or writes, whatever the machine's own zone is."""
+"""Zone of every time that a person reads or writes, whatever the machine's own zone is."""
 
 TIME_HELP = "2026-11-23 10:00:00+08:00, as times are printed; without a zone it is China's."
-"""How an option's help describes a time."""
+"""Description of a time in the help of an option."""
 
 _FORM = re.compile(
     r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})[日号]?"
@@ -30,7 +30,7 @@ _OF_TWELVE = range(1, 13)
 def time_text(time: datetime | None, *, missing: str = "—") -> str:
     """Return a time as every command prints it: China's, to the second, with its zone; `missing` for None.
 
-    Fractions of a second are cut off, so that what is printed is never later than what it stands for.
+    Fractions of a second are cut off, so that the text is never later than the time.
 
     >>> time_text(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
     '2026-11-23 10:00:00+08:00'
@@ -39,11 +39,11 @@ def time_text(time: datetime | None, *, missing: str = "—") -> str:
 
 
 def read_time(text: str | None, option: str) -> datetime | None:
-    """Return the time that a person gave to an option, with its zone; None where none was given.
+    """Return the time that a person gave to an option, with its zone; None if none was given.
 
-    Understands what `time_text` prints and ISO 8601, 2026/11/23 8:30, 下午3:20, 3:20 PM and 2026年11月23日, also in full-width
-    characters.
-    Without a zone it is China's; a day alone is its midnight. Raises UsageError, naming the option, for anything else.
+    Reads the output of `time_text` and ISO 8601, 2026/11/23 8:30, 下午3:20, 3:20 PM and 2026年11月23日, also in full-width
+    characters. Without a zone it is China's; a day alone is its midnight. Raises UsageError, naming the option, for
+    anything else.
 
     >>> read_time("2026-11-23 10:00:00+08:00", "--since") == read_time("2026-11-23T10:00", "--since")
     True
@@ -65,7 +65,7 @@ def read_time(text: str | None, option: str) -> datetime | None:
         zoned.astimezone(UTC), zoned.astimezone(CHINA)
         return zoned
     except (ValueError, OverflowError):
-        # The first hours of the year 1 and the last of 9999 are no time in another zone.
+        # The first hours of the year 1 and the last of 9999 have no equivalent in another zone.
         raise UsageError(
             f"{option} {text!r} is no time: write 2026-11-23 10:00:00+08:00, or 2026-11-23T10:00 (China time);"
             " after noon 2026-11-23T15:20, 3:20 PM or 下午3:20"
@@ -73,7 +73,7 @@ def read_time(text: str | None, option: str) -> datetime | None:
 
 
 def _of_day(hour: str | None, before: str | None, after: str | None) -> str | None:
-    """Return the hour of 24 of one that may be of 12: 上午 or AM, 下午 or PM. Raises ValueError where it is neither."""
+    """Return the hour on the 24-hour clock, from one with 上午 or AM, 下午 or PM. Raises ValueError if it is no hour."""
     half = (before or after or "").upper().replace(".", "")
     if not hour or not half:
         return hour

@@ -1,10 +1,10 @@
-"""Periods: how long a record is published, what of it counts for a report, whether it was in force on a day.
+"""Periods: how long a record is published, which records count for a report, which were in force on a day.
 
 Pure arithmetic over the catalogue's rows on time (schemas.catalogue.time_rows). PostgreSQL computes the same in
-schemas/sql/report/time.sql; tests/integration/test_time_sql.py holds one against the other. Days are China's.
+schemas/sql/report/time.sql; tests/integration/test_time_sql.py compares the two. Days are China's.
 
-Months count as 民法典 第二百零一至二百零三条 has it: the day they count from is not counted, the last is the day of the same number,
-or the last day of a month that has none (31 January and one month: 28 or 29 February).
+Months count by 民法典 第二百零一至二百零三条: the start day is not counted, and the last day is the day of the same number, or the
+last day of a month that has none (31 January and one month: 28 or 29 February).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def china_day(time: datetime) -> date:
 
 
 def add_months(day: date, months: int) -> date:
-    """Return the day some months later, or earlier where `months` is negative.
+    """Return the day some months later, or earlier if `months` is negative.
 
     Raises OverflowError outside the years 1 to 9999.
 
@@ -54,20 +54,20 @@ def add_months(day: date, months: int) -> date:
 
 
 def penalty_in_force(decided_on: date, valid_until: date, on: date) -> bool:
-    """Tell whether a penalty is in force on a day by its own dates: 处罚决定日期 to 处罚有效期, both days included."""
+    """Return whether a penalty is in force on a day by its own dates: 处罚决定日期 to 处罚有效期, both days included."""
     return decided_on <= on <= valid_until
 
 
 def listing_in_force(listed_on: date, valid_until: date | None, removed_on: date | None, on: date) -> bool:
-    """Tell whether a list entry is in force on a day by its own dates.
+    """Return whether a list entry is in force on a day by its own dates.
 
-    From 列入日期 to 有效期至 (that day included) where it states one, and only until the day before 移出日期.
+    From 列入日期 to 有效期至 (included) if it states one, and only until the day before 移出日期.
     """
     return listed_on <= on and (valid_until is None or on <= valid_until) and (removed_on is None or on < removed_on)
 
 
 def phase(first: date, last: date | None, on: date) -> str:
-    """Return where a day lies with regard to a period: NOT_YET, DURING or OVER; one without a last day is never over."""
+    """Return the place of a day relative to a period: NOT_YET, DURING or OVER; without a last day it is never over."""
     if on < first:
         return "NOT_YET"
     return "DURING" if last is None or on <= last else "OVER"
@@ -75,14 +75,14 @@ def phase(first: date, last: date | None, on: date) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """When a record is published, both days included, and the two decisions on one day.
+    """The period of publication of a record, both days included, and the two decisions on one day.
 
-    `publish_to` is None where no term is stated; `basis` says what gave it: STATED (the record's own date), LEVEL_MAXIMUM,
-    LEVEL_MINIMUM (the level's, its own date lies outside or is not given), LIST_PERIOD, REMOVED (移出), NO_TERM, or
-    NO_RULE (no line of levels.csv holds on that day). `repair_from` is the first day on which repair (penalty) or early
-    removal (listing) may be applied for, None where no rule says so or it counts from a day that no record carries.
-    `in_window` is None where no window is given and no rule on it holds; `publishable` and `reportable` are None on days
-    before their first rule.
+    `publish_to` is None if no term is stated; `basis` is its source: STATED (the record's own date), LEVEL_MAXIMUM,
+    LEVEL_MINIMUM (the level's, if the record's own date lies outside or is missing), LIST_PERIOD, REMOVED (移出),
+    NO_TERM, or NO_RULE (no line of levels.csv applies on that day). `repair_from` is the first day of applications for
+    repair (penalty) or early removal (listing), None if there is no rule or it counts from a day that no record
+    carries. `in_window` is None if no window is given and no rule on it applies; `publishable` and `reportable` are
+    None on days before their first rule.
     """
 
     publish_from: date
@@ -107,17 +107,17 @@ class Periods:
         )
 
     def window(self, kind: str, on: date) -> WindowRow | None:
-        """Return the rule on a report's window for PENALTY or LISTING that holds on a day; None before the first."""
+        """Return the rule on a report's window for PENALTY or LISTING on a day; None before the first."""
         return _holding((row for row in self._windows if row.kind == kind), on)
 
     def level(self, level: str | None, on: date) -> LevelRow | None:
-        """Return the rule on a level that holds on a day; that of 未标明 for None."""
+        """Return the rule on a level on a day; that of 未标明 for None."""
         return _holding((row for row in self._levels if row.level == (UNSTATED if level is None else level)), on)
 
     def longest_window(self, last: date) -> tuple[date, date]:
-        """Return the longest window (涵盖时间范围) that a report ending on that day may have, both days included.
+        """Return the longest window (涵盖时间范围) of a report that ends on that day, both days included.
 
-        Raises UsageError where no rule on it holds on that day.
+        Raises UsageError if no rule on it applies on that day.
         """
         rules = [self.window(kind, last) for kind in ("PENALTY", "LISTING")]
         found = [rule.max_months for rule in rules if rule is not None]
@@ -134,10 +134,10 @@ class Periods:
         self, *, decided_on: date, valid_until: date, publish_until: date | None, level: str | None, status: str,
         window_from: date | None, on: date,
     ) -> Period:  # fmt: skip
-        """Return the period of a penalty as the rules of a day have it.
+        """Return the period of a penalty by the rules of a day.
 
         Published from 处罚决定日期 until its own 公示截止期, never shorter nor longer than its level allows; without one, as long
-        as the level allows. Reportable where 处罚决定日期 lies in `window_from`..`on` (the longest window unless given).
+        as the level allows. Reportable if 处罚决定日期 lies in `window_from`..`on` (by default the longest window).
         """
         rule = self.level(level, on)
         if rule is None:
@@ -159,10 +159,10 @@ class Periods:
         self, *, list_key: str, listed_on: date, valid_until: date | None, removed_on: date | None, status: str,
         window_from: date | None, on: date,
     ) -> Period:  # fmt: skip
-        """Return the period of a list entry as the rules of a day have it.
+        """Return the period of a list entry by the rules of a day.
 
-        Published from 列入日期 until its own 有效期至; without one, as long as its list's rule says, if it does; and never
-        longer than the day before 移出日期. Reportable where 列入..移出 overlaps `window_from`..`on`.
+        Published from 列入日期 until its own 有效期至; without one, as long as its list's rule says, if there is one; and never
+        longer than the day before 移出日期. Reportable if 列入..移出 overlaps `window_from`..`on`.
         """
         rule = _holding((row for row in self._lists if row.list == list_key), on)
         term = None if rule is None or rule.months is None else add_months(listed_on, rule.months)
@@ -186,7 +186,7 @@ class Periods:
         self, first: date, last: date | None, basis: str, repair: date | None, in_force: bool,
         case: tuple[str, str, str, str], counts: str | None, on: date,
     ) -> Period:  # fmt: skip
-        # The line on the web does not ask for the report's window; without a rule on the window nothing is reportable yet.
+        # The line for the web ignores the report's window; without a rule on the window nothing is reportable yet.
         publishable = self._decide("publishable", (*case, counts or ""), on)
         reportable = None if counts is None else self._decide("reportable", (*case, counts), on)
         in_window = None if counts is None else counts == "DURING"
@@ -200,7 +200,7 @@ class Periods:
 
 
 def _inside(first: date, last: date, window_from: date, window_to: date) -> str:
-    """Return whether what lasted from first to last lies behind (NOT_YET), in or over (DURING), or before (OVER) a window."""
+    """Return whether the span first..last lies behind (NOT_YET), in or over (DURING), or before (OVER) a window."""
     if first > window_to:
         return "NOT_YET"
     return "OVER" if last < window_from else "DURING"

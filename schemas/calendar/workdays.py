@@ -1,7 +1,7 @@
-"""Working days (工作日): the State Council's calendar as holidays.csv keeps it, and terms counted by it.
+"""Working days (工作日): the State Council's calendar from holidays.csv, and terms counted by it.
 
-A term in working days begins on the day after the day it counts from. A year that the file does not hold is an error,
-never a guess that it has no holidays. PostgreSQL has the same calendar as one row a day: xinliu.workday.
+A term in working days begins on the day after its start day. A year that is missing in the file is an error, never a
+guess that it has no holidays. PostgreSQL has the same calendar with one row per day: xinliu.workday.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _WEEKDAYS = ("周一", "周二", "周三", "周四", "周五", "周六", "周日
 
 
 class NoCalendar(UsageError):
-    """A day lies outside the years of holidays.csv: add the year (docs/time.md says how)."""
+    """A day outside the years of holidays.csv: add the year (see docs/time.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarDay:
-    """One day: whether it is worked, why (周三, 周六, 国庆节, 调休…), and how many working days the calendar has up to it."""
+    """One day: whether it is worked, why (周三, 周六, 国庆节, 调休…), and the number of working days up to it."""
 
     day: date
     working: bool
@@ -39,7 +39,7 @@ class Workdays:
 
     def __init__(self, rows: Iterable[HolidayRow]) -> None:
         marked = {day: row for row in rows for day in _span(row)}
-        # A holiday of the first year may begin in the last days of the year before, of which nothing else is known.
+        # A holiday of the first year may begin in the last days of the year before, which the file lacks.
         years = {row.effective_to.year for row in marked.values() if row.effective_to is not None}
         if not years:
             raise NoCalendar("holidays.csv holds no year: add the State Council's calendar (docs/time.md)")
@@ -67,9 +67,9 @@ class Workdays:
         return self._days[(day - self.first).days]
 
     def add(self, day: date, working_days: int) -> date:
-        """Return the working day on which a term of that many (at least 1) ends that counts from a day.
+        """Return the last day of a term of so many working days (at least 1) that counts from a day.
 
-        Raises NoCalendar where it begins or ends outside the years of the file.
+        Raises NoCalendar if it begins or ends outside the years of the file.
         """
         if working_days < 1:
             raise UsageError(f"a term of {working_days} working days is none: it has at least 1")
@@ -80,19 +80,19 @@ class Workdays:
         return self._days[place].day
 
     def between(self, day: date, until: date) -> int:
-        """Return how many working days lie after a day, up to another, that one included; negative the other way round."""
+        """Return the number of working days after a day, up to and including another; negative the other way round."""
         return self.on(until).ordinal - self.on(day).ordinal
 
     def skipped(self, day: date, until: date) -> tuple[CalendarDay, ...]:
-        """Return the days after a day, up to another, that are not worked."""
+        """Return the days off after a day, up to and including another."""
         first, last = (self.on(day).day - self.first).days, (self.on(until).day - self.first).days
         return tuple(one for one in self._days[first + 1 : last + 1] if not one.working)
 
 
 def deadline(rows: Iterable[DeadlineRow], key: str, province: str, on: date) -> DeadlineRow:
-    """Return the term that holds in a province on a day; its own line goes before that of all provinces.
+    """Return the term that applies in a province on a day; its own line takes precedence over that of all provinces.
 
-    Raises UsageError where there is none, naming those there are.
+    Raises UsageError, with the known ones, if there is none.
     """
     holding = [row for row in rows if row.holds(on) and row.province in (province, ANY)]
     found = sorted((row for row in holding if row.deadline == key), key=lambda row: row.province == ANY)

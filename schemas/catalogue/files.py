@@ -1,4 +1,4 @@
-"""Reading the catalogue's files: every bad line is named, with its reason, in one error."""
+"""Loading of the catalogue's files: one error names every bad line, with its reason."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from schemas.records.registration import DOMAIN
 __all__ = ["choose", "load"]
 
 _chosen = [Path(__file__).parent]
-"""The shipped folder, and what `choose` was told."""
+"""The shipped folder, or the one passed to `choose`."""
 
 
 def load(path: Path | None = None) -> Catalogue:
-    """Return the catalogue in a folder; the chosen one unless given. Raises CatalogueError."""
+    """Return the catalogue in a folder, by default the chosen one. Raises CatalogueError."""
     return _load(path or _chosen[-1])
 
 
 def choose(path: Path) -> None:
-    """Let `load` read this folder from now on: said once, at start, by whoever has read the settings."""
+    """Set the folder that `load` reads from now on: called once, at start, after the settings are read."""
     _chosen.append(path)
 
 
@@ -149,7 +149,7 @@ def _heartbeats(
             )
         if row.silent_after < row.expected_every:
             files.problems.append(f"{name} line {number}: a source cannot be 中断 before it is expected to be heard")
-    # Where a province has rows of its own for *, those for all provinces do not hold there.
+    # If a province has rows of its own for *, those for all provinces do not apply there.
     for province in {ANY, *(row.province for _, row in rows if row.department == ANY)} if rows else ():
         own = [row for _, row in rows if (row.department, row.province) == (ANY, province)]
         if not any(row.effective_to is None for row in own):

@@ -1,4 +1,4 @@
-"""The catalogue as the code asks it."""
+"""The catalogue in memory: departments, domains, authorities and code tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Department:
-    """A department of a province, the topics it writes and reads, and what it may speak of."""
+    """A department of a province, the topics that it writes and reads, and the subjects of its statements."""
 
     key: str
     name_zh: str
@@ -40,24 +40,24 @@ class Department:
     domains: tuple[str, ...]
     lists: tuple[str, ...]
     registers: bool
-    """Whether it says where entities are registered (经营主体登记)."""
+    """Whether it publishes registrations of entities (经营主体登记)."""
     authorities: tuple[tuple[str, str], ...]
     """USCC and name of every authority it publishes for."""
 
     @property
     def records_topic(self) -> str:
-        """The topic that this department alone may write."""
+        """Topic that only this department may write."""
         return f"records.{self.key}"
 
     @property
     def receipts_topic(self) -> str:
-        """The topic that tells this department what became of its records."""
+        """Topic that reports to this department the results of its records."""
         return f"receipts.{self.key}"
 
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """Everything that is data, not code. `version` names its content: 16 hexadecimal digits of a SHA-256."""
+    """All data of the catalogue. `version` identifies its content: 16 hexadecimal digits of a SHA-256."""
 
     version: str
     provinces: Mapping[str, ProvinceRow]
@@ -71,7 +71,8 @@ class Catalogue:
     code_rows: tuple[CodeRow, ...]
     heartbeats: tuple[HeartbeatRow, ...]
     time: TimeRows
-    """Levels, periods, windows, what is shown when, holidays, deadlines: schemas.calendar.periods and schemas.calendar.workdays compute with it."""
+    """Levels, periods, windows, visibility, holidays, deadlines, for schemas.calendar.periods and
+    schemas.calendar.workdays."""
     entity_kinds: Mapping[str, EntityKindRow]
     """By kind (经营主体类型)."""
     competences: tuple[CompetenceRow, ...] = ()
@@ -79,15 +80,15 @@ class Catalogue:
     silences: tuple[SilenceRow, ...] = ()
 
     def province(self, key: str) -> ProvinceRow:
-        """Return a province. Raises UsageError, naming those there are, where there is none of that key."""
+        """Return a province. Raises UsageError, with the known ones, if there is none of that key."""
         return _found(self.provinces, key, "province")
 
     def domains(self, on: date | None = None) -> tuple[DomainRow, ...]:
-        """Return the domains in force on a day; every row there is where no day is given."""
+        """Return the domains in force on a day; all rows if no day is given."""
         return tuple(row for row in self.domain_rows if on is None or row.holds(on))
 
     def domain(self, key: str) -> DomainRow:
-        """Return the newest row of a domain. Raises UsageError where there is none."""
+        """Return the newest row of a domain. Raises UsageError if there is none."""
         return _found({row.key: row for row in self.domain_rows}, key, "domain")
 
     def mutual_domains(self, on: date) -> frozenset[str]:
@@ -99,11 +100,11 @@ class Catalogue:
         return tuple(self._departments.get(province, {}).values())
 
     def department(self, province: str, key: str) -> Department:
-        """Return one department. Raises UsageError, naming those there are, where there is none of that key."""
+        """Return one department. Raises UsageError, with the known ones, if there is none of that key."""
         return _found(self._departments.get(province, {}), key, "department")
 
     def limits(self, province: str) -> tuple[HeartbeatRow, ...]:
-        """Return how often the departments of a province must be heard: its own rows before those of all provinces."""
+        """Return how often a province expects its departments' heartbeats: its own rows before those of all."""
         own = {row.department for row in self.heartbeats if row.province == province}
         return tuple(
             row
@@ -116,14 +117,14 @@ class Catalogue:
         return {row.code: row.name_zh for row in self.code_rows if row.table == table}
 
     def excepted_codes(self, on: date) -> frozenset[str]:
-        """Return the codes that a reviewer lets through on a day although their check digit is wrong."""
+        """Return the codes that a reviewer accepts on a day although their check digit is wrong."""
         return frozenset(row.code for row in self.uscc_exceptions if row.holds(on))
 
     def competent_until(self, on: date) -> Mapping[tuple[str, str], date]:
-        """Return, by authority and domain, the last day of which a decision may be stated on a day.
+        """Return, by authority and domain, the last date of decisions that may be stated on a day.
 
-        Where a competence began says when it was written down here, not since when the authority decides: a decision
-        of before then is covered too.
+        The start of a competence is the day of its entry here, not of the authority's power: earlier decisions are
+        covered too.
         """
         until: dict[tuple[str, str], date] = {}
         for row in self.competences:
@@ -134,7 +135,7 @@ class Catalogue:
 
     @cached_property
     def _departments(self) -> Mapping[str, Mapping[str, Department]]:
-        """By province and key: every statement that is made or examined asks for one."""
+        """By province and key: every statement that is made or checked needs one."""
         found: dict[str, dict[str, Department]] = {}
         for row in self.department_rows:
             found.setdefault(row.province, {})[row.key] = Department(

@@ -1,4 +1,4 @@
-"""A reader of the catalogue's CSV files that collects what is wrong with them, line by line."""
+"""Reader of the catalogue's CSV files, which collects their faults line by line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Row)
 
 
 class CatalogueError(UsageError):
-    """The catalogue's files cannot be used; the message has a line for every bad row: file, line, reason."""
+    """Unusable files of the catalogue; the message has a line for every bad row: file, line, reason."""
 
     def __init__(self, problems: Collection[str]) -> None:
         super().__init__("the catalogue is not good:\n  " + "\n  ".join(problems))
@@ -33,7 +33,7 @@ class CatalogueError(UsageError):
 
 @dataclass
 class Files:
-    """Reads the files of one folder and collects what is wrong with them."""
+    """The files of one folder and their collected faults."""
 
     folder: Path
     problems: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Files:
         return rows
 
     def unique(self, name: str, rows: Iterable[tuple[int, R]], key: Callable[[R], Hashable]) -> None:
-        """Say where two rows of one key hold on the same day."""
+        """Report two rows of one key that apply on the same day."""
         seen: defaultdict[Hashable, list[tuple[int, R]]] = defaultdict(list)
         for number, row in rows:
             for other_number, other in seen[key(row)]:
@@ -111,7 +111,7 @@ class Files:
         what: str,
         where: str,
     ) -> None:
-        """Say where a row names something that is not in its file."""
+        """Report rows that name a key missing in its file."""
         for number, row in rows:
             self.problems.extend(
                 f"{name} line {number}: {what} {key!r} is not in {where}" for key in keys(row) if key not in known

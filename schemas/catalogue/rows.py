@@ -1,4 +1,4 @@
-"""The rows of the catalogue's files, and how each is read: what a cell may hold is said here and nowhere else."""
+"""Rows of the catalogue's files: the only place that defines which values a cell may have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _several(value: object) -> object:
 
 
 def _uscc(value: str) -> str:
-    wrong = [code for code in check(value) if code != "USCC_CHECK_DIGIT"]  # that one may be excepted: see loading.py
+    wrong = [code for code in check(value) if code != "USCC_CHECK_DIGIT"]  # files.py may except it
     if wrong:
         raise ValueError(f"{showable(value)!r} is no unified social credit code ({', '.join(wrong)})")
     return value
@@ -57,7 +57,7 @@ Keys = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
 class Row(BaseModel):
-    """What every row has: from when to when it holds (both days included), where it is from, whether it is assumed."""
+    """Common fields of every row: its first and last day (both included), its source, and whether it is assumed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
@@ -67,7 +67,7 @@ class Row(BaseModel):
     illustrative: Literal["yes", "no"]
 
     def holds(self, on: date) -> bool:
-        """Tell whether the row is in force on a day."""
+        """Return whether the row is in force on a day."""
         return self.effective_from <= on and (self.effective_to is None or on <= self.effective_to)
 
 
@@ -80,7 +80,7 @@ class ProvinceRow(Row):
 
 
 class DomainRow(Row):
-    """A domain (领域); what the report prints for it may differ from its name."""
+    """A domain (领域); its label in the report may differ from its name."""
 
     key: Key
     name_zh: Text
@@ -88,8 +88,10 @@ class DomainRow(Row):
 
 
 class DepartmentRow(Row):
-    """A department that publishes: its topic follows from its key, which is its own within its province. One that registers
-    says where entities are registered."""
+    """A department that publishes: its topic follows from its key, which is unique within its province.
+
+    A registering department publishes registrations of entities.
+    """
 
     key: Key
     name_zh: Text
@@ -110,7 +112,7 @@ class AuthorityRow(Row):
 
 
 class EntityKindRow(Row):
-    """A kind of entity (经营主体类型), the kind of subject it is, and the first two characters of codes it has."""
+    """A kind of entity (经营主体类型), the kind of subject that it is, and the allowed first two characters of its code."""
 
     kind: Text
     subject_kind: Text
@@ -131,13 +133,13 @@ class ListRow(Row):
 
 
 class MutualRow(Row):
-    """A domain in which the four provinces recognise each other's data (互认)."""
+    """A domain with mutual recognition (互认) among the four provinces."""
 
     domain: Key
 
 
 class CodeRow(Row):
-    """A code of a table: what may stand in a coded field of a statement."""
+    """A code of a table: an allowed value of a coded field of a statement."""
 
     table: Annotated[str, Field(pattern=r"^[a-z_]+$")]
     code: Text
@@ -145,10 +147,10 @@ class CodeRow(Row):
 
 
 class HeartbeatRow(Row):
-    """How often a department is expected to vouch for its data, and after how long without that it counts as 中断.
+    """The expected interval of a department's heartbeats, and the silence after which it counts as 中断.
 
-    `*` stands for every department without a row of its own, and for every province. Where a province has rows of its own
-    for a department (or for `*`), those for all provinces do not hold there.
+    `*` stands for every department without a row of its own, and for every province. If a province has rows of its own
+    for a department (or for `*`), those for all provinces do not apply there.
     """
 
     department: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
@@ -158,21 +160,21 @@ class HeartbeatRow(Row):
 
 
 class SilenceRow(Row):
-    """After how long without news of a province its part of the 互认版 counts as 未归集; `*` stands for every other province."""
+    """The silence of a province after which its part of the 互认版 counts as 未归集; `*` stands for every other province."""
 
     province: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9]*(-[a-z0-9]+)*)$", max_length=40)]
     silent_after: Annotated[timedelta, BeforeValidator(_span)]
 
 
 class CompetenceRow(Row):
-    """A domain in which an authority may decide (法定职权范围). A competence that ended covers the decisions before its end."""
+    """A domain in which an authority may decide (法定职权范围). An ended competence covers the decisions before its end."""
 
     authority: Annotated[str, BeforeValidator(_uscc)]
     domain: Key
 
 
 class UsccExceptionRow(Row):
-    """A real code whose check digit is wrong, and who found so: it is let through wherever codes are checked."""
+    """A real code whose check digit is wrong, and its reviewer: every check of codes accepts it."""
 
     code: Annotated[str, BeforeValidator(_excepted)]
     reviewed_by: Text

@@ -1,4 +1,4 @@
-"""Reading the catalogue's files on time, and what must hold between them: no gap, no overlap, nothing undecided."""
+"""Loading of the catalogue's files on time, and checks across them: no gap, no overlap, no undecided case."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _STATUSES = ("IN_FORCE", "REPAIRED", "REVOKED")
 
 
 def read_time(files: Files, provinces: Collection[str], lists: Collection[str], codes: Iterable[CodeRow]) -> TimeRows:
-    """Read the seven files; what is wrong with them is added to the problems of `files`."""
+    """Read the seven files; their faults are added to the problems of `files`."""
     levels = files.read("levels.csv", LevelRow)
     periods = files.read("list_periods.csv", ListPeriodRow)
     windows = files.read("windows.csv", WindowRow)
@@ -89,7 +89,7 @@ def _absent(name: str, found: Collection[str], wanted: Iterable[str]) -> Iterato
 
 
 def _gaps(name: str, rows: Numbered[R], key: Callable[[R], Hashable]) -> Iterator[str]:
-    """Say where one row of a key ends and the next does not begin on the day after."""
+    """Yield each end of a row that the next row of the same key does not follow on the day after."""
     by_key: defaultdict[Hashable, list[tuple[int, R]]] = defaultdict(list)
     for number, row in rows:
         by_key[key(row)].append((number, row))
@@ -101,14 +101,14 @@ def _gaps(name: str, rows: Numbered[R], key: Callable[[R], Hashable]) -> Iterato
 
 
 def _hidden_stay_hidden(rows: Numbered[VisibilityRow]) -> Iterator[str]:
-    # Neither statement carries content: there is nothing that could be shown.
+    # Neither statement has content: there is nothing to show.
     for number, row in rows:
         if row.answer == "yes" and row.status != "IN_FORCE":
             yield f"visibility.csv line {number}: only what is IN_FORCE has content that could be shown"
 
 
 def _undecided(rows: Numbered[VisibilityRow], levels: Collection[str]) -> Iterator[str]:
-    """Say which case no line decides, on any day since a decision's first line."""
+    """Yield the cases that no line decides, on any day since a decision's first line."""
     for decision in ("publishable", "reportable"):
         lines = [row for _, row in rows if row.decision == decision]
         if not lines:
@@ -131,7 +131,7 @@ def _cases(levels: Collection[str]) -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def _levels_agree(levels: Numbered[LevelRow], visibility: Sequence[VisibilityRow]) -> Iterator[str]:
-    """Say where a level is published by levels.csv and not by visibility.csv, or the other way round."""
+    """Yield the levels that are published by levels.csv and not by visibility.csv, or the other way round."""
     lines = [row for row in visibility if row.decision == "publishable"]
     for number, level in levels:
         starts = {level.effective_from} | {row.effective_from for row in lines if level.holds(row.effective_from)}
@@ -146,7 +146,7 @@ def _levels_agree(levels: Numbered[LevelRow], visibility: Sequence[VisibilityRow
 
 
 def _calendar(rows: Numbered[HolidayRow], festivals: Collection[str]) -> Iterator[str]:
-    """Say what makes the calendar unfit: overlaps, years left out, festivals left out, days that change nothing."""
+    """Yield the faults of the calendar: overlaps, missing years, missing festivals, days that change nothing."""
     ordered = sorted(rows, key=lambda pair: pair[1].effective_from)
     for (before, earlier), (number, later) in pairwise(ordered):
         if earlier.effective_to is not None and later.effective_from <= earlier.effective_to:

@@ -1,4 +1,4 @@
-"""The rows of the catalogue's files on time: levels, periods, windows, what is shown when, holidays, deadlines."""
+"""Rows of the catalogue's files on time: levels, periods, windows, visibility, holidays, deadlines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = [
 ]  # fmt: skip
 
 ANY = "*"
-"""In visibility.csv and deadlines.csv: whatever it is."""
+"""In visibility.csv and deadlines.csv: any value."""
 
 UNSTATED = "未标明"
-"""The level whose row holds for a penalty that states none."""
+"""The level whose row applies to a penalty without a level."""
 
 Months = Annotated[int, Field(ge=0, le=1_200)]
 NoMonths = Annotated[Months | None, BeforeValidator(lambda value: None if value == "" else value)]
@@ -28,8 +28,8 @@ Phase = Literal["NOT_YET", "DURING", "OVER", "*"]
 class LevelRow(Row):
     """A level (失信程度): how long a penalty is published, in months from the date of its document.
 
-    `published` says whether it is in principle; repair may be applied for `repair_after_months` after the document at
-    the earliest, empty where no rule says so.
+    `published`: whether it is published in principle. `repair_after_months`: earliest application for repair, in months
+    after the document; empty if there is no rule.
     """
 
     level: Text
@@ -47,7 +47,7 @@ class LevelRow(Row):
 
 
 class ListPeriodRow(Row):
-    """How long an entry of a list is published, in months from `anchor`; empty where no term is known or stated."""
+    """How long an entry of a list is published, in months from `anchor`; empty if no term is known or stated."""
 
     list: Text
     months: NoMonths
@@ -65,7 +65,7 @@ class ListPeriodRow(Row):
 
 
 class WindowRow(Row):
-    """How far back a report may look (涵盖时间范围), in months before its last day, and what of a record counts."""
+    """Maximum range of a report (涵盖时间范围), in months before its last day, and which records count."""
 
     kind: Literal["PENALTY", "LISTING"]
     anchor: Literal["decided_on", "listed_to_removed"]
@@ -80,10 +80,10 @@ class WindowRow(Row):
 
 
 class VisibilityRow(Row):
-    """One line of the two decisions: publishable (公示: may stand on the web) and reportable (printed in the report).
+    """One line of the two decisions: publishable (公示: on the web) and reportable (printed in the report).
 
-    The first line that fits decides. `publication` and `report_window` say where the day lies with regard to the
-    record's period of publication, and the record with regard to the report's window.
+    The first line that fits decides. `publication` and `report_window` give the place of the day relative to the
+    record's period of publication, and of the record relative to the report's window.
     """
 
     decision: Literal["publishable", "reportable"]
@@ -95,7 +95,7 @@ class VisibilityRow(Row):
     answer: YesNo
 
     def fits(self, kind: str, level: str, status: str, publication: str, report_window: str) -> bool:
-        """Tell whether the line speaks of this."""
+        """Return whether the line applies to this case."""
         pairs = (
             (self.kind, kind),
             (self.level, level),
@@ -122,7 +122,7 @@ class HolidayRow(Row):
 
 
 class DeadlineRow(Row):
-    """A term in working days (工作日), of one province or of all (`*`); a province's own line goes before."""
+    """A term in working days (工作日), of one province or of all (`*`); a province's own line takes precedence."""
 
     deadline: Key
     province: Annotated[str, Field(pattern=r"^(\*|[a-z][a-z-]*)$")]
@@ -132,10 +132,11 @@ class DeadlineRow(Row):
 
 
 class ExchangeLimitRow(Row):
-    """How long something between provinces may take before it alarms, in seconds; a province's own line goes before `*`.
+    """Maximum duration of a state between provinces before an alarm, in seconds; a province's own line before `*`.
 
-    status-silent: no status of it was believed. set-differs: a set that it holds differs from what was shared. exchange-apply:
-    it has not applied a repair, revocation or withdrawal; goes before the term in working days of that name in deadlines.csv.
+    status-silent: no trusted status of it arrived. set-differs: a set that it stores differs from the shared one.
+    exchange-apply: it has not applied a repair, revocation or withdrawal; takes precedence over the term in working
+    days of that name in deadlines.csv.
     """
 
     measure: Literal["status-silent", "set-differs", "exchange-apply"]
@@ -146,7 +147,7 @@ class ExchangeLimitRow(Row):
 
 @dataclass(frozen=True, slots=True)
 class TimeRows:
-    """Everything in the catalogue that computes with days."""
+    """All rows of the catalogue for computing with days."""
 
     levels: tuple[LevelRow, ...]
     list_periods: tuple[ListPeriodRow, ...]

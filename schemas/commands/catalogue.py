@@ -1,4 +1,4 @@
-"""`xinliu catalogue`: what is data, with its dates and sources."""
+"""Command `xinliu catalogue`: the catalogue's data, with dates and sources."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ SUBJECTS = (
 
 @catalogue_app.command()
 def check(path: Folder = None) -> None:
-    """Say whether the files can be used; every bad line is named with its reason. Exit code 2 where one is bad.
+    """Check whether the files can be used; every bad line is named with its reason. Exit code 2 if one is bad.
 
-    From November on it warns where the calendar of the next year is still missing.
+    From November on it warns if the calendar of the next year is still missing.
     """
     found = load(path)
     calendar = Workdays(found.time.holidays)
@@ -95,7 +95,7 @@ def show(
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=1, default=str))
         return
-    # Sources and the long texts of the lists are in --json: a terminal is narrow.
+    # Sources and the long texts of the lists are only in --json: a terminal is narrow.
     names = [name for name in rows[0] if name not in _LONG] if rows else []
     titles = [_SHORT.get(name, name) for name in names]
     cells = [
@@ -112,7 +112,7 @@ def show(
         for row in rows
     ]
     styles = ["dim" if row.get("illustrative") == "yes" else None for row in rows]
-    # The keys stand first and matter most, the dates last.
+    # The keys come first and matter most, the dates come last.
     least, title = titles[:2:-1], f"{what}: {len(rows)}"
     print_table(Console(), titles, cells, least=least, text=titles[1:], wide=wide, title=title, styles=styles)
 
@@ -138,7 +138,7 @@ def _rows(found: Catalogue, what: str) -> list[dict[str, Any]]:
         "uscc-exceptions": found.uscc_exceptions,
         **{name: getattr(found.time, rows) for name, rows in TIME.items()},
     }
-    # The keys first, the dates and sources last, as a person reads it.
+    # The keys first, the dates and sources last, in reading order.
     dated = ("effective_from", "effective_to", "illustrative", "source")
     plain = [row.model_dump() for row in models[what]]
     return [{**{k: v for k, v in row.items() if k not in dated}, **{k: row[k] for k in dated}} for row in plain]

@@ -1,4 +1,4 @@
-"""`xinliu rules`: what statements are held against, all of it or one rule with the example that breaks it."""
+"""Command `xinliu rules`: all rules on statements, or one rule with the example that breaks it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rules(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """List the rules that statements are held against: code, severity, text, source, example."""
+    """List the rules on statements: code, severity, text, source, example."""
     if code is not None:
         _explain(_rule(code), as_json)
         return

@@ -1,4 +1,4 @@
-"""The commands of this room: `xinliu schemas register | check | accept`."""
+"""Commands on schemas: `xinliu schemas register | check | accept`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def _check(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Would the schemas in schemas/avro break a reader of any earlier version, and why. Exit code 1 where they would."""
+    """Check whether and why the schemas in schemas/avro would break a reader of any earlier version. Exit code 1 if
+    they would."""
     old: dict[str, dict[int, Any]]
     if contract is not None and contract not in CONTRACTS:
         raise UsageError(f"{contract} is none of our contracts; name one of {', '.join(CONTRACTS)}")
@@ -111,11 +112,10 @@ def _register(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Register every contract under its full name, FULL_TRANSITIVE. Exit code 1,
-    and nothing done, where one would break.
+    """Register every contract under its full name, FULL_TRANSITIVE. Exit code 1, and nothing done, if one would break.
 
-    Nothing else writes to the registry, and on one that asks who everybody is this takes admin's credentials. A version
-    that is not ours (FILE) is only read once somebody has accepted it, too.
+    Nothing else writes to the registry, and a registry with authentication requires admin's credentials for this. A
+    version that is not ours (FILE) is only read once somebody has accepted it, too.
     """
     wanted = {name: source(name) for name in CONTRACTS} if file is None else dict([_version(file)])
     with _registry(ctx, writes=True) as registry:
@@ -148,7 +148,7 @@ def _accept(
 ) -> int:
     """Vouch for a version of a contract that was not shipped: intake reads messages of it from now on.
 
-    Exit code 1, and nothing done, where a reader of any registered version could not read it.
+    Exit code 1, and nothing done, if a reader of any registered version could not read it.
     """
     from datetime import UTC, datetime
 

@@ -1,5 +1,6 @@
-"""Command groups that more than one room adds to: `xinliu reconcile` has a department's side and a platform's,
-`xinliu exchange` and `xinliu replay` a reader's and an operator's."""
+"""Command groups shared by several rooms: `xinliu reconcile` has a department's side and a platform's, `xinliu
+exchange` and `xinliu replay` a reader's and an operator's.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ WORKER = "Run a stream processor until it is stopped (SIGTERM); logs go to stder
 
 
 def group(app: typer.Typer, name: str, about: str) -> typer.Typer:
-    """Return the group of that name of the command, made where no room has made it yet."""
+    """Return the group of that name, and create it if no room has created it yet."""
     for known in app.registered_groups:
         if known.name == name and known.typer_instance is not None:
             return known.typer_instance

@@ -1,4 +1,4 @@
-"""Hints: commands that a message tells a person to run. They name the local stack that this command was given."""
+"""Hints: commands that a message tells a person to run, with the name of this command's local stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STACK = _Stack()
 
 
 def hints_for(stack: str | None, commands: Iterable[str]) -> None:
-    """Let every hint from now on name this stack; None: a command without --stack finds the same servers.
+    """Add this stack's name to every hint from now on; None: a command without --stack finds the same servers.
 
     `commands` are the words that may follow `xinliu`: elsewhere the word is a name.
     """
@@ -30,7 +30,7 @@ def hints_for(stack: str | None, commands: Iterable[str]) -> None:
 
 
 def hint(text: str) -> str:
-    """Return a text in which every `xinliu COMMAND` names the stack of this command, if it was given one.
+    """Return a text with the stack of this command in every `xinliu COMMAND`, if the command has one.
 
     >>> hints_for("trial", ["status"])
     >>> hint("see `xinliu status`; data of xinliu stay")

@@ -1,4 +1,4 @@
-"""Options that commands of several rooms have, said once, and how a process that runs on logs."""
+"""Options shared by commands of several rooms, and the logging of a long-running process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MetricsHost = Annotated[
 
 
 def _line(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Cover persons' numbers in a line of the log, and let its hints name the stack, as those of the commands do."""
+    """Mask persons' numbers in a log line, and add the stack's name to its hints, as in those of the commands."""
     return {name: hint(cover_persons(value)) if isinstance(value, str) else value for name, value in event.items()}
 
 

@@ -17,9 +17,9 @@ __all__ = ["Wide", "print_table"]
 Wide = Annotated[bool, typer.Option("--wide", help="Every column of the table, however wide the terminal is.")]
 
 _GAP = 3
-"""Between two columns: a blank, a line, a blank."""
+"""Width between two columns: a blank, a line, a blank."""
 _READABLE = 16
-"""Cells that a column of text, which breaks between words, has at least; fewer are noise."""
+"""Minimum width of a text column, which breaks between words; less is unreadable."""
 
 
 def print_table(
@@ -34,17 +34,17 @@ def print_table(
     title: str | None = None,
     styles: Sequence[str | None] = (),
 ) -> None:
-    """Print a table, in the console's markup, so that nothing of it is cut off.
+    """Print a table, in the console's markup, without cutting anything off.
 
-    `least` names the columns that are left out one after the other while the table is too wide, which is told below it;
-    `text` those that hold sentences and may break. If that is not enough, all columns break, and none loses anything.
-    `wide` leaves none out, and lets lines be as long as they are. `right` names columns of numbers, `styles` are of rows.
+    `least` names the columns that are dropped one after the other while the table is too wide, with a note below it;
+    `text` those with sentences, which may break. If that is not enough, all columns break, and none is cut. `wide`
+    drops none, and lets lines be as long as they are. `right` names columns of numbers, `styles` are of rows.
     """
     parsed = [[cell if isinstance(cell, Text) else Text.from_markup(cell) for cell in row] for row in rows]
     needed = {name: max([cell_len(name), *(_width(row[place]) for row in parsed)]) for place, name in enumerate(titles)}
     most = {name: min(width, _READABLE) if name in text else width for name, width in needed.items()}
     shown = list(titles)
-    # What holds nothing goes first.
+    # Empty columns go first.
     for name in () if wide else sorted(least, key=lambda name: needed[name] > cell_len(name)):
         if _total(most[one] for one in shown) <= console.width:
             break

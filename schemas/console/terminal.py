@@ -1,4 +1,4 @@
-"""rich's console for what records, files and names hold: none of it steers the terminal."""
+"""rich's console for the content of records, files and names, without terminal controls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Console"]
 
 
 class Console(rich.console.Console):
-    """rich's console, which prints what it is given as harmless text."""
+    """rich's console, which prints its input as harmless text."""
 
     @property
     def file(self) -> IO[str]:
-        """Where it prints: behind every guard, whoever put another stream before it."""
+        """The output stream, behind every guard, also if another stream was put before it."""
         stream = super().file
         while (behind := getattr(stream, "rich_proxied_file", None)) is not None:
             stream = behind
@@ -31,6 +31,6 @@ class Console(rich.console.Console):
     def render(
         self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield the segments of what is printed; those that move the cursor are rich's own."""
+        """Yield the printed segments; only rich itself may move the cursor."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else harmless(text), style, control)

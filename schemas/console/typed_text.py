@@ -1,6 +1,6 @@
-"""What a person types for a key or a code: full-width characters, spaces and Chinese names are understood.
+"""Keys and codes typed by a person, with full-width characters, spaces and Chinese names.
 
-Used as callbacks of options and arguments, so that every command reads what is typed alike.
+Used as callbacks of options and arguments, so that every command reads typed text alike.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEY = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 
 
 def plain_text(text: str) -> str:
-    """Return a text without full-width forms, blanks and characters that are not seen.
+    """Return a text without full-width forms, blanks and invisible characters.
 
     >>> plain_text(" ９１１１ 0000Ｍ\\u200b")
     '91110000M'
@@ -29,10 +29,10 @@ def plain_text(text: str) -> str:
 
 
 def department_key(text: str) -> str:
-    """Return the key of the department that a person named: by its key, its name in Chinese, or a part of the name.
+    """Return the key of a department from its key, its name in Chinese, or a part of the name.
 
-    A key is returned as it is, known or not: whoever uses it knows which province is meant. Raises UsageError where a
-    Chinese name fits no department, or departments of several keys.
+    A key is returned as it is, known or not: only the caller knows the province. Raises UsageError if a Chinese name
+    fits no department, or departments of several keys.
 
     >>> department_key("北京市财政局"), department_key("ｔａｘ")
     ('finance', 'tax')
@@ -40,7 +40,7 @@ def department_key(text: str) -> str:
     plain = plain_text(text)
     if _KEY.fullmatch(plain):
         return plain.lower()
-    from schemas.catalogue import load  # only a name asks for it
+    from schemas.catalogue import load  # only a name needs it
 
     rows = load().department_rows
     named = {row.key for row in rows if plain_text(row.name_zh) == plain}

@@ -1,7 +1,7 @@
-"""The contracts as this version of the code knows them: the Avro schemas in schemas/avro, by full name.
+"""The contracts of this version of the code: the Avro schemas in schemas/avro, by full name.
 
-A schema is known by its fingerprint: the ids that a registry gives are its own, and whoever may write there can give
-one another meaning. fingerprints.csv holds the fingerprints of every version that was ever shipped.
+The fingerprint identifies a schema: schema ids are local to a registry, and a writer there can give an id another
+meaning. fingerprints.csv lists the fingerprints of every version that was ever shipped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 Headers = Iterable[tuple[str, bytes | None]]
 
 SCHEMA = "xinliu-schema"
-"""Header of a message: the fingerprint of the schema that it was written with, as hexadecimal digits."""
+"""Header of a message: the fingerprint of its writer's schema, as hexadecimal digits."""
 
 _AVRO = Path(__file__).parents[1] / "avro"
 
@@ -43,8 +43,7 @@ CONTRACTS = tuple(sorted(f"xinliu.{path.stem}" for path in _AVRO.glob("*.avsc"))
 
 with (Path(__file__).parent / "fingerprints.csv").open(encoding="utf-8", newline="") as _file:
     SHIPPED = frozenset(row["fingerprint"] for row in csv.DictReader(_file))
-"""Fingerprints of the contracts, all versions that were ever shipped:
-a message that names none was written with one of them."""
+"""Fingerprints of all contract versions that were ever shipped: a message without the header has one of them."""
 
 
 @cache
@@ -53,13 +52,13 @@ def _text(name: str) -> str:
 
 
 def source(name: str) -> Any:
-    """Return the schema of a record as JSON, docs and all; a fresh copy."""
+    """Return the schema of a record as JSON, with its docs; a new copy."""
     return json.loads(_text(name))
 
 
 @cache
 def parsed(name: str) -> Any:
-    """Return the schema of a record as fastavro has parsed it; shared, do not change it."""
+    """Return the schema of a record as fastavro parses it; shared, do not change it."""
     return fastavro.parse_schema(source(name))
 
 
@@ -71,18 +70,17 @@ def fingerprint(schema: Any) -> str:
 
 @cache
 def own_fingerprint(name: str) -> str:
-    """Return the fingerprint of a record of our contracts, in this version of it."""
+    """Return the fingerprint of a record of our contracts, in this version of the code."""
     return fingerprint(source(name))
 
 
 def schema_header(name: str) -> tuple[str, bytes]:
-    """Return the header that says: this message is such a record, in this version of our contracts."""
+    """Return the header SCHEMA for messages of this record, in this version of our contracts."""
     return SCHEMA, own_fingerprint(name).encode()
 
 
 def named_by(headers: Headers | None) -> bytes | None:
-    """Return which schema a message names: the value of its first header SCHEMA;
-    None where an older writer names none."""
+    """Return the fingerprint that a message names, from its first header SCHEMA; None if an older writer names none."""
     for name, value in headers or ():
         if name == SCHEMA:
             return value

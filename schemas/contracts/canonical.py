@@ -1,8 +1,8 @@
-"""Is each body written the way every Avro writer writes it?
+"""Canonical encoding: whether each body has the bytes that every Avro writer would write.
 
-polars takes any union index but 0 for "there is a value", so a body with a damaged index reads well here and nowhere
-else. Nor does it mind numbers written with more bytes than they need, which would give one statement two digests. Both
-show when the places of the fields are computed from the values read.
+polars reads any union index but 0 as "there is a value", so a body with a damaged index reads well here and nowhere
+else. It also accepts numbers written with more bytes than needed, which would give one statement two digests. Both
+appear when the places of the fields are computed from the values.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ T = TypeVar("T", bound=np.generic)
 
 _SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 _STEPS = tuple(np.uint64(1 << 7 * count) for count in range(1, 10))
-"""From these on a zigzag number takes one byte more."""
+"""Thresholds from which a zigzag number takes one byte more."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field as it is walked over; `place` is its number among all fields, those within records too."""
+    """A field on the walk; `place` is its number among all fields, including those within records."""
 
     name: str
     place: int
     null: int | None
-    """The place of null in its union, if it is one."""
+    """Index of null in its union, if it is one."""
     size: int = 0
-    """Bytes that it takes whatever its value; of texts and numbers nothing is known but by their values."""
+    """Bytes of a value of fixed size; the size of texts and numbers depends on the value."""
     fields: tuple[_Field, ...] = ()
 
 
 class Canonical:
-    """Tells bodies of one writer schema.
+    """Check of the bodies of one writer schema.
 
-    `schema` is the record's physical schema, `read` what polars reads with it, of any height. What is asked of polars is asked
-    of all fields at once, in words that are made here: for a small batch the words cost more than the answers.
+    `schema` is the record's physical schema, `read` a frame that polars read with it, of any height. polars evaluates
+    all fields in one expression list, which is built here: for a small batch building it costs more than evaluating it.
     """
 
     def __init__(self, schema: Any, read: pl.DataFrame) -> None:
@@ -59,7 +59,7 @@ class Canonical:
         self._held = pl.col(list(map(str, (*self._numbers, *self._others)))).is_not_null()
 
     def __call__(self, read: pl.DataFrame, bodies: Sequence[bytes]) -> NDArray[np.bool_]:
-        """Return for each body whether every union index and every length in it is as the Avro specification has it.
+        """Return for each body whether every union index and every length in it follows the Avro specification.
 
         `read` has a row for each body.
         """
@@ -69,7 +69,7 @@ class Canonical:
         lengths = flat.select(self._lengths).to_numpy(order="fortran")
         values = flat.select(self._values).to_numpy(order="fortran")
         held = flat.select(self._held).to_numpy(order="fortran")
-        # Where a length is null, polars hands on floating-point numbers, and no length is too large for one.
+        # polars returns floating-point numbers for nullable lengths; every length fits into one.
         texts = ~np.isnan(lengths) if lengths.dtype.kind == "f" else np.ones(lengths.shape, dtype=np.bool_)
         lengths = np.where(texts, lengths, 0).astype(np.int64)
         sizes = _by_place((*self._texts, *self._bytes), lengths + _number_sizes(lengths))
@@ -116,9 +116,9 @@ def _by_place(places: Sequence[int], table: NDArray[T]) -> dict[int, NDArray[T]]
 
 
 class _Walk:
-    """Walks all bodies at once, field by field; `at` is where each of them stands.
+    """A walk over all bodies at once, field by field; `at` is the present place in each of them.
 
-    `sizes` are the bytes that each value takes, by place, and `there` says where there is one.
+    `sizes` are the bytes of each value, by place, and `there` whether there is one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Confluent's wire format and single records: 0x00, the schema id as 4 bytes big-endian, the Avro body."""
+"""Codec of Confluent's wire format and single records: 0x00, the schema id as 4 bytes big-endian, the Avro body."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PREFIX = struct.Struct(">bI")
 
 
 class NotDecodable(Rejected):
-    """Bytes that are not the message they should be; `code` names the rule as `xinliu rules` lists it."""
+    """Bytes that are not the expected message; `code` is the code of the rule in `xinliu rules`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -33,8 +33,8 @@ class NotDecodable(Rejected):
 def encode(name: str, value: dict[str, Any]) -> bytes:
     """Return the Avro body of a record of our contracts.
 
-    Raises Rejected where the value does not fit the schema: nothing is coerced, no unknown field is dropped. Times must
-    know their zone and are cut to the millisecond.
+    Raises Rejected if the value does not fit the schema: nothing is coerced, no unknown field is dropped. Times must
+    have a zone and are cut to the millisecond.
     """
     schema = parsed(name)
     try:
@@ -43,7 +43,7 @@ def encode(name: str, value: dict[str, Any]) -> bytes:
         _strict(schema, value, name)
         fastavro.schemaless_writer(out, schema, value, strict_allow_default=True)
     except ValidationError as error:
-        # fastavro's own text quotes the value: names of persons have no place in a log.
+        # fastavro's own text quotes the value: names of persons must not reach a log.
         raise Rejected(f"this is no {name}: {'; '.join(map(_fault, error.errors))}") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise Rejected(f"this is no {name}: {error}") from error
@@ -51,7 +51,7 @@ def encode(name: str, value: dict[str, Any]) -> bytes:
 
 
 def encode_own(name: str, value: dict[str, Any]) -> bytes:
-    """Return the Avro body of a record that this code has made itself: a tenth of the work, and nothing is checked."""
+    """Return the Avro body of a record made by this code, without any check: a tenth of the work."""
     out = io.BytesIO()
     fastavro.schemaless_writer(out, parsed(name), value)
     return out.getvalue()
@@ -63,7 +63,7 @@ def frame(schema_id: int, body: bytes) -> bytes:
 
 
 def unframe(value: bytes) -> tuple[int, bytes]:
-    """Return schema id and body of a message. Raises NotDecodable (NOT_AVRO) where it has no header."""
+    """Return schema id and body of a message. Raises NotDecodable (NOT_AVRO) if it has no header."""
     if len(value) < HEADER or value[0] != 0:
         raise NotDecodable(
             "NOT_AVRO", f"the message begins with {value[:HEADER].hex() or 'nothing'}, not with 00 and a schema id"
@@ -72,14 +72,14 @@ def unframe(value: bytes) -> tuple[int, bytes]:
 
 
 def decode(writer_schema: Any, body: bytes, reader_schema: Any = None) -> dict[str, Any]:
-    """Return the record that a body holds, resolved to the reader's schema where one is given.
+    """Return the record in a body, resolved to the reader's schema if there is one.
 
-    Raises NotDecodable: DAMAGED where it cannot be read, TRAILING_BYTES where something is left over.
+    Raises NotDecodable: DAMAGED if it cannot be read, TRAILING_BYTES if bytes are left over.
     """
     source = io.BytesIO(body)
     try:
         value = fastavro.schemaless_reader(source, writer_schema, reader_schema)
-    except Exception as error:  # fastavro lets whatever its parsing meets escape, from EOF to Overflow
+    except Exception as error:  # fastavro lets any error of its parsing escape, from EOF to Overflow
         raise NotDecodable("DAMAGED", f"{type(error).__name__}: {error}"[:200]) from error
     left = len(body) - source.tell()
     if left:
@@ -89,7 +89,7 @@ def decode(writer_schema: Any, body: bytes, reader_schema: Any = None) -> dict[s
 
 
 def varint(number: int) -> bytes:
-    """Return a length as Avro writes a long that is not negative: zigzag, then 7 bits a byte, lowest first."""
+    """Return a length as Avro writes a non-negative long: zigzag, then 7 bits per byte, lowest first."""
     zigzag, out = number << 1, bytearray()
     while zigzag & ~0x7F:
         out.append(zigzag & 0x7F | 0x80)
@@ -106,7 +106,7 @@ def _fault(fault: Any) -> str:
 
 
 def _strict(schema: Any, value: Any, path: str) -> None:
-    """Refuse what fastavro would bend to fit: times of day in a date, times without a zone, decimals too long."""
+    """Reject values that fastavro would coerce: times of day in a date, times without a zone, decimals too long."""
     if isinstance(schema, list):
         if value is not None:
             for branch in schema:

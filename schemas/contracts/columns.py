@@ -1,11 +1,10 @@
-"""Batches of messages as columns: one Avro block for each writer schema, read by polars in one go.
+"""Batches of messages as columns: one Avro block for each writer schema, read by polars in one pass.
 
 A block has no boundaries of its own between records, so two damaged bodies can read as two good rows. Each body is
-therefore followed by a guard, 8 random bytes that no writer can know: a row whose guard is not whole, and every block
-that cannot be read at all, is taken apart, down to single records read by fastavro, so that damage never reaches a
-neighbour.
+therefore followed by a guard, 8 random bytes that no writer can know. A row with a damaged guard, and every unreadable
+block, is split, down to single records read by fastavro, so that damage never reaches a neighbour.
 
-Logical types are read as what they are made of and converted here, since polars panics on dates out of range and cuts
+Logical types are read as their physical types and converted here, since polars panics on dates out of range and cuts
 decimals that are too long.
 """
 
@@ -34,8 +33,8 @@ from schemas.contracts.registry import WriterSchema
 
 __all__ = ["FLAT", "Batch", "Decoded", "Undecodable", "Writers", "decode_batch", "decode_statements", "digests"]
 
-# polars says by a panic that a block is damaged. Where this asks for backtraces each one takes a second, and whoever sends
-# damaged messages could hold up intake by it.
+# polars reports a damaged block by a panic. With backtraces each panic takes a second, and a sender of damaged messages
+# could hold up intake.
 os.environ["RUST_BACKTRACE"] = "0"
 
 STATEMENT = "xinliu.Statement"
@@ -43,12 +42,12 @@ STATEMENT = "xinliu.Statement"
 _SYNC = b"xinliu-block-end"
 _GUARD = 8
 _ONE_BY_ONE = 32
-"""Block size from which a block that cannot be read is no longer halved: fastavro tells which records are damaged."""
+"""Block size from which an unreadable block is no longer halved: fastavro finds the damaged records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message of the batch that is not what it should be: its place, the code of the rule, what was met."""
+    """An undecodable message of the batch: its place, the code of the rule, and the fault."""
 
     row: int
     code: str
@@ -57,7 +56,7 @@ class Undecodable:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Statements as a flat frame, sorted by row, and those that could not be read."""
+    """Statements as a flat frame, sorted by row, and the messages that could not be read."""
 
     frame: pl.DataFrame
     undecodable: tuple[Undecodable, ...]
@@ -65,7 +64,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch taken apart: statements (FLAT, sorted by row), other records (row, name, value), and the undecodable."""
+    """A decoded batch: statements (FLAT, sorted by row), other records (row, name, value), and the undecodable."""
 
     statements: pl.DataFrame
     others: tuple[tuple[int, str, dict[str, Any]], ...]
@@ -73,11 +72,10 @@ class Batch:
 
 
 class Writers(Protocol):
-    """Who says which schema a message was written with: a Registry, or whoever believes less."""
+    """Source of writers' schemas: a Registry, or a stricter one."""
 
     def believed(self, schema_id: int, named: bytes | None, askers: Callable[[], Collection[str]], /) -> WriterSchema:
-        """Return the writer's schema of an id,
-        for messages of `askers` whose header SCHEMA is `named`. Raises NotDecodable."""
+        """Return the writer's schema of an id for messages of `askers` with header `named`. Raises NotDecodable."""
 
 
 def decode_batch(
@@ -89,11 +87,12 @@ def decode_batch(
     max_bytes: int | None = None,
     source_of: Callable[[int], str] = lambda _row: "",
 ) -> Batch:
-    """Decode messages (header and body) of any writer schemas mixed; rows are their places in `values`.
+    """Decode messages (header and body) of any mix of writer schemas; rows are their places in `values`.
 
-    `named` is the header SCHEMA of each. `expected` are the full names of the records that may occur; anything else is
-    UNEXPECTED_RECORD. `source_of` tells whose message a row is: each source has look-ups of its own for ids that are
-    not known. Never raises for what a message holds; raises Retryable where the registry does not answer.
+    `named` is the header SCHEMA of each. `expected` are the full names of the allowed records; any other is
+    UNEXPECTED_RECORD. `source_of` returns the sender of a row's message: each sender has a budget of its own for
+    look-ups of unknown ids. Never raises for the content of a message; raises Retryable if the registry does not
+    answer.
     """
     bad: list[Undecodable] = []
     frames: list[pl.DataFrame] = []
@@ -125,7 +124,7 @@ def _sources(source_of: Callable[[int], str], rows: Sequence[int]) -> set[str]:
 def _by_writer(
     values: Sequence[bytes | None], named: Sequence[bytes | None], bad: list[Undecodable], max_bytes: int | None
 ) -> dict[tuple[int, bytes | None], tuple[Sequence[int], Sequence[bytes]]]:
-    """Part messages by their schema id and the schema they name: rows and bodies; what has no id goes to `bad`."""
+    """Group messages by their schema id and named schema: rows and bodies; messages without an id go to `bad`."""
     prefixes = {value[:HEADER] if value else b"" for value in values}
     names = set(named)
     if len(prefixes) == 1 and len(names) == 1:
@@ -168,9 +167,9 @@ def _single(
 def decode_statements(
     writer: WriterSchema, bodies: Sequence[bytes], rows: Sequence[int], shape: Shape = STATEMENT_SHAPE
 ) -> Decoded:
-    """Decode bodies of one writer schema into `shape`; `rows` are the numbers they bear in the frame.
+    """Decode bodies of one writer schema into `shape`; `rows` are their numbers in the frame.
 
-    A writer schema that a reader of our contract could not read makes all of them UNEXPECTED_RECORD.
+    If a reader of our contract must not read the writer schema, all of them are UNEXPECTED_RECORD.
     """
     empty = shape.empty
     if not bodies:
@@ -201,7 +200,7 @@ def digests(bodies: Sequence[bytes]) -> tuple[pl.Series, pl.Series]:
 
 
 class _Block:
-    """How the bodies of one writer schema are glued into an object container file and read."""
+    """The bodies of one writer schema, joined into an object container file and read at once."""
 
     def __init__(self, schema: Any) -> None:
         self.plain = physical(schema)
@@ -219,11 +218,11 @@ class _Block:
         self._head = head.getvalue()
         empty = self.read([])
         self.unfit = "" if empty is not None else "no column can be made of one of its types"
-        """Why no body of this schema can be read; empty where they can."""
+        """Why no body of this schema can be read; empty if they can."""
         self.canonical = None if empty is None else Canonical(self.plain, empty)
 
     def read(self, bodies: Sequence[bytes]) -> pl.DataFrame | None:
-        """Return the bodies' rows, or None where any of them, or a boundary between them, is not whole."""
+        """Return the bodies' rows, or None if any of them, or a boundary between them, is damaged."""
         guard = os.urandom(_GUARD)
         glued = guard.join(bodies) + guard
         block = b"".join((self._head, varint(len(bodies)), varint(len(glued)), glued, _SYNC))
@@ -245,7 +244,7 @@ def _block(schema: str) -> _Block:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One reading of bodies: takes apart what cannot be read as a whole, and collects what cannot be read at all."""
+    """One reading of bodies: splits what cannot be read whole, and collects the unreadable ones."""
 
     block: _Block
     shape: Shape
@@ -283,7 +282,7 @@ class _Reading:
                 yield self._flat(alone, [bodies[place]], [rows[place]])
 
     def _flat(self, read: pl.DataFrame, bodies: Sequence[bytes], rows: Sequence[int]) -> pl.DataFrame:
-        assert self.block.canonical is not None  # nothing is read of what is unfit
+        assert self.block.canonical is not None  # an unfit schema is never read
         whole = self.block.canonical(read, bodies)
         if not whole.all():
             self.bad.extend(

@@ -1,7 +1,7 @@
-"""Would a changed schema break a reader of an earlier version, or be unable to read what earlier writers wrote, and why.
+"""Compatibility of a changed schema: why earlier readers, or bodies of earlier writers, would break.
 
-Follows the schema resolution of the Avro specification, in both directions and against every version
-(FULL_TRANSITIVE), and adds what resolution does not see: the scale of a decimal, and what columns need.
+Follows the schema resolution of the Avro specification, in both directions and against every version (FULL_TRANSITIVE),
+and adds checks that resolution lacks: the scale of a decimal, and the needs of columns.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _PROMOTED = {
     "string": {"bytes"},
     "bytes": {"string"},
 }
-"""Writer's type → readers' types that take it too, as the Avro specification has it."""
+"""Writer's type → other readers' types that accept it, by the Avro specification."""
 
 _JSON: dict[str, type | tuple[type, ...]] = {
     **{"null": type(None), "boolean": bool, "int": int, "long": int, "float": (int, float), "double": (int, float)},
     **{"string": str, "bytes": str, "fixed": str, "enum": str, "array": list, "map": dict, "record": dict},
 }
-"""Avro type → how its default is written in JSON."""
+"""Avro type → JSON type of its default."""
 _LOGICAL = ("logicalType", "precision", "scale")
 _NO_DEFAULT = "NO_DEFAULT"
 _COLUMNAR = "xinliu.Statement"
 """The record that is read as columns."""
 
 _MOST_FIELDS, _LONGEST_FIXED = 1_000, 1_024
-"""What a schema of ours comes nowhere near; more only costs whoever reads it time and memory."""
+"""Limits far above any schema of ours; larger ones only cost their readers time and memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class Breakage:
     path: str
     """Path of the field, from the record's name on, joined by dots."""
     code: str
-    """What kind of reason, for machines: FIELD_ADDED, TYPE_CHANGED, DECIMAL_CHANGED …"""
+    """Kind of reason, for machines: FIELD_ADDED, TYPE_CHANGED, DECIMAL_CHANGED …"""
     message: str
-    """Why, in a person's words."""
+    """The reason, in words."""
     version: int | None = None
-    """The earlier version that it breaks with; None where the schema is at fault on its own."""
+    """The earlier version with which it is incompatible; None if the schema itself is at fault."""
 
 
 def check(new: Any, old: Mapping[int, Any]) -> list[Breakage]:
-    """Return everything that speaks against registering `new` after the versions `old`; empty means compatible."""
+    """Return every reason against registering `new` after the versions `old`; empty means compatible."""
     found = [*house_rules(new), *unwritable(new)]
     for version, earlier in sorted(old.items()):
         for broken in unreadable(new, earlier):
@@ -66,7 +66,7 @@ def check(new: Any, old: Mapping[int, Any]) -> list[Breakage]:
 
 
 def house_rules(schema: Any) -> list[Breakage]:
-    """Return what of a schema cannot be read as columns, or not safely: see _unfit for each."""
+    """Return the parts of a schema that cannot be read as columns, or not safely: see _unfit for each."""
     name = _full_name(schema, "") if isinstance(schema, dict) else "schema"
     fields = _count_fields(schema)
     if fields > _MOST_FIELDS:
@@ -84,10 +84,10 @@ def _count_fields(schema: Any) -> int:
 
 
 def unreadable(reader: Any, writer: Any) -> list[Breakage]:
-    """Return why `reader` could not read what was written with `writer`; empty means that it can.
+    """Return why `reader` could not read bodies written with `writer`; empty means that it can.
 
-    Stricter than the Avro specification in one point: the logical type, precision and scale must be the same, since
-    most readers take the bytes of another scale without a word.
+    Stricter than the Avro specification in one point: logical type, precision and scale must be equal, since most
+    readers silently accept the bytes of another scale.
     """
     names: dict[str, Any] = {}
     path = _full_name(reader, "") if isinstance(reader, dict) else "schema"
@@ -118,7 +118,7 @@ def _unfit(schema: Any, path: str, *, columnar: bool) -> Iterator[Breakage]:
     elif kind == "fixed" and not 0 < schema["size"] <= _LONGEST_FIXED:
         yield Breakage(path, "FIXED", f"a fixed has 1 to {_LONGEST_FIXED} bytes")
     elif kind not in _JSON:
-        # A record that holds itself is written this way: a short message then takes its reader down without end.
+        # A recursive record is written this way: a short message would then crash its reader by endless recursion.
         yield Breakage(path, "NAMED_TYPE", f"{kind} is no type of Avro; a type is defined where it is used, each time")
 
 
@@ -144,10 +144,10 @@ def _takes_bytes(schema: Any) -> bool:
 
 
 def unwritable(schema: Any) -> list[Breakage]:
-    """Return which defaults and nullable fields are not as the Avro specification wants them written.
+    """Return the defaults and nullable fields that break the Avro specification.
 
-    A default must be of the field's type, of a union's first one; so null comes first, and the default of a nullable
-    field is null. Writers and readers of other languages refuse the schema otherwise, or fill in something else.
+    A default must be of the field's type, or of a union's first one; so null comes first, and the default of a nullable
+    field is null. Writers and readers of other languages would otherwise refuse the schema, or fill in another value.
     """
     path = _full_name(schema, "") if isinstance(schema, dict) else "schema"
     return list(_miswritten(schema, path))
@@ -194,7 +194,7 @@ def _full_name(schema: dict[str, Any], namespace: str) -> str:
 
 
 def _resolved(schema: Any, names: dict[str, Any], namespace: str) -> tuple[Any, str]:
-    """Return the definition of a schema, and the namespace within it; a name defined before counts as what it names."""
+    """Return the definition of a schema, and its namespace; a name defined before stands for its definition."""
     if isinstance(schema, dict):
         if isinstance(schema["type"], (dict, list)):
             return _resolved(schema["type"], names, namespace)

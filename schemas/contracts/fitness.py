@@ -1,7 +1,7 @@
-"""May what was written with this schema be read at all? Asked of a writer's schema before any body is touched.
+"""Safety check of a writer's schema, before any body is read with it.
 
-A schema is as hostile as a body can be: read row by row, one that names itself takes a message of 20 kB down a recursion
-that ends the process (measured with fastavro 1.13), and an array whose items take no bytes can have 2^62 of them.
+A schema can be as hostile as a body: read row by row, a recursive one drives a message of 20 kB into a recursion that
+ends the process (measured with fastavro 1.13), and an array whose items take no bytes can have 2^62 of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["unfit"]
 
 @lru_cache(maxsize=256)
 def unfit(name: str, schema: str) -> str:
-    """Return why a reader of our contract `name` must not read bodies of this schema (JSON text); empty where it may."""
+    """Return why a reader of our contract `name` must not read bodies of this schema (JSON text); empty if it may."""
     try:
         written = json.loads(schema)
         found = house_rules(written) or unreadable(source(name), written)

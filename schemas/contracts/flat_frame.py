@@ -1,4 +1,4 @@
-"""The flat frame: one column for each field of a statement, under the names that the PostgreSQL tables have too."""
+"""The flat frame: one column for each field of a statement, with the same names as in the PostgreSQL tables."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from schemas.contracts.avro import source
 __all__ = ["FLAT", "STATEMENT_SHAPE", "Shape", "physical"]
 
 Spoiled = tuple[int, str, str]
-"""Row, code and message of a row whose values no column can hold."""
+"""Row, code and message of a row with values that no column can hold."""
 
 _DECIMAL = pl.Decimal(18, 6)
 _LARGEST = 10**18
 _DAYS = (-719_162, 2_932_896)
-"""0001-01-01 and 9999-12-31 as days since 1970-01-01: what dates can be written at all."""
+"""0001-01-01 and 9999-12-31 as days since 1970-01-01: the bounds of dates."""
 _DATE, _TIME = pl.Date(), pl.Datetime("ms", "UTC")
 _RANGES: dict[pl.DataType, tuple[int, int]] = {_DATE: _DAYS, _TIME: (_DAYS[0] * 86_400_000, _DAYS[1] * 86_400_000)}
 _MADE_OF: dict[pl.DataType, pl.DataType] = {_DATE: pl.Int32(), _TIME: pl.Int64()}
@@ -37,7 +37,7 @@ def _polars_type(avro: Any) -> Any:
 
 
 class Shape:
-    """The columns of one version of the contract Statement, and how what polars read becomes them."""
+    """Columns of one version of the contract Statement, and the conversion of polars' output to them."""
 
     def __init__(self, statement: Any) -> None:
         self._fields: dict[str, tuple[str, str | None, Any, Any]] = {}
@@ -69,10 +69,10 @@ class Shape:
         self._outer = dict.fromkeys(outer for outer, inner, _, _ in self._fields.values() if inner is not None)
 
     def flatten(self, read: pl.DataFrame, rows: Sequence[int]) -> tuple[pl.DataFrame, list[Spoiled]]:
-        """Turn what polars read with a physical writer schema into this shape.
+        """Convert the output of polars for a physical writer schema to this shape.
 
-        Fields that the writer did not know are as their default says; fields that we do not know are left out. Rows
-        with values beyond every date or beyond 18 decimal digits are left out and named.
+        Fields unknown to the writer get their default; fields unknown here are dropped. Rows with values beyond every
+        date or beyond 18 decimal digits are left out and returned as spoiled.
         """
         known = set(read.columns)
         structs = {name: read[name].struct.unnest() for name in self._outer if name in known}
@@ -102,7 +102,7 @@ class Shape:
             columns[flat] = filled
         for flat, column in numbers.items():
             kind = self.schema[flat]
-            # Not strict: what is beyond is named below, and its row left out.
+            # Not strict: values out of range are reported below, and their rows left out.
             columns[flat] = column.cast(_MADE_OF[kind], strict=False).cast(kind, strict=False)
         self._out_of_range(pl.DataFrame(list(numbers.values())), rows, spoiled)
         flat_frame = pl.DataFrame([columns[name] for name in self.schema.names()])
@@ -111,7 +111,7 @@ class Shape:
         return flat_frame, list(spoiled.values())
 
     def _out_of_range(self, numbers: pl.DataFrame, rows: Sequence[int], spoiled: dict[int, Spoiled]) -> None:
-        # Asked of all at once: nearly always there is none.
+        # One check for all columns: nearly always there is no such value.
         if not numbers.width:
             return
         told = numbers.select([self._any_beyond[name] for name in numbers.columns]).row(0)
@@ -123,17 +123,17 @@ class Shape:
 
 
 STATEMENT_SHAPE = Shape(source("xinliu.Statement"))
-"""The shape of the contract as this version of the code knows it."""
+"""Shape of the contract in this version of the code."""
 
 FLAT = STATEMENT_SHAPE.schema
 """Columns and types of a decoded batch of statements; `row` is the place in the batch."""
 
 
 def physical(schema: Any) -> Any:
-    """Return an Avro schema without its logical types: what the bytes are made of.
+    """Return an Avro schema without its logical types: the types of the bytes.
 
-    An int is read as a long, written the same way, so that one of more than 32 bits is seen and not cut. Defaults go
-    too: bytes are read without them, and polars reads no schema that has another default than null.
+    An int becomes a long, which is written the same way, so that a value of more than 32 bits is noticed and not cut.
+    Defaults are removed too: bytes are read without them, and polars reads no schema with another default than null.
     """
     if isinstance(schema, dict):
         return {
@@ -157,7 +157,7 @@ def _converted(column: pl.Series, kind: Any, rows: Sequence[int], spoiled: dict[
 def _texts(column: pl.Series, rows: Sequence[int], spoiled: dict[int, Spoiled]) -> pl.Series:
     if column.dtype == pl.String:
         return column
-    # A writer may have bytes where we have a string (Avro's promotion), and no UTF-8 in them.
+    # A writer may have bytes for our string (Avro's promotion), without UTF-8 in them.
     texts: list[str | None] = []
     for row, raw in zip(rows, column.to_list(), strict=True):
         try:
@@ -171,8 +171,8 @@ def _texts(column: pl.Series, rows: Sequence[int], spoiled: dict[int, Spoiled]) 
 def _decimals(column: pl.Series, rows: Sequence[int], spoiled: dict[int, Spoiled]) -> pl.Series:
     if column.null_count() == len(column):
         return pl.Series(column.name, [None], dtype=_DECIMAL).new_from_index(0, len(column))
-    # Amounts repeat, so each is converted once and taken from there by its place among the distinct ones.
-    column = column.cast(pl.Binary)  # a writer may have a string where we have bytes
+    # Amounts repeat, so each distinct one is converted once and then joined to its rows.
+    column = column.cast(pl.Binary)  # a writer may have a string for our bytes
     distinct = column.unique()
     values: list[Decimal | None] = []
     beyond: list[bytes] = []

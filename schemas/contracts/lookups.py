@@ -1,10 +1,9 @@
-"""How often an unknown schema id is asked for: whoever names many of them spends his own look-ups,
-and little of anybody's time.
+"""Limits on look-ups of unknown schema ids: a sender of many unknown ids spends its own budget.
 
-Every look-up is a request to the registry, for which a whole batch waits. An id that is in the registry costs nothing
-here: it is asked for once. One that is not costs a look-up, of which there is one a second for all, and a few that each
-asker has to himself. So a department that names ids at random takes no look-up from a neighbour who has just registered
-a schema.
+Every look-up is a request to the registry, for which a whole batch waits. An id that the registry knows costs nothing
+here: it is looked up once. An unknown one costs a look-up, from a budget of one per second for all, and a few that each
+sender has to itself. So a department that names random ids takes no look-up from a neighbour who has just registered a
+schema.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from schemas.contracts.codec import NotDecodable
 __all__ = ["Lookups"]
 
 _UNKNOWN_FOR = 2.0
-"""Seconds for which an id that the registry did not know is not asked for again by the same asker."""
+"""Seconds for which an id that the registry did not know is not looked up again for the same sender."""
 
 _OWN, _OWN_AFTER = 4, 60.0
-"""Look-ups that each asker has to himself, and the seconds after which one that was used comes back."""
+"""Look-ups that each sender has to itself, and the seconds after which a used one returns."""
 
 
 @dataclass(slots=True)
 class _Budget:
-    """Look-ups that are left, up to `most`; one comes back after every `seconds`."""
+    """A token bucket of look-ups, up to `most`; one returns every `seconds`."""
 
     most: int
     seconds: float
@@ -43,10 +42,9 @@ class _Budget:
 
 
 class Lookups:
-    """Which ids the registry did not know a moment ago, and who may ask for another; any thread may call it.
+    """Recently unknown ids, and the budgets for further look-ups; safe to call from any thread.
 
-    What it holds does not grow with the ids that are named: an id is kept for two seconds,
-    and only where it was asked for.
+    Its size does not grow with the named ids: an id is kept for two seconds, and only if it was looked up.
     """
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
@@ -61,10 +59,9 @@ class Lookups:
         return len(self._missing)
 
     def begin(self, schema_id: int, askers: Collection[str]) -> str:
-        """Return which of these asks for the id, and so pays for it.
+        """Return the sender whose budget pays for this look-up.
 
-        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry did not know it a moment ago,
-        or none of them may ask now.
+        Raises NotDecodable (UNKNOWN_SCHEMA) if the registry did not know the id a moment ago, or no budget is left.
         """
         with self._lock:
             now = self._now()
@@ -82,15 +79,15 @@ class Lookups:
         )
 
     def found(self, asker: str) -> None:
-        """Give back what the look-up cost: the registry knew the id, or did not answer at all."""
+        """Refund a look-up: the registry knew the id, or did not answer at all."""
         with self._lock:
             own = self._own[asker]
             own.left = min(own.most, own.left + 1)
 
     def missing(self, schema_id: int, askers: Collection[str], why: NotDecodable) -> None:
-        """Keep for a moment that the registry has no such schema."""
+        """Remember for a moment that the registry has no such schema."""
         with self._lock:
             now = self._now()
             for asker in askers:
-                self._missing.pop((asker, schema_id), None)  # put back at the end: the oldest stand first
+                self._missing.pop((asker, schema_id), None)  # moved to the end: the oldest come first
                 self._missing[asker, schema_id] = now, why

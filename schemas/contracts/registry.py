@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["COMPATIBILITY", "Registry", "WriterSchema", "not_named", "not_shipped", "writer_schema"]
 
 COMPATIBILITY = "FULL_TRANSITIVE"
-"""Every version can read every other: statements live in the log for years, and provinces upgrade when they can."""
+"""Every version can read every other: statements stay in the log for years, and provinces upgrade at their own time."""
 
 _LONGEST = 1 << 18
-"""Longest schema that is read, in characters; ours has 8,000."""
+"""Maximum length of a schema, in characters; ours has 8,000."""
 
 _ANYBODY = ("",)
 
 
 @dataclass(frozen=True, slots=True)
 class WriterSchema:
-    """The schema that a message was written with, as the registry gave it for the message's schema id."""
+    """The schema of a message's writer, as the registry returned it for the message's schema id."""
 
     id: int
     name: str
@@ -45,23 +45,23 @@ class WriterSchema:
     schema: Any = field(repr=False, compare=False)
     """The schema as JSON."""
     parsed: Any = field(repr=False, compare=False)
-    """The schema as fastavro has parsed it."""
+    """The schema as fastavro parses it."""
     text: str = field(init=False, repr=False, compare=False)
     """The schema as JSON text, made once."""
 
     def __post_init__(self) -> None:
-        """Make the text."""
+        """Build the text."""
         object.__setattr__(self, "text", json.dumps(self.schema))
 
 
 def writer_schema(schema_id: int, text: str) -> WriterSchema:
-    """Return the writer's schema that a registry holds as this text. Raises NotDecodable (UNKNOWN_SCHEMA) where it is none."""
+    """Return the writer's schema in a registry's text. Raises NotDecodable (UNKNOWN_SCHEMA) if it is none."""
     try:
         schema = json.loads(text)
         json.dumps(schema, ensure_ascii=False).encode()  # a lone surrogate is no text
         if "\\u0000" in text or len(text) > _LONGEST:
-            raise ValueError(f"U+0000, or more than {_LONGEST} characters")  # PostgreSQL could not keep it
-        # Forced, since a schema may say of itself that it has been parsed.
+            raise ValueError(f"U+0000, or more than {_LONGEST} characters")  # PostgreSQL could not store it
+        # Forced, since a schema may claim to be parsed already.
         parsed = fastavro.parse_schema(json.loads(text), _force=True)
         name = str(parsed["name"]) if isinstance(parsed, dict) and "name" in parsed else ""
         return WriterSchema(schema_id, name, fingerprint(schema), schema, parsed)
@@ -70,7 +70,7 @@ def writer_schema(schema_id: int, text: str) -> WriterSchema:
 
 
 def not_named(known: WriterSchema, named: bytes) -> NotDecodable:
-    """Return what is said of a message whose id does not mean the schema that the message names."""
+    """Return the error for a message whose schema id has another schema than its header names."""
     said = named[:64].decode("ascii", "replace")
     return NotDecodable(
         "SCHEMA_DIFFERS", f"it names the schema {said}, and schema id {known.id} means {known.fingerprint}"
@@ -78,7 +78,7 @@ def not_named(known: WriterSchema, named: bytes) -> NotDecodable:
 
 
 def not_shipped(known: WriterSchema) -> NotDecodable:
-    """Return what is said of a message that was written with a schema that nobody vouches for."""
+    """Return the error for a message with a schema that was neither shipped nor accepted."""
     return NotDecodable(
         "SCHEMA_NOT_BELIEVED",
         f"schema id {known.id} means {known.fingerprint}, which is no version of a contract that is known here",
@@ -100,11 +100,11 @@ def _avro(schema: Any) -> Schema:
 
 
 class Registry:
-    """Looks up the ids of our contracts and the schemas of writers; answers are cached for the life of the process.
+    """Client of the registry: ids of our contracts and schemas of writers, cached for the life of the process.
 
-    Everything but `register` only reads, by GET. Every call raises Retryable where the registry does not answer, and
-    UsageError where it does not let this process do that. The library is imported where it is used: it takes a quarter
-    of a second, and most commands ask no registry.
+    Everything but `register` only reads, by GET. Every call raises Retryable if the registry does not answer, and
+    UsageError if it forbids the call. The library is imported at its use: the import takes a quarter of a second, and
+    most commands need no registry.
     """
 
     def __init__(self, address: RegistryAddress | str) -> None:
@@ -124,14 +124,14 @@ class Registry:
         self.close()
 
     def close(self) -> None:
-        """Close the connections to the registry; what is cached stays known."""
+        """Close the connections to the registry; the cache stays."""
         self._client.close()
 
     def register(self, name: str, schema: Any = None) -> int:
-        """Register a record of our contracts and return its schema id; nothing changes where it is there already.
+        """Register a record of our contracts and return its schema id; nothing changes if it is registered already.
 
-        `schema` is another version of it, as JSON. Nobody but `xinliu schemas register` and `xinliu up` calls this.
-        Raises UsageError where the registry refuses it as incompatible.
+        `schema` is another version of it, as JSON. Only `xinliu schemas register` and `xinliu up` call this. Raises
+        UsageError if the registry refuses it as incompatible.
         """
         text = _avro(source(name) if schema is None else schema)
         try:
@@ -139,22 +139,21 @@ class Registry:
                 return int(self._client.register_schema(name, text))
             schema_id: int = self._client.register_schema(name, text)
             self._client.set_compatibility(name, COMPATIBILITY)
-        except Exception as error:  # sorted into ours by _failure
+        except Exception as error:  # _failure converts it to our errors
             raise self._failure(error, f"{name} is not compatible with its registered versions") from error
         return schema_id
 
     def schema_id(self, name: str) -> int:
-        """Return the schema id of a record of our contracts, in this version of it.
+        """Return the schema id of a record of our contracts, in this version of the code.
 
-        Raises UsageError where the registry does not have it.
+        Raises UsageError if the registry does not have it.
         """
         if name not in self._ids:
             self._ids[name] = self.id_of(name, own_fingerprint(name))
         return self._ids[name]
 
     def id_of(self, name: str, wanted: str) -> int:
-        """Return the id of a record's version by its fingerprint.
-        Raises UsageError where the registry does not have it."""
+        """Return the id of a record's version by its fingerprint. Raises UsageError if the registry lacks it."""
         known = self._latest(name)
         if wanted not in known:
             known = self.ids(name)
@@ -166,8 +165,7 @@ class Registry:
         return known[wanted]
 
     def _latest(self, name: str) -> dict[str, int]:
-        """Return the newest version of a subject as `ids` does: mostly that is the one in question,
-        and one answer is enough."""
+        """Return the newest version of a subject in the form of `ids`: mostly it is the wanted one."""
         from confluent_kafka.schema_registry import SchemaRegistryError
 
         try:
@@ -176,17 +174,16 @@ class Registry:
             if error.http_status_code == 404:
                 return {}
             raise self._failure(error, "") from error
-        except Exception as error:  # sorted into ours by _failure
+        except Exception as error:  # _failure converts it to our errors
             raise self._failure(error, "") from error
 
     def believed(
         self, schema_id: int, named: bytes | None = None, askers: Callable[[], Collection[str]] = lambda: _ANYBODY
     ) -> WriterSchema:
-        """Return the writer's schema of an id, if the id still means what the message's writer meant by it.
+        """Return the writer's schema of an id, if it is the schema that the message's writer meant and is trusted.
 
-        `named` is the message's header SCHEMA: the fingerprint of the schema that it was written with. A message that
-        names none was written with a version that we shipped. Raises NotDecodable (UNKNOWN_SCHEMA, SCHEMA_DIFFERS,
-        SCHEMA_NOT_BELIEVED).
+        `named` is the message's header SCHEMA: the fingerprint of its writer's schema. A message without it was written
+        with a version that we shipped. Raises NotDecodable (UNKNOWN_SCHEMA, SCHEMA_DIFFERS, SCHEMA_NOT_BELIEVED).
         """
         known = self.writer(schema_id, askers)
         if named is None:
@@ -196,8 +193,7 @@ class Registry:
         return known
 
     def read(self, name: str, value: bytes | None, headers: Headers | None) -> dict[str, Any]:
-        """Return the record of our contracts that a message holds.
-        Raises NotDecodable where it holds no such record."""
+        """Return the record of our contracts in a message. Raises NotDecodable if there is none."""
         schema_id, body = unframe(value or b"")
         known = self.believed(schema_id, named_by(headers))
         if known.name != name:
@@ -209,11 +205,9 @@ class Registry:
             raise not_shipped(known)
 
     def writer(self, schema_id: int, askers: Callable[[], Collection[str]] = lambda: _ANYBODY) -> WriterSchema:
-        """Return the writer's schema of an id; `askers` names whose messages bear it,
-        and is called where it is not known yet.
+        """Return the writer's schema of an id; `askers`, called if the id is unknown, names the senders.
 
-        Raises NotDecodable (UNKNOWN_SCHEMA) where the registry has none,
-        or too many unknown ids were asked for (Lookups).
+        Raises NotDecodable (UNKNOWN_SCHEMA) if the registry has none, or the look-ups are spent (Lookups).
         """
         known = self._writers.get(schema_id)
         if known is None:
@@ -230,7 +224,7 @@ class Registry:
         except NotDecodable as error:
             self._lookups.missing(schema_id, askers, error)
             raise
-        except Exception as error:  # sorted into ours by _failure
+        except Exception as error:  # _failure converts it to our errors
             if isinstance(error, SchemaRegistryError) and error.http_status_code == 404:
                 unknown = self._not_found(schema_id)
                 self._lookups.missing(schema_id, askers, unknown)
@@ -241,12 +235,12 @@ class Registry:
         return known
 
     def forget(self, schema_id: int, *, older: float = 0.0) -> None:
-        """Ask anew for the schema of this id, where it was asked for at least so many seconds ago."""
+        """Drop the schema of this id from the cache if it was looked up at least so many seconds ago."""
         if monotonic() - self._asked_at.get(schema_id, 0.0) >= older:
             self._writers.pop(schema_id, None)
 
     def versions(self, name: str) -> dict[int, Any]:
-        """Return the registered schemas of a subject, as JSON, by version; empty where there is no such subject."""
+        """Return the registered schemas of a subject, as JSON, by version; empty if there is no such subject."""
         try:
             if name not in self._client.get_subjects():
                 return {}
@@ -254,23 +248,23 @@ class Registry:
                 version: json.loads(self._client.get_version(name, version).schema.schema_str or "")
                 for version in self._client.get_versions(name)
             }
-        except Exception as error:  # sorted into ours by _failure
+        except Exception as error:  # _failure converts it to our errors
             raise self._failure(error, "") from error
 
     def ids(self, name: str) -> dict[str, int]:
-        """Return the schema ids of a subject's versions by fingerprint; empty where there is no such subject."""
+        """Return the schema ids of a subject's versions by fingerprint; empty if there is no such subject."""
         try:
             if name not in self._client.get_subjects():
                 return {}
             return _ids(self._client.get_version(name, version) for version in self._client.get_versions(name))
-        except Exception as error:  # sorted into ours by _failure
+        except Exception as error:  # _failure converts it to our errors
             raise self._failure(error, "") from error
 
     def ask(self) -> None:
-        """Make sure that the registry answers."""
+        """Check that the registry answers."""
         try:
             self._client.get_subjects()
-        except Exception as error:  # sorted into ours by _failure
+        except Exception as error:  # _failure converts it to our errors
             raise self._failure(error, "") from error
 
     def _failure(self, error: Exception, refused: str) -> Exception:

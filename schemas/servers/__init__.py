@@ -1,1 +1,1 @@
-"""How the servers of a province are reached, and as whom: Kafka, the schema registry, PostgreSQL."""
+"""Addresses and credentials of a province's servers: Kafka, the schema registry, PostgreSQL."""

@@ -1,4 +1,4 @@
-"""How to reach one province's servers, and what its workers go by: the one value that every room's commands are given."""
+"""Connection to one province's servers and the settings of its workers: one value for every room's commands."""
 
 from __future__ import annotations
 
@@ -15,75 +15,74 @@ __all__ = ["Approval", "Connection", "Exchange", "IntakeLimits", "LookTimes", "P
 
 
 class Approval(BaseModel):
-    """Whether what an operator plans needs another one's approval (docs/audit.md); the figures are illustrative."""
+    """Whether an operator's plan needs another operator's approval (docs/audit.md); the figures are illustrative."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     required: bool = True
     hours: float = Field(default=24, gt=0)
-    """For so long after it was given an approval lets a step begin."""
+    """Hours for which an approval lets a step begin."""
 
 
 class IntakeLimits(BaseModel):
-    """How much of what a department sends may be refused before its intake is stopped; the figures are illustrative."""
+    """Limits of refused messages, beyond which intake stops a department; the figures are illustrative."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     consecutive: int = Field(default=1_000, ge=1)
-    """So many messages refused one after the other."""
+    """Number of refused messages in a row."""
     window: int = Field(default=5_000, ge=1)
-    """How many of the last messages `ratio` is counted over, at least."""
+    """Minimum number of the last messages over which `ratio` is counted."""
     ratio: float = Field(default=0.5, gt=0, le=1)
-    """This share of the last `window` messages refused."""
+    """Share of refused messages among the last `window` messages."""
     per_hour: int = Field(default=50_000, ge=1)
-    """So many entries of the quarantine at once, or by and by faster than so many an hour,
-    whatever stands between them."""
+    """Number of quarantine entries at once, or their rate per hour over time, whatever messages lie between them."""
 
 
 class WorkerTimes(BaseModel):
-    """How long others wait for a worker that was killed or sleeps, in seconds."""
+    """Time-outs after which others replace a killed or frozen worker, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     session: float = Field(default=15, ge=6, le=60)
-    """Without a heartbeat for so long it loses its partitions to the others of its group; brokers allow no less than 6."""
+    """After this time without a heartbeat it loses its partitions to its group; brokers allow no less than 6."""
     idle_in_transaction: float = Field(default=20, ge=1)
-    """PostgreSQL ends a transaction in which nothing was said for so long, and with it the lock on its positions."""
+    """PostgreSQL ends a transaction that is idle for this time, and with it the lock on its positions."""
 
 
 class LookTimes(BaseModel):
-    """How often the view worker looks at whether the tables are what they must be, in seconds."""
+    """Intervals of the view worker's checks of its tables, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     audit: float = Field(default=5, gt=0)
-    """From the begin of one pass over the rows to that of the next, at least."""
+    """Minimum time from the start of one pass over the rows to the start of the next."""
     definitions: float = Field(default=120, gt=0)
-    """From one look at definitions and rights to the next."""
+    """Time from one check of definitions and rights to the next."""
 
 
 class Peer(BaseModel):
-    """Another province's servers, as a push link of this one reaches them."""
+    """Another province's servers, as a push link of this province reaches them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kafka: Cluster
     """Its cluster, as the principal that may write this province's topics there and nothing else."""
     registry: RegistryAddress
-    """Its schema registry, as whoever may read there."""
+    """Its schema registry, as a principal that may read there."""
 
 
 class Exchange(BaseModel):
-    """What a province that shares with others needs beside its own servers; a province without it shares nothing."""
+    """Settings of the exchange, beside the province's own servers; a province without them shares nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     signing_key: Path | None = None
-    """Private key that its checkpoints are signed with (schemas/exchange/keys.py); only the view worker needs it."""
+    """Private key that signs its checkpoints (schemas/exchange/keys.py); only the view worker needs it."""
     keyring: Path
     """Folder with the public keys of all provinces."""
     peers: Mapping[str, Peer] = Field(default_factory=dict)
-    """By province: whom this one pushes to; only push links need them."""
+    """By province: the receivers of pushes; only push links need them."""
 
 
 class Connection(BaseModel):
@@ -99,41 +98,43 @@ class Connection(BaseModel):
     province: str
     """Key of the province in the catalogue."""
     kafka: Cluster
-    """The cluster, and as whom this process reaches it."""
+    """The cluster, with the credentials of this process."""
     registry: RegistryAddress
-    """The Confluent-compatible API of the schema registry, and as whom this process reaches it;
-    as text its address alone."""
+    """The Confluent-compatible API of the schema registry, with this process's credentials; as text its address alone.
+    """
     database: SecretStr = SecretStr("")
-    """libpq connection string of this process's role; empty where it has no business there (departments, intake)."""
+    """libpq connection string of this process's role; empty if it does not use the database (departments, intake)."""
     reader_database: SecretStr | None = None
-    """libpq connection string of the read-only role; where none is given, this process's role reads."""
+    """libpq connection string of the read-only role; if there is none, this process's role reads."""
     principals: Path | None = None
-    """Folder with one connection file a principal. Only a secure local stack has one: it plays every part itself;
-    anywhere else a process holds its own credentials and no others."""
+    """Folder with one connection file per principal. Only a secure local stack has one, since it plays every part
+    itself; anywhere else a process has its own credentials and no others.
+    """
 
     exchange: Exchange | None = None
-    """How it shares records with the other provinces (docs/exchange.md); None where it does not."""
+    """Settings for sharing records with the other provinces (docs/exchange.md); None if it shares none."""
 
     intake_limits: IntakeLimits = IntakeLimits()
-    """When intake stops a department."""
+    """Limits at which intake stops a department."""
 
     times: WorkerTimes = WorkerTimes()
-    """How long others wait for its workers."""
+    """Time-outs of its workers."""
 
     looks: LookTimes = LookTimes()
-    """How often they look at what they hold."""
+    """Intervals of its workers' checks."""
 
     database_roles: tuple[str, ...] = ()
-    """Login roles that the database server may have beside ours: of those who watch it, for example."""
+    """Login roles that the database server may have beside ours, such as monitoring roles."""
 
     approval: Approval = Approval()
-    """Two people, where the cluster asks nobody who he is: on unless said otherwise; a local stack says otherwise.
-    Elsewhere the administrator's word in operations counts, and no process's own (schemas/operations/two_people.py)."""
+    """Approval by two people, on a cluster without authentication: on by default, off in a local stack. Elsewhere the
+    administrator's event in operations counts, and no process's own setting (schemas/operations/two_people.py).
+    """
 
     def acting(self, principal: str) -> Connection:
-        """Return the connection as this principal where a local stack plays every part; elsewhere itself.
+        """Return the connection of this principal if a local stack plays every part; elsewhere itself.
 
-        Raises UsageError where the stack has no such principal.
+        Raises UsageError if the stack has no such principal.
         """
         if self.principals is None:
             return self

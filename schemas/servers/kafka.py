@@ -1,7 +1,7 @@
-"""A Kafka cluster, and as whom it is reached: the one place where a client's settings begin.
+"""A Kafka cluster and the principal of its clients: the only source of client settings.
 
 Every client is made from `Cluster.client` (confluent-kafka) or `Cluster.tls` and `Cluster.security` (Faust), so that
-none can be made that forgets to encrypt or to say who it is; tests/unit/test_cluster.py looks for others.
+none can forget encryption or credentials; tests/unit/test_cluster.py looks for others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Cluster(BaseModel):
     servers: str
     """host:port, comma-separated."""
     security: Mapping[str, SecretStr] = Field(default_factory=dict)
-    """security.*, sasl.* and ssl.*; empty where the cluster asks nobody who they are."""
+    """security.*, sasl.* and ssl.*; empty if the cluster does not authenticate."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,19 +62,19 @@ class Cluster(BaseModel):
         wrong = sorted(name for name in value if not name.startswith(("security.", "sasl.", "ssl.")))
         if wrong:
             raise ValueError(f"{wrong[0]} is no security setting of librdkafka (security.*, sasl.*, ssl.*)")
-        # librdkafka knows both names; one is enough for everyone here.
+        # librdkafka knows both names; ours is the second.
         return {name.replace("sasl.mechanisms", "sasl.mechanism"): text for name, text in value.items()}
 
     @classmethod
     def of(cls, servers: Cluster | str) -> Cluster:
-        """Return the cluster; one that asks nobody who they are where only its servers are given."""
+        """Return the cluster; servers alone give a cluster without authentication."""
         return servers if isinstance(servers, cls) else cls(servers=str(servers))
 
     @classmethod
     def from_file(cls, servers: str, file: Path) -> Cluster:
         """Return the cluster with the security settings of a properties file: lines of name=value.
 
-        Raises UsageError where the file cannot be read or holds something else; values are never in the message.
+        Raises UsageError if the file cannot be read or contains something else; the message never contains values.
         """
         security: dict[str, SecretStr] = {}
         try:
@@ -94,9 +94,9 @@ class Cluster(BaseModel):
             raise UsageError(f"{file}: {str(error).splitlines()[2].strip()}") from None
 
     def client(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of a confluent-kafka client: where, as whom, and these settings.
+        """Return the configuration of a confluent-kafka client: address, credentials, and these settings.
 
-        Raises UsageError where a file that the security settings name is not there.
+        Raises UsageError if a file named in the security settings is missing.
         """
         for name in _FILES:
             file = self.setting(name)
@@ -106,10 +106,10 @@ class Cluster(BaseModel):
         return {"bootstrap.servers": self.servers, **known, **settings}
 
     def reader(self, principal: str, purpose: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the configuration of a consumer that is given its partitions by hand: it joins no group and commits nothing.
+        """Return the configuration of a consumer with manual assignment: it joins no group and commits nothing.
 
-        Its group, which librdkafka asks for all the same, begins with who connects;
-        with `principal` where nobody is asked.
+        librdkafka requires a group name all the same; it begins with the authenticated principal, or with `principal`
+        if the cluster does not authenticate.
         """
         return self.client(
             {
@@ -124,7 +124,7 @@ class Cluster(BaseModel):
         )
 
     def setting(self, name: str) -> str | None:
-        """Return one security setting, None where it is not set."""
+        """Return one security setting, None if it is not set."""
         text = self.security.get(name)
         return None if text is None else text.get_secret_value()
 
@@ -134,9 +134,9 @@ class Cluster(BaseModel):
         return (self.setting("security.protocol") or "PLAINTEXT").upper()
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return the TLS context for clients that are not librdkafka's; None where the cluster speaks no TLS.
+        """Return the TLS context for clients other than librdkafka's; None if the cluster does not use TLS.
 
-        Raises UsageError where a file of it cannot be read.
+        Raises UsageError if one of its files cannot be read.
         """
         if self.protocol not in ("SSL", "SASL_SSL"):
             return None
@@ -154,34 +154,34 @@ class Cluster(BaseModel):
         return context
 
     def forbids(self, error: KafkaError) -> bool:
-        """Tell whether the broker knows who asks and says no; asking again would not help."""
+        """Return whether the broker has authenticated this client and refuses the request; a retry would not help."""
         return error.code() in _FORBIDDEN
 
     def failure(self, error: KafkaError) -> XinliuError:
-        """Return what to raise for an error of a client: UsageError where the broker says no, else Retryable."""
+        """Return the error to raise for a client's error: UsageError if the broker refuses, else Retryable."""
         user = self.setting("sasl.username")
         if self.forbids(error):
             return UsageError(
                 f"Kafka does not let {user or 'anybody'} do that ({error.str()}):"
                 " see `xinliu access show`, and whose credentials XINLIU_KAFKA_SECURITY names"
             )
-        # librdkafka tells a wrong password from a broker that is down in its log only.
+        # librdkafka distinguishes a wrong password from a broker that is down only in its log.
         doubt = f" {user}, or does not take that name and password" if user else ""
         return Retryable(f"Kafka does not answer{doubt}: {error.str()}", server="kafka")
 
     def shown(self) -> dict[str, str]:
-        """Return what may be shown of the security settings: no secret is among them."""
+        """Return the security settings without secrets, for display."""
         return {name: value for name in _SHOWN if (value := self.setting(name)) is not None}
 
     def __str__(self) -> str:
-        """Where it is; never as whom."""
+        """Return the address, never the credentials."""
         return self.servers
 
 
 def answer(future: Future[T], seconds: float) -> T:
-    """Return what a client of the broker was promised. Raises Retryable where nothing came in time, not even an error.
+    """Return the result of a broker client's future. Raises Retryable if neither result nor error came in time.
 
-    A broker that is frozen in the middle of an answer keeps librdkafka waiting beyond the time that it was given.
+    A broker that freezes in the middle of an answer keeps librdkafka waiting beyond its time-out.
     """
     try:
         return future.result(seconds)

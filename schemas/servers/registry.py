@@ -1,4 +1,4 @@
-"""Where the schema registry is, and as whom this process reaches it."""
+"""Address of the schema registry, and this process's credentials for it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from schemas.errors import UsageError
 __all__ = ["RegistryAddress"]
 
 _USER, _CA = "basic.auth.user.info", "ssl.ca.location"
-"""Names of a properties file, as Confluent's clients have them; the first is name:password."""
+"""Names of a properties file, as Confluent's clients use them; the first is name:password."""
 
 
 class RegistryAddress(BaseModel):
-    """The Confluent-compatible API of a registry. One that asks nobody who he is may be given as text alone.
+    """The Confluent-compatible API of a registry. Without authentication a text alone is enough.
 
     >>> RegistryAddress.of("http://127.0.0.1:8081/apis/ccompat/v7").user is None
     True
@@ -30,7 +30,7 @@ class RegistryAddress(BaseModel):
     user: str | None = None
     password: SecretStr | None = None
     ca: Path | None = None
-    """PEM file of the authority that signed its certificate; the machine's own where there is none."""
+    """PEM file of the authority that signed its certificate; the machine's authorities if there is none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,14 +48,14 @@ class RegistryAddress(BaseModel):
 
     @classmethod
     def of(cls, address: RegistryAddress | str) -> RegistryAddress:
-        """Return the address; one that asks nobody who he is where only its URL is given."""
+        """Return the address; a URL alone gives one without authentication."""
         return address if isinstance(address, cls) else cls.model_validate(address)
 
     @classmethod
     def from_file(cls, url: str, file: Path) -> RegistryAddress:
         """Return the address with the credentials of a properties file: lines of name=value.
 
-        Raises UsageError where the file cannot be read or holds something else; values are never in the message.
+        Raises UsageError if the file cannot be read or contains something else; the message never contains values.
         """
         found: dict[str, str] = {}
         try:
@@ -88,7 +88,7 @@ class RegistryAddress(BaseModel):
         return "".join(f"{line}\n" for line in [*lines, *([f"{_CA}={self.ca}"] if self.ca is not None else [])])
 
     def plain(self) -> str | dict[str, str]:
-        """Return it as JSON, with its secret: the text alone where there is none."""
+        """Return it as JSON, with its secret: the URL alone if it has no credentials."""
         if self.user is None and self.ca is None:
             return self.url
         known = {"url": self.url, "user": self.user, "ca": None if self.ca is None else str(self.ca)}
@@ -96,14 +96,12 @@ class RegistryAddress(BaseModel):
         return {name: value for name, value in {**known, "password": secret}.items() if value is not None}
 
     def client(self) -> dict[str, Any]:
-        """Return what Confluent's client is to be told of it.
-        Raises UsageError where the authority's file is not there."""
+        """Return the configuration of Confluent's client. Raises UsageError if the authority's file is missing."""
         if self.ca is not None and not self.ca.exists():
             raise UsageError(f"{self.ca}, which {_CA} of the registry's security settings names, is not there")
         settings: dict[str, Any] = {"url": self.url}
         if self.url.startswith("http://"):
-            # Nothing is encrypted, so no certificate is looked at:
-            # to load those that are trusted takes longer than an answer.
+            # Without encryption no certificate is checked, and loading the trusted ones takes longer than an answer.
             settings[_CA] = False
         elif self.ca is not None:
             settings[_CA] = str(self.ca)
@@ -112,5 +110,5 @@ class RegistryAddress(BaseModel):
         return settings
 
     def __str__(self) -> str:
-        """Where it is; never as whom."""
+        """Return the address, never the credentials."""
         return self.url
