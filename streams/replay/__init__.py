@@ -1,1 +1,1 @@
-"""Replay: what operators recompute from the topics, and how a generation comes to serve."""
+"""Replay: operators' recomputation from the topics, and the cut-over to another generation."""

@@ -1,1 +1,1 @@
-"""A targeted correction: some records as the log makes them by today's rules, in the serving generation."""
+"""A targeted correction: some records folded again from the log by the current rules, in the serving generation."""

@@ -1,8 +1,9 @@
-"""A targeted correction: some records as the log makes them by today's rules, put into the serving generation.
+"""A targeted correction: some records folded again from the log by the current rules, in the serving generation.
 
-Each batch is one transaction under the locks of all positions, as mending does it (streams/integrity/repair.py): history, rows,
-counts and digests follow the log; what today's rules refuse leaves the tables, is named in replay_refused and waits in the
-quarantine, so that nobody is told 无 meanwhile; what is shared follows. A dry run does the same, and takes every batch back.
+Each batch is one transaction under the locks of all positions, as in a repair (streams/integrity/repair.py). History,
+rows, counts and digests follow the log. Statements that the current rules refuse leave the tables, are listed in
+replay_refused and enter the quarantine, so that no report says 无 meanwhile. Sharing follows. A dry run does the same,
+and rolls every batch back.
 """
 
 from __future__ import annotations
@@ -41,25 +42,25 @@ R = TypeVar("R")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _MOST = 500
-"""Records that one transaction sets right: it holds up the view for some 50 ms."""
+"""Records that one transaction corrects: it delays the view by some 50 ms."""
 _GATHERED = 50_000
-"""Records whose statements are held in memory at a time; for more the log is read through again."""
+"""Records whose statements are in memory at a time; for more, the log is read again."""
 _KEPT = 100_000
-"""Differences that are kept to be told; the others are counted."""
+"""Differences kept for the report; further ones are only counted."""
 
 _VIEW = ("records", "penalties", "listings", "pending")
 
 
 @dataclass(slots=True)
 class Corrected:
-    """What a correction did, or would do."""
+    """The result of a correction or of its dry run."""
 
     records: int = 0
     refused: int = 0
     beyond: list[str] = field(default_factory=list)
-    """Records that nothing could set right: their statements do not prove themselves."""
+    """Records that could not be corrected: their statements do not match their digests."""
     before: Mapping[str, Any] = field(default_factory=dict)
-    """Figures of the records in question: held, penalties and listings in force, XOR of their digests."""
+    """Figures of the records in the scope: number, penalties and listings in force, XOR of their digests."""
     after: Mapping[str, Any] = field(default_factory=dict)
     changes: list[RecordChange] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
@@ -67,7 +68,7 @@ class Corrected:
     turned: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def compared(self, generation: str, *, dry_run: bool) -> Compared:
-        """Return it as a comparison is told."""
+        """Return the result in the form of a comparison."""
         return Compared(
             f"{generation} as it stands" if dry_run else f"{generation} as it stood",
             "as the log makes it by today's rules",
@@ -85,8 +86,8 @@ class Corrected:
 class Correcting:
     """Corrects over one connection in autocommit, whose search_path names the serving generation.
 
-    `own` is the province, `partitions` how many `accepted` has; `sharing` is the rule of what is shared, None where this
-    province shares nothing.
+    `own` is the province, `partitions` the number of partitions of `accepted`; `sharing` is the rule of sharing, None
+    if this province shares nothing.
     """
 
     def __init__(
@@ -103,17 +104,17 @@ class Correcting:
         self._own, self._partitions, self._generation = own, partitions, generation
         self._comparing = Comparing(connection, own=own, partitions=partitions)
         self.read: Mapping[int, int] = {}
-        """Up to where the log was read last, by partition."""
+        """End offsets of the last reading of the log, by partition."""
         self.passes, self.reading = 0, 0.0
-        """How often it was read through, and how many seconds that took."""
+        """Number of readings of the log, and their seconds."""
 
     def correct(
         self, scope: ReplayScope, *, write: bool, told: Callable[[int, int], None] = lambda done, of: None
     ) -> Corrected:
-        """Set the records of a scope right and return what that changed; without `write` nothing stays of it.
+        """Correct the records of a scope and return the changes; without `write`, everything is rolled back.
 
-        `told` is called with how many records are done, and of how many. Raises Retryable where a server does not answer, or
-        another generation serves: what was done stays, and the same may be asked again.
+        `told` is the progress callback: records done, and records in all. Raises Retryable if a server does not answer,
+        or another generation serves: committed batches stay, and the correction may be run again.
         """
         read = {int(p): int(o) for p, o in self._connection.execute(
             "SELECT partition, next_offset FROM position WHERE topic = 'accepted' ORDER BY partition"
@@ -166,13 +167,13 @@ class Correcting:
             entities |= {row["uscc"] for row in before.values()}
             views = self._views(entities)
             refused = [one for record in ids for one in gathered.refused.get(record, ())]
-            # What is not refused any more is named no longer.
+            # Statements that are no longer refused must leave the list.
             self._connection.execute(
                 "DELETE FROM replay_refused WHERE record_id = ANY(%s)", ([record.hex for record in ids],)
             )
             self._withhold(refused)
             done.beyond.extend(record.hex for record in mending.records(ids, read=gathered.read).beyond)
-            # Also of entities of which no record was wrong.
+            # Also for entities without a wrong record.
             mending.counts(entities)
             after = self._rows(ids)
             changes = list(_changes(before, after, refused))
@@ -197,7 +198,7 @@ class Correcting:
             rows = cursor.execute(sql("replay/correction/views"), values).fetchall()
         views = {(row["uscc"], row["province"], row["domain"]): row for row in rows}
         for uscc, domain in waits:
-            # Nothing is counted of it, and something waits: 待核 and not 无.
+            # No counts, but an open quarantine entry: 待核 and not 无.
             views.setdefault((uscc, self._own, domain), {**dict.fromkeys(_VIEW[:3], 0), "pending": True})
         return views
 
@@ -206,7 +207,7 @@ class Correcting:
         by_department: dict[str, list[dict[str, Any]]] = {}
         for department, partition, offset, record_id, version, findings in news:
             if province_of(department) is not None:
-                continue  # what was cut off of another province: nobody here said it
+                continue  # another province's statement that was cut off: no department here to notify
             by_department.setdefault(department, []).append(
                 {"partition": partition, "offset": offset, "record_id": record_id, "version": version, "outcome": "REFUSED",
                  "findings": findings}

@@ -1,8 +1,8 @@
-"""Gathering: what the log of truth says of the records that a correction is about, held against today's rules.
+"""Log evidence for a correction: all statements of its records in `accepted`, validated by the current rules.
 
-The log is read through twice: once to find the records of which any statement fits the scope, once for all of their statements,
-since a record is folded from the whole of them. What today's rules refuse is left out; a statement without content (REPAIRED,
-REVOKED) is never refused, or what it ended would come back.
+The log is read twice: once to find the records with any statement in the scope, once for all of their statements, since
+a record is folded from all of them. Statements that the current rules refuse are left out; one without content
+(REPAIRED, REVOKED) is never refused, or the record that it ended would come back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from streams.view.current_rules import Rules, Withheld
 __all__ = ["Gathered", "Gathering"]
 
 _TOGETHER = 5_000
-"""Statements that are decoded at a time."""
+"""Statements decoded at a time."""
 
 _SHOWN = ("record_id", "uscc")
 
@@ -35,15 +35,15 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """All that the log says of some records: a log (streams.integrity.accepted.Log) of what today's rules let stand."""
+    """All statements of some records: a log (streams.integrity.accepted.Log) of those that the current rules accept."""
 
     read: Mapping[int, int]
-    """Up to where it was read, by partition."""
+    """End offsets of the reading, by partition."""
     entries: Mapping[UUID, Sequence[AcceptedStatement]]
     refused: Mapping[UUID, Sequence[Withheld]]
-    """What was refused, by record."""
+    """Refused statements, by record."""
     entities: Mapping[UUID, frozenset[str]]
-    """Whom their statements are about, the refused ones too."""
+    """Entities of all their statements, refused ones included."""
 
     def at(self, places: Collection[Place]) -> Sequence[AcceptedStatement]:
         """Return the statements at these places that stand."""
@@ -60,13 +60,13 @@ class Gathered:
 
 
 class Gathering:
-    """Reads `accepted`, as whom it was opened. Every method raises Retryable where a server does not answer."""
+    """Reads `accepted`. Every method raises Retryable if a server does not answer."""
 
     def __init__(self, accepted: Accepted, rules: Rules) -> None:
         self._accepted, self._rules = accepted, rules
 
     def records(self, scope: ReplayScope, upto: Mapping[int, int]) -> set[UUID]:
-        """Return the records of which a statement before these offsets fits the scope."""
+        """Return the records with a statement in the scope before these offsets."""
         found = set[UUID]()
         content = bool(scope.domains or scope.entities or scope.departments or scope.province)
         waiting: list[Message] = []
@@ -83,7 +83,7 @@ class Gathering:
         return found | self._fitting(waiting, scope)
 
     def gather(self, records: Collection[UUID], upto: Mapping[int, int]) -> Gathered:
-        """Return all that the log says of these records before these offsets."""
+        """Return all statements of these records before these offsets."""
         wanted = {record.hex.encode() for record in records}
         standing: dict[tuple[int, bytes], Message | None] = {}
         for message in self._statements(upto, tombstones=True):
@@ -129,13 +129,13 @@ class Gathering:
         return {UUID(record) for record in chosen["record_id"].unique().to_list()}
 
     def _refused(self, flat: pl.DataFrame, messages: Sequence[Message]) -> Sequence[Withheld]:
-        # Of another province's, what was cut off is, whatever it says: a revocation that was forged ends nothing.
+        # A cut-off refuses another province's statements whatever their status: a forged revocation ends nothing.
         judged = flat.filter((pl.col("status") == "IN_FORCE") | (pl.col("epoch") > 0))
         return self._rules.hold(judged, [_headed(message) for message in messages])[1]
 
 
 def _fits_outside(message: Message, scope: ReplayScope) -> bool:
-    """Tell by what stands beside its content, or is found in it as bytes, whether a statement can fit."""
+    """Return whether a statement can fit the scope, by its metadata and by the bytes of its content."""
     partition, offset = message.partition() or 0, message.offset() or 0
     if scope.offsets is not None:
         first, last = scope.offsets.get(partition, (0, 0))
@@ -155,7 +155,7 @@ def _fits_outside(message: Message, scope: ReplayScope) -> bool:
 
 
 def _flat(entries: Sequence[AcceptedStatement]) -> pl.DataFrame:
-    """Return what these messages say (FLAT), with digest, epoch, receipt and place; `row` is a place among them."""
+    """Return these statements as FLAT, with digest, epoch, receipt and place; `row` is an index into `entries`."""
     writers: dict[str, tuple[int, WriterSchema]] = {}
     for entry in entries:
         writers.setdefault(entry.writer.fingerprint, (len(writers), entry.writer))
@@ -182,7 +182,7 @@ def _record(message: Message) -> UUID:
 
 
 def _headed(message: Message) -> Fetched:
-    # Of a message the rules ask where it came from, and under whose key, and nothing else.
+    # Of the headers, the rules read only the origin and the signing key.
     at, headers = message.timestamp()[1], dict(message.headers() or ())
     told = tuple((name, bytes(headers[name] or b"")) for name in (ORIGIN, SIGNED) if name in headers)
     return Fetched("accepted", message.partition() or 0, message.offset() or 0, at, None, None, told)

@@ -1,7 +1,7 @@
-"""What is shared follows a correction: what stands no longer is withdrawn, what stands at a lower rank is told anew.
+"""Sharing after a correction: records that no longer stand are withdrawn, those with a lower rank are shared anew.
 
-Sharing itself leaves a record alone that stands below what was told of it, since a restored database catches up; a correction
-means it, so it ends what was told first.
+Normal sharing skips a record with a lower rank than the shared one, since a restored database catches up. A correction
+lowers the rank on purpose, so it withdraws the shared statement first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def leave(connection: Connection, sharing: Sharing, ids: Collection[UUID], *, own: str) -> int:
-    """Withdraw what is shared of these records and stands no longer as it was told, in the caller's transaction; return how many."""
+    """Withdraw these records if they no longer stand as shared, in the caller's transaction; return their number."""
     return sharing.withdraw(
         connection,
         sql("replay/correction/leaving"),
@@ -32,7 +32,7 @@ def leave(connection: Connection, sharing: Sharing, ids: Collection[UUID], *, ow
 
 
 def share_again(connection: Connection, sharing: Sharing, ids: Collection[UUID], *, own: str) -> int:
-    """Decide anew about what stands of these records, in the caller's transaction; return how many are shared or followed."""
+    """Decide anew about sharing these records, in the caller's transaction; return how many are shared or followed."""
     rows = connection.execute(
         "SELECT record_id, department FROM record WHERE record_id = ANY(%s) AND province = %s ORDER BY 1, 2",
         (list(ids), own),

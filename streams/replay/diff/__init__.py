@@ -1,1 +1,1 @@
-"""What a promotion would change: two generations compared, explained and reported."""
+"""The changes of a promotion: two generations compared, explained and reported."""

@@ -1,7 +1,8 @@
-"""Comparing two generations: digests of buckets first, and only where these differ the entities, records and fields.
+"""The comparison of two generations: digests of buckets first, then entities, records and fields of those that differ.
 
-All of it in one snapshot. The credit views have a digest of every record that is held, by entity, province and domain; equal
-ones are equal statements. What the statements held do not say (known_at, computed columns, history) is compared by `deep` alone.
+It runs in one snapshot. The credit views have a digest of all stored records, by entity, province and domain; equal
+digests are equal statements. Columns that are not part of a statement (known_at, computed columns) and history are
+compared only with `deep`.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ _DEEP = "every column that both have, of every record and of every statement in 
 _NOT = "; not compared: known_at and computed columns of equal statements, history (--deep), quarantine, exchange"
 _NOT_DEEP = "; not compared: quarantine, exchange"
 _OWN = ("writer", "accepted_partition", "accepted_offset")
-"""Columns that say nothing of a record: a generation's own number of a schema, and where in the log it found which copy."""
+"""Columns that are a generation's own: its number of a schema, and the offset of the copy that it found in the log."""
 _VIEW_KEY = compose.SQL("hashtext(uscc)")
 _VIEW_HASH = compose.SQL(
     "hashint8extended(digest_lo # records, hashtextextended(uscc, digest_hi # ((penalties::bigint << 32) | listings)))"
 )
-"""Entity, counts, and the digest of the records held, which speaks of province and domain too; a hash of whole rows took twice as long."""
+"""Entity, counts, and the digest of the stored records, which covers province and domain too; a hash of whole rows took
+twice as long."""
 _RECORD_KEY = compose.SQL("uuid_hash(record_id)")
 _RANKS = "(o.epoch, o.version, o.digest_hi, o.digest_lo, o.uscc, o.domain, o.status) IS DISTINCT FROM (n.epoch, n.version, n.digest_hi, n.digest_lo, n.uscc, n.domain, n.status)"
 
 
 def chosen(connection: Connection, numbers: tuple[int, ...]) -> tuple[Generation, Generation]:
-    """Return the generations to compare: those named; of one alone, the serving one and it; else the serving and the newest READY one.
+    """Return the generations to compare: the two named; or the serving one and the one named or the newest READY one.
 
-    Raises UsageError where there is none such.
+    Raises UsageError if there is no such generation.
     """
     row = connection.execute("SELECT generation FROM xinliu.serving").fetchone()
     held = {one.number: one for one in generations(connection) if one.state != "DROPPED"}
@@ -66,7 +68,7 @@ def chosen(connection: Connection, numbers: tuple[int, ...]) -> tuple[Generation
 
 
 class Diffing:
-    """Compares two generations over one connection; use `snapshot` as a context, and ask within it."""
+    """Compares two generations over one connection; use `snapshot` as a context, and read the differences within it."""
 
     def __init__(self, connection: Connection, old: Generation, new: Generation, *, deep: bool = False) -> None:
         self._connection, self._old, self._new, self._deep = connection, old, new, deep
@@ -75,13 +77,13 @@ class Diffing:
 
     @contextmanager
     def snapshot(self) -> Iterator[Compared]:
-        """Compare; while the context lasts, `told_turns` and `told_changes` tell what was found."""
+        """Compare; within the context, `told_turns` and `told_changes` return the differences."""
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self._connection.execute("SET LOCAL client_min_messages = warning")
-            # What is compared is read once and in whole: sorts and hashes of it belong into memory.
+            # Both sides are read once and in whole: their sorts and hashes belong in memory.
             self._connection.execute("SET LOCAL work_mem = '128MB'")
-            # How many buckets there are it cannot know, and takes too many for parallel work.
+            # The planner cannot know the number of buckets, and estimates too many for parallel work.
             for cost in ("parallel_setup_cost", "parallel_tuple_cost"):
                 self._connection.execute(compose.SQL("SET LOCAL {} = 0").format(compose.Identifier(cost)))
             self._connection.execute(sql("replay/diff/differences"))
@@ -153,7 +155,7 @@ class Diffing:
         self._connection.execute("ANALYZE changed")
 
     def _with_positions(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the values with the partitions of `accepted` in which one is ahead, and up to where both have folded."""
+        """Return the values with the partitions of `accepted` in which one is ahead, and the offset that both reached."""
         rows = self._run_text(
             "SELECT o.partition, LEAST(o.next_offset, n.next_offset) FROM {old}.position o JOIN {new}.position n"
             " USING (topic, partition) WHERE topic = 'accepted' AND o.next_offset <> n.next_offset"
@@ -189,7 +191,7 @@ def compared(
     differing: int = 0,
     only: tuple[list[str], list[str]] = ([], []),
 ) -> Compared:
-    """Sum up what stands in the tables `turned` and `changed` of this session."""
+    """Return the summary of the tables `turned` and `changed` of this session."""
     words = connection.execute(sql("replay/diff/turned_words")).fetchall()
     summary = connection.execute(
         "SELECT domain, department, change, count(*) FROM changed WHERE NOT later GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
@@ -205,7 +207,7 @@ def compared(
 
 
 def told_turns(connection: Connection, *, limit: int | None = None) -> Iterator[Turn]:
-    """Yield entities and domains that differ: first whose 有 becomes 无, then whose 无 becomes 有, then the others."""
+    """Yield entities and domains that differ: first those with 有 → 无, then those with 无 → 有, then the others."""
     with connection.cursor("turns", row_factory=class_row(Turn)) as cursor:
         yield from cursor.execute(sql("replay/diff/turns"), {"limit": limit})
 

@@ -1,4 +1,4 @@
-"""Differences between what was held and what would be held: of entities and domains, and of the records behind them."""
+"""Differences between an old and a new state: of entities and domains, and of the records behind them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = [
 
 APPEARS, DISAPPEARS, CHANGES, STATUS, REFUSED = "APPEARS", "DISAPPEARS", "CHANGES", "STATUS", "REFUSED"
 HISTORY = "HISTORY"
-"""Kinds of change of a record: only in the new one; only in the old one; another content; another status; gone or older because
-today's rules refuse the statement that the old one holds; or the same, while what was said of it before is not."""
+"""Kinds of change of a record: only in the new state; only in the old; another content; another status; gone or older,
+because the current rules refuse the old statement; or the same record with another history."""
 
 
 def word_of(penalties: int | None, listings: int | None, pending: bool | None) -> str:
-    """Return 有, 待核 or 无 for what is counted of an entity in a domain; periods of publicity are the reader's business.
+    """Return 有, 待核 or 无 for the counts of an entity in a domain; periods of publicity are the reader's business.
 
     >>> word_of(1, 0, False), word_of(0, 0, True), word_of(None, None, None)
     ('有', '待核', '无')
@@ -39,7 +39,7 @@ def word_of(penalties: int | None, listings: int | None, pending: bool | None) -
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An entity and domain of which the credit views say something else."""
+    """An entity and domain whose credit view changes."""
 
     uscc: str
     province: str
@@ -53,21 +53,21 @@ class Turn:
     new_listings: int | None
     new_pending: bool | None
     explained: bool
-    """A record differs, too; else the counts alone are not what the records make of them: see `xinliu exchange differences`."""
+    """A record differs, too; else only the counts differ, against the records: see `xinliu exchange differences`."""
 
     @property
     def was(self) -> str:
-        """有, 待核 or 无 by the old one; empty for registrations, of which nobody says so."""
+        """有, 待核 or 无 in the old state; empty for registrations, which have no such word."""
         return "" if self.domain == DOMAIN else word_of(self.old_penalties, self.old_listings, self.old_pending)
 
     @property
     def becomes(self) -> str:
-        """有, 待核 or 无 by the new one."""
+        """有, 待核 or 无 in the new state."""
         return "" if self.domain == DOMAIN else word_of(self.new_penalties, self.new_listings, self.new_pending)
 
     @property
     def turns(self) -> bool:
-        """Whether people are told something else."""
+        """Whether the word in reports changes."""
         return self.was != self.becomes
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """A record that stands differently."""
+    """A record that differs."""
 
     record_id: UUID
     province: str
@@ -95,9 +95,9 @@ class RecordChange:
     old_version: int | None
     new_version: int | None
     codes: Sequence[str]
-    """Of REFUSED and HISTORY: why the rules refuse what the new one has not."""
+    """For REFUSED and HISTORY: the rules' reasons to refuse statements that the new state lacks."""
     fields: Mapping[str, Any]
-    """Name to old and new value, where both hold the record; of HISTORY, `history` to the statements that differ."""
+    """Name to old and new value, if both have the record; for HISTORY, `history` to the statements that differ."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it for machines."""
@@ -111,28 +111,28 @@ class RecordChange:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What was compared, and how much of it differs."""
+    """The summary of a comparison: its extent, and the number of differences."""
 
     old: str
     new: str
     what: str
-    """In words: what was compared and what was not."""
+    """In words: the extent of the comparison, and its omissions."""
     old_rows: int
     new_rows: int
     buckets: int
-    """Of how many parts the digests were compared."""
+    """Number of compared digests, one for each bucket."""
     differing: int
-    """How many of them differ."""
+    """Number of buckets that differ."""
     turned: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(was, becomes) to the number of entities and domains, where they are not the same."""
+    """(was, becomes) to the number of entities and domains, if the two differ."""
     summary: Sequence[tuple[str, str, str, int]] = ()
-    """Domain, department, kind of change and how many records."""
+    """Domain, department, kind of change and number of records."""
     later: int = 0
-    """Records that are behind only because one generation has not folded so far as the other: not counted among the rest."""
+    """Records that differ only because one generation has folded less than the other: not counted elsewhere."""
     unexplained: int = 0
     """Entities and domains whose counts differ although no record does."""
     only_old: Sequence[str] = ()
-    """Columns of `record` that only one of them has: not compared."""
+    """Columns that only one of them has: not compared."""
     only_new: Sequence[str] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""Explaining a difference: every event behind a record, from the history of both generations, and what today's rules say of it."""
+"""The explanation of a difference: all events of a record in both generations, and the current rules' findings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KEPT_APART = {"row", "record_id", "version", "has_penalty", "has_listing", "has
 
 @dataclass(slots=True)
 class RecordEvent:
-    """One statement of a record, as the generations know it."""
+    """One statement of a record in the generations."""
 
     epoch: int
     version: int
@@ -46,20 +46,20 @@ class RecordEvent:
     received_at: datetime | None
     partition: int
     offset: int
-    """Where it stands in `accepted`; -1: this province itself took the record out."""
+    """Its offset in `accepted`; -1: this province itself took the record out."""
     held_by: list[str] = field(default_factory=list)
-    """Generations whose history has it."""
+    """Generations with the statement in history."""
     stands_in: list[str] = field(default_factory=list)
-    """Generations in which the record is as it says."""
+    """Generations in which it is the record's current statement."""
     refused_by: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Generations that did not fold it because the rules refused it then, and why."""
+    """Generations that did not fold it because the rules refused it then, with the findings."""
     rules: list[dict[str, Any]] | None = None
-    """What today's rules refuse it for; None: nobody asks them (erased, another province's)."""
+    """Findings by which the current rules refuse it; None: not validated (erased, another province's)."""
     let_through: bool = False
     """A person has let it through against the rules."""
     erased: bool = False
     fields: dict[str, list[Any]] = field(default_factory=dict)
-    """What it says otherwise than the statement before it: name to both values."""
+    """Fields that differ from the statement before: name to both values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class Explained:
 
     @property
     def differs(self) -> bool:
-        """Whether the generations hold it differently."""
+        """Whether the record differs between the generations."""
         return any(len(event.stands_in) == 1 for event in self.events)
 
 
 def explained(
     connection: Connection, old: Generation, new: Generation, record: str, catalogue: Catalogue, *, own: str
 ) -> list[Explained]:
-    """Return what both generations know of a record. Raises UsageError where that is no id, or none of them knows it."""
+    """Return a record's events in both generations. Raises UsageError if it is no id, or unknown to both."""
     try:
         record_id = UUID(record)
     except ValueError:
@@ -126,7 +126,7 @@ def _writers(connection: Connection, schema: str) -> dict[int, WriterSchema]:
         try:
             found[int(number)] = writer_schema(number, written)
         except NotDecodable:
-            continue  # what was written with it is shown without content
+            continue  # statements of this writer schema are shown without content
     return found
 
 
@@ -170,7 +170,7 @@ def _judge(
         event = events[rank]
         at = event.received_at or event.known_at
         frame = _frame(says)
-        # As of its own receipt: no rule that looks at the clock refuses the past.
+        # As of its own receipt: no rule that depends on the clock refuses the past.
         found = [validate(frame, catalogue, today=china_day(at), now=at)]
         if who is not None:
             found.append(validate_origin(frame, who))

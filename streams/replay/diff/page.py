@@ -1,4 +1,4 @@
-"""The page: differences as one HTML file that needs nothing else, to read, send or keep with the decision."""
+"""The page of differences: one self-contained HTML file, to read, send or keep with the decision."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CHANGES = {
 
 
 def page(compared: Compared, turns: Sequence[Turn], changes: Sequence[RecordChange]) -> str:
-    """Return the page; whatever a record says stands there as text."""
+    """Return the page; all values of records are escaped as text."""
     now = time_text(datetime.now(UTC))
     title = f"{compared.old} → {compared.new}"
     harmful = [turn for turn in turns if turn.turns or not turn.explained]
@@ -59,7 +59,7 @@ def page(compared: Compared, turns: Sequence[Turn], changes: Sequence[RecordChan
 
 
 def escape(text: str) -> str:
-    """Return a text as the page shows it: no markup, nothing that steers what shows it or is invisible."""
+    """Return a text escaped for the page: no markup, no control or invisible characters."""
     return escaped(harmless(text))
 
 

@@ -1,4 +1,4 @@
-"""Telling differences: as a table for a person, as JSON or CSV for machines, as a page to read, send or keep."""
+"""The report of differences: as a table for a person, as JSON or CSV for machines, as a page to read, send or keep."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _STYLE = {"有": "bold red", "待核": "yellow", "无": "green", "": ""}
 def tell(
     compared: Compared, turns: Iterable[Turn], changes: Iterable[RecordChange], form: str, *, wide: bool = False
 ) -> None:
-    """Write to stdout what differs; `form` as the command names it, `wide` with every column of a table. For JSON and CSV nothing is held in memory."""
+    """Write the differences to stdout; `form` as in the command, `wide` with every column of a table.
+
+    JSON and CSV are streamed, row by row.
+    """
     if form == "json":
         _json(compared, turns, changes)
     elif form == "csv":
@@ -41,7 +44,7 @@ def tell(
 
 
 def _json(compared: Compared, turns: Iterable[Turn], changes: Iterable[RecordChange]) -> None:
-    # Piece by piece: millions of differences need no memory.
+    # Streamed: millions of differences need no memory.
     sys.stdout.write(json.dumps(compared.to_json(), ensure_ascii=False)[:-1])
     told: tuple[tuple[str, Iterable[Turn | RecordChange]], ...] = (("entities", turns), ("records", changes))
     for name, rows in told:

@@ -1,1 +1,1 @@
-"""Which generation serves: catch-up, promotion, switch and rollback."""
+"""The cut-over between generations: catch-up, promotion, switch and rollback."""

@@ -1,7 +1,7 @@
-"""Catching up: what a generation has not folded yet is folded into it, and nobody is told of it.
+"""The catch-up of a generation: folds the messages that it lacks, and notifies nobody.
 
-With the code of the view worker, from `accepted` and `quarantine`, up to an exact place: the end of the logs, or where
-another generation stands.
+It runs the code of the view worker, on `accepted` and `quarantine`, up to exact offsets: the end of the logs, or the
+positions of another generation.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _TRIES = 8
 def catch_up(
     connection: Connection, generation: int, *, until: Places | None = None, principal: str = "operator"
 ) -> int:
-    """Fold into a generation what it lacks up to these places, or up to where the logs end now; return how many messages.
+    """Fold missing messages into a generation, up to these places or the present ends of the logs; return their number.
 
-    Raises Retryable where a server does not answer, PositionLost where the log does not hold what is missing.
+    Raises Retryable if a server does not answer, PositionLost if the log does not contain the missing messages.
     """
     with CatchingUp(connection, generation, principal=principal) as catching:
         return catching.to(until)
 
 
 class CatchingUp:
-    """Catches one generation up, as often as it is asked to; use it as a context.
+    """Catches up one generation, repeatedly; use it as a context.
 
-    `principal` is as whom the logs are read. `silent`: nobody is told of what is folded, and statements are held against today's
-    rules as in a rebuild; both are for a generation that does not serve.
+    `principal` reads the logs. `silent`: the stage notifies nobody, and validates statements by the current rules as in
+    a rebuild; both are for a generation that does not serve.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class CatchingUp:
         self._registry.close()
 
     def to(self, until: Places | None = None, told: Callable[[int, int], None] = lambda _done, _of: None) -> int:
-        """Fold up to these places exactly, or up to where the logs end now; return how many messages that were.
+        """Fold up to exactly these places, or the present ends of the logs; return the number of messages.
 
-        `told` hears how many offsets are done, and of how many.
+        `told` is the progress callback: offsets done, and offsets in all.
         """
         stands = self.stands()
         ends = self._logs.ends(sorted(stands)) if until is None else until
@@ -116,7 +116,7 @@ class CatchingUp:
         return folded
 
     def stands(self) -> dict[tuple[str, int], int]:
-        """Return where the generation stands. Raises PositionLost where that does not fit the logs."""
+        """Return the generation's positions. Raises PositionLost if they do not fit the logs."""
         with connect(self._database, generation=self._generation, autocommit=True) as session:
             if not self._prepared:
                 must_be_known(session, self._generation)
@@ -126,7 +126,7 @@ class CatchingUp:
             return resume(session, self._logs, self._facts, places)
 
     def distance(self, until: Places | None = None) -> int:
-        """Return how many offsets the generation lacks up to these places, or up to where the logs end now."""
+        """Return how many offsets the generation lacks up to these places, or the present ends of the logs."""
         stands = self.stands()
         ends = self._logs.ends(sorted(stands)) if until is None else until
         return sum(max(0, ends.get(place, 0) - offset) for place, offset in stands.items())
@@ -139,7 +139,7 @@ class CatchingUp:
         waits_until = monotonic() + _TIMEOUT
         while size < _BATCH and over < left.keys():
             try:
-                # Asked for so many, it waits for them until the time is over.
+                # `consume` waits its full time for so many messages.
                 messages = self._consumer.consume(_BATCH - size, _WAIT)
             except KafkaException as error:
                 raise self._kafka.failure(error.args[0]) from error
@@ -173,7 +173,7 @@ class CatchingUp:
             raise self._kafka.failure(error)
 
     def _pass_holes(self, expected: Places, ends: Places) -> None:
-        # What stood there when others read it, compaction has taken since.
+        # Compaction has removed the messages before these ends since others read them: move the positions past the gap.
         with connect(self._database, generation=self._generation, autocommit=True) as session:
             for (topic, partition), end in ends.items():
                 session.execute(

@@ -1,8 +1,8 @@
-"""Promote and rollback: another generation comes to serve, in named phases that each resume after a crash.
+"""Promote and rollback: the cut-over to another generation, in named phases that each resume after a crash.
 
-check: it may serve, and readers' views know it; catch up: it folds what it lacks; switch: one transaction; tell: the event on
-`operations`; announce: entities whose view is another now. How far a replay is stands in its `progress`; the switch notes itself
-in its own transaction, so that what is told afterwards is always what was done.
+check: the generation may serve, and readers' views include it; catch up: it folds missing messages; switch: one
+transaction; tell: the event on `operations`; announce: entities whose view has changed. The replay's `progress` stores
+the phase. The switch writes it in its own transaction, so that the event always reports what was done.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ log = structlog.get_logger()
 
 _LOCK = 0x70726F6D6F7465  # "promote": one at a time
 _KEY = "switch"
-"""Under this name a replay's `progress` tells how far its promote or rollback is."""
+"""Key in a replay's `progress` with the phase of its promote or rollback."""
 
 Told = Callable[[str, int, int], None]
-"""Hears of a phase, how much of it is done, and of how much."""
+"""Progress callback: phase, amount done, amount in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What came of a promote or rollback: from and to which generation, and what it changed."""
+    """The result of a promote or rollback: old and new generation, and the changes."""
 
     replay: str
     kind: str
@@ -54,7 +54,7 @@ class Promoted:
     old: int
     new: int
     resumed: bool
-    """True where an earlier run had switched already, and this one told of it, or found nothing left to do."""
+    """True if an earlier run had switched already, and this one published the event, or found nothing left to do."""
     moved: int = 0
     withdrawn: int = 0
     announced: int = 0
@@ -62,7 +62,7 @@ class Promoted:
 
 
 def _require_filled(replay: Replay) -> None:
-    """Raise UsageError where this replay has filled no generation (yet)."""
+    """Raise UsageError if this replay has filled no generation (yet)."""
     if replay.kind != "REBUILD":
         raise UsageError(
             f"replay {replay.replay} is a {replay.kind}: only a rebuild fills a generation that can be promoted"
@@ -79,9 +79,9 @@ def _require_reason(reason: str) -> None:
 
 
 class Promoting:
-    """Promotes and rolls back, as the owner of the database; use it as a context. `by` is who does it (user@host).
+    """Promotes and rolls back, as the owner of the database; use it as a context. `by` is the operator (user@host).
 
-    `person` is how that person reaches operations: his word is written there, and approvals are read.
+    `person` is the operator's own connection to `operations`, to write events and read approvals.
     """
 
     def __init__(self, connection: Connection, *, by: str, person: Connection | None = None) -> None:
@@ -103,9 +103,10 @@ class Promoting:
         self._registry.close()
 
     def promote(self, name: str, reason: str, told: Told = lambda *_: None) -> Promoted:
-        """Let the generation of a replay serve: an id, or the number of the generation. Goes on with what was cut off.
+        """Promote the generation of a replay (by its id, or the generation's number). Resumes an interrupted promote.
 
-        Raises UsageError where it may not, Retryable where a server does not answer: nothing is switched then, or all of it.
+        Raises UsageError if it may not serve, Retryable if a server does not answer: the switch is then made entirely
+        or not at all.
         """
         with _usual(self._store):
             replay = self._named(name)
@@ -120,9 +121,9 @@ class Promoting:
             return self._move(replay, "REPLAY_PROMOTED", target, reason, told)
 
     def rollback(self, reason: str, told: Told = lambda *_: None) -> Promoted:
-        """Let the generation serve again that served before the one that does; nothing that arrived since is lost.
+        """Roll back to the generation that served before; no message that arrived meanwhile is lost.
 
-        Raises UsageError where there is none, Retryable as `promote`.
+        Raises UsageError if there is none, Retryable as `promote`.
         """
         with _usual(self._store):
             done = self._finish(told)
@@ -172,7 +173,7 @@ class Promoting:
         return Promoted(**{**asdict(done), "resumed": False})
 
     def _finish(self, told: Told) -> Promoted | None:
-        """Tell of a switch that was made and not told of to its end; None where there is none."""
+        """Finish a switch whose event or announcement is missing; None if there is none."""
         for replay in self._ledger.all():
             state = replay.progress.get(_KEY, {})
             if state.get("phase") in ("switched", "told", "announced"):
@@ -256,7 +257,7 @@ class Promoting:
 
 @contextmanager
 def _usual(store: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let a lost connection be what it is: something to try again."""
+    """Raise Retryable if the connection is lost."""
     try:
         yield
     except psycopg.OperationalError as error:

@@ -1,4 +1,4 @@
-"""The switch: in one transaction another generation serves, and what does not follow from the logs goes along with it."""
+"""The switch to another generation, in one transaction, with the rows that do not follow from the logs carried over."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ log = structlog.get_logger()
 Store = psycopg.Connection[Any]
 
 NEAR = 2_000
-"""Offsets that are folded while the workers of the generation that serves wait: some tenths of a second."""
+"""Limit of offsets to fold while the workers of the serving generation wait: some tenths of a second."""
 _TRIES = 30
 _PATIENCE = "5s"
-"""How long it waits for whoever speaks for the generation that serves (a relay's round), and for the view's transactions."""
+"""Lock timeout for holders of the serving lock (a relay's round) and for the view's transactions."""
 
 CARRIED = (
-    ("DELETE FROM outbox", "outbox"),  # what it has written of its own, the one that served has told
+    ("DELETE FROM outbox", "outbox"),  # the former serving generation has published the same already
     ("DELETE FROM receipt_sent", "receipts"),
     ("DELETE FROM quality_day WHERE measure = 'VISIBLE'", "visible"),
     (None, "quarantine"),
@@ -49,12 +49,12 @@ CARRIED = (
     (None, "progress"),
     (None, "reflected"),
 )
-"""What is carried over, in this order: what to delete first, and schemas/sql/promote/<name>.sql."""
+"""Tables to carry over, in this order: the deletion before, and schemas/sql/replay/generations/<name>.sql."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """What a switch did: outbox rows that moved along, records that left the exchange, and seconds that the view waited."""
+    """The result of a switch: outbox rows moved, records withdrawn from the exchange, seconds that the view waited."""
 
     moved: int
     withdrawn: int
@@ -62,13 +62,13 @@ class Switched:
 
 
 class _NotYet(Exception):
-    """The generations do not stand at the same place yet; try again."""
+    """The generations are not at the same positions yet; try again."""
 
 
 class Switch:
     """Switches from one generation to another. `store` is the owner's connection in autocommit, `own` the province.
 
-    `note` is called inside the transaction of the switch, as its last.
+    `note` is called at the end of the switch, inside its transaction.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class Switch:
         store.execute(compose.SQL("SET search_path = {}, xinliu, pg_catalog").format(_schema(self._new)))
 
     def approach(self, told: Callable[[int, int], None] = lambda _done, _of: None) -> int:
-        """Catch up until the generations stand close together, beside the running workers; return how many messages were folded.
+        """Catch up, beside the running workers, until the generations are close; return the number of folded messages.
 
-        One that stands beyond the generation that serves waits for it: what has served last must have told of everything.
+        If the new generation is ahead, the serving one catches up first: it must publish everything before the switch.
         """
         folded = 0
         for _ in range(_TRIES):
@@ -105,7 +105,7 @@ class Switch:
         )
 
     def run(self) -> Switched:
-        """Make the switch. Raises Retryable where the generations could not be brought to one place, or others hold it up."""
+        """Make the switch. Raises Retryable if the generations do not reach the same positions, or locks delay it."""
         self._store.execute("DROP TABLE IF EXISTS pg_temp.gone")
         self._store.execute(sql("replay/generations/gone"), {"own": self._own})
         for _ in range(_TRIES):
@@ -134,7 +134,7 @@ class Switch:
     def _switch(self) -> Switched:
         began = monotonic()
         place = self._locked(self._old)
-        # The workers of the generation that serves stand still from here on.
+        # The workers of the serving generation wait from here on.
         if self._ahead.distance(place) > NEAR:
             raise _NotYet
         self._ahead.to(place)
@@ -196,9 +196,9 @@ def _of(name: str, old: int) -> compose.Composed:
 
 
 def announce_changes(store: Store, old: int) -> int:
-    """Let the entities be announced of which the generation that served had another view; return how many.
+    """Announce the entities whose view differs from that of the old generation; return their number.
 
-    Nothing is known of one that has been dropped since.
+    If the old generation has been dropped, nothing is announced.
     """
     if not _there(store, old):
         return 0
@@ -208,7 +208,7 @@ def announce_changes(store: Store, old: int) -> int:
 
 
 def figures(store: Store, generation: int) -> dict[str, Any]:
-    """Return what a generation holds at one moment: records, their set digest in hexadecimal, and where it stands in the logs."""
+    """Return a generation's figures at one moment: records, their set digest in hexadecimal, and its positions."""
     if not _there(store, generation):
         return {"generation": generation}
     with store.transaction():

@@ -1,7 +1,7 @@
-"""Two people: what one operator plans another one approves, before it is run and before it is promoted.
+"""Approval of a replay by a second person, before it is run and before its result is promoted.
 
-All of it follows from operations, never from a table: whoever can change a row approves nothing. Whether it is asked
-for is what the administrator has said there, and who has said what is what the broker vouches for
+It follows from events on `operations` alone, never from a table: write access to a row approves nothing. The
+administrator's events there decide whether approval is required, and the broker vouches for the author of each event
 (schemas/operations/two_people.py).
 """
 
@@ -26,18 +26,18 @@ from streams.replay.plan.ledger import Replay
 __all__ = ["PROMOTE", "RUN", "ReplayStanding", "approval_of", "operations_of", "require_approved", "standing"]
 
 RUN, PROMOTE = "RUN", "PROMOTE"
-"""What an approval covers: that the plan is run; that what came of it is promoted."""
+"""What an approval covers: running the plan; promoting its result."""
 
 _ENDED = ("REPLAY_PROMOTED", "REPLAY_ROLLED_BACK", "REPLAY_ABANDONED")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayStanding:
-    """What the events of one replay say: its plan, and the last approval of what is to be approved next."""
+    """The state of one replay from its events: its plan, last steps and approvals."""
 
     planned: Operation
     plan: str
-    """SHA-256 of the plan, hexadecimal: an approval is of this very plan."""
+    """SHA-256 of the plan, hexadecimal: an approval is of exactly this plan."""
     done: Operation | None
     running: Operation | None
     ended: Operation | None
@@ -45,29 +45,29 @@ class ReplayStanding:
 
     @property
     def covers(self) -> str:
-        """What an approval given now would cover."""
+        """What an approval would cover now."""
         return PROMOTE if self.done is not None else RUN
 
     def to_detail(self) -> dict[str, Any]:
-        """Return what an approval given now says, beside the replay."""
+        """Return the detail of an approval given now, beside the replay."""
         return {"covers": self.covers, "plan": self.plan, "result": self.done.id if self.done is not None else None}
 
 
 def operations_of(connection: Connection) -> list[Operation]:
-    """Return every event of `operations`. Raises Retryable where a server does not answer."""
+    """Return every event of `operations`. Raises Retryable if a server does not answer."""
     with Registry(connection.registry) as registry:
         return held_operations(connection.kafka, registry)
 
 
 def standing(operations: Iterable[Operation], replay: str) -> ReplayStanding | None:
-    """Return what the events say of a replay; None where it was never planned."""
+    """Return the state of a replay from the events; None if it was never planned."""
     planned = done = running = ended = None
     approvals: list[Operation] = []
     for one in operations:
         if one.detail.get("replay") != replay:
             continue
         if one.kind == "REPLAY_PLANNED":
-            planned = planned or one  # as the ledger has it: a second plan of the same id is none
+            planned = planned or one  # as in the ledger: a second plan with the same id does not count
         elif one.kind == "REPLAY_APPROVED":
             approvals.append(one)
         elif one.kind == "REPLAY_RUNNING":
@@ -82,10 +82,11 @@ def standing(operations: Iterable[Operation], replay: str) -> ReplayStanding | N
 
 
 def require_approved(connection: Connection, replay: Replay, *, step: str) -> None:
-    """Return where this step (rebuild, correct, redrive, promote…) of a replay may begin.
+    """Return if this step (rebuild, correct, redrive, promote…) of a replay may begin.
 
-    Raises UsageError, saying what to do, where another operator than the planner has not approved exactly this plan (and, to
-    promote, exactly this result) within the time that an approval holds, or where the table says another plan than the topic.
+    Raises UsageError, with the remedy, if no other operator than the planner has approved exactly this plan (and, to
+    promote, exactly this result) within the time that an approval is valid, or if the plan in the table differs from
+    that in the topic.
     """
     if not asks(connection.kafka) and not connection.approval.required:
         return
@@ -100,7 +101,7 @@ def require_approved(connection: Connection, replay: Replay, *, step: str) -> No
 
 
 def refusal(known: ReplayStanding | None, replay: Replay, *, promote: bool, hours: float, now: datetime) -> str | None:
-    """Return why a step may not begin; None where it may."""
+    """Return the reason why a step may not begin; None if it may."""
     if known is None:
         return "operations holds no such plan: make a new one with `xinliu replay plan`"
     told = known.planned.detail
@@ -113,7 +114,7 @@ def refusal(known: ReplayStanding | None, replay: Replay, *, promote: bool, hour
     if last is None:
         what = "what came of it" if promote else "it"
         return f"nobody has approved {what}: {ask}"
-    # What began in time may be resumed after it.
+    # A run that began in time may be resumed later.
     began = known.running.when if known.running is not None and not promote and known.running.when >= last.when else now
     if began - last.when > timedelta(hours=hours):
         return f"the approval of {last.when:%Y-%m-%d %H:%M} UTC by {last.by} held for {hours:g} hours: {ask}"
@@ -121,8 +122,8 @@ def refusal(known: ReplayStanding | None, replay: Replay, *, promote: bool, hour
 
 
 def approval_of(known: ReplayStanding, *, promote: bool) -> Operation | None:
-    """Return the last approval by another person of exactly this plan, to promote of what came of it;
-    None where there is none."""
+    """Return the last approval by another person of exactly this plan or, to promote, of its result; None if there is
+    none."""
     result = known.done.id if promote and known.done is not None else None
     covering = [
         one for one in known.approvals

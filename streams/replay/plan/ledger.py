@@ -1,6 +1,6 @@
-"""The ledger of replays: each step is an event on `operations` first, and then stands in xinliu.replay.
+"""The ledger of replays: each step is an event on `operations` first, and then a state in xinliu.replay.
 
-A database that was put back to an older backup is brought up to date by `catch_up`, from the events.
+After a restore of an older backup, `catch_up` brings the table up to date from the events.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ STEPS = {
     "REPLAY_ROLLED_BACK": "ROLLED_BACK",
     "REPLAY_ABANDONED": "ABANDONED",
 }
-"""Kinds of events on `operations`, and the state in which each leaves a replay. detail.replay names it; PLANNED carries kind,
-scope and plan; RUNNING the generation; every one of them may carry `before` and `after`, figures that say what it changed."""
+"""Kinds of events on `operations`, each with the resulting state of the replay. detail.replay is its id; PLANNED
+carries kind, scope and plan; RUNNING the generation; each may carry `before` and `after`, the figures that it
+changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class Replay:
 
 
 class Ledger:
-    """Writes steps. `store` is the owner's connection in autocommit; `by` who does it (user@host).
+    """Writer and reader of steps. `store` is the owner's connection in autocommit; `by` the operator (user@host).
 
-    `said` returns what operations holds: a plan that its planner's role could not enter is entered from there.
+    `said` returns the events of `operations`, from which a plan is entered that its planner's role could not enter.
     """
 
     def __init__(
@@ -74,13 +75,16 @@ class Ledger:
         self._store, self._writer, self._by, self._said = store, writer, by, said
 
     def plan(self, kind: str, scope: ReplayScope, reason: str, figures: Mapping[str, Any]) -> str:
-        """Enter a plan; return the id of the replay. Raises UsageError where no reason is given."""
+        """Enter a plan; return the id of the replay. Raises UsageError if no reason is given."""
         replay = uuid.uuid4().hex[:12]
         self.step("REPLAY_PLANNED", replay, reason, kind=kind, scope=scope.to_detail(), plan=dict(figures))
         return replay
 
     def step(self, event: str, replay: str, reason: str, **detail: Any) -> Operation:
-        """Write the event of a step (a key of STEPS), and project it. Raises Retryable where Kafka does not take it: then nothing was done."""
+        """Write the event of a step (a key of STEPS), and project it.
+
+        Raises Retryable if Kafka does not take it: then nothing was done.
+        """
         if not reason.strip():
             raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
         operation = covered(
@@ -91,16 +95,16 @@ class Ledger:
         return operation
 
     def catch_up(self, operations: Iterable[Operation]) -> None:
-        """Project every event that the table does not know yet; what it knows stays as it is.
+        """Project every event that is not in the table yet; stored steps stay as they are.
 
-        An operator only reads tables: his events stand in operations all the same,
-        and whoever may write the table projects them.
+        An operator may only read tables: his events are on `operations` nevertheless, and the next role with the right
+        to write the table projects them.
         """
         with suppress(psycopg.errors.InsufficientPrivilege):
             project(self._store, operations)
 
     def get(self, replay: str) -> Replay:
-        """Return a replay. Raises UsageError where there is none of that id; a beginning that is one's alone will do."""
+        """Return a replay by its id or an unambiguous prefix. Raises UsageError if there is none, or more than one."""
         found = self._found(replay)
         if not found and self._said is not None:
             self.catch_up(self._said())
@@ -124,8 +128,7 @@ class Ledger:
 
 
 def _whole(one: Operation) -> bool:
-    """Tell whether an event of a replay says what it must:
-    one that does not must not keep others from being entered."""
+    """Return whether an event of a replay has all its fields: one that lacks some must not block the others."""
     detail = one.detail
     if one.kind == "REPLAY_PLANNED":
         parts = (detail.get("kind"), str), (detail.get("scope"), Mapping), (detail.get("plan"), Mapping)
@@ -140,7 +143,7 @@ def _whole(one: Operation) -> bool:
 
 
 def project(store: Store, operations: Iterable[Operation]) -> None:
-    """Bring xinliu.replay to what these events say, in their order; events of other kinds and old ones change nothing."""
+    """Project these events into xinliu.replay, in order; other kinds of events and old ones change nothing."""
     with store.transaction():
         for one in operations:
             state = STEPS.get(one.kind)
@@ -158,7 +161,7 @@ def project(store: Store, operations: Iterable[Operation]) -> None:
                 )  # fmt: skip
                 continue
             store.execute(
-                # An approval of what came of it leaves it done.
+                # An approval of the result leaves the replay DONE.
                 "UPDATE xinliu.replay SET changed_at = %(at)s,"
                 " state = CASE WHEN %(state)s = 'APPROVED' AND state <> 'PLANNED' THEN state ELSE %(state)s END,"
                 " approved_by = CASE WHEN %(state)s = 'APPROVED' THEN %(by)s ELSE approved_by END,"

@@ -1,7 +1,7 @@
-"""Planning a replay: how much it would be, how long it would take, and whether the logs still hold it; nothing is touched.
+"""The planner of a replay: its size, its duration, and whether the logs still contain it; it changes nothing.
 
-Figures are counted in the serving generation, which knows of every statement where it stands in `accepted`. `accepted` is
-compacted and never deleted from: holes are normal, but a log that does not begin at 0 has lost something.
+Figures are counted in the serving generation, which stores the offset in `accepted` of every statement. `accepted` is
+compacted and never deleted from: gaps are normal, but a log that does not begin at 0 has lost messages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["ASSUMED", "Plan", "Planner", "scope_values"]
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _FIRST = 10
-"""Entities that a plan names."""
+"""Number of entities that a plan lists."""
 
 ASSUMED: Mapping[str, Mapping[str, float]] = {
     REBUILD: {"events": 50_000},
@@ -34,25 +34,25 @@ ASSUMED: Mapping[str, Mapping[str, float]] = {
     REPUSH: {"events": 5_000},
     REDRIVE: {"events": 1_000},
 }
-"""What is done in a second, of what: used until a replay of that kind was done here. docs/replay.md says where they are from."""
+"""Assumed units a second, used until a replay of that kind was done here. docs/replay.md gives their source."""
 
 _A_RECORD = 4_000
-"""Bytes that a record on its way through a correction takes, about: two rows, history, indexes and their WAL."""
+"""Approximate bytes that a correction needs for a record: two rows, history, indexes and their WAL."""
 
 
 class AsksLogs(Protocol):
-    """What a plan asks the broker (streams.kafka.ranges.Logs)."""
+    """The planner's queries to the broker (streams.kafka.ranges.Logs)."""
 
     def describe(self, topics: Any, /) -> Mapping[str, TopicFacts]:
         """Return the facts of these topics."""
 
     def ranges(self, partitions: Any, /) -> Mapping[tuple[str, int], tuple[int, int]]:
-        """Return the first offset that each log still holds and the offset after its last message."""
+        """Return the first offset that each log still contains and the offset after its last message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a replay would be. `figures` is what is kept with it, and shown as JSON."""
+    """The plan of a replay. `figures` are stored with it, and shown as JSON."""
 
     kind: str
     scope: ReplayScope
@@ -68,8 +68,8 @@ class Planner:
     def plan(self, kind: str, scope: ReplayScope) -> Plan:
         """Return the figures of a replay.
 
-        Raises UsageError where the log does not hold what is asked for (any more), naming topic, partition and the first
-        missing offset; Retryable where a server does not answer.
+        Raises UsageError if the log does not contain the scope (any more), with topic, partition and first missing
+        offset; Retryable if a server does not answer.
         """
         log = self.log(kind, scope)
         counted = self._counted(kind, scope)
@@ -92,9 +92,9 @@ class Planner:
         return Plan(kind, scope, figures)
 
     def log(self, kind: str, scope: ReplayScope) -> Mapping[int, tuple[int, int]]:
-        """Return what would be read of `accepted`, by partition; the whole of it, since a fold needs all of a record.
+        """Return the range of `accepted` to be read, by partition: the whole log, since a fold needs all of a record.
 
-        Raises UsageError where it does not hold that, naming the first missing offset.
+        Raises UsageError if the log does not contain it, with the first missing offset.
         """
         if kind in (REDRIVE, REPUSH):
             return {}
@@ -173,7 +173,7 @@ class Planner:
 
 
 def scope_values(scope: ReplayScope) -> dict[str, Any]:
-    """Return a scope as the SQL of replay/ takes it: NULL chooses nothing."""
+    """Return a scope as parameters of the SQL in replay/: NULL is no condition."""
     spans = scope.offsets or {}
     return {
         "domains": list(scope.domains) or None,

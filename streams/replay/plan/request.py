@@ -1,4 +1,4 @@
-"""What a person asks to have replayed, as options say it: checked, and the kind of replay that follows from it."""
+"""The request for a replay: the options of a person, checked, and the kind of replay that follows from them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from streams.kafka.scope import CORRECT, REBUILD, REDRIVE, REPUSH, ReplayScope
 __all__ = ["END", "Asked", "moment", "whats_asked"]
 
 END = (1 << 63) - 1
-"""An offset behind every other: a range without an end goes to the end of the log."""
+"""An offset after every other: the end of a range that goes to the end of the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of `xinliu replay plan`, as they were typed."""
+    """The options of `xinliu replay plan`, as typed."""
 
     everything: bool = False
     domains: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Asked:
 def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, ReplayScope]:
     """Return the kind of replay (REBUILD, CORRECT, REPUSH, REDRIVE) and its scope.
 
-    Raises UsageError where an option is not what it should be, or two do not go together.
+    Raises UsageError if an option is not valid, or two do not go together.
     """
     if asked.to is not None and (asked.quarantine or asked.province is not None):
         raise UsageError("--to tells another province what is ours: it goes with neither --quarantine nor --province")
@@ -89,7 +89,7 @@ def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, Repl
 
 
 def moment(text: str | None, option: str) -> datetime | None:
-    """Return a time in UTC; China's where it has no zone. Raises UsageError where it is none."""
+    """Return a time in UTC; without a zone it is China's. Raises UsageError if it is no time."""
     time = read_time(text, option)
     return None if time is None else time.astimezone(UTC)
 

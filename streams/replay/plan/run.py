@@ -1,4 +1,4 @@
-"""Carrying out a saved plan: whether it may be run, and the steps that it leaves in the ledger."""
+"""The run of a saved plan: whether it may run, and its steps in the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPEN = ("PLANNED", "APPROVED", "RUNNING")
 
 @dataclass(slots=True)
 class ReplayRun:
-    """A run under way: what its last step is to say."""
+    """A run under way: the detail for its last step."""
 
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class ReplayRun:
 
 
 def chosen(book: Ledger, name: str, kind: str) -> tuple[Replay, ReplayScope]:
-    """Return a saved plan of that kind that is not done yet. Raises UsageError where there is none of that id."""
+    """Return a saved plan of that kind that is not done yet. Raises UsageError if there is none of that id."""
     one = book.get(name)
     if one.kind != kind:
         raise UsageError(
@@ -46,9 +46,9 @@ def chosen(book: Ledger, name: str, kind: str) -> tuple[Replay, ReplayScope]:
 
 @contextmanager
 def running(book: Ledger, owner: psycopg.Connection[Any], one: Replay, *, generation: int) -> Iterator[ReplayRun]:
-    """Write that a replay runs, and, where nothing fails meanwhile, that it is done, with what it changed.
+    """Write the step RUNNING of a replay and, if nothing fails, the step DONE with its changes.
 
-    A run that was cut off stands as RUNNING; the same command does it again, which changes nothing that is right already.
+    An interrupted run stays RUNNING; the same command runs it again, which is idempotent.
     """
     book.step("REPLAY_RUNNING", one.replay, one.reason, serving=generation)
     run = ReplayRun()

@@ -1,1 +1,1 @@
-"""A rebuild: a new generation from `accepted`, in lanes, throttled for the live view's sake."""
+"""A rebuild: a new generation from `accepted`, in lanes, throttled in favour of the live view."""

@@ -1,8 +1,8 @@
-"""Filling a generation from `accepted` in bulk: consume, decode, hold against the rules, COPY; a lane for each partition.
+"""A lane of a rebuild, for one partition of `accepted`: consume, decode, validate by the rules, COPY.
 
-A lane decodes one batch while the one before is written, and lanes run side by side: polars, COPY and the Kafka client all work
-outside of the interpreter's lock. A batch is one transaction with the lane's position, so that whatever ends the process, the next
-one goes on behind what is lasting, and nothing stands twice. What must be compared with other batches waits for the end
+A lane decodes one batch while it writes the batch before, and lanes run in parallel: polars, COPY and the Kafka client
+all work outside the GIL. A batch and the lane's position are one transaction, so that after any end of the process the
+next one resumes after the last commit, and no row stands twice. Comparisons with other batches wait for the end
 (streams/replay/rebuild/phases.py).
 """
 
@@ -46,18 +46,18 @@ TOPIC = "accepted"
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What all lanes of a rebuild share."""
+    """The common settings of all lanes of a rebuild."""
 
     database: str
     generation: int
     province: str
     facts: dict[str, TopicFacts]
     serving: int
-    """The generation that knows which statements a person let through."""
+    """The generation whose outcomes list the statements that a person let through."""
 
 
 class Lane:
-    """Fills one partition. `admit` is told how many events come next, and returns when they may be written."""
+    """Fills one partition. `admit` takes the number of the next events, and returns when they may be written."""
 
     def __init__(
         self,
@@ -87,16 +87,16 @@ class Lane:
         self._writers: dict[str, int] = {}
         self._store: Connection = connect(filling.database, generation=filling.generation, autocommit=True)
         self._store.execute(sql("view/silent"))
-        # Lost together with the position, never without it; READY is written with a flush of all that came before.
+        # A lost commit loses its position too; READY is written with a flush of all commits before it.
         self._store.execute("SET synchronous_commit = off")
         on_session(self._store)
         self._projection = Projection(self._store)
-        # Nobody waits for the position of this generation; and who has the lowest priority may be kept waiting long.
+        # Nobody waits for this generation's positions, and a backend of lowest priority may idle for long.
         self._store.execute("SET idle_in_transaction_session_timeout = 0")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"copy-{partition}")
 
     def close(self) -> None:
-        """Close all that it holds."""
+        """Close the connections, the reader and the writing thread."""
         self._writer.shutdown(cancel_futures=True)
         self._stage.close()
         self._reader.close()
@@ -104,9 +104,9 @@ class Lane:
         self._asking.close()
 
     def fill(self, end: int) -> int:
-        """Fill up to this offset; return how many records were read.
+        """Fill up to this offset; return the number of records read.
 
-        Raises Retryable where a server does not answer (what is committed stays), ContractBroken where another process fills
+        Raises Retryable if a server does not answer (committed batches stay), ContractBroken if another process fills
         the same partition.
         """
         done, writing = 0, None
@@ -132,7 +132,7 @@ class Lane:
         return int(row[0])
 
     def _reach(self, end: int) -> None:
-        # Nothing stands between the last record and the end: the log was compacted, or ends with a transaction's mark.
+        # No record is left between the last one and the end: compaction removed them, or a transaction marker is last.
         self._store.execute(
             "UPDATE position SET next_offset = GREATEST(next_offset, %s) WHERE topic = %s AND partition = %s",
             (end, TOPIC, self._partition),
@@ -157,7 +157,7 @@ class Lane:
                         self._copy(frame)
                 except psycopg.DataError:
                     more = self._projection.refused_of(frame.filter("newest"))
-                    # One of them may have been its record's newest: the others are ranked again without it.
+                    # A refused row may have been its record's newest: rank the others again without it.
                     kept = frame.filter(~pl.col("row").is_in(list(more)))
                     self._copy(
                         ranked(kept.with_columns(record_id=pl.col("record_id").bin.encode("hex")), ordered=False)
@@ -220,7 +220,8 @@ class Lane:
             self._store.execute("INSERT INTO rebuild_unstorable VALUES (%s, %s, %s)", place)
 
     def _note_foreign(self, prepared: Prepared) -> None:
-        # What else is carried (answers to questions of this province, cases) no generation computes: it is there already.
+        # Other carried messages (answers to this province's requests, cases) are not part of a generation: they are
+        # stored already.
         project_pending(self._store, [one.value for one in prepared.carried if one.name == PENDING])
         for one in prepared.carried:
             if one.name == CHECKPOINT:
@@ -241,7 +242,7 @@ def _settled(writing: Future[None] | None) -> None:
 
 
 def once(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return each statement once: the first copy, as of the earliest receipt."""
+    """Return each statement once: the first copy, with the earliest receipt."""
     if not frame["again"].any():
         return frame
     again = frame.filter("again").sort("row")

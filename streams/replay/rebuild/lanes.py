@@ -1,4 +1,4 @@
-"""The lanes of a rebuild, side by side in threads, and in several processes where that was asked for."""
+"""The lanes of a rebuild, in parallel threads, and in several processes if requested."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LOOK = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process fills: partitions of accepted, each with where it ends."""
+    """The share of one process: partitions of accepted, each with its end offset."""
 
     connection: Connection
     generation: int
@@ -54,9 +54,9 @@ class Share:
 
 
 def fill(shares: list[Share], look: Callable[[], None]) -> None:
-    """Fill all shares, the first in this process where it is the only one; `look` is called several times a second.
+    """Fill all shares; a single share in this process. `look` is called several times a second.
 
-    Raises what a lane raises, once all have ended: what they committed stays.
+    Raises a lane's error once all lanes have ended: committed batches stay.
     """
     if len(shares) == 1:
         stopped = threading.Event()
@@ -80,16 +80,17 @@ def _wait(running: list[Future[None]], look: Callable[[], None], stop: Callable[
             if not open_ones:
                 return
     except BaseException:
-        stop()  # lanes end behind the batch that they are at, or whoever interrupts this would wait for all of the log
+        stop()  # lanes end after their current batch, or an interrupt would wait for the whole log
         raise
 
 
 _told_to_stop = threading.Event()
-"""Of a process that another one started."""
+"""The stop event of a child process."""
 
 
 def _follow(stop: Event, parent: int) -> None:
-    # Whoever started this process may be killed, before it gets here, too: nobody would stop it then, nor know that it writes.
+    # The parent process may be killed, even before this line: nobody would then stop this process or know that it
+    # writes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -103,7 +104,7 @@ def _follow(stop: Event, parent: int) -> None:
 
 
 def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
-    """Fill the partitions of one share, each in a lane of its own; waits for servers that do not answer for half a minute."""
+    """Fill the partitions of one share, each in its own lane; retry for half a minute if servers do not answer."""
     suit_the_interpreter(0.002)
     if share.crash_at:
         arm(share.crash_at)
@@ -115,7 +116,7 @@ def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
         lanes = [pool.submit(_lane, share, partition, end, throttle, stopped) for partition, end in share.ends.items()]
         wait(lanes, return_when=FIRST_EXCEPTION)
         if any(lane.done() and lane.exception() is not None for lane in lanes):
-            stopped.set()  # the others stop behind the batch that they are at
+            stopped.set()  # the others stop after their current batch
         for lane in lanes:
             lane.result()
 

@@ -1,7 +1,7 @@
-"""What a rebuild does once the log is in the tables: phases, each one transaction that notes that it is done.
+"""The finishing phases of a rebuild, after the log is in the tables: each is one transaction that notes its completion.
 
-Nothing here depends on how far an earlier try came: whatever ended it, the phases that are not noted are done again, whole. At full
-speed those that need nothing of one another are done side by side, each on a connection of its own.
+Nothing depends on the progress of an earlier try: phases that are not noted run again from their beginning. At full
+speed independent phases run in parallel, each on its own connection.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ PHASES: Mapping[str, frozenset[str]] = {
     "unstorable": frozenset(("foreign",)),
     "evidence": frozenset(("unstorable",)),
 }
-"""In this order; each with those that must be over before it begins."""
+"""Phases in order, each with those that must be done before it begins."""
 
 _INDEXES = {"index-history": "^record_history_", "key": "^record_pkey$", "index-record": "^record_(?!history_)"}
-"""Names of the indexes that a phase makes, where no phase before has made them: a pattern as PostgreSQL has them."""
+"""Names of the indexes that a phase makes unless an earlier phase made them, as a PostgreSQL pattern."""
 
 _MEMORY = "256MB"
 _LOOK = 0.2
 
 
 class Finishing:
-    """Finishes one generation. `open_store` connects as its owner, with a search_path that names it; `serving` is the schema
-    that serves; so many phases at once are `side_by_side`."""
+    """Finishes one generation. `open_store` connects as its owner, with a search_path that names it; `serving` is the
+    serving schema; `side_by_side` is the number of parallel phases."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Finishing:
         assert self._works.keys() | _INDEXES.keys() == PHASES.keys()
 
     def run(self, told: Callable[[str], None] = lambda _: None) -> None:
-        """Do what is not done yet; `told` hears several times a second of the phase that was begun last."""
+        """Run the phases that are not done yet; `told` is the progress callback with the last phase that began."""
         with self._open() as store:
             done = {str(name) for (name,) in store.execute("SELECT phase FROM rebuild_phase").fetchall()}
             if done and store.execute("SELECT to_regclass('rebuild_said') IS NULL").fetchone() == (True,):
@@ -109,7 +109,8 @@ class Finishing:
                         one.result()
                         done.add(phase)
             except BaseException:
-                # Whoever interrupts this does not wait for what PostgreSQL is at; it is undone, and done again another time.
+                # An interrupt does not wait for PostgreSQL's current statement: it is cancelled, rolled back, and run
+                # again the next time.
                 for store in list(self._at_work):
                     with suppress(psycopg.Error):
                         store.cancel_safe()
@@ -143,7 +144,7 @@ class Finishing:
                 crash_point("rebuild.indexed")
 
     def _carry(self, store: Connection) -> None:
-        # What the log has let go of is looked for only where it has: a log without holes holds everything.
+        # Search the serving tables for compacted messages only if the log has gaps: without gaps it is complete.
         _do(store, "again")
         store.execute("CREATE TABLE rebuild_carried (LIKE record_history)")
         store.execute(
@@ -161,7 +162,7 @@ class Finishing:
             )
         store.execute("ANALYZE rebuild_again")
         _do(store, "said")
-        # Before anything is changed that they were counted by.
+        # Before any column changes by which they were counted.
         _do(store, "uncount")
         if holes:
             for name in ("known", "known_records", "carry"):
@@ -183,7 +184,7 @@ class Finishing:
             " WHERE (s.record_id, s.epoch, s.version, s.digest_hi, s.digest_lo)"
             " = (g.record_id, g.epoch, g.version, g.digest_hi, g.digest_lo)"
         )
-        # What is counted stands in history; what stands there of these records has been read.
+        # The query counts from record_history; these records' rows are already in rebuild_said, so it stands in.
         store.execute("CREATE INDEX ON rebuild_said (record_id)")
         store.execute("CREATE TEMPORARY VIEW record_history AS TABLE rebuild_said")
         store.execute(
@@ -224,7 +225,7 @@ class Finishing:
     def _evidence(self, store: Connection) -> None:
         self._of_serving(store, "expired")
         if _has_holes(store):
-            # Of manifests compaction keeps the newest; what became of the others stays known.
+            # Compaction keeps only the newest manifests; the results of the others are carried over.
             names = [
                 compose.Identifier(name)
                 for (name,) in store.execute(
@@ -255,7 +256,7 @@ def _has_holes(store: Connection) -> bool:
 @contextmanager
 def _transaction(store: Connection) -> Iterator[None]:
     with store.transaction():
-        # Bounded, whatever the tables hold: what does not fit is sorted on disk.
+        # A bound on memory, whatever the size of the tables: larger sorts go to disk.
         for setting in ("work_mem", "maintenance_work_mem"):
             store.execute(f"SET LOCAL {setting} = '{_MEMORY}'")
         store.execute("SET LOCAL jit = off")

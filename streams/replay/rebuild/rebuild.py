@@ -1,7 +1,7 @@
-"""A rebuild: a new generation, filled from `accepted` by today's rules, left READY; the live one serves and goes on meanwhile.
+"""A rebuild: a new generation, filled from `accepted` by the current rules until READY; the live one keeps serving.
 
-Every step is lasting before the next begins, and each is noted in the generation itself, so that a rebuild that was ended in
-whatever way goes on where it was: `run` again.
+Every step commits before the next begins, and is noted in the generation itself, so that an interrupted rebuild resumes
+there, whatever ended it: call `run` again.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ __all__ = ["Rebuild", "RebuildProgress"]
 Store = psycopg.Connection[tuple[Any, ...]]
 
 _SIDE_BY_SIDE = 2
-"""Phases of the finishing at once: each keeps a processor of PostgreSQL's machine busy, and has it sort beside."""
+"""Finishing phases at once: each keeps a processor of PostgreSQL's machine busy, and sorts besides."""
 
 _LOCK = 0x7265627569  # "rebui" in the tables: one process fills a generation at a time
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildProgress:
-    """How far a rebuild is. `folded` and `total` are offsets of accepted; times in seconds."""
+    """The progress of a rebuild. `folded` and `total` are offsets of accepted; times in seconds."""
 
     generation: int
     phase: str
     folded: int
     total: int
     rate: float
-    """Messages a second since it was begun or resumed."""
+    """Messages a second since the rebuild began or resumed."""
     seconds_left: float | None
     memory: float
-    """MiB of this process and those that it started."""
+    """MiB of this process and its child processes."""
     partitions: Mapping[str, int]
 
 
 class Rebuild:
-    """Carries out one planned rebuild; `tell` hears several times a second how far it is, `principal` is as whom it reads."""
+    """Runs one planned rebuild; `tell` is the progress callback, several times a second; `principal` reads the logs."""
 
     def __init__(
         self,
@@ -87,10 +87,10 @@ class Rebuild:
         self._told_at, self._told = 0.0, ""
 
     def run(self, named: str) -> int:
-        """Do, or go on with, the rebuild of that id; return the number of its generation, READY.
+        """Run or resume the rebuild of that id; return the number of its generation, which is READY.
 
-        Raises UsageError where the replay is no rebuild, is done, or the log does not reach back to its beginning; Retryable
-        where a server does not answer: it then goes on when it is run again.
+        Raises UsageError if the replay is no rebuild, is done, or the log does not reach back to its beginning;
+        Retryable if a server does not answer: the next run resumes it.
         """
         replay = self._ledger.get(named)
         if replay.kind != REBUILD:
@@ -169,7 +169,7 @@ class Rebuild:
                 store.execute(
                     compose.SQL("ALTER TABLE {} RESET (autovacuum_enabled)").format(compose.Identifier(table))
                 )
-            # Vacuumed they are by PostgreSQL itself, at the pace that it keeps for that.
+            # PostgreSQL's autovacuum vacuums them, at its own pace.
             with store.transaction():
                 for table in ("phase", "log", "index", "unstorable", "foreign", "again", "said", "carried", "earlier"):
                     store.execute(compose.SQL("DROP TABLE {}").format(compose.Identifier(f"rebuild_{table}")))
@@ -183,7 +183,7 @@ class Rebuild:
         return store
 
     def _begin(self, store: Store, logs: Logs, facts: Mapping[str, TopicFacts]) -> dict[int, int]:
-        """Note up to where it is filled; return that, by partition of accepted."""
+        """Note the end offsets of the fill; return those of accepted, by partition."""
         row = store.execute("SELECT to_regclass('rebuild_log') IS NOT NULL").fetchone()
         assert row is not None
         if not row[0]:
@@ -252,7 +252,7 @@ class Rebuild:
         self._tell(state)
         if now - self._told_at >= 1.0 or phase != self._told:
             self._told_at, self._told = now, phase
-            # On a connection that others read: a note, which may be lost.
+            # Progress for other readers: it may be lost.
             store.execute(
                 "UPDATE xinliu.replay SET progress = %s WHERE replay = %s", (Jsonb(asdict(state)), replay.replay)
             )

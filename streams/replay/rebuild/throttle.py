@@ -1,7 +1,7 @@
-"""Making way for the live view: a rebuild that reads, decodes and writes on the same machines must not be felt by readers.
+"""The throttle of a rebuild, in favour of the live view: it uses the same machines, and readers must not notice it.
 
-Two means: a rate that nobody raises beyond what was asked for, and one that falls while the live view is behind. Where the
-database runs on the same machine, its backends of the rebuild and this process are given the lowest priority, too.
+There is a ceiling, the requested rate, and below it a rate that falls while the live view is behind. If the database
+runs on the same machine, the rebuild's backends and this process also get the lowest priority.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ log = structlog.get_logger()
 _LOOK = 0.25
 _SLOWEST, _FASTEST = 500.0, 10_000_000.0
 _FIRST, _FASTER = 2_000.0, 1.1
-"""Events a second at which a rebuild that makes way begins, and by how much it goes faster at each look that finds nobody behind."""
+"""First rate of a gentle rebuild, in events a second, and its factor at each look that finds nobody behind."""
 _BEHIND_SECONDS, _BEHIND_EVENTS = 0.7, 300
-"""The live view is behind where it has not folded what came in the last so many seconds, and more than so many events."""
+"""The live view is behind if it lacks the arrivals of more than so many seconds, and more than so many events."""
 _GONE = 10.0
-"""Seconds after which a live view that folds nothing is not there: nobody is waited for."""
+"""Seconds without a fold after which the live view counts as absent: the rebuild does not make way."""
 _REMEMBERED = 2.0
-"""Seconds over which it is counted what was let through."""
+"""Seconds over which admitted events are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a rebuild may be: events a second, None as fast as it goes; `gentle`: whether it makes way for the live view."""
+    """The permitted rate of a rebuild in events a second (None: no limit); `gentle`: it makes way for the live view."""
 
     rate: float | None = None
     gentle: bool = True
 
 
 class Judged:
-    """Tells from looks at a log and its reader whether the reader is there, and behind."""
+    """Judges from looks at a log and its reader whether the reader is at work and behind."""
 
     def __init__(self) -> None:
         self._last: tuple[float, int, int] | None = None
         self._moved_at = float("-inf")
 
     def behind(self, now: float, end: int, folded: int) -> bool:
-        """Take a look: the time in seconds, where the log ends, up to where it is folded."""
+        """Return whether the reader is behind at this look: time in seconds, end of the log, folded offset."""
         last, self._last = self._last, (now, end, folded)
         if last is None:
             return False
         if folded > last[2]:
             self._moved_at = now
         rate = (end - last[1]) / max(now - last[0], 1e-3)
-        # Between two looks it may be in the middle of a transaction, which takes the longer the more it is in want.
+        # A transaction may be open at both looks, and lasts longer the less the live view gets of the machine.
         return now - self._moved_at < _GONE and end - folded > max(_BEHIND_EVENTS, rate * _BEHIND_SECONDS)
 
 
 class LiveLag:
-    """How far the generation that serves is behind the ends of `accepted`."""
+    """The lag of the serving generation behind the ends of `accepted`."""
 
     def __init__(self, connection: Connection) -> None:
         self._logs = Logs(connection.kafka)
@@ -76,7 +76,7 @@ class LiveLag:
         self._store.close()
 
     def behind(self) -> bool:
-        """Tell whether the live view works and is behind: then somebody would feel it."""
+        """Return whether the live view is at work and behind: readers would notice that."""
         schema = self._store.execute("SELECT format('%I', 'g' || generation) FROM xinliu.serving").fetchone()
         assert schema is not None
         rows = self._store.execute(
@@ -87,7 +87,7 @@ class LiveLag:
 
 
 class Throttle:
-    """Lets events through at a rate, for all lanes of a process; a context while its watch runs."""
+    """Limits the rate of events for all lanes of a process; as a context, it watches the live view."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Throttle:
 
     @classmethod
     def of(cls, connection: Connection, pace: Pace, lanes: int) -> Throttle:
-        """Return the throttle of one process, to which `pace.rate` is its own share."""
+        """Return the throttle of one process; `pace.rate` is its own share."""
         if not pace.gentle:
             return cls(pace.rate)
         lag = LiveLag(connection)
@@ -121,11 +121,11 @@ class Throttle:
 
     @property
     def rate(self) -> float:
-        """Events a second that are let through now."""
+        """The present rate in events a second."""
         return self._rate
 
     def admit(self, events: int) -> None:
-        """Return once so many events may be worked on."""
+        """Wait until so many events may be processed."""
         with self._lock:
             now = self._clock()
             begins = max(now, self._free_at)
@@ -135,7 +135,7 @@ class Throttle:
             self._wait(begins - now)
 
     def adjust(self) -> None:
-        """Look at the live view once: halve the pace while it is behind, go faster by a tenth while it is not."""
+        """Look at the live view once: halve the rate if it is behind, raise it by a tenth if it is not."""
         if self._behind is None:
             return
         behind = self._behind()
@@ -143,7 +143,7 @@ class Throttle:
             now = self._clock()
             self._recent = [one for one in self._recent if one[0] > now - _REMEMBERED]
             if behind:
-                # From what was really done: a ceiling that nobody reached would have to be halved many times.
+                # From the rate really reached: a ceiling far above it would have to be halved many times.
                 done = sum(events for _, events in self._recent) / _REMEMBERED
                 self._rate = max(_SLOWEST, min(self._rate, done or self._rate) / 2)
             else:
@@ -157,12 +157,12 @@ class Throttle:
                 log.warning("rebuild.cannot_see_the_live_view", why=str(error).strip())
 
     def __enter__(self) -> Throttle:
-        """Begin to watch."""
+        """Start the watch."""
         if self._behind is not None:
             threading.Thread(target=self._watch, name="throttle", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End it."""
+        """Stop the watch."""
         self._stopped.set()
         self._close()

@@ -1,4 +1,4 @@
--- What some records come to: held, penalties and listings in force, and the XOR of their digests.
+-- Figures of some records: their number, penalties and listings in force, and the XOR of their digests.
 SELECT count(*) FILTER (WHERE status <> 'WITHDRAWN') AS records,
        count(*) FILTER (WHERE status = 'IN_FORCE' AND kind = 'PENALTY') AS penalties,
        count(*) FILTER (WHERE status = 'IN_FORCE' AND kind = 'LISTING' AND listing_removed_on IS NULL) AS listings,

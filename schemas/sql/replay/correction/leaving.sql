@@ -1,5 +1,5 @@
--- Own records that are shared and stand no longer, or at a lower rank than was told, asked about as what nobody should share: domain
--- '' is no mutual one.
+-- Own shared records that no longer stand, or have a lower rank than the shared one. They are entered with domain '', which is not a
+-- mutual domain, so that the decision is to withdraw.
 INSERT INTO asked
 SELECT s.record_id, s.department, s.uscc, '', 'PENALTY', 'IN_FORCE', s.version, s.digest_hi, s.digest_lo, s.partition
 FROM xinliu.shared_record s

@@ -1,4 +1,4 @@
--- What was told of them is void: whatever is stated next, be it lower, is news again, in an epoch of its own.
+-- Reset of the shared rank of withdrawn records: the next statement, even one of lower rank, is shared again, in a new epoch.
 UPDATE xinliu.shared_record s
 SET version = 0, digest_hi = 0, digest_lo = 0
 FROM asked a

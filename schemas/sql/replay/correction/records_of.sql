@@ -1,5 +1,5 @@
--- Records that fit a scope as the tables have them, whatever the log says of them; where times or offsets are asked for, history alone
--- knows these. A name that is NULL chooses nothing.
+-- Records in a scope according to the tables, whatever is in the log; times and offsets are in history only. A parameter that is
+-- NULL is no condition.
 SELECT h.record_id
 FROM record_history h LEFT JOIN record r USING (record_id, province, department)
 WHERE (%(domains)s::text[] IS NULL OR r.domain = ANY(%(domains)s))

@@ -1,2 +1,2 @@
--- Of which of these entities and domains something waits in the quarantine.
+-- Entities and domains with open quarantine entries.
 SELECT DISTINCT uscc, domain FROM quarantine WHERE state = 'OPEN' AND uscc = ANY(%(usccs)s)

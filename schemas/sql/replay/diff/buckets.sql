@@ -1,5 +1,5 @@
--- Buckets of entities or records ({key}) in whose rows of {relation} two generations differ: number of rows, and the XOR of a hash of
--- each ({hash}). PostgreSQL's own hashes of 64 bits: both sides are asked of one server.
+-- Buckets of entities or records ({key}) in which the rows of {relation} differ between two generations, by their number and the XOR
+-- of a hash of each ({hash}). PostgreSQL's own hashes of 64 bits suffice: both sides are on one server.
 WITH old AS (
     SELECT {key} & %(mask)s AS bucket, count(*) AS rows, bit_xor({hash}) AS digest FROM {old}.{relation} GROUP BY 1
 ), new AS (

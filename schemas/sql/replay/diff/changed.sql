@@ -1,6 +1,6 @@
--- Records that stand differently in two generations, each with the fields that differ. {chosen_old} and {chosen_new} choose the rows
--- that are looked at, {differs} says what makes a difference. later: one side has folded a statement of it that the other has not
--- come to yet. codes: why today's rules refuse what the old one holds, where the new one was filled by them.
+-- Records that differ between two generations, each with the fields that differ. {chosen_old} and {chosen_new} select the rows to
+-- compare, {differs} is the condition of a difference. later: one side has folded a statement that the other has not reached yet.
+-- codes: the rules' reasons to refuse the old statement, if the new generation was filled by them.
 INSERT INTO changed
 SELECT record_id, province, COALESCE(o.department, n.department), COALESCE(o.domain, n.domain), o.uscc, n.uscc,
        CASE WHEN f.codes IS NOT NULL AND n.version IS DISTINCT FROM o.version THEN 'REFUSED'

@@ -1,4 +1,4 @@
--- What is found of two generations, for one session.
+-- Temporary tables of the differences between two generations, for one session.
 CREATE TEMPORARY TABLE IF NOT EXISTS turned (
     uscc text COLLATE "C", province text COLLATE "C", domain text COLLATE "C",
     old_records integer, old_penalties integer, old_listings integer, old_pending boolean,

@@ -1,4 +1,4 @@
--- Of each entity and domain that turned, whether a record says why; those of which every record is merely later go.
+-- Marks each changed entity and domain that a changed record explains; deletes those whose records are all merely later.
 WITH about AS (
     SELECT c.later, c.province, c.domain, e.uscc
     FROM changed c CROSS JOIN LATERAL unnest(ARRAY[c.old_uscc, c.new_uscc]) AS e (uscc)

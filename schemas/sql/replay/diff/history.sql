@@ -1,4 +1,4 @@
--- All that a generation holds of a record: statements by rank, the earliest copy of each, and whether it is what stands in `record`.
+-- History of a record in a generation: statements by rank, the earliest copy of each, and whether it is the current one in `record`.
 SELECT DISTINCT ON (h.province, h.department, h.epoch, h.version, h.digest_hi, h.digest_lo)
        h.province, h.department, h.epoch, h.version, h.digest_hi, h.digest_lo, h.status, h.reason, h.uscc, h.known_at, h.received_at,
        h.accepted_partition, h.accepted_offset, h.writer, h.statement,

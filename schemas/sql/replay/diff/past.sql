@@ -1,6 +1,6 @@
--- Records that stand alike in two generations while what was said of them before does not: each with the statements of either history
--- that the other has not, or has otherwise ({differs}; of the columns %(common)s). The bytes of a statement are told by their hash,
--- erased ones as such. What only one of them has come to yet is left out; codes: why today's rules refuse what the new one has not.
+-- Records that are alike in two generations but differ in history: each with the statements of either history that the other lacks, or
+-- has with other values ({differs}; of the columns %(common)s). A statement's bytes are shown as their hash, or ERASED. Statements
+-- that only one generation has reached yet are left out; codes: the rules' reasons to refuse statements that the new one lacks.
 WITH o AS (
     SELECT * FROM {old}.record_history WHERE uuid_hash(record_id) & %(mask)s = ANY(%(buckets)s)
 ), n AS (

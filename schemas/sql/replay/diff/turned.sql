@@ -1,4 +1,4 @@
--- Entities and domains in which the credit views differ, of these buckets.
+-- Entities and domains of these buckets whose credit views differ.
 INSERT INTO turned
 SELECT uscc, province, domain, o.records, o.penalties, o.listings,
        EXISTS (SELECT FROM {old}.quarantine q WHERE q.state = 'OPEN' AND q.uscc = COALESCE(o.uscc, n.uscc) AND q.domain = COALESCE(o.domain, n.domain)),

@@ -1,4 +1,4 @@
--- How many entities and domains change their word; what is registered has none.
+-- Number of entities and domains by change of word (有, 待核, 无); registrations have none.
 SELECT was, becomes, count(*)
 FROM (
     SELECT CASE WHEN COALESCE(old_penalties + old_listings, 0) > 0 THEN '有' WHEN old_pending THEN '待核' ELSE '无' END AS was,

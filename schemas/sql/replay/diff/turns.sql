@@ -1,4 +1,4 @@
--- Entities and domains that differ, what harms people first: 有 that becomes 无, then 无 that becomes 有.
+-- Entities and domains that differ, the harmful ones first: 有 → 无, then 无 → 有.
 SELECT t.*
 FROM turned t
 CROSS JOIN LATERAL (

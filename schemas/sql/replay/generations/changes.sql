@@ -1,4 +1,4 @@
--- Entities of which the other generation's view was another, as changes to be announced. Returns how many.
+-- Outbox rows that announce the entities whose view differs from that of the old generation. Returns their number.
 WITH differing AS MATERIALIZED (
     SELECT uscc, row_number() OVER () - 1 AS n
     FROM (

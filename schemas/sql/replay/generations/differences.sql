@@ -1,4 +1,4 @@
--- Every difference from what departments state that was ever named.
+-- Carries over all differences from departments' manifests, open and closed.
 INSERT INTO record_difference (
     department, domain, kind, record_id, difference, stated_version, held_version, reasons, first_period, last_period, manifest_id,
     opened_at, closed_at

@@ -1,4 +1,4 @@
--- Records in which sets of other provinces differed: those of before, and those of sets that still do.
+-- Carries over records in which sets of other provinces differed: closed differences, and those of sets that still differ.
 INSERT INTO exchange_difference (
     province, partition, domain, record_id, department, difference, shared_epoch, shared_version, held_epoch, held_version,
     opened_at, closed_at

@@ -1,4 +1,4 @@
--- What has been shared and stands in this generation no more, or only at an earlier statement: today's rules refuse it.
+-- Shared records that this generation lacks, or has only with an earlier statement, because the current rules refuse them.
 CREATE TEMPORARY TABLE gone AS
 SELECT s.record_id, s.department
 FROM xinliu.shared_record s

@@ -1,4 +1,4 @@
--- What came of comparisons with what departments state; manifests that the log holds no more stay known.
+-- Carries over the results of comparisons with departments' manifests; manifests that are no longer in the log stay known.
 INSERT INTO manifest (
     department, domain, kind, manifest_id, topic_id, fences, made_at, received_at, cutoff, first_period, last_period, bits, body,
     state, message, compared_at, stated, stated_hi, stated_lo, held, held_hi, held_lo, outside, wanted

@@ -1,4 +1,4 @@
--- What waits to be told moves along, in its order.
+-- Moves unpublished outbox rows, in order.
 WITH waiting AS (
     DELETE FROM {old}.outbox RETURNING id, kind, department, payload, created_at
 )

@@ -1,4 +1,4 @@
--- What came of decisions, and whether the department was told of it.
+-- Carries over outcomes of decisions, and whether the department was notified.
 INSERT INTO quarantine_outcome AS held (
     topic, topic_id, partition, "offset", decision, outcome, kind, decided_by, decided_at, reason, record_id, version, findings,
     recorded_at, quarantine_partition, quarantine_offset, settled

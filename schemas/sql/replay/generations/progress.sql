@@ -1,4 +1,4 @@
--- Vectors that the logs hold no more: both generations have folded the same, so that what one knows holds for the other.
+-- Carries over progress vectors that are no longer in the logs: both generations have folded the same messages, so they are valid.
 INSERT INTO input_progress AS held (
     topic, topic_id, partition, reporter_topic, reporter_partition, next_offset, as_of, marked_at
 )

@@ -1,5 +1,6 @@
--- What waits because today's rules refuse what was accepted is a generation's own (streams/view/current_rules.py).
--- What became of refused messages follows from no log alone, and entries may be older than what the log still holds.
+-- Carries over quarantine entries: the states of refused messages do not follow from the log alone, and entries may be older than
+-- the log's beginning. Entries for accepted statements that the current rules refuse are a generation's own
+-- (streams/view/current_rules.py).
 INSERT INTO quarantine AS held (
     topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,
     quarantine_partition, quarantine_offset, held_from

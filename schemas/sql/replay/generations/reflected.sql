@@ -1,4 +1,4 @@
--- Up to which of our checkpoints what the others share follows from what we told them.
+-- Carries over, for each other province, the last of our own checkpoints that its shared records reflect.
 INSERT INTO reflected_checkpoint AS held (province, partition, made_at, next_made_at, next_applied_at)
 SELECT province, partition, made_at, next_made_at, next_applied_at FROM {old}.reflected_checkpoint
 ON CONFLICT (province, partition) DO UPDATE SET

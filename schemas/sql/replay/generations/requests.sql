@@ -1,4 +1,4 @@
--- How often other provinces were asked for sets that still differ.
+-- Carries over the requests to other provinces for sets that still differ.
 INSERT INTO exchange_request AS held (province, partition, domain, since, tries, asked_at, due_at)
 SELECT o.province, o.partition, o.domain, o.since, o.tries, o.asked_at, o.due_at
 FROM {old}.exchange_request o

@@ -1,4 +1,4 @@
--- What the audit found in the tables and mended. What is open is of the tables of the other generation.
+-- Carries over the differences that the table audit found and repaired. Open ones are about the other generation's tables.
 INSERT INTO row_difference (
     relation, record_id, uscc, province, department, domain, partition, difference, fields, found_at, mended_at, how
 )

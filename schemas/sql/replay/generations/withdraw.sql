@@ -1,5 +1,5 @@
--- What is shared of these, and still stands here no more, is withdrawn in a new epoch; told.sql and withdrawn.sql go on. Of what
--- stands at an earlier statement the rank is noted, so that the sweep shares it again in the next epoch.
+-- Withdrawal, in a new epoch, of the records in `gone` that are still shared and still lack their statement; told.sql and withdrawn.sql
+-- continue the query. For a record with an earlier statement its rank is stored, so that the sweep shares it again in the next epoch.
 WITH leaving AS MATERIALIZED (
     SELECT s.record_id, s.department, s.partition, s.kind, s.domain, s.uscc, s.version, s.digest_hi, s.digest_lo,
            GREATEST(s.epoch + 1, %(now)s) AS next, r.version AS stands_version, r.digest_hi AS stands_hi, r.digest_lo AS stands_lo

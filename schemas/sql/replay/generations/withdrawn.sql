@@ -1,4 +1,4 @@
--- Behind withdraw.sql and told.sql: entries of the outbox, as share.sql writes them. Returns how many records are withdrawn.
+-- After withdraw.sql and told.sql: outbox entries, in the form of share.sql. Returns the number of withdrawn records.
 , numbered AS (
     SELECT concat_ws(
                '|', 'WITHDRAW', partition, record_id, department, next, version, digest_hi, digest_lo, 'f', uscc, domain, kind,

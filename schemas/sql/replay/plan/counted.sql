@@ -1,5 +1,5 @@
--- Statements of the log that fit a scope, as history knows them, with their records and entities. A name that is NULL chooses
--- nothing. A record's domain is part of its id and never changes.
+-- Count of the log's statements in a scope, from history, with their records and entities. A parameter that is NULL is no
+-- condition. A record's domain is part of its id and never changes.
 WITH fits AS MATERIALIZED (
     SELECT h.record_id, h.province, h.department, h.uscc
     FROM record_history h

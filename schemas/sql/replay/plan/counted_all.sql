@@ -1,4 +1,4 @@
--- All that a generation holds of the log: statements, bytes of them, records and entities; what was erased is not in the log any more.
+-- Count of a generation's statements, records and entities; erased statements are no longer in the log.
 SELECT (SELECT count(*) FROM record_history WHERE statement IS NOT NULL) AS events,
        (SELECT count(*) FROM record) AS records,
        (SELECT count(DISTINCT uscc) FROM credit_view) AS entities,

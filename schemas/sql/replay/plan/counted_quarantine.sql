@@ -1,4 +1,4 @@
--- Open entries of the quarantine that fit a scope; the places of their values in the topic quarantine, by partition the first one.
+-- Count of the open quarantine entries in a scope, with the first offset of their values in each partition of the topic quarantine.
 WITH fits AS MATERIALIZED (
     SELECT q.record_id, q.uscc, q.quarantine_partition, q.quarantine_offset
     FROM quarantine q

@@ -1,5 +1,5 @@
--- What has been shared with the other provinces and fits a scope: times are when it was told last, offsets those of the statement
--- in `accepted`, a bucket the first bits of record_id. lost: shared, and history has not what was said.
+-- Count of the records shared with other provinces in a scope: times are those of the last publication, offsets those of the statement
+-- in `accepted`, a bucket the first bits of record_id. lost: shared, but the shared statement is missing from history.
 WITH fits AS MATERIALIZED (
     SELECT s.record_id, s.department, s.uscc, s.state, h.record_id IS NOT NULL AS told
     FROM xinliu.shared_record s

@@ -1,5 +1,5 @@
--- What the tables of the generation on the search_path take on disk, with indexes, in bytes; and where the server keeps its data, NULL
--- where this role may not know or the server is another machine.
+-- Disk size of the tables of the generation on the search_path, with indexes, in bytes; and the server's data directory, NULL
+-- if this role may not know it or the server is another machine.
 SELECT (SELECT COALESCE(sum(pg_total_relation_size(c.oid)), 0)::bigint
         FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')) AS bytes,
        CASE WHEN (inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1')

@@ -1,4 +1,4 @@
--- About how many records a generation holds, as PostgreSQL counts along, and what its tables and indexes take on disk.
+-- Estimated number of records of each generation, from PostgreSQL's statistics, and disk size of its tables and indexes.
 SELECT n.nspname,
        COALESCE(max(GREATEST(c.reltuples, pg_stat_get_live_tuples(c.oid))) FILTER (WHERE c.relname = 'record'), 0)::bigint,
        sum(pg_total_relation_size(c.oid))::bigint

@@ -1,5 +1,5 @@
--- What a province that was cut off vouched for counts no more: until it has said anew what it shares, its domains are
--- 未归集. What it says from now on of its pending entries is newer than whatever a forged one claimed to be.
+-- Removal of a cut-off province's checkpoints: until new ones arrive, its domains are 未归集. Its next statement about
+-- pending entries is newer than the sequence of any forged one.
 WITH heard AS (
     DELETE FROM applied_checkpoint WHERE province = %(province)s
 ), waits AS (

@@ -1,2 +1,2 @@
--- Records of which more than one statement stands in history: only they have anything to be compared.
+-- Records with more than one statement in history: only they need comparisons.
 CREATE TABLE rebuild_again AS SELECT record_id FROM record_history GROUP BY record_id HAVING count(*) > 1

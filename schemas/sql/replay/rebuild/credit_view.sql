@@ -1,5 +1,5 @@
--- What is in force for each entity, from its records; it last changed when the newest of them came, or one left it. Read apart
--- from what is written, since only reading is done side by side.
+-- The credit view of each entity, from its records; it last changed when the newest of them came, or one left it. The query reads into
+-- a temporary table first, since PostgreSQL runs only reads in parallel.
 CREATE TEMPORARY TABLE rebuild_credit ON COMMIT DROP AS
 SELECT uscc, province COLLATE "C" AS province, domain, count(*) AS records,
        count(*) FILTER (WHERE status = 'IN_FORCE' AND kind = 'PENALTY') AS penalties,

@@ -1,4 +1,4 @@
--- Where compaction has taken the first copy of a statement, the tables still know since when it is known.
+-- First copies of statements that compaction has removed from the log: the serving tables still have their times and offsets.
 INSERT INTO rebuild_earlier (record_id, epoch, version, digest_hi, digest_lo, known_at, received_at, accepted_offset)
 SELECT h.record_id, h.epoch, h.version, h.digest_hi, h.digest_lo, min(s.known_at), min(s.received_at), min(s.accepted_offset)
 FROM record_history h

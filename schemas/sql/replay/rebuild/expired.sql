@@ -1,4 +1,4 @@
--- Entries of the quarantine, what came of them and what its partitions told of the inputs, where that topic has let go of it since.
+-- Carries over quarantine entries, their outcomes and the progress vectors of the topic's partitions, if the topic no longer has them.
 WITH entries AS (
     INSERT INTO quarantine (
         topic, topic_id, partition, "offset", department, received_at, uscc, domain, record_id, version, findings, value, state,

@@ -1,4 +1,4 @@
--- A run that was forwarded again brings its checkpoint again: the last copy of the newest one counts.
+-- Upsert of another province's newest checkpoint. A run that was forwarded again repeats its checkpoint: the last copy counts.
 INSERT INTO rebuild_foreign AS held (province, partition, made_at, checkpoint_offset, statement_offset)
 VALUES (%(province)s, %(partition)s, %(made_at)s, %(checkpoint)s, %(statement)s)
 ON CONFLICT (province, partition) DO UPDATE SET

@@ -1,4 +1,4 @@
--- What is held of other provinces, by partition and domain.
+-- Set digests of other provinces' records, by partition and domain.
 INSERT INTO foreign_digest (province, partition, domain, records, digest_hi, digest_lo)
 SELECT province, xinliu.partition_of(uscc, %(partitions)s), domain, count(*), bit_xor(digest_hi), bit_xor(digest_lo)
 FROM record

@@ -1,4 +1,4 @@
--- Statements are known, and were received, since their first copy.
+-- Times and offset of a statement are those of its first copy.
 UPDATE record_history h
 SET known_at = LEAST(h.known_at, e.known_at), received_at = LEAST(h.received_at, e.received_at),
     accepted_offset = LEAST(h.accepted_offset, e.accepted_offset)

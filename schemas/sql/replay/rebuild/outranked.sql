@@ -1,5 +1,5 @@
--- The fold is a maximum: of each record the row of the highest rank stays, of equal ones the first. Read apart from what is
--- deleted, since only reading is done side by side.
+-- The fold is a maximum: for each record the row with the highest rank stays, of equal ones the first. The ranks are read into a
+-- temporary table first, since PostgreSQL runs only reads in parallel.
 CREATE TEMPORARY TABLE rebuild_ranked ON COMMIT DROP AS
 SELECT r.ctid AS place, row_number() OVER (
            PARTITION BY record_id, province COLLATE "C", department COLLATE "C"

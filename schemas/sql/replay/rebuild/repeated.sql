@@ -1,4 +1,4 @@
--- Said again, byte for byte: the first copy stays, as of the earliest receipt.
+-- Repeated statements, byte for byte: the first copy stays, with the earliest receipt.
 WITH placed AS (
     SELECT ctid AS here, place, received_at, min(received_at) OVER same AS earliest,
            row_number() OVER (same ORDER BY accepted_offset) AS copy, count(*) OVER same AS copies

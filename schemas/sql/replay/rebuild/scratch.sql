@@ -1,4 +1,4 @@
--- What a rebuild notes of its own in the generation that it fills; gone once that is READY.
+-- Scratch tables of a rebuild in the generation that it fills; dropped once that is READY.
 CREATE TABLE rebuild_phase (phase text PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT clock_timestamp());
 -- Up to where each log is folded, and how many offsets in it hold nothing (compaction).
 CREATE TABLE rebuild_log (

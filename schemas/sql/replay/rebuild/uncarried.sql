@@ -1,4 +1,4 @@
--- Evidence that only the tables still have: statements that were erased and that the compaction of accepted has taken.
+-- Evidence that only the tables still have: erased statements that the compaction of accepted has removed.
 INSERT INTO rebuild_carried (
     record_id, version, digest_hi, digest_lo, status, uscc, known_at, accepted_partition, accepted_offset, writer, statement,
     province, department, reason, disputed, removed, received_at, decided_on, epoch

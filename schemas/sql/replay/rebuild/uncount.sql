@@ -1,4 +1,4 @@
--- Each of their statements was counted as though it were alone (streams/projection/quality.py, counts_of): that is taken back.
+-- Reverses the counts of the statements in rebuild_said, each counted as the only one (streams/projection/quality.py, counts_of).
 INSERT INTO quality_day AS held (day, department, measure, bucket, shard, n)
 SELECT j.day, j.department, c.measure, c.bucket, j.accepted_partition, -count(*)
 FROM (
