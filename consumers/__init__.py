@@ -1,1 +1,1 @@
-"""Everything that reads: the credit view for the report service, the feed of changes. Imports schemas only."""
+"""Readers: the credit view for the report service, the feed of changes. This package imports schemas only."""

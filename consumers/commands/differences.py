@@ -1,4 +1,4 @@
-"""`xinliu exchange differences`: which rows were not as they should be, in our own tables and against the other provinces."""
+"""`xinliu exchange differences`: wrong rows in this province's tables, and differences from the other provinces."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def differences(
     limit: Annotated[int, typer.Option(help="Differences of each kind that are listed, at most.", min=0)] = 100,
     as_json: Json = False,
 ) -> None:
-    """Show what differed: from what the other provinces share, and in our own tables from what the log says.
+    """Show differences: from the other provinces' shared records, and between our own tables and the log.
 
     Exit code 1 while any of it is open.
     """

@@ -1,4 +1,4 @@
-"""`xinliu exchange status | duties`: how far each province has applied what the others share, and what they owe us."""
+"""`xinliu exchange status | duties`: how far each province has applied the others' changes, and its overdue duties to us."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def status(
     as_json: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until interrupted.")] = False,
 ) -> None:
-    """Show who has applied whose changes, as every province says of itself: the origin's row, the other's column.
+    """Show who has applied whose changes, as every province reports of itself: the origin's row, the other's column.
 
-    Exit code 1 where something is silent, or differs for longer than its limit, or a repair or revocation is overdue.
+    Exit code 1 if a province is silent, or differs for longer than its limit, or a repair or revocation is overdue.
     """
     if as_json and watch:
         raise UsageError("--json answers once: leave out --watch, or ask again and again")
@@ -89,7 +89,7 @@ def duties(
 ) -> None:
     """Show the repairs, revocations and withdrawals of ours that others must apply, and when each did.
 
-    Exit code 1 where one is overdue, whatever is shown.
+    Exit code 1 if one is overdue, whatever is shown.
     """
     values = {"open": only_open, "province": province, "limit": limit}
     found, counts = _read(
@@ -134,13 +134,13 @@ def _watch(ctx: typer.Context, console: Console) -> None:
             except Retryable as error:
                 shown = Text(
                     f"{time_text(datetime.now(UTC))}  {error}", style="red"
-                )  # a matrix of before would look like one of now
+                )  # an old matrix would look like a current one
             live.update(shown, refresh=True)
             sleep(_EVERY)
 
 
 def _wrong(heard: Rows, matrix: Rows) -> list[str]:
-    """Return what is wrong, a line each: what makes the exit code 1."""
+    """Return the reasons for exit code 1, one a line."""
     lines = []
     for row in heard:
         if row["received_at"] is None:

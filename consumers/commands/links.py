@@ -1,4 +1,4 @@
-"""`xinliu worker link` and `xinliu exchange links`."""
+"""`xinliu worker link` and `xinliu exchange links`: run a push link, and show the state of all."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def _serve(metrics: Any, host: str, port: int) -> None:
 
 
 def links(ctx: typer.Context, as_json: Json = False) -> int:
-    """How far each push link of this province is, and where one stands. Exit code 1 where one stands or is unreachable.
+    """Show how far each push link of this province is. Exit code 1 if one is held at a message or unreachable.
 
-    Asked are the clusters themselves, so it tells the truth whether or not a link runs.
+    It asks the clusters themselves, so the answer is true whether or not a link runs.
     """
     from rich.markup import escape
 

@@ -1,4 +1,4 @@
-"""`xinliu quality`: the mirror of what departments send, for a person, as JSON or as a file."""
+"""`xinliu quality`: the mirror of departments' data quality, for a person, as JSON or as a file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def quality(
     as_json: Json = False,
     file: Annotated[Path | None, typer.Option("--csv", help="Write the figures to this file, for Excel.")] = None,
 ) -> None:
-    """Show what departments are measured by: 归集, 入库, 合规率, 迟报率, corrections, conflicts, time to visible."""
+    """Show the departments' indicators: 归集, 入库, 合规率, 迟报率, corrections, conflicts, time to visible."""
     outputs = ctx.with_resource(Outputs({"--csv": file}))
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()

@@ -1,4 +1,4 @@
-"""`xinliu reconcile status`: what departments state of their records, and what differs."""
+"""`xinliu reconcile status`: departments' manifests and the open differences."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def status(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Show the last manifest of each department, domain and kind of record, and the differences that are open.
+    """Show the last manifest of each department, domain and kind of record, and the open differences.
 
     Exit code 1 while any is open, or a manifest was refused.
     """

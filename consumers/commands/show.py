@@ -40,7 +40,7 @@ class _Days(TypedDict):
 
 
 class Edition(StrEnum):
-    """Which report is asked for."""
+    """The report's edition."""
 
     own = "own"
     mutual = "mutual"
@@ -80,9 +80,9 @@ def show(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole view as JSON.")] = False,
 ) -> None:
-    """Show an entity: 有 / 无 / 待核 / 未归集 for each domain, what is in force, and how fresh each source is.
+    """Show an entity: 有 / 无 / 待核 / 未归集 for each domain, the records in force, and how fresh each source is.
 
-    --edition mutual: by province, too. Exit code 1 where another province serves it, which the output names.
+    --edition mutual: by province, too. Exit code 1 if another province serves it; the output names that province.
     """
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
@@ -141,7 +141,7 @@ def _show_mutual(database: str, uscc: str, days: _Days, *, as_json: bool) -> Non
 def _day(option: str, value: datetime | None) -> date | None:
     if value is None:
         return None
-    # As the rule DATE_RANGE has it: no record bears another day.
+    # As in the rule DATE_RANGE: no record has a day outside.
     if not 1900 <= value.year <= 2999:
         raise UsageError(f"{option} {value.date()} is no day of a record: 1900 to 2999")
     return value.date()
@@ -202,7 +202,7 @@ def _domains(console: Console, view: CreditView, *, wide: bool) -> None:
 
 
 def _sources(console: Console, view: CreditView, *, every: bool, wide: bool) -> None:
-    """Say which sources are not in time; each one, where every one is asked for."""
+    """Print the sources that are late; with `every`, each source."""
     if every:
         names = {line.domain: line.name_zh for line in view.domains}
         rows = []

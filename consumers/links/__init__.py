@@ -1,7 +1,8 @@
-"""Push links: what this province says on its own topics, carried to another province's cluster, whole and in order.
+"""Push links: they copy this province's own topics to another province's cluster, completely and in order.
 
-A link keeps no position. Every message that it writes bears its place in the origin's log (header ORIGIN), so the last
-record of a far partition says where to go on: position and effect are one thing, and no crash can part them.
+A link stores no position. Every message that it writes has its place in the origin's log (header ORIGIN), so the last
+record of a far partition gives the place to go on from: position and effect are one write, and no crash can separate
+them.
 """
 
 from consumers.links.link import Link, LinkState

@@ -1,4 +1,4 @@
-"""Where a link goes on: what both clusters say of the logs, and the last record that it wrote to each far partition."""
+"""The start of a link: both clusters' offsets, and the link's last record in each far partition."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Place = tuple[str, int]
 
 _TIMEOUT = 5.0
 _LOOK_BACK = 16
-"""Records that are read to find the last one of a link's; more where none of them is."""
+"""Records read at first to find a link's last one; more if none of them is a link's."""
 
 
 @dataclass(frozen=True, slots=True)
 class OriginPlace:
-    """The place of a message in its origin's log, as the header ORIGIN tells it."""
+    """The place of a message in its origin's log, from the header ORIGIN."""
 
     topic: str
     topic_id: str
@@ -36,7 +36,7 @@ class OriginPlace:
 
     @classmethod
     def of(cls, message: Message) -> OriginPlace | None:
-        """Return a message's origin; None where no link wrote it into this partition."""
+        """Return a message's origin; None if no link wrote it into this partition."""
         for name, value in message.headers() or ():
             if name == ORIGIN:
                 try:
@@ -50,7 +50,7 @@ class OriginPlace:
 
 @dataclass(frozen=True, slots=True)
 class PartitionRange:
-    """One partition as its broker knows it: the topic's id, the first offset still held, the one behind the last."""
+    """One partition at its broker: the topic's id, the first stored offset, the offset behind the last."""
 
     topic_id: str
     first: int
@@ -59,23 +59,23 @@ class PartitionRange:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a link begins in a partition of its own, and what it must say about that."""
+    """A link's start in a partition of its own, and its events about that."""
 
     offset: int
     as_of: float | None = None
     """Unix time up to which everything is known to have arrived."""
     gap: tuple[int, int] | None = None
-    """Offsets [from, to) that the own log no longer holds and the far side never had."""
+    """Offsets [from, to) that the own log has deleted and the far side never had."""
     renewed: str | None = None
-    """Why the partition is pushed from its beginning again."""
+    """Why the link pushes the partition from its beginning again."""
     lost: str | None = None
-    """Why it cannot be pushed at all."""
+    """Why the link cannot push it at all."""
 
 
 class Side:
-    """One end of a link: a province's cluster, and as whom the link is known there.
+    """One end of a link: a province's cluster, and the link's identity there.
 
-    `group` is never joined, but the broker must let the principal bear its name.
+    `group` is never joined, but the broker must allow the principal its name.
     """
 
     def __init__(self, which: str, province: str, cluster: Cluster, group: str) -> None:
@@ -83,11 +83,11 @@ class Side:
         self.cluster = cluster
         self._group = group
         self.kafka = f"{which} kafka"
-        """What `Retryable.server` says of it."""
+        """The name in `Retryable.server`."""
         self.registry = f"{which} registry"
 
     def failure(self, error: KafkaError) -> XinliuError:
-        """Return what to raise for an error of this side's cluster."""
+        """Return the error to raise for an error of this side's cluster."""
         found = self.cluster.failure(error)
         if isinstance(found, Retryable):
             return Retryable(f"{self.province}: {found}", server=self.kafka)
@@ -96,7 +96,7 @@ class Side:
     def logs(self, topics: Collection[str]) -> dict[Place, PartitionRange]:
         """Return every partition of these topics.
 
-        Raises UsageError where a topic is not there or may not be seen, Retryable where no broker answers.
+        Raises UsageError if a topic is missing or may not be seen, Retryable if no broker answers.
         """
         admin = AdminClient(self.cluster.client({"socket.timeout.ms": 10_000, "log_level": 2}))
         described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT)
@@ -121,11 +121,11 @@ class Side:
             raise self.failure(error.args[0]) from error
 
     def topic_ids(self, topics: Collection[str]) -> TopicIds:
-        """Return who asks for the ids of these topics, again and again."""
+        """Return the poller of these topics' ids."""
         return TopicIds(AdminClient(self.cluster.client({"log_level": 2})), topics)
 
     def reader(self, **settings: Any) -> Consumer:
-        """Return a consumer that is given its partitions by hand; it joins no group and commits nothing."""
+        """Return a consumer with partitions assigned by hand; it joins no group and commits nothing."""
         return Consumer(
             self.cluster.client(
                 {
@@ -144,9 +144,9 @@ class Side:
         )
 
     def last_of_links(self, logs: Mapping[Place, PartitionRange]) -> dict[Place, tuple[OriginPlace, float]]:
-        """Return, of every partition that has one, the last record that a link wrote: its origin and its time here.
+        """Return the last record that a link wrote to each partition that has one: its origin and its time here.
 
-        Read backwards: at first only the last few records, and all of them at last where none of those is a link's.
+        Reads backwards: at first only the last few records, and finally all of them if none of those is a link's.
         """
         found: dict[Place, tuple[OriginPlace, float]] = {}
         wanted = {place: log for place, log in logs.items() if log.end > log.first}
@@ -186,8 +186,8 @@ class Side:
 
 
 class TopicIds:
-    """Asks for topic ids without waiting for the answer: clients that know a topic by its name do not notice that it was
-    made anew, and would go on in it where they were in the old one.
+    """Polls topic ids without blocking. Clients that know a topic by its name do not notice that it was created anew,
+    and would go on in it from their offset in the old one.
     """
 
     def __init__(self, admin: AdminClient, topics: Collection[str]) -> None:
@@ -195,7 +195,7 @@ class TopicIds:
         self._asked: dict[str, Any] = {}
 
     def latest(self) -> dict[str, str]:
-        """Return the ids that have been answered since this was called last, and ask again."""
+        """Return the ids answered since the last call, and ask again."""
         found: dict[str, str] = {}
         if all(future.done() for future in self._asked.values()):
             for name, future in self._asked.items():
@@ -209,7 +209,7 @@ class TopicIds:
 
 
 def sides(connection: Connection, peer: str) -> tuple[Side, Side]:
-    """Return both ends of the link from this province to a peer. Raises UsageError where there is no such peer."""
+    """Return both ends of the link from this province to a peer. Raises UsageError if there is no such peer."""
     peers = connection.exchange.peers if connection.exchange is not None else {}
     if peer not in peers:
         raise UsageError(
@@ -227,10 +227,11 @@ def starts(
     far: Mapping[Place, PartitionRange],
     last: Mapping[Place, tuple[OriginPlace, float]],
 ) -> dict[Place, Start]:
-    """Return where to begin in each partition of ours. Raises UsageError where the far side has other partitions.
+    """Return the start in each partition of ours. Raises UsageError if the far side has other partitions.
 
-    >>> own, far = {("exchange.beijing", 0): Log("id", 7, 90)}, {("exchange.beijing", 0): Log("far", 0, 40)}
-    >>> starts(own, far, {("exchange.beijing", 0): (Origin("exchange.beijing", "id", 0, 41), 5.0)})
+    >>> own = {("exchange.beijing", 0): PartitionRange("id", 7, 90)}
+    >>> far = {("exchange.beijing", 0): PartitionRange("far", 0, 40)}
+    >>> starts(own, far, {("exchange.beijing", 0): (OriginPlace("exchange.beijing", "id", 0, 41), 5.0)})
     {('exchange.beijing', 0): Start(offset=42, as_of=5.0, gap=None, renewed=None, lost=None)}
     """
     if set(own) != set(far):

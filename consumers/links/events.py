@@ -1,4 +1,4 @@
-"""What a link tells people for good: events on the own topic `operations`, where a restart forgets none of them."""
+"""Durable events of a link on the own topic `operations`: a restart loses none of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELD, WENT_ON, GAP, RENEWED = "LINK_HELD", "LINK_WENT_ON", "LINK_GAP", "LINK_REN
 
 @dataclass(frozen=True, slots=True)
 class LinkStanding:
-    """What `operations` says of one partition of a link: it stands, or had a gap, at an offset of the own log."""
+    """The state of one partition of a link according to `operations`: held, or a gap, at an offset of the own log."""
 
     kind: str
     peer: str
@@ -37,7 +37,7 @@ class LinkStanding:
 
 
 class Events:
-    """Writes the events of one link. An event that cannot be written now is logged, and written at the next chance."""
+    """Writes the events of one link. It logs an event that it cannot write now, and writes it at the next chance."""
 
     def __init__(self, connection: Connection, peer: str) -> None:
         self._connection, self._peer = connection, peer
@@ -46,14 +46,14 @@ class Events:
         self._waiting: list[Operation] = []
 
     def write(self, kind: str, place: Place, offset: int, why: str) -> None:
-        """Write an event about this partition. Never raises: what must be copied does not wait for what must be told."""
+        """Write an event about this partition. Never raises: copying must not wait for an event."""
         detail = {"peer": self._peer, "topic": place[0], "partition": place[1], "offset": offset}
         by = f"link@{socket.gethostname()}"
         self._waiting.append(Operation(kind, None, datetime.now(UTC), by, why, detail))
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Write what could not be written before."""
+        """Write the events that could not be written before."""
         while self._waiting:
             try:
                 if self._writer is None:
@@ -73,7 +73,7 @@ class Events:
 
 
 def standing(operations: Iterable[Operation]) -> dict[tuple[str, str, int], LinkStanding]:
-    """Return, by peer, topic and partition, what the last event about it says; those that went on are left out."""
+    """Return the last event by peer, topic and partition; partitions that went on since are left out."""
     found: dict[tuple[str, str, int], LinkStanding] = {}
     for told in operations:
         if told.kind not in (HELD, WENT_ON, GAP, RENEWED):

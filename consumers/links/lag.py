@@ -1,4 +1,4 @@
-"""How far a link is, seen from outside: both clusters are asked, and `operations` for what links have told."""
+"""Lag of a link, measured from outside: from both clusters, and from the link's events on `operations`."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """One link, as the clusters have it."""
+    """The state of one link according to the clusters."""
 
     peer: str
     lag_messages: int
-    """Offsets from the first message that the peer does not have; marks of transactions between them count."""
+    """Offsets from the first message that the peer lacks; markers of transactions between them count."""
     lag_seconds: float
-    """How long ago the own broker received the first message that the peer does not have."""
+    """How long ago the own broker received the first message that the peer lacks."""
     standing: Sequence[LinkStanding]
-    """What the link told that is not over: partitions that stand, gaps."""
+    """The link's open events: held partitions, gaps."""
     error: str | None = None
-    """Why the clusters could not be asked."""
+    """Why the clusters gave no answer."""
 
     @property
     def held(self) -> bool:
-        """Whether a partition stands at a message."""
+        """Whether a partition is held at a message."""
         return any(told.kind == HELD for told in self.standing)
 
 
 def look(connection: Connection, peer: str) -> LinkFacts:
-    """Ask both clusters how far the link to this peer is; a cluster that does not answer is a fact, too."""
+    """Ask both clusters how far the link to this peer is; a cluster that does not answer is a result, too."""
     own, far = sides(connection, peer)
     topics = exchange_topic(connection.province), status_topic(connection.province)
     try:
@@ -63,7 +63,7 @@ def _told(connection: Connection, peer: str) -> list[LinkStanding]:
 
 
 def _waiting(own: Side, logs: Mapping[Place, PartitionRange], begins: Mapping[Place, int]) -> tuple[int, float | None]:
-    """Return how many offsets wait, and when the own broker received the first message among them; None: none waits."""
+    """Return how many offsets wait, and when the own broker received the first message among them (None: none waits)."""
     behind = {place: offset for place, offset in begins.items() if offset < logs[place].end}
     messages, oldest = 0, None
     reader = own.reader()

@@ -1,8 +1,9 @@
-"""A push link: this province's exchange and status, carried to one peer for as long as it runs.
+"""A push link: copies this province's exchange and status topics to one peer as long as it runs.
 
-What a link does about trouble, in one place: a server that does not answer is tried again for ever, with capped
-back-off; a message that the peer refuses for good makes its partition stand still there, never a message less, while the
-others go on; what the own retention has deleted before the peer had it is told loudly, and the link goes on behind it.
+Its failure handling, in one place. If a server does not answer, it retries for ever, with capped back-off. If the peer
+refuses a message permanently, its partition is held there, so that no message is skipped, while the others go on. If
+the own retention has deleted messages before the peer had them, it writes an event and logs it, and goes on behind the
+gap.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ __all__ = ["Held", "Link", "LinkState"]
 log = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 _FIRST_HOLD, _LONGEST_HOLD = 5.0, 60.0
-"""Seconds until a refused message is offered again: whoever raises a limit on the other side need not tell anybody."""
+"""Seconds until a refused message is sent again: a limit raised at the peer takes effect without notice."""
 
 
 @dataclass(slots=True)
 class Held:
-    """A partition that stands at a message: its offset in the own log, and why the peer does not take it."""
+    """A partition held at a message: its offset in the own log, and the peer's reason."""
 
     offset: int
     why: str
@@ -51,7 +52,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """What a link is doing now."""
+    """The current state of a link."""
 
     peer: str
     copies: bool
@@ -59,14 +60,14 @@ class LinkState:
     lag_seconds: float
     held: Mapping[Place, Held]
     last_error: str | None
-    """What ended the last try; None where nothing has, or it copies again."""
+    """The error of the last attempt; None if there was none, or the link copies again."""
 
 
 class Link:
-    """One ordered pair (own → peer). `run` copies until `stop`, and returns; nothing but a mistake of the code ends it.
+    """One ordered pair (own → peer). `run` copies until `stop`, and returns; only a mistake in the code ends it otherwise.
 
     `connection` is that of the own province with the link's principal; `to` a peer of its `exchange`. `metrics` may be
-    shared by all links of a process. Raises UsageError where there is no such peer.
+    shared by all links of a process. Raises UsageError if there is no such peer.
     """
 
     def __init__(self, connection: Connection, to: str, *, metrics: LinkMetrics | None = None) -> None:
@@ -81,11 +82,12 @@ class Link:
         self._stopped = threading.Event()
         self._held: dict[Place, Held] = {}
         self._suspects: dict[Place, int] = {}
-        """Where one of the messages before this offset is refused: they are sent singly, to find out which."""
+        """A refused message is before this offset: the messages up to it are sent singly, to find it."""
         self._far_ids: dict[Place, str] = {}
         self._renewing: set[Place] = set()
-        """Far partitions that were made anew while this link ran. What the old producer may still have written there is
-        not behind everything before it, so they are pushed from the beginning, whatever stands last in them."""
+        """Far partitions created anew while this link ran. The old producer may still have written messages there that are
+        not behind all earlier ones, so the link pushes from the beginning, whatever the last message is.
+        """
         self._told_gaps: set[tuple[Place, int]] = set()
         self._copies = self._singly = False
         self._last_error: str | None = None
@@ -102,12 +104,12 @@ class Link:
 
     @property
     def state(self) -> LinkState:
-        """What it is doing now."""
+        """The current state."""
         messages, seconds = self.progress.lag()
         return LinkState(self.peer, self._copies, messages, seconds, dict(self._held), self._last_error)
 
     def run(self) -> None:
-        """Copy until stopped. Servers that do not answer are tried again for ever."""
+        """Copy until stopped. If a server does not answer, retry for ever."""
         pause = _FIRST_PAUSE
         while not self._stopped.is_set():
             begun = monotonic()
@@ -131,10 +133,10 @@ class Link:
             for place, known in self._own.logs(self.topics).items():
                 self.progress.ends(place, known.end)
         except XinliuError:
-            pass  # the own cluster is what is away: the lag is as it was last known, and its seconds grow
+            pass  # the own cluster is away: the lag stays as last known, and its seconds grow
 
     def _try(self) -> None:
-        """One session, from asking where to begin to whatever ends it."""
+        """Run one session, from reading the start to its end."""
         own, far = self._own.logs(self.topics), self._far.logs(self.topics)
         self._events.catch_up()
         begins = self._begins(own, starts(own, far, self._far.last_of_links(far)), far)
@@ -174,7 +176,7 @@ class Link:
     def _begins(
         self, own: Mapping[Place, PartitionRange], found: Mapping[Place, Start], far: Mapping[Place, PartitionRange]
     ) -> dict[Place, tuple[str, int]]:
-        """Return topic id and offset for each partition that can be copied now, and tell what must be told."""
+        """Return topic id and offset for each partition that can be copied now; write events of gaps and renewals."""
         begins: dict[Place, tuple[str, int]] = {}
         for place, told in found.items():
             start, far_id = told, far[place].topic_id
@@ -231,7 +233,7 @@ class Link:
         self._events.write(WENT_ON, place, held.offset, "the message was taken")
 
     def _look_for_it(self, places: Iterable[Place]) -> None:
-        """Have what was under way sent singly, unless the session has found out already which message is refused."""
+        """Have the messages on their way sent singly, unless the session already knows which message is refused."""
         for place in places:
             if place not in self._held and self.progress.next_of(place) < self.progress.handed_of(place):
                 self._suspects[place] = self.progress.handed_of(place)

@@ -1,4 +1,4 @@
-"""What links count and show: their list of metrics, and one collector for all links of a process."""
+"""Metrics of links: their list, and one collector for all links of a process."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ LINK_METRICS = (UP, LAG, LAG_SECONDS, SENT, BYTES, SECONDS, RETRIES, HELD, GAPS)
 
 
 class LinkMetrics(Collector):
-    """The instruments of all links of one process; register it with what the process exposes. Safe from any thread."""
+    """The instruments of all links of one process; register it with the process's exposition. Safe from any thread."""
 
     def __init__(self) -> None:
         self.up, self.lag, self.lag_seconds, self.held = (_gauge(m) for m in (UP, LAG, LAG_SECONDS, HELD))
@@ -66,11 +66,11 @@ class LinkMetrics(Collector):
         self._refreshing: list[Callable[[], None]] = []
 
     def before_each_look(self, refresh: Callable[[], None]) -> None:
-        """Call this whenever somebody asks: what grows with time is told as of then."""
+        """Call `refresh` before each scrape: values that grow with time are current then."""
         self._refreshing.append(refresh)
 
     def collect(self) -> Iterator[Family]:
-        """Yield what the Prometheus library exposes."""
+        """Yield the families for the Prometheus library."""
         for refresh in tuple(self._refreshing):
             refresh()
         for made in (self.up, self.lag, self.lag_seconds, self.held, self.sent, self.bytes, self.retries, self.gaps):

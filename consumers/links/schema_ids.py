@@ -1,6 +1,6 @@
-"""Schema ids are each registry's own: the 5 bytes before a body are rewritten, the body never is.
+"""Schema ids belong to each registry: a link rewrites the 5 bytes before a body, never the body.
 
-Nothing is registered here: a version that the peer's registry does not have is registered there, by its own operators.
+It registers nothing: the peer's own operators register a version that their registry lacks.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ __all__ = ["Translation", "Untranslatable"]
 
 
 class Untranslatable(Exception):
-    """A message whose schema one of the two registries does not have."""
+    """A message whose schema is missing from one of the two registries."""
 
 
 class Translation:
-    """From the own registry's ids to the peer's. Answers are kept.
+    """Translates the own registry's ids to the peer's, with a cache.
 
-    `own` and `peer` name the registries where one of them does not answer.
+    `own` and `peer` name the registries in errors.
     """
 
     def __init__(self, own: Registry, peer: Registry, *, names: tuple[str, str]) -> None:
@@ -27,9 +27,9 @@ class Translation:
         self._prefixes: dict[bytes, bytes] = {}
 
     def of(self, value: bytes | None) -> bytes | None:
-        """Return the message as the peer's registry has it. What has no header is left as it is: the far side judges it.
+        """Return the message with the peer's schema id. One without a header stays as it is: the far side judges it.
 
-        Raises Untranslatable, and Retryable where a registry does not answer.
+        Raises Untranslatable, and Retryable if a registry does not answer.
         """
         if value is None:
             return None

@@ -1,7 +1,7 @@
-"""One unbroken stretch of copying: consume here, produce there, until something is the matter or somebody says stop.
+"""A session: one uninterrupted run of copying, from a consumer here to a producer there, until an error or a stop.
 
-Whatever happens, a session simply ends; the next one asks both clusters where to begin. So there is one way on after a
-crash, an outage and a refusal alike.
+Any trouble simply ends a session; the next one asks both clusters where to begin. So there is one way of recovery from
+a crash, an outage and a refusal.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from schemas.exchange.topics import ORIGIN
 __all__ = ["Session"]
 
 Refused = Callable[[Place, int, str], None]
-"""Told the partition, the offset in the own log, and why the peer never takes it."""
+"""Called with the partition, the offset in the own log, and the reason why the peer never takes it."""
 
 _BATCH = 2_000
 _WAIT = 0.1
 _LOOK = 1.0
-"""Seconds between two looks at the ends of the own logs, which the client knows from what it fetches, and at topic ids."""
+"""Interval in seconds of checking topic ids and the ends of the own logs, which the client knows from its fetches."""
 _CLOSING = 3.0
 _PROOF_SECONDS = 3_600.0
-"""For so long the peer's broker is sure to remember the producer; it forgets one after a day without a message."""
+"""The peer's broker surely remembers the producer for so long; it forgets one after a day without a message."""
 
 _NO_VERDICT = frozenset(
     {
@@ -47,7 +47,7 @@ _NO_VERDICT = frozenset(
         KafkaError._UNKNOWN_PARTITION,
     }
 )
-"""Why a message was not delivered, without anything being wrong with it."""
+"""Errors of a delivery without a fault of the message."""
 
 _ENDS_IT = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL})
 
@@ -55,8 +55,8 @@ _ENDS_IT = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, 
 class Session:
     """Copies these partitions, given with their topic's id, from these offsets of the own log; `far_ids` are the peer's.
 
-    `singly` sends each message by itself and asks after every one: slow, and it finds out which one the peer refuses.
-    Raises Retryable or UsageError from `copy`, whatever ended it.
+    `singly` sends each message alone and waits for its result: slow, but it finds the message that the peer refuses.
+    `copy` raises Retryable or UsageError, whatever ended the session.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Session:
         """When the peer last confirmed a message of this producer, by partition."""
         self._trouble: Exception | None = None
         self.fell_short = False
-        """The producer gave up rather than leave a message out: some message was refused for good."""
-        # What gives the header's value of each message: `… % offset`.
+        """The producer stopped rather than skip a message that was refused permanently."""
+        # Template of the header's value: `… % offset`.
         self._origins = {
             (topic, number): f"{topic} {topic_id} {number} ".encode() + b"%d"
             for (topic, number), (topic_id, _) in begins.items()
@@ -104,8 +104,8 @@ class Session:
             {
                 "enable.idempotence": True,
                 "acks": "all",
-                # A message that is refused for good ends the producer: the next ones would go past it, and a link that
-                # is killed then would go on behind them.
+                # A permanently refused message ends the producer: otherwise the next ones would pass it, and after a
+                # kill the link would go on behind them.
                 "enable.gapless.guarantee": True,
                 "delivery.timeout.ms": 0,  # for ever, for the same reason
                 "compression.type": "lz4",
@@ -123,11 +123,11 @@ class Session:
         )
 
     def copy(self, until: Callable[[], bool]) -> None:
-        """Copy until told to stop; what is under way then is confirmed, or is sent again by whoever comes next."""
+        """Copy until told to stop. Messages then on their way are confirmed, or the next session sends them again."""
         try:
             while not until():
                 first = self._consumer.poll(_WAIT)
-                # What was read and not handed on must not be gone past: the session ends there, whatever the reason.
+                # Messages read but not passed on must not be skipped: the session ends there, whatever the reason.
                 left = first is not None and not self._hand_on([first, *self._consumer.consume(_BATCH, 0)], until)
                 self._producer.poll(0)
                 if self._trouble is not None:
@@ -142,7 +142,7 @@ class Session:
             raise self._peer.failure(error.args[0]) from error
 
     def close(self) -> None:
-        """Give up what is under way. What the producer still has to tell of refusals is told."""
+        """Abandon the messages on their way. The producer still reports its refusals."""
         try:
             self._producer.purge()
             deadline = monotonic() + _CLOSING
@@ -154,11 +154,11 @@ class Session:
     def _served(self, seconds: float) -> None:
         try:
             self._producer.poll(seconds)
-        except KafkaException as error:  # it says once more what has ended it; its reports still come
+        except KafkaException as error:  # it raises the error that ended it again; its reports still come
             self.fell_short |= error.args[0].code() == KafkaError._GAPLESS_GUARANTEE
 
     def _hand_on(self, batch: Sequence[Message], until: Callable[[], bool]) -> bool:
-        """Hand a batch to the producer, but for partitions that stand; false where some of it was left."""
+        """Pass a batch to the producer, except for held partitions. Return false if some of it was left."""
         by_place: dict[Place, list[Message]] = defaultdict(list)
         ends: dict[Place, int] = {}
         for message in batch:
@@ -182,7 +182,7 @@ class Session:
         return True
 
     def _send(self, place: Place, messages: list[Message], until: Callable[[], bool]) -> bool:
-        """Hand the messages of one partition to the producer; false where nothing more is to be handed over."""
+        """Pass the messages of one partition to the producer. Return false if no more may be passed."""
         topic, partition = place
         origin, translate, produce, singly = (
             self._origins[place],
@@ -201,7 +201,7 @@ class Session:
                 value = translate(message.value())
             except Untranslatable as error:
                 self._stand(place, offset, str(error))
-                # Those before it are under way already, without anybody who waits for them.
+                # Earlier ones are on their way already, and nobody waits for them.
                 self._count(place, number, sent)
                 return True
             report = None
@@ -226,8 +226,8 @@ class Session:
             if number == 0:
                 self._progress.handed(place, last.offset() + 1)
             if not proven:
-                # A broker that knows nothing of this producer takes any sequence number: the first message refused, it
-                # would take the second. Once it has one, it takes none out of order.
+                # A broker that does not know this producer takes any sequence number: if it refused the first message,
+                # it would take the second. Once it has one, it takes none out of order.
                 if not self._prove(place, offset, until):
                     return False
                 proven = True
@@ -235,7 +235,7 @@ class Session:
         return True
 
     def _prove(self, place: Place, offset: int, until: Callable[[], bool]) -> bool:
-        """Wait until the peer has confirmed this message; false where it does not, or nobody waits any more."""
+        """Wait until the peer has confirmed this message. Return false if it does not, or the session stops."""
         while self._progress.next_of(place) <= offset:
             self._producer.poll(_WAIT)
             if self._trouble is not None or place in self._stands or until():
@@ -247,7 +247,7 @@ class Session:
         self._metrics.bytes.labels(self._peer.province, place[0]).inc(size)
 
     def _stand(self, place: Place, offset: int, why: str) -> None:
-        """Let a partition stand still before this message; the others go on."""
+        """Hold a partition before this message; the others go on."""
         self._stands.add(place)
         self._consumer.pause([TopicPartition(*place)])
         self._refused(place, offset, why)
@@ -265,7 +265,7 @@ class Session:
             if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
                 self._trouble = self._trouble or self._peer.failure(error)
             return
-        # It says so before the producer says that it has given up.
+        # The flag is set before the producer reports that it has stopped.
         self.fell_short = True
         if not self._singly:
             self._trouble = self._trouble or self._peer.failure(error)

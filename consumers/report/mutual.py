@@ -1,7 +1,8 @@
-"""互认版: province × domain for one entity, each province answerable for its part (docs/reading.md).
+"""互认版: province × domain for one entity; each province is answerable for its part (docs/reading.md).
 
-Served by the province where the entity is registered now. The function report.mutual_state says the same in SQL for now; here
-it is said again for a day and for an earlier reading, from history and from what the reading's token holds of the others.
+The province of the entity's current registration serves it. The function report.mutual_state computes the same in SQL
+for the present; this module computes it for a day and for an earlier reading, from history and the other provinces'
+states in the reading's token.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ Row = dict[str, Any]
 
 
 class ServedElsewhere(UsageError):
-    """This province does not serve the entity's 互认版; the message names who does, and since when.
+    """This province does not serve the entity's 互认版; the message names the serving province, and since when.
 
-    Nothing is wrong with the question: the command ends with 1, as where refusals are named.
+    The question is valid: the command ends with 1, as with refusals.
     """
 
     exit_code = 1
@@ -43,11 +44,12 @@ class ServedElsewhere(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class MutualState:
-    """One cell: 有, 无, 待核 or 未归集 of a province in a domain, what that rests on, and until when it holds (UTC).
+    """One cell: 有, 无, 待核 or 未归集 of a province in a domain, its basis, and until when it holds (UTC).
 
-    `why` says why the province's word does not hold, whatever the state is: SOURCE (it cannot vouch for its sources), UNKNOWN
-    (no checkpoint speaks of the domain), DIFFERS (what is held is not what it shares), SILENT (no news for longer than its
-    limit), NOT_SHARED (not mutual today), UNAWARE (it may not know yet that the entity is registered here); None where it holds.
+    `why` is the reason why the province's word does not hold, whatever the state: SOURCE (it cannot vouch for its
+    sources), UNKNOWN (no checkpoint has the domain), DIFFERS (the stored rows differ from its shared ones), SILENT (no
+    news for longer than its limit), NOT_SHARED (not mutual today), UNAWARE (it may not know yet that the entity is
+    registered here); None if it holds.
     """
 
     province: str
@@ -65,13 +67,13 @@ class MutualState:
 
 @dataclass(frozen=True, slots=True)
 class MutualView:
-    """What the four provinces say of one entity at one moment. Dates are China's; times UTC; money in 万元."""
+    """The four provinces' states of one entity at one moment. Dates are China's; times UTC; money in 万元."""
 
     uscc: str
     name: str | None
     kind: str | None
     served_by: str
-    """This province: where the entity is registered, or (`registered.province_source` CODE) was first registered."""
+    """This province: the one of the registration, or (`registered.province_source` CODE) of the first registration."""
     window: tuple[date, date] | None
     on: date | None
     day: date
@@ -83,12 +85,12 @@ class MutualView:
     """Records in these domains; each names its province and the authority that answers for it."""
     registered: Registered
     registrations_said: Mapping[str, tuple[datetime | None, str | None]]
-    """Other province → 数据截至 of its registrations, and why its word does not hold; None where it does."""
+    """Other province → 数据截至 of its registrations, and why its word does not hold; None if it does."""
     registrations_waiting: Mapping[str, int]
-    """Other province → how many of the entity's registrations were refused there and wait."""
+    """Other province → number of the entity's registrations that were refused there and wait."""
     moment: Moment
     erased: int
-    """Statements that counted at that moment and have been erased since: revoked, or, of other provinces, no longer shared."""
+    """Statements that counted at that moment and have been erased since: revoked, or no longer shared by their province."""
 
 
 def read_mutual(
@@ -100,10 +102,10 @@ def read_mutual(
     on: date | None = None,
     moment: Moment | None = None,
 ) -> MutualView:
-    """Read one entity: what is known now, of a report's window or of the day `on`; or all as an earlier reading had it.
+    """Read one entity: as known now, for a report's window or for the day `on`; or all as in an earlier reading.
 
-    Raises ServedElsewhere where another province serves it; UsageError where the code is no USCC, the window is longer than
-    its rule allows, or the moment is no 互认版 of this entity and database; Retryable where PostgreSQL does not answer.
+    Raises ServedElsewhere if another province serves it; UsageError if the code is no USCC, the window is longer than
+    its rule allows, or the moment is no 互认版 of this entity and database; Retryable if PostgreSQL does not answer.
     """
     with snapshot(database, uscc) as connection:
         return read_mutual_in(connection, uscc, window_from=window_from, window_to=window_to, on=on, moment=moment)
@@ -118,7 +120,7 @@ def read_mutual_in(
     on: date | None = None,
     moment: Moment | None = None,
 ) -> MutualView:
-    """As `read_mutual`, for a code that is checked, in the transaction of the caller, whose rows are dictionaries."""
+    """Like `read_mutual`, for a checked code, in the transaction of the caller, whose rows are dictionaries."""
     here = Snapshot.of(connection)
     if here.own is None:
         raise UsageError("the database does not say yet whose it is: start the view worker of this version once")
@@ -173,7 +175,7 @@ def _provinces(connection: Connection) -> Sequence[Row]:
 
 
 def _held(connection: Connection, uscc: str, timed: Timed) -> PastRecords:
-    """Return what is held now, as records_at would."""
+    """Return the current records, as records_at would."""
     entity = connection.execute("SELECT name, kind FROM report.entity WHERE uscc = %s", (uscc,)).fetchone() or {}
     registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
     return PastRecords(
@@ -187,7 +189,7 @@ def _held(connection: Connection, uscc: str, timed: Timed) -> PastRecords:
 
 
 def _said(connection: Connection, uscc: str, day: date) -> dict[str, Said]:
-    """Return what the other provinces' parts rest on now."""
+    """Return the current basis of the other provinces' parts."""
     domains: dict[str, dict[str, tuple[datetime | None, str | None]]] = {}
     for row in connection.execute("SELECT * FROM report.mutual_said(%s, %s)", (uscc, day)):
         domains.setdefault(row["province"], {})[row["domain"]] = row["data_as_of"], row["why"]
@@ -240,7 +242,7 @@ def _states_at(
 def _own(
     connection: Connection, here: Snapshot, uscc: str, chosen: Moment, timed: Timed, found: PastRecords
 ) -> tuple[DomainState, ...]:
-    """Return the lines of this province, of the domains that are mutual on the day."""
+    """Return this province's lines for the domains that are mutual on the day."""
     rows = connection.execute(
         "SELECT domain FROM xinliu.mutual_domain WHERE %s BETWEEN effective_from AND COALESCE(effective_to, 'infinity')",
         (timed.day,),
@@ -284,7 +286,7 @@ def _foreign(
         for line in lines:
             place = province, line.domain
             as_of, why = one.domains.get(line.domain, (None, "UNKNOWN"))
-            # What waits and names no domain waits in all.
+            # A waiting record without a domain counts in all.
             pending = one.waiting.get(line.domain, 0) + one.waiting.get("", 0)
             counts = by_penalty[place], by_listing[place]
             state = state_of(records=sum(counts), pending=pending, silent=why is not None)

@@ -1,4 +1,4 @@
-"""Open cases (异议, 更正, 更新, 修复) of the records that a reader is shown, now or as they were known at an earlier time."""
+"""Open cases (异议, 更正, 更新, 修复) of a reader's records, now or as they were known at an earlier time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from schemas.errors import Retryable
 __all__ = ["OpenCase", "open_cases"]
 
 Key = tuple[UUID, str, str]
-"""What names a record: id, province, department."""
+"""The identity of a record: id, province, department."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCase:
-    """A case that is open about a record."""
+    """An open case about a record."""
 
     case: str
     procedure: str
@@ -35,7 +35,7 @@ class OpenCase:
 
     @property
     def key(self) -> Key:
-        """Whose record it is about."""
+        """The key of its record."""
         return self.record_id, self.province, self.department
 
     def shown(self) -> str:
@@ -44,10 +44,10 @@ class OpenCase:
 
 
 def open_cases(database: str, records: Collection[UUID], *, until: datetime | None = None) -> tuple[OpenCase, ...]:
-    """Return the cases that are open about these records, oldest first; as they were known at `until` where it is given.
+    """Return the open cases about these records, oldest first; with `until`, as they were known then.
 
-    A case that is led by a province in which the entity was not registered that day counts for nothing and is left out. Raises
-    Retryable where PostgreSQL does not answer.
+    A case led by a province in which the entity was not registered that day does not count and is left out. Raises
+    Retryable if PostgreSQL does not answer.
     """
     if not records:
         return ()

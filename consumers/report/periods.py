@@ -1,7 +1,7 @@
 """Records with their periods: when they are published, whether they were in force, whether a report prints them.
 
-The rules are those that the database holds (loaded from the catalogue by the view worker), read in the same transaction as
-the records, so that `show` and SQL readers answer alike.
+The rules are the database's (the view worker loads them from the catalogue), read in the transaction of the records, so
+that `show` and SQL readers give the same answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ R = TypeVar("R", bound=CatalogueRow)
 
 
 def rules_of(connection: psycopg.Connection[Row]) -> Periods:
-    """Return the rules on time that the database holds. Raises UsageError where none were loaded."""
+    """Return the database's rules on time. Raises UsageError if none were loaded."""
 
     def rows(table: str, model: type[R]) -> tuple[R, ...]:
         found = connection.execute(
@@ -49,9 +49,9 @@ def rules_of(connection: psycopg.Connection[Row]) -> Periods:
 
 
 def window_of(rules: Periods, first: date | None, last: date) -> tuple[date, date]:
-    """Return the window asked for; the longest one where no first day is given.
+    """Return the window; the longest one if no first day is given.
 
-    Raises UsageError where it is longer than the rule allows, or ends before it begins.
+    Raises UsageError if it is longer than the rule allows, or ends before it begins.
     """
     earliest, _ = rules.longest_window(last)
     if first is None:
@@ -69,7 +69,7 @@ def window_of(rules: Periods, first: date | None, last: date) -> tuple[date, dat
 
 
 class Timed:
-    """Tells of each record when it is published, and keeps those that are asked for: of a window, or in force on a day."""
+    """Adds each record's period of publication, and selects the records of a window, or in force on a day."""
 
     def __init__(self, rules: Periods, window: tuple[date, date] | None, on: date | None) -> None:
         last = on if window is None else window[1]
@@ -78,13 +78,13 @@ class Timed:
         self._from = None if window is None else window[0]
 
     def anchors(self) -> dict[str, Any]:
-        """Return, by kind of record, what of it counts for a report's window, and how long that may be."""
+        """Return, by kind of record, the date that counts for a report's window, and the window's maximum length."""
         found = {kind: self._rules.window(kind, self.day) for kind in ("PENALTY", "LISTING")}
         names = ("anchor", "anchor_zh", "max_months", "source", "illustrative")
         return {kind: {name: getattr(rule, name) for name in names} for kind, rule in found.items() if rule is not None}
 
     def penalties(self, rows: Iterable[Row]) -> tuple[Row, ...]:
-        """Return the penalties asked for, each with its period."""
+        """Return the selected penalties, each with its period."""
         return self._kept(
             (
                 row,
@@ -102,7 +102,7 @@ class Timed:
         )
 
     def listings(self, rows: Iterable[Row]) -> tuple[Row, ...]:
-        """Return the list entries asked for, each with its period."""
+        """Return the selected list entries, each with its period."""
         return self._kept(
             (
                 row,
@@ -120,9 +120,9 @@ class Timed:
         )
 
     def counted(self, rows: Iterable[Row]) -> list[Row]:
-        """Return those that make a domain's line 有: what a report prints; on a day, what was in force.
+        """Return the records that make a domain's line 有: those that a report prints; on a day, those in force.
 
-        Where no rule answers, what lies in the window counts: never a 无 for want of a rule.
+        If no rule answers, all records in the window count: never a 无 for want of a rule.
         """
         if self._on is not None:
             return list(rows)

@@ -1,4 +1,4 @@
-"""The mirror: what departments are measured by, as the views of the schema `report` compute it (docs/quality.md)."""
+"""The mirror: the departments' quality indicators, computed by views of the schema `report` (docs/quality.md)."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ class Indicators:
 
     department: str
     period_from: date
-    """First day of the period; the first and the last period may be cut by the days that were asked for."""
+    """First day of the period; the requested days may cut the first and the last period."""
     received: int
     """归集条数: accepted and refused."""
     accepted: int
-    """入库条数: each statement once, however often it was said."""
+    """入库条数: each statement once, however often it was published."""
     refused: int
     compliance_rate: Decimal | None
     """合规率: accepted of received."""
     published: int
-    """First publications of penalties, by the day on which they were received."""
+    """First publications of penalties, by the day of receipt."""
     late: int
     """Those received beyond the seventh working day behind the decision."""
     not_judged: int
-    """Those whose days the calendar does not know."""
+    """Those whose days are missing from the calendar."""
     late_rate: Decimal | None
-    """迟报率: late of those that were judged."""
+    """迟报率: late of judged."""
     corrected: int
     conflicts: int
-    """Statements of which another content has the same record and version."""
+    """Statements whose record and version also exist with another content."""
     visible_p50: float | None
-    """Seconds from the broker's receipt to visible, at most; None beyond the last bound, or where nothing was accepted."""
+    """Seconds from the broker's receipt to visible, at most; None beyond the last bound, or if nothing was accepted."""
     visible_p99: float | None
 
 
@@ -53,7 +53,7 @@ def indicators(
 ) -> tuple[Indicators, ...]:
     """Return the indicators of every department, or of one, for each period between two days, both included.
 
-    Raises UsageError where there is no database to ask, Retryable where PostgreSQL does not answer.
+    Raises UsageError if there is no database, Retryable if PostgreSQL does not answer.
     """
     if not database:
         raise UsageError("this process has no database: name one with XINLIU_DATABASE or XINLIU_READER_DATABASE")

@@ -1,7 +1,7 @@
-"""Where and under which name an entity is registered: what the registrations that are held make together.
+"""Registration of an entity: its province and names, merged from its stored registrations.
 
-The views report.entity, report.move and report.former_name say the same for now; here it is said for any moment, from the
-registrations that were held then. tests/integration/test_registrations.py holds the two against each other.
+The views report.entity, report.move and report.former_name compute the same for the present; this module computes it
+for any moment, from the registrations known then. tests/integration/test_registrations.py compares the two.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ __all__ = ["NATIONAL", "ProvinceMove", "Registered", "registered", "registered_a
 Row = dict[str, Any]
 
 NATIONAL = "10"
-"""First two digits of the division of an entity that was registered nationally: they say nothing of a province."""
+"""First two digits of the division of an entity that was registered nationally: they give no province."""
 
 _WAITING = f"SELECT count(*) AS n {WAITED} AND p.registration"
 
 
 @dataclass(frozen=True, slots=True)
 class ProvinceMove:
-    """A move between provinces (跨省迁移): from where, the day on which it left there (None where that registry has not
-    said so), to where, since when."""
+    """A move between provinces (跨省迁移): from where, the day on which it left there (None if that registry has not
+    published it), to where, since when.
+    """
 
     from_province: str
     left_on: date | None
@@ -42,32 +43,34 @@ class ProvinceMove:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Who an entity is. Days are China's; provinces are keys of the catalogue."""
+    """An entity's registration and names. Days are China's; provinces are keys of the catalogue."""
 
     name: str | None
     kind: str | None
     name_source: str | None
-    """REGISTRY; or STATEMENT: no registration is known, name and kind are those of the record that was stated last."""
+    """REGISTRY; or STATEMENT: no registration is known, name and kind are those of the record stated last."""
     province: str | None
     province_source: str
-    """REGISTRY; or CODE: no registration is known, it is where the code's division says it was first registered
-    (首次登记地, 由代码推定), None where that is none of the four provinces."""
+    """REGISTRY; or CODE: no registration is known, it is the province of first registration by the code's division
+    (首次登记地, 由代码推定), None if that is none of the four provinces.
+    """
     since: date | None
     until: date | None
-    """First day on which it was registered there no more; None while it is."""
+    """First day on which it was no longer registered there; None while it is."""
     name_since: date | None
     former_names: tuple[FormerName, ...]
-    """Oldest first, as all its registrations state them."""
+    """Oldest first, from all its registrations."""
     moves: tuple[ProvinceMove, ...]
     registrations: tuple[Row, ...]
-    """One a province, the present one first; as report.registration has them."""
+    """One for each province, the present one first; columns as in report.registration."""
     division_differs: bool
-    """The code's division lies in another province than the registration: a hint, not a mistake."""
+    """The code's division is in another province than the registration: a hint, not a mistake."""
     waiting: int
-    """Refused registrations of it that someone must still look at (待核)."""
+    """Its refused registrations that a person must still check (待核)."""
     contested: tuple[Row, ...] = ()
-    """Of `registrations`, those by which another province claims it, or a time, while it stands open where it is
-    present."""
+    """Of `registrations`, those by which another province claims it, or a period, while it is still registered in its
+    present province.
+    """
 
 
 def registered(
@@ -81,9 +84,9 @@ def registered(
     own: str | None = None,
     settled: str | None = None,
 ) -> Registered:
-    """Make one of registrations, in any order, as they stood on a day in the province `own`.
+    """Merge registrations, in any order, into one for a day in the province `own`.
 
-    `provinces` maps divisions (two digits) to provinces; `last` is name and kind as the record stated last has them;
+    `provinces` maps divisions (two digits) to provinces; `last` is name and kind of the record stated last;
     `settled` is the province for which an operator has decided. The view `registration` has the same order.
     """
 
@@ -98,7 +101,7 @@ def registered(
         return row["since"] <= today, is_settled(row), stands and row["province"] == own, stands, *_age(row)
 
     newest: dict[str, Row] = {}
-    for row in sorted(rows, key=_rank):  # should two departments of a province register it, the higher rank counts
+    for row in sorted(rows, key=_rank):  # if two departments of a province register it, the higher rank counts
         newest[row["province"]] = row
     ranked = sorted(newest.values(), key=standing)
     present = ranked[-1] if ranked and ranked[-1]["since"] <= today else None
@@ -136,7 +139,7 @@ def registered_at(
     rows: Iterable[Row],
     last: tuple[str | None, str | None],
 ) -> Registered:
-    """Make one of the registrations that were held at a moment; what waits in the quarantine is looked up."""
+    """Merge the registrations known at a moment; refused ones are looked up in the quarantine."""
     provinces = connection.execute("SELECT division, province FROM xinliu.province").fetchall()
     own = connection.execute("SELECT province FROM report.installation").fetchone()
     settled = connection.execute(

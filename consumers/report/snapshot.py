@@ -1,4 +1,4 @@
-"""One consistent moment of the database: the transaction that a reading is made in, and where the logs are folded to in it."""
+"""Snapshot: one consistent moment of the database, its transaction, and the positions folded in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The moment, whose database it is (None where it does not say so yet), and the sources as they are now."""
+    """The moment, the database's province (None if not written yet), and the sources as they are now."""
 
     now: Moment
     own: str | None
@@ -31,7 +31,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, connection: Connection) -> Snapshot:
-        """Look round in a transaction. Raises UsageError where the view has not been started yet."""
+        """Read the snapshot in a transaction. Raises UsageError if the view has not been started yet."""
         positions = connection.execute("SELECT * FROM report.position ORDER BY topic, partition").fetchall()
         if not positions:
             raise UsageError("the view has not been started yet: run `xinliu up`")
@@ -45,7 +45,7 @@ class Snapshot:
         return cls(Moment.of(positions, vouched, row["read_at"]), row["own"], sources)
 
     def must_fit(self, moment: Moment) -> None:
-        """Raise UsageError where a moment belongs to another database or generation."""
+        """Raise UsageError if a moment belongs to another database or generation."""
         if moment.topic_ids != self.now.topic_ids or moment.generation != self.now.generation:
             raise UsageError("this token is of another database or generation: it cannot be reproduced here")
 
@@ -54,7 +54,7 @@ class Snapshot:
 def snapshot(database: str, uscc: str) -> Iterator[Connection]:
     """Open a REPEATABLE READ transaction that reads about an entity.
 
-    Raises UsageError where the code is no USCC, Retryable where PostgreSQL does not answer.
+    Raises UsageError if the code is no USCC, Retryable if PostgreSQL does not answer.
     """
     if not database:
         raise UsageError("this process has no database: name one with XINLIU_DATABASE or XINLIU_READER_DATABASE")

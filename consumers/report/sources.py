@@ -1,4 +1,4 @@
-"""Sources as they were told of at a moment: 数据截至, and whether that was in time by the limits of then."""
+"""Sources at a moment: 数据截至, and whether that was in time by the limits of then."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """A department as a source: 数据截至 (UTC, None where it never vouched), and what it is said to be.
+    """A department as a source: 数据截至 (UTC, None if it never vouched), and its state.
 
-    `state` is 正常, 迟 or 中断, `since` from when on it is 迟 or 中断; `silent` is 中断, which makes 无 into 未归集. `marked_at` is
-    when its last marker was received, as far as is known now.
+    `state` is 正常, 迟 or 中断, `since` the time from which it is 迟 or 中断; `silent` is 中断, which makes 无 into 未归集.
+    `marked_at` is when its last marker was received, as far as is known now.
     """
 
     department: str
@@ -35,7 +35,7 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class DomainSource:
-    """数据截至 of a domain's department, and what the department as a source is said to be."""
+    """数据截至 of a domain's department, and its state as a source."""
 
     domain: str
     department: str
@@ -55,7 +55,7 @@ def sources_now(connection: Connection) -> tuple[SourceState, ...]:
 
 
 def vouched_at(connection: Connection, at: datetime) -> dict[str, datetime | None]:
-    """Return what each source had vouched for at a time: at most ten minutes less, never more than readers were told."""
+    """Return up to when each source had vouched at a time: at most ten minutes less, never more than readers saw."""
     rows = connection.execute(
         "SELECT DISTINCT ON (department) department, data_as_of FROM xinliu.vouched WHERE noted_at <= %s"
         " ORDER BY department, noted_at DESC",
@@ -89,7 +89,7 @@ def judged(connection: Connection, sources: Iterable[SourceState], moment: Momen
 
 
 def domain_sources(connection: Connection, sources: Iterable[SourceState]) -> tuple[DomainSource, ...]:
-    """Return where each domain's records come from, and how fresh that is; a source that is not expected is 中断."""
+    """Return the source of each domain's records, and its freshness; a source that is not expected is 中断."""
     known: Mapping[str, SourceState] = {source.department: source for source in sources}
     found = []
     for row in connection.execute("SELECT domain, department, name_zh FROM xinliu.domain_source ORDER BY 1, 2"):

@@ -1,4 +1,4 @@
-"""The token of a reading: what must be known to give the same answer again."""
+"""Token of a reading: the positions and times needed to give the same answer again."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Moment", "Said"]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What another province's part of a 互认版 rested on."""
+    """The basis of another province's part of a 互认版."""
 
     domains: Mapping[str, tuple[datetime | None, str | None]]
-    """Domain → 数据截至, and why the province's word does not hold there (report.foreign_source); None where it does."""
+    """Domain → 数据截至, and why the province's word does not hold there (report.foreign_source); None if it does."""
     waiting: Mapping[str, int]
-    """Domain ("": any) → how many refused records of the entity waited."""
+    """Domain ("": any) → number of the entity's refused records that waited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The moment of a reading: generation, the positions folded, and what each source vouched for. Times in UTC."""
+    """The moment of a reading: generation, positions folded, and up to when each source vouched. Times in UTC."""
 
     generation: int
     topic_ids: Mapping[str, str]
@@ -38,19 +38,19 @@ class Moment:
     """Department → 数据截至."""
     read_at: datetime
     known_until: datetime | None = None
-    """Where set: only what was known by then, by the broker's time of `accepted`."""
+    """If set: only records known by then, by the broker's time of `accepted`."""
     on: date | None = None
-    """Where set: what was in force on that day (China), by the records' own dates."""
+    """If set: records in force on that day (China), by their own dates."""
     window: tuple[date, date] | None = None
-    """The report's window that was asked for; None with `on`, and in tokens of before windows were written down."""
+    """The report's window; None with `on`, and in tokens from before windows were included."""
     mutual: tuple[str, Mapping[str, Said]] | None = None
-    """Of a 互认版: whom it is about, and what each other province had said; None for the province's own edition."""
+    """Of a 互认版: its entity, and each other province's state; None for the province's own edition."""
 
     @classmethod
     def of(
         cls, positions: Sequence[Mapping[str, Any]], data_as_of: Mapping[str, datetime | None], read_at: datetime
     ) -> Moment:
-        """Return the moment that rows of report.position and report.source describe."""
+        """Return the moment of these rows of report.position and report.source."""
         topics: dict[str, dict[int, int]] = {}
         for row in positions:
             topics.setdefault(row["topic"], {})[row["partition"]] = row["next_offset"]
@@ -63,15 +63,15 @@ class Moment:
         )
 
     def at(self, known_until: datetime, data_as_of: Mapping[str, datetime | None]) -> Moment:
-        """Return the same moment, narrowed to what was known, and had been vouched for, at a time before it."""
+        """Return the same moment, narrowed to records known, and times vouched for, at an earlier time."""
         return replace(self, known_until=min(known_until, self.read_at).astimezone(UTC), data_as_of=dict(data_as_of))
 
     def asked(self, window: tuple[date, date] | None, on: date | None) -> Moment:
-        """Return the same moment with what of the records was asked for."""
+        """Return the same moment with the requested window or day."""
         return replace(self, window=window, on=on)
 
     def of_entity(self, uscc: str, said: Mapping[str, Said]) -> Moment:
-        """Return the same moment, of a 互认版 of an entity."""
+        """Return the same moment for a 互认版 of an entity."""
         return replace(self, mutual=(uscc, said))
 
     def to_token(self) -> str:
@@ -81,7 +81,7 @@ class Moment:
             "g": self.generation,
             "i": dict(self.topic_ids),
             "p": {topic: list(offsets) for topic, offsets in self.positions.items()},
-            # As times before the reading: small numbers make a short token.
+            # Relative to the reading's time: small numbers make a short token.
             "s": {key: read_at - _milliseconds(value) for key, value in self.data_as_of.items() if value is not None},
             "r": read_at,
             "k": _milliseconds(self.known_until) if self.known_until else None,
@@ -98,7 +98,7 @@ class Moment:
 
     @classmethod
     def from_token(cls, token: str) -> Moment:
-        """Read a token back. Raises UsageError where it is none, or not whole."""
+        """Read a token back. Raises UsageError if it is none, or damaged."""
         try:
             packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
             plain = json.loads(zlib.decompress(packed))

@@ -93,7 +93,7 @@ class ChangeOutcome(Fate):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """The options of every change: its department, the reading of its file, the publication. Each field is an option."""
+    """Options of every change: its department, the reading of its file, the publication. Each field is an option."""
 
     department: _Department
     mapped: Mapped = None

@@ -99,7 +99,7 @@ def _relay(
     ] = None,
     log_json: LogJson = False,
 ) -> int:
-    """Publish the rows that the department's transactions left in its outbox, until stopped (SIGTERM); logs go to stderr.
+    """Publish the rows that the department's transactions left in its outbox, until stopped (SIGTERM); log to stderr.
 
     Exit codes: 0 stopped; 1 stopped, and rows have failed that a person must settle; 2 a mistake, or a server refuses;
     3 with --once, a server did not answer.
@@ -137,7 +137,7 @@ def _relay(
 
 @outbox.command("status")
 def _status(url: Url, department: Department, table: TableName = _TABLE, as_json: Json = False) -> int:
-    """Show how far behind the relay is, whether one is at work, and which rows have failed. Exit code 1 if some have."""
+    """Show how far behind the relay is, whether one is at work, and which rows have failed. Exit code 1 if any has."""
     from producers.outbox.lease import Lease
 
     with _store(url, department, table) as (store, engine):

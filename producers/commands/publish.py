@@ -327,7 +327,7 @@ def _send(
     try:
         with interruptible(lambda: _so_far(publisher, outcome)):
             with publisher, progress_bar(console) as bar:
-                publisher.partitions()  # a missing server or topic is reported at once, not after every record has timed out
+                publisher.partitions()  # a missing server or topic is reported at once, not after all records time out
                 # Before everything else: however this run ends, nobody can vouch while an unpublished row is unknown to
                 # readers.
                 for source in sources:

@@ -104,7 +104,7 @@ def manifest(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Sum up the published statements by month: count and digest. With --wait the platform compares and names differences.
+    """Sum up the published statements by month: count and digest. With --wait the platform names what differs.
 
     Without --publish, --wait or --resend nothing is sent and no server is needed. Exit codes: 0 equal, 1 differences
     (or rows that the rules refuse), 2 a mistake in the command or a file, 3 servers or an answer did not come.

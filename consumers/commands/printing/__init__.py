@@ -1,1 +1,1 @@
-"""Credit views in a terminal: both editions, and what they have in common."""
+"""Credit views in a terminal: both editions, and their common parts."""

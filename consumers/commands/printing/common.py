@@ -1,4 +1,4 @@
-"""What both editions print alike: what was asked, records with their periods, times as China reads them."""
+"""Common parts of both editions: the question, records with their periods, times in China's zone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BASIS = {
 
 
 def text_of(value: Any) -> str:
-    """Return what JSON has no type for as text."""
+    """Return values without a JSON type as text."""
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, Decimal | UUID):
@@ -41,7 +41,7 @@ def text_of(value: Any) -> str:
 
 
 def asked(view: CreditView | MutualView) -> str:
-    """Return in words what the answer is about: the day or the window with its anchors, and until when it was known."""
+    """Return the question in words: the day or the window with its anchors, and the time it was known until."""
     known = f"截至 {time_text(view.moment.known_until)} 已知的" if view.moment.known_until else "现知"
     if view.window is None:
         what = f"{view.on} 当日有效(处罚: 决定日期至处罚有效期; 名单: 列入日期至有效期至或移出日期前一日)"
@@ -81,15 +81,15 @@ def print_listing(console: Console, row: dict[str, Any], *, whose: str = "") -> 
 
 
 def print_cases(console: Console, row: dict[str, Any], cases: Sequence[OpenCase]) -> None:
-    """Print the cases that are open about a record."""
+    """Print the open cases about a record."""
     for one in cases:
         if one.key == (row["record_id"], row["province"], row["department"]):
             console.print(f"  [yellow]{one.shown()}[/yellow]", highlight=False)
 
 
 def _escaped(row: dict[str, Any]) -> dict[str, Any]:
-    # What a record says is text, whatever brackets it has: none of it is the console's to act on, nor a line of its own,
-    # which would look like one of ours.
+    # A record's value is text, brackets included: the console must not interpret it, nor may it start a line of its
+    # own, which would look like one of ours.
     return {
         name: escape(" ⏎ ".join(value.splitlines())) if isinstance(value, str) else value for name, value in row.items()
     }

@@ -1,4 +1,4 @@
-"""The first lines of `xinliu show`: who the entity is, where it is registered since when, what it was called before."""
+"""Heading of `xinliu show`: the entity, its registration and since when, its former names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["heading"]
 
 
 def heading(uscc: str, who: Registered) -> Iterator[str]:
-    """Yield the lines, as rich prints them."""
+    """Yield the lines in rich's markup."""
     kind = f"  {escape(who.kind)}" if who.kind else ""
     yield f"[bold]{escape(who.name or '(未见任何记录)')}[/bold]  {uscc}{kind}"
     yield f"登记地  {_place(uscc, who)}"

@@ -1,4 +1,4 @@
-"""The 互认版 in a terminal: who the entity is, a matrix of provinces and domains, what each part rests on, the records."""
+"""The 互认版 in a terminal: the entity, a matrix of provinces and domains, the basis of each part, the records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WHY = {
 
 
 def print_mutual(console: Console, view: MutualView, cases: Sequence[OpenCase] = ()) -> None:
-    """Print the whole answer, with the cases that are open about its records; fits 80 columns."""
+    """Print the whole answer, with the open cases about its records; fits 80 columns."""
     for line in heading(view.uscc, view.registered):
         console.print(line, highlight=False)
     parts = [(name, list(cells)) for name, cells in groupby(view.states, key=lambda cell: cell.province_zh)]
@@ -71,7 +71,7 @@ def _cell(cell: MutualState) -> str:
 def _foundations(
     view: MutualView, parts: Sequence[tuple[str, Sequence[MutualState]]], names: dict[str, str]
 ) -> Iterator[str]:
-    """Yield what each province's part rests on: until when it holds, and why not where it does not."""
+    """Yield the basis of each province's part: until when it holds, or why it does not."""
     for name, cells in parts:
         times = [cell.data_as_of for cell in cells if cell.data_as_of is not None and cell.why is None]
         yield f"{name}  数据截至 {time_text(min(times, default=None))}" + (

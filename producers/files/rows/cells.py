@@ -109,7 +109,7 @@ def reader_of(name: str, columns: Columns, table: Table, mended: list[Mending]) 
 
 
 def shown(cell: object) -> str:
-    """Return a cell as it may be shown: shortened, nothing in it invisible, and covered if it may be a person's number."""
+    """Return a cell as it may be shown: shortened, nothing in it invisible, covered if it may be a person's number."""
     text = as_written(cell)
     if isinstance(cell, float | Decimal) and _FRACTION.fullmatch(text):
         return text[:_SHOWN]
