@@ -22,7 +22,7 @@ _FETCHED_KIB = 16 << 10
 
 
 class PartitionReader:
-    """Reads one partition of a topic. `principal` decides the allowed group name; `records` limits a run, too."""
+    """Reads one partition of a topic. `principal` begins the name of its group; `records` limits a run, too."""
 
     def __init__(
         self, kafka: Cluster, topic: str, partition: int, *, principal: str, records: int = RUN_RECORDS

@@ -21,7 +21,7 @@ _NEAR = 500
 
 
 class StoredMessages:
-    """Reads messages one by one, in no group; `principal` decides the allowed group name."""
+    """Reads messages one by one, without joining a group; `principal` begins the name of its group."""
 
     def __init__(self, kafka: Cluster, *, principal: str) -> None:
         self._cluster = kafka

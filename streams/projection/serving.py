@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 Connection = psycopg.Connection[Any]
 
-LOCK = 0x73657276696E67  # "serving": shared by whoever speaks for the generation that serves, a promote's alone
+LOCK = 0x73657276696E67  # "serving": shared by those who publish from the serving generation, exclusive for a promote
 _EVERY = 0.5
 
 

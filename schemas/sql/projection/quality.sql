@@ -9,7 +9,7 @@ WITH said AS (
 ), judged AS (
     SELECT department, (received_at AT TIME ZONE 'Asia/Shanghai')::date AS day, reason, decided_on,
            count(*) OVER (PARTITION BY record_id, province, department, version) > 1 AS contested,
-           -- The first publication of a record, where all of its statements are known.
+           -- The first publication of a record, if the receipts of all its statements are known.
            reason = 'PUBLISHED' AND count(*) OVER (PARTITION BY record_id, province, department)
                = count(received_at) OVER (PARTITION BY record_id, province, department)
                AND row_number() OVER (

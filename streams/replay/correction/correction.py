@@ -58,7 +58,7 @@ class Corrected:
     records: int = 0
     refused: int = 0
     beyond: list[str] = field(default_factory=list)
-    """Records that could not be corrected: their statements do not match their digests."""
+    """Records that could not be corrected: their statements do not match their digests or rows, or cannot be read."""
     before: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the records in the scope: number, penalties and listings in force, XOR of their digests."""
     after: Mapping[str, Any] = field(default_factory=dict)

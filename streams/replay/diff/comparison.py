@@ -155,7 +155,7 @@ class Diffing:
         self._connection.execute("ANALYZE changed")
 
     def _with_positions(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the values with the partitions of `accepted` in which one is ahead, and the offset that both reached."""
+        """Return the values with the partitions of `accepted` in which one is ahead, and the offset reached by both."""
         rows = self._run_text(
             "SELECT o.partition, LEAST(o.next_offset, n.next_offset) FROM {old}.position o JOIN {new}.position n"
             " USING (topic, partition) WHERE topic = 'accepted' AND o.next_offset <> n.next_offset"

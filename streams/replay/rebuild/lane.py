@@ -2,7 +2,7 @@
 
 A lane decodes one batch while it writes the batch before, and lanes run in parallel: polars, COPY and the Kafka client
 all work outside the GIL. A batch and the lane's position are one transaction, so that after any end of the process the
-next one resumes after the last commit, and no row stands twice. Comparisons with other batches wait for the end
+next one resumes after the last commit, and no row is written twice. Comparisons with other batches wait for the end
 (streams/replay/rebuild/phases.py).
 """
 

@@ -7,7 +7,7 @@ WITH entries AS (
     SELECT q.topic, q.topic_id, q.partition, q."offset", q.department, q.received_at, q.uscc, q.domain, q.record_id, q.version,
            q.findings, q.value, q.state, q.quarantine_partition, q.quarantine_offset, q.held_from
     FROM {serving}.quarantine q JOIN rebuild_log l ON l.topic = 'quarantine' AND l.partition = q.quarantine_partition
-    -- What the store refused stands in accepted, and is found there again.
+    -- Statements that the store refused are in accepted, and are found there again.
     WHERE q.quarantine_offset < l.first_offset AND NOT (q.findings @> '[{{"code": "STORE_REFUSED"}}]')
     ON CONFLICT DO NOTHING
 ), outcomes AS (

@@ -1,6 +1,6 @@
 -- Scratch tables of a rebuild in the generation that it fills; dropped once that is READY.
 CREATE TABLE rebuild_phase (phase text PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT clock_timestamp());
--- Up to where each log is folded, and how many offsets in it hold nothing (compaction).
+-- Bounds of the fill in each log, and its numbers of folded messages and of empty offsets (compaction).
 CREATE TABLE rebuild_log (
     topic     text NOT NULL,
     partition integer NOT NULL,
@@ -12,9 +12,9 @@ CREATE TABLE rebuild_log (
 );
 -- Indexes and keys that wait until the tables are full.
 CREATE TABLE rebuild_index (place integer PRIMARY KEY, name text NOT NULL, statement text NOT NULL);
--- Statements that no table can hold.
+-- Statements that no table can store.
 CREATE TABLE rebuild_unstorable (partition integer NOT NULL, "offset" bigint NOT NULL, reason text NOT NULL);
--- Where the newest checkpoint of each partition of another province stands in accepted, and its last statement.
+-- Offsets in accepted of the newest checkpoint and the last statement of each partition of another province.
 CREATE TABLE rebuild_foreign (
     province text NOT NULL, partition smallint NOT NULL, made_at timestamptz, checkpoint_offset bigint, statement_offset bigint,
     PRIMARY KEY (province, partition)
