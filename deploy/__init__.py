@@ -1,1 +1,1 @@
-"""Settings, the local servers, topics as code."""
+"""Deployment: settings, local servers, the cluster as code, and backups."""

@@ -9,7 +9,7 @@ __all__ = ["wait_until"]
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, every: float = 0.1) -> bool:
-    """Ask until the condition holds or the time is over; tell which."""
+    """Poll the condition until it is true or the time is over; return whether it is true."""
     deadline = time.monotonic() + seconds
     while True:
         if condition():

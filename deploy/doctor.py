@@ -1,4 +1,4 @@
-"""What of an installation's security has drifted from what is declared: rights, topics, files, versions."""
+"""Security drift of an installation: differences from the declared rights, topics, file modes and versions."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = ["Drift", "drifts", "in_files", "in_versions"]
 
 _PATCHES = Path(__file__).with_name("newest_patches.csv")
 _STALE = 100
-"""Days after which what is known of newest patches says nothing any more: servers are patched each quarter."""
+"""Days after which the list of newest patches is out of date: servers are patched each quarter."""
 
 _GRACE = 14
-"""Days after a patch is due at which it is missed."""
+"""Days after a patch is due before it counts as missed."""
 
 _SECRET = ("stack.json", ".properties", ".key", "key.pem", ".pgpass", "password")
-"""How names of files end that hold a secret, whatever folder they are in."""
+"""Suffixes of names of files with a secret, in any folder."""
 
 _SECRET_FOLDERS = frozenset(("principals", "keys", "tls"))
 _DATA = frozenset(("kafka", "postgres", "registry", "cache"))
-"""Folders that the servers fill: they are shut themselves, which is what counts."""
+"""Folders that the servers fill: the folders themselves are closed to others, which is sufficient."""
 
 _MOST = 50
-"""Files that are named at most."""
+"""Maximum number of reported files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference: where, and what is not as declared."""
+    """One difference from the declaration: its area and a description."""
 
     area: str
     what: str
@@ -52,7 +52,7 @@ class Drift:
 def drifts(
     connection: Connection, catalogue: Catalogue, people: tuple[str, ...], home: Path, today: date
 ) -> list[Drift]:
-    """Return all that has drifted; what cannot be looked at is a drift as well, never silence."""
+    """Return all drift; a failed check is a drift as well, never silent."""
     looks: Mapping[str, Callable[[], Iterator[str]]] = {
         "kafka rights": lambda: _rights(connection, catalogue, people),
         "database grants": lambda: _grants(connection),
@@ -95,7 +95,7 @@ def _topics(connection: Connection, catalogue: Catalogue, people: tuple[str, ...
 
 
 def in_files(home: Path) -> Iterator[str]:
-    """Yield files and folders of a home that others may write, or read although they hold a secret."""
+    """Yield the files and folders of a home that others may write, or read although they contain a secret."""
     yield from islice(_open_files(home), _MOST)
 
 
@@ -119,7 +119,7 @@ def _open_files(home: Path) -> Iterator[str]:
 
 
 def in_versions(today: date) -> Iterator[str]:
-    """Yield artifacts behind their newest patch as newest_patches.csv knows it, and what of that is too old to tell."""
+    """Yield artifacts behind their newest patch in newest_patches.csv, and rows of that file that are out of date."""
     with _PATCHES.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

@@ -1,8 +1,7 @@
-"""People with a principal of Kafka of their own, by name: a file of the installation,
-and not the environment of one shell.
+"""People with a Kafka principal of their own, by name: from a file, not from one shell's environment.
 
-One name a line; what follows `#` is for readers. Where neither the file nor XINLIU_OPERATORS names anybody, nothing is
-known of people here, and those who have a principal keep it.
+One name per line; text after `#` is a comment. If neither the file nor XINLIU_OPERATORS names anybody, the people are
+unknown here, and those who have a principal keep it.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _NAME = re.compile(r"[a-z0-9]{1,30}")
 
 
 def people(known: Settings, file: Path, users: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of those who are to have a principal; `users` are those that the cluster knows at present.
+    """Return the names of people who should have a principal; `users` are the cluster's present users.
 
-    The file alone takes anybody's away: who is named nowhere else keeps his where there is no file.
+    Only the file removes a principal: without a file, people named nowhere else keep theirs.
     """
     named = declared(file)
     standing = () if named is not None else (user.removeprefix(PERSONAL) for user in users if user.startswith(PERSONAL))
@@ -32,14 +31,13 @@ def people(known: Settings, file: Path, users: Iterable[str]) -> tuple[str, ...]
 
 
 def people_here(known: Settings, stack: str | None, users: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the names for the servers that a command reaches:
-    those of a local stack where `stack` names one, or no others are set."""
+    """Return the names for the servers of a command: a local stack's if `stack` names one, or no others are set."""
     local = None if stack is None and known.kafka else stack or known.stack
     return people(known, known.people_file(local), users)
 
 
 def declared(file: Path) -> tuple[str, ...] | None:
-    """Return the names in the file, None where there is none. Raises UsageError where a line is no name."""
+    """Return the names in the file, None if there is none. Raises UsageError if a line is no name."""
     try:
         with file.open(encoding="utf-8") as source:
             if os.fstat(source.fileno()).st_mode & 0o022:

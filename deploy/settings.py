@@ -1,6 +1,6 @@
-"""Settings: read once from the environment (XINLIU_…) and the stack's own connection file; nowhere else.
+"""Settings, read once from the environment (XINLIU_…) and the stack's own connection file; nowhere else.
 
-Where neither is given, a province's servers are those of the local stack `default`.
+If neither is given, a province's servers are those of the local stack `default`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _QUOTING = (
 
 
 class Settings(BaseSettings):
-    """What a person or a deployment may set; every name is an environment variable with the prefix XINLIU_.
+    """Settings of a person or a deployment; every name is an environment variable with the prefix XINLIU_.
 
     >>> Settings(province="beijing").province
     'beijing'
@@ -37,77 +37,78 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="XINLIU_", frozen=True, extra="ignore")
 
     stack: str = "default"
-    """Name of the local stack that commands talk to."""
+    """Name of the local stack of the commands."""
     home: Path | None = None
-    """Where local stacks live; a folder of the user's own where not set, /var/lib/xinliu for root."""
+    """Folder of local stacks; by default a folder of the user's own, /var/lib/xinliu for root."""
     cache: Path | None = None
-    """Where downloaded servers are kept; `cache` in the home folder where not set."""
+    """Folder of downloaded servers; by default `cache` in the home folder."""
     maven: str | None = None
-    """Address of a Maven repository to fetch the Java servers from, instead of Maven Central."""
+    """Address of a Maven repository for the Java servers, instead of Maven Central."""
     catalogue: Path | None = None
     """Folder of the catalogue's CSV files, instead of the shipped one."""
 
     province: str | None = None
-    """With kafka, registry and, where the process has one, database: the servers of a real installation."""
+    """With kafka, registry and, if the process has one, database: the servers of a real installation."""
     kafka: str | None = None
     kafka_security: Path | None = None
-    """Properties file with the Kafka credentials of this process (docs/security.md); none where the cluster asks none."""
+    """Properties file with this process's Kafka credentials (docs/security.md); none without authentication."""
     registry: str | None = None
     registry_security: Path | None = None
-    """Properties file with the registry's credentials of this process (docs/security.md); none where it asks none."""
+    """Properties file with this process's registry credentials (docs/security.md); none if it does not authenticate."""
     database: SecretStr | None = None
     reader_database: SecretStr | None = None
     exchange: Path | None = None
-    """JSON file with signing key, keyring and peers (docs/exchange.md), where the province shares records with others."""
+    """JSON file with signing key, keyring and peers (docs/exchange.md), if the province shares records with others."""
 
     intake_stop_consecutive: int = Field(default=1_000, ge=1)
-    """So many messages of a department refused one after the other stop its intake."""
+    """Number of refused messages of a department in a row that stops its intake."""
     intake_stop_window: int = Field(default=5_000, ge=1)
-    """How many of a department's last messages the next one counts over, at least."""
+    """Minimum number of a department's last messages over which the ratio is counted."""
     intake_stop_ratio: float = Field(default=0.5, gt=0, le=1)
-    """This share of them refused stops its intake."""
+    """Share of refused messages among them that stops its intake."""
     intake_stop_per_hour: int = Field(default=50_000, ge=1)
-    """More entries of the quarantine than so many an hour stop its intake, however much good comes with them."""
+    """Quarantine entries per hour beyond which intake stops, however many good messages come with them."""
 
     worker_session: float = Field(default=15, ge=6, le=60)
     """Seconds without a heartbeat after which a worker's partitions go to the others of its group."""
     worker_idle_in_transaction: float = Field(default=20, ge=1)
-    """Seconds after which PostgreSQL ends a worker's transaction in which nothing is said."""
+    """Seconds after which PostgreSQL ends a worker's idle transaction."""
 
     database_roles: str = Field(default="", pattern=r"^([a-z0-9_]{1,63}(,[a-z0-9_]{1,63})*)?$")
-    """Login roles that the database server may have beside ours, by commas; `xinliu access plan` names all others."""
+    """Login roles that the database server may have beside ours, by commas; `xinliu access plan` reports all others."""
 
     worker_audit: float = Field(default=5, gt=0)
-    """Seconds from one pass of the audit over the rows to the next, at least."""
+    """Minimum seconds from one pass of the audit over the rows to the next."""
     worker_definitions: float = Field(default=120, gt=0)
-    """Seconds from one look at definitions and rights to the next."""
+    """Seconds from one check of definitions and rights to the next."""
 
     operators: str = Field(default="", pattern=r"^([a-z0-9]{1,30}(,[a-z0-9]{1,30})*)?$")
-    """Names of operators, by commas, who have a Kafka principal of their own (operator-zhang)
-    beside those in the file."""
+    """Names of operators, separated by commas, with their own Kafka principal (operator-zhang), beside those in the
+    file."""
     operators_file: Path | None = None
-    """File with their names, one a line (deploy/people.py); `operators` in the home folder,
-    or in a local stack's, where not set."""
+    """File with their names, one per line (deploy/people.py); by default `operators` in the home folder, or in a local
+    stack's."""
     approval: bool | None = None
-    """Whether what takes two people needs another one's approval; where not set, yes, and no in a local stack. On a
-    cluster that asks who everyone is, `xinliu access apply` (or `up`) says it for the installation, and no other
-    process's setting counts."""
+    """Whether decisions of two people need another person's approval; by default yes, and no in a local stack. On a
+    cluster with authentication, `xinliu access apply` (or `up`) sets it for the installation, and no other process's
+    setting counts.
+    """
     approval_hours: float = Field(default=24, gt=0)
-    """For so long an approval lets a step begin."""
+    """Hours for which an approval lets a step begin."""
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The operators whom the environment gives a principal of their own."""
+        """Operators with a principal of their own, from the environment."""
         return tuple(filter(None, self.operators.split(",")))
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The login roles that may be there."""
+        """Allowed other login roles."""
         return tuple(filter(None, self.database_roles.split(",")))
 
     @property
     def intake_limits(self) -> IntakeLimits:
-        """The limits as the workers take them."""
+        """The limits in the workers' form."""
         return IntakeLimits(
             consecutive=self.intake_stop_consecutive,
             window=self.intake_stop_window,
@@ -117,17 +118,17 @@ class Settings(BaseSettings):
 
     @property
     def times(self) -> WorkerTimes:
-        """The times as the workers take them."""
+        """The time-outs in the workers' form."""
         return WorkerTimes(session=self.worker_session, idle_in_transaction=self.worker_idle_in_transaction)
 
     @property
     def looks(self) -> LookTimes:
-        """How often the view looks at what it holds."""
+        """The intervals of the view worker's checks."""
         return LookTimes(audit=self.worker_audit, definitions=self.worker_definitions)
 
     @property
     def home_folder(self) -> Path:
-        """The folder that holds `stacks` and `cache`."""
+        """Folder with `stacks` and `cache`."""
         if self.home is not None:
             return self.home
         if os.geteuid() == 0:
@@ -137,21 +138,21 @@ class Settings(BaseSettings):
 
     @property
     def cache_folder(self) -> Path:
-        """The folder that holds downloaded servers, shared by all stacks."""
+        """Folder of downloaded servers, shared by all stacks."""
         return self.cache or self.home_folder / "cache"
 
     def people_file(self, stack: str | None = None) -> Path:
-        """The file that names the people with a principal: that of a local stack, or the installation's."""
+        """File with the names of people with a principal: that of a local stack, or the installation's."""
         return self.operators_file or (self.home_folder if stack is None else self.stack_folder(stack)) / "operators"
 
     def stack_folder(self, name: str | None = None) -> Path:
-        """The folder of one local stack."""
+        """Folder of one local stack."""
         return self.home_folder / "stacks" / (name or self.stack)
 
 
 @cache
 def settings() -> Settings:
-    """Return the settings, read once. Raises UsageError where one cannot be."""
+    """Return the settings, read once. Raises UsageError if one is invalid."""
     try:
         return Settings()
     except ValidationError as error:
@@ -161,9 +162,9 @@ def settings() -> Settings:
 
 
 def connection(stack: str | None = None) -> Connection:
-    """Return how to reach the province's servers: as set, or those of a local stack.
+    """Return the connection to the province's servers: from the settings, or that of a local stack.
 
-    Raises UsageError where only some of the servers are set, or the stack was never started.
+    Raises UsageError if only some of the servers are set, or the stack was never started.
     """
     known = settings()
     # Without a database: departments and intake have none.
@@ -216,16 +217,15 @@ def connection(stack: str | None = None) -> Connection:
 
 
 def _check(name: str, database: SecretStr | None) -> None:
-    """Raise UsageError where libpq would take part of a password for something else,
-    a host for example, and tell of it."""
+    """Raise UsageError if libpq would read part of a password as another parameter, such as a host, and print it."""
     if database is None or not (text := database.get_secret_value()):
         return
     wrong = f"{name} is no connection string of PostgreSQL"
     try:
         parts = {key: str(value) for key, value in conninfo_to_dict(text).items()}
-    except ProgrammingError:  # its message quotes what it could not read
+    except ProgrammingError:  # its message quotes the unreadable text
         raise UsageError(f"{wrong}: {_QUOTING}") from None
-    # Only a URL is taken apart by signs that a password may have, and is then another URL.
+    # Only a URL has separators that a password may contain, and would then read as another URL.
     places = "".join(parts.get(key, "") for key in ("host", "dbname")) if "://" in text.partition("=")[0] else ""
     ports = parts.get("port", "").split(",")
     if set("@?#") & set(places) or not all(not port or port.isdecimal() for port in ports):
@@ -245,7 +245,7 @@ def _exchange(file: Path | None) -> Exchange | None:
 
 
 def redacted(known: Connection) -> dict[str, str]:
-    """Return the connection as text that may be shown: passwords are left out."""
+    """Return the connection as text for display, without passwords."""
     shown = {}
     for name, value in known:
         if isinstance(value, Cluster):

@@ -1,7 +1,7 @@
-"""Backup and restore of a province's database, over an ordinary connection: one consistent moment, positions and all.
+"""Backup and restore of a province's database, over an ordinary connection: one snapshot, with all positions.
 
-A restored database is behind the log and catches up by itself: the positions are part of it. The log itself, Kafka's, is
-replicated by Kafka and not part of a backup.
+A restored database is behind the log and catches up by itself, since the positions are part of it. Kafka replicates the
+log itself, which is not part of a backup.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Saved:
 
 
 class _Seen:
-    """A file that is written or read once, from its beginning to its end, and the SHA-256 of that."""
+    """A file that is written or read once, from its beginning to its end, and the SHA-256 of its content."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.sha256 = file, hashlib.sha256()
@@ -61,15 +61,15 @@ class _Seen:
         return data
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush the written data."""
         self._file.flush()
 
 
 def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]) -> tuple[Saved, ...]:
     """Write every table of a database (a libpq connection string) to a new folder, as of one moment.
 
-    `of` says what it is a backup of (a province, or its schema registry); only that can be restored from it. Raises
-    UsageError where the folder exists or has no room; a backup without its manifest is none.
+    `of` names the source (a province, or its schema registry); the backup can be restored only to that. Raises
+    UsageError if the folder exists or has no room; a backup without its manifest is invalid.
     """
     if (folder / _MANIFEST).exists() or (folder.exists() and any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty: name a new folder for the backup")
@@ -99,8 +99,7 @@ def back_up(database: str, folder: Path, *, of: str, tell: Callable[[str], None]
 
 
 def manifest_of(folder: Path, of: str) -> tuple[str, dict[str, Any]]:
-    """Return the SHA-256 of a backup's manifest, and the manifest.
-    Raises UsageError where the folder is no backup of that."""
+    """Return a backup manifest's SHA-256, and the manifest. Raises UsageError if the folder is no backup of `of`."""
     try:
         content = (folder / _MANIFEST).read_bytes()
         known: dict[str, Any] = json.loads(content)
@@ -118,10 +117,10 @@ def manifest_of(folder: Path, of: str) -> tuple[str, dict[str, Any]]:
 def restore(
     database: str, folder: Path, *, of: str, tell: Callable[[str], None], sha256: str | None = None
 ) -> tuple[Saved, ...]:
-    """Put a database back to a backup, in one transaction: it succeeds as a whole or changes nothing.
+    """Restore a database from a backup, in one transaction: it succeeds as a whole or changes nothing.
 
-    `sha256` is that of the manifest that was vouched for (deploy/backup/log.py). Raises UsageError where the folder is
-    no whole backup of that, or of another revision, or while somebody else is connected to the database: stop the
+    `sha256` is that of the manifest that the log vouches for (deploy/backup/log.py). Raises UsageError if the folder is
+    no whole backup of `of`, or of another revision, or while somebody else is connected to the database: stop the
     workers first.
     """
     found, manifest = manifest_of(folder, of)
@@ -138,7 +137,7 @@ def restore(
             raise UsageError(f"{folder / table.file} is not what was backed up: use another backup")
     with _connected(database) as session:
         others = session.execute(
-            # Of other roles' sessions the owner is told little more than that they are there; those of nobody are
+            # The owner sees little more of other roles' sessions than their existence; sessions without a user are
             # PostgreSQL's own.
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
             " AND usesysid IS NOT NULL"
@@ -156,7 +155,7 @@ def restore(
             missing = {(table.schema, table.table) for table in saved} - set(present)
             if missing:
                 raise UsageError(f"the database has no table {'.'.join(min(missing))}: migrate it first")
-            # The audit is only ever added to; this alone puts it back, and it catches up from the topic like all the rest.
+            # The audit is append-only; only a restore writes it back, and it catches up from the topic like all others.
             session.execute("SET LOCAL xinliu.restoring = 'yes'")
             session.execute(
                 sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(sql.Identifier(*name) for name in present))
@@ -172,7 +171,7 @@ def restore(
 
 
 def _connected(database: str) -> Session:
-    if not database:  # libpq would look for whatever database this machine has
+    if not database:  # libpq would look for any database of this machine
         raise UsageError("this process has no database: name its owner's connection with XINLIU_DATABASE")
     try:
         return psycopg.connect(database, autocommit=True)
@@ -203,7 +202,7 @@ def _parents_first(session: Session, saved: tuple[Saved, ...]) -> list[Saved]:
     while left:
         waiting = {(table.schema, table.table) for table in left}
         ready = [table for table in left if not needs.get((table.schema, table.table), set()) & waiting]
-        ordered += ready or left  # foreign keys in a circle: the database will say so
+        ordered += ready or left  # circular foreign keys: the database will report them
         left = [table for table in left if table not in ordered]
     return ordered
 
@@ -227,7 +226,7 @@ def _put_back(session: Session, table: Saved, folder: Path) -> None:
         with gzip.GzipFile(fileobj=seen) as source, cursor.copy(query) as copy:
             while chunk := source.read(1 << 20):
                 copy.write(chunk)
-        # What was read, not what lay there when it was looked at.
+        # The digest of the bytes that were read, not of an earlier look at the file.
         if seen.sha256.hexdigest() != table.sha256:
             raise UsageError(f"{folder / table.file} is not what was backed up: use another backup")
         if cursor.rowcount != table.rows:
@@ -248,7 +247,7 @@ def _make_generations(session: Session, schemas: set[str]) -> None:
 def _show_generations(session: Session, saved: set[str]) -> None:
     if "xinliu" not in saved:
         return  # a schema registry's
-    # Readers' views follow what the backup knows of; what it does not know of is made anew, where it is wanted again.
+    # Readers' views follow the generations of the backup; later generations are created again if they are wanted.
     expose(session)
     for (schema,) in session.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^g[0-9]+$'").fetchall():
         if schema not in saved:
@@ -271,7 +270,7 @@ def _sequences(session: Session) -> list[tuple[str, str, int | None]]:
 
 
 def _positions(session: Session) -> dict[str, int]:
-    """Return where the generation that serves stands, by partition; nothing in a database that has none."""
+    """Return the positions of the serving generation, by partition; empty for a database without one."""
     row = session.execute("SELECT to_regclass('xinliu.serving')").fetchone()
     if row is None or row[0] is None:
         return {}

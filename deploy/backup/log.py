@@ -1,7 +1,7 @@
-"""What vouches for backups: an event of `operations` with the digest of each manifest, and where the database stood.
+"""Log entries that vouch for backups: an `operations` event with manifest digests and database positions.
 
-A backup lies where many can reach it, and its own checksums beside it. What the log does not name is not put back,
-unless somebody says so, with a reason that the log keeps.
+Many people may be able to write to a backup, and to its own checksums beside it. A backup that the log does not name is
+not restored, unless a person insists, with a reason that the log keeps.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ BACKUP_MADE = "BACKUP_MADE"
 
 
 def vouch(connection: Connection, folder: Path, of: Mapping[str, str]) -> None:
-    """Write down that these backups were made: by folder within `folder`, what each is of.
+    """Log that these backups were made: folder within `folder` → source of the backup.
 
-    Raises Retryable where that cannot be written.
+    Raises Retryable if the event cannot be written.
     """
     found = {name: manifest_of(folder / name, what) for name, what in of.items()}
     detail = {
@@ -44,9 +44,9 @@ def vouch(connection: Connection, folder: Path, of: Mapping[str, str]) -> None:
 
 
 def ask(connection: Connection, folder: Path, digests: Mapping[str, str]) -> None:
-    """Make sure that the log vouches for these manifests: by folder within `folder`, the digest of each.
+    """Check that the log vouches for these manifests: folder within `folder` → digest.
 
-    Raises UsageError where it does not, or cannot be asked.
+    Raises UsageError if it does not, or cannot be read.
     """
     try:
         with Registry(connection.registry) as registry:
@@ -58,7 +58,7 @@ def ask(connection: Connection, folder: Path, digests: Mapping[str, str]) -> Non
         ) from error
     made = [event.detail.get("manifests") for event in operations if event.kind == BACKUP_MADE]
     for name, digest in digests.items():
-        # By name: that of the registry is none of the database. An event that is not whole vouches for nothing.
+        # By name: the registry's backup does not pass for the database's. An incomplete event vouches for nothing.
         if not any(isinstance(manifests, dict) and manifests.get(name) == digest for manifests in made):
             raise UsageError(
                 f"{folder / name} is no backup that operations vouches for: it was changed, made elsewhere, or never finished. Use"
@@ -67,7 +67,7 @@ def ask(connection: Connection, folder: Path, digests: Mapping[str, str]) -> Non
 
 
 def write(connection: Connection, kind: str, detail: Mapping[str, object], reason: str) -> None:
-    """Write an event of backups as who runs this process. Raises Retryable where a server does not answer."""
+    """Write an event of backups as the operator of this process. Raises Retryable if a server does not answer."""
     event = Operation(kind, None, datetime.now(UTC), operator(connection.kafka), reason, detail)
     with Registry(connection.registry) as registry:
         OperationsWriter(connection.acting("operator").kafka, registry).write(event)

@@ -1,7 +1,7 @@
-"""Who may do what on the province's cluster, as code: principals and their rights follow from the catalogue.
+"""Access rights on the province's cluster, as code: principals and their rights follow from the catalogue.
 
-Nothing here talks to a server. Whatever is not said here is refused: the broker knows no other rights
-(deploy/cluster/acls.py takes others away), and no right to refuse is needed.
+Nothing here contacts a server. Every undeclared right is refused: the broker has no other rights
+(deploy/cluster/acls.py revokes them), so that no DENY is needed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 ADMIN = "admin"
-"""Sets up topics, rights and credentials, and does nothing day by day."""
+"""Sets up topics, rights and credentials, and has no daily task."""
 BROKER = "broker"
-"""The brokers among themselves."""
+"""Principal of the brokers among themselves."""
 SUPER_USERS = (ADMIN, BROKER)
-"""Whom the broker asks for no right."""
+"""Principals that the broker lets do everything."""
 
 WORKERS = ("intake", "view", "link", STEWARD)
 READERS = ("operator", "report")
@@ -43,12 +43,12 @@ _IMPLIES = {
     "DESCRIBE": ("READ", "WRITE", "DELETE", "ALTER"),
     "DESCRIBE_CONFIGS": ("ALTER_CONFIGS",),
 }
-"""Who has one of the rights behind has the right in front, too (Kafka's own rule)."""
+"""Right → other rights that imply it (Kafka's own rule)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Right:
-    """One principal may do one thing with one resource, or with all whose names begin so (PREFIXED), or with all (*)."""
+    """A right: one principal, one operation, on one resource, on all with a prefix (PREFIXED), or on all (*)."""
 
     principal: str
     resource: str
@@ -60,7 +60,7 @@ class Right:
     """READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS, …: Kafka's names."""
 
     def covers(self, resource: str, name: str) -> bool:
-        """Tell whether the right is about this resource."""
+        """Return whether the right applies to this resource."""
         if resource != self.resource:
             return False
         return name.startswith(self.name) if self.pattern == "PREFIXED" else self.name in (name, "*")
@@ -72,28 +72,28 @@ def department_principal(key: str) -> str:
 
 
 def link_principal(origin: str) -> str:
-    """Return as whom the push links of another province write on this one's cluster."""
+    """Return the principal of another province's push links on this one's cluster."""
     return f"link-{origin}"
 
 
 def principals(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return every principal of a province's cluster but the super users; `people` are operators with one of their own."""
+    """Return every principal of a province's cluster but the super users; `people` are operators with their own."""
     links = (link_principal(other) for other in _others(catalogue, province))
     departments = (department_principal(d.key) for d in catalogue.departments(province))
     return (*WORKERS, *READERS, *(f"{PERSONAL}{name}" for name in people), *links, *departments)
 
 
 def gone(users: Iterable[str], wanted_now: Iterable[str]) -> frozenset[str]:
-    """Return the users that were a department's, a province's or a person's and are nobody any more.
+    """Return the users that were a department's, a province's or a person's and are obsolete now.
 
-    Names that we never give are left alone.
+    Users with names of other forms are left alone.
     """
     ours = (department_principal(""), link_principal(""), PERSONAL)
     return frozenset(user for user in users if user.startswith(ours)) - set(wanted_now)
 
 
 def known_principal(name: str, catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> str:
-    """Return the name. Raises UsageError where the province has no such principal."""
+    """Return the name. Raises UsageError if the province has no such principal."""
     if name in principals(catalogue, province, people):
         return name
     raise UsageError(f"{province} has no principal {name!r}: `xinliu access show` names them")
@@ -113,8 +113,8 @@ def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> t
         rights += _department(department)
     for name in people:
         who = f"{PERSONAL}{name}"
-        # What the shared principal may, but for its topic: he has one of his own,
-        # and there the broker vouches for his name.
+        # The rights of the shared principal, except its topic: each operator has one of their own, for which the broker
+        # vouches.
         rights += [replace(right, principal=who) for right in _operator(person_topic(name))]
         rights.append(Right(who, "GROUP", "PREFIXED", f"{who}.", "READ"))
     rights += _link(province)
@@ -124,7 +124,7 @@ def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> t
 
 
 def permits(rights: Iterable[Right], principal: str, resource: str, name: str, operation: str) -> bool:
-    """Tell whether these rights let a principal do that: what the broker must answer."""
+    """Return whether these rights permit the operation: the broker's expected answer."""
     enough = {operation, *_IMPLIES.get(operation, ())}
     return any(r.principal == principal and r.operation in enough and r.covers(resource, name) for r in rights)
 
@@ -133,7 +133,7 @@ def _department(department: Department) -> Iterable[Right]:
     who = department_principal(department.key)
     yield Right(who, "TOPIC", "LITERAL", department.records_topic, "WRITE")
     yield Right(who, "TOPIC", "LITERAL", department.receipts_topic, "READ")
-    # A full stop ends the prefix, because no key of the catalogue has one: finance never reads as finance-office.
+    # A full stop ends the prefix, because no key of the catalogue contains one: finance never matches finance-office.
     yield Right(who, "GROUP", "PREFIXED", f"{who}.", "READ")
     yield Right(who, "TRANSACTIONAL_ID", "PREFIXED", f"{who}.", "WRITE")
 
@@ -149,43 +149,43 @@ def _intake(departments: Iterable[Department], others: Iterable[str]) -> Iterabl
         yield Right("intake", "TOPIC", "LITERAL", department.records_topic, "READ")
     for topic in ("accepted", "quarantine"):
         yield Right("intake", "TOPIC", "LITERAL", topic, "WRITE")
-    # Takes an entry's value from there when an operator lets it through or has it examined again.
+    # Reads an entry's value there when an operator overrides or redrives it.
     yield Right("intake", "TOPIC", "LITERAL", "quarantine", "READ")
-    # Follows what operators decide and approve, and writes down whom it has stopped itself.
+    # Follows operators' decisions and approvals, and logs the departments that it has stopped itself.
     yield from _follows_operations("intake")
     yield Right("intake", "TOPIC", "LITERAL", WORKERS_TOPIC, "WRITE")
     yield Right("intake", "GROUP", "LITERAL", "xinliu-intake", "READ")
-    # How far the view is: while it is far behind, heavy departments rest.
+    # Progress of the view: while it is far behind, intake throttles heavy departments.
     yield Right("intake", "GROUP", "LITERAL", "xinliu-view", "DESCRIBE")
     yield Right("intake", "GROUP", "PREFIXED", "intake.", "READ")
 
 
 def _view(province: str, departments: Iterable[Department], others: Iterable[str]) -> Iterable[Right]:
-    # Alone says what the province shares, how far it is, and reads how far the others are.
+    # Only the view publishes the province's shared records and status; it reads the others' status.
     own = exchange_topic(province)
     yield Right("view", "TOPIC", "LITERAL", own, "WRITE")
-    # Reads its last checkpoint back, to go on from there.
+    # Reads its last checkpoint back to continue from it.
     yield Right("view", "TOPIC", "LITERAL", own, "READ")
     yield Right("view", "TRANSACTIONAL_ID", "LITERAL", own, "WRITE")
     yield Right("view", "TOPIC", "LITERAL", status_topic(province), "WRITE")
     for one in (province, *others):
         yield Right("view", "TOPIC", "LITERAL", status_topic(one), "READ")
     for origin in others:
-        # How far it has arrived: the last message, and no other.
+        # Progress of the other provinces' topics here: the last message, and no other.
         yield Right("view", "TOPIC", "LITERAL", exchange_topic(origin), "READ")
     for topic in ("accepted", "quarantine"):
         yield Right("view", "TOPIC", "LITERAL", topic, "READ")
-    # Tombstones of what a revocation erases, and nothing else.
+    # Tombstones for erased records, and nothing else.
     for topic in ("accepted", "changes"):
         yield Right("view", "TOPIC", "LITERAL", topic, "WRITE")
     for department in departments:
-        # Their ids and partitions, for 数据截至; not what is in them.
+        # Their ids and partitions, for 数据截至; not their content.
         yield Right("view", "TOPIC", "LITERAL", department.records_topic, "DESCRIBE")
         yield Right("view", "TOPIC", "LITERAL", department.receipts_topic, "WRITE")
-    # Projects what operators say of cases, and writes reminders of those that are due.
+    # Projects operators' events of cases, and writes the due reminders.
     for operation in ("READ", "WRITE"):
         yield Right("view", "TOPIC", "LITERAL", "cases", operation)
-    # Projects what was done into the audit, and anchors the audit's heads.
+    # Projects operations into the audit, and anchors the audit's heads.
     yield from _follows_operations("view")
     yield Right("view", "TOPIC", "LITERAL", WORKERS_TOPIC, "WRITE")
     yield Right("view", "GROUP", "LITERAL", "xinliu-view", "READ")
@@ -195,7 +195,7 @@ def _view(province: str, departments: Iterable[Department], others: Iterable[str
 def _link(province: str) -> Iterable[Right]:
     for topic in (exchange_topic(province), status_topic(province)):
         yield Right("link", "TOPIC", "LITERAL", topic, "READ")
-    # Writes down where it stands still, and what its own retention took from it; `xinliu exchange links` shows it.
+    # Logs where it is held up, and its losses to its own retention; `xinliu exchange links` shows both.
     for operation in ("READ", "WRITE"):
         yield Right("link", "TOPIC", "LITERAL", WORKERS_TOPIC, operation)
     yield Right("link", "GROUP", "PREFIXED", "link.", "READ")
@@ -205,19 +205,19 @@ def _far_link(origin: str) -> Iterable[Right]:
     who = link_principal(origin)
     for topic in (exchange_topic(origin), status_topic(origin)):
         yield Right(who, "TOPIC", "LITERAL", topic, "WRITE")
-        # Reads its last record back, to go on from there.
+        # Reads its last record back to continue from it.
         yield Right(who, "TOPIC", "LITERAL", topic, "READ")
     yield Right(who, "GROUP", "PREFIXED", f"{who}.", "READ")
 
 
 def _follows_operations(who: str) -> Iterable[Right]:
     yield Right(who, "TOPIC", "LITERAL", SHARED_TOPIC, "READ")
-    # Of everybody, of those too who are no operators any more: what they have said stays said.
+    # Events of everybody, also of former operators: they stay valid.
     yield Right(who, "TOPIC", "PREFIXED", PREFIX, "READ")
 
 
 def _operator(own: str) -> Iterable[Right]:
-    # Sees everything, changes nothing but by an event on a topic of its own, or of a case.
+    # Reads everything, changes nothing but by an event on a topic of its own, or of a case.
     for topic in ("accepted", "quarantine", "changes", "cases"):
         yield Right("operator", "TOPIC", "LITERAL", topic, "READ")
     yield from _follows_operations("operator")
@@ -231,8 +231,8 @@ def _operator(own: str) -> Iterable[Right]:
 
 
 def _steward() -> Iterable[Right]:
-    # Carries out what two people want: reads the logs, and says what it does.
-    # The tables are its own by its role of PostgreSQL.
+    # Carries out requests of two people: reads the logs, and logs its own actions. It owns the tables by its PostgreSQL
+    # role.
     for topic in ("accepted", "quarantine"):
         yield Right(STEWARD, "TOPIC", "LITERAL", topic, "READ")
     yield from _follows_operations(STEWARD)

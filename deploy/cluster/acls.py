@@ -1,4 +1,4 @@
-"""The cluster's rights and credentials, brought to what deploy/cluster/access.py says: planned first, stale ones taken away."""
+"""Rights and credentials of the cluster, updated to deploy/cluster/access.py: planned first, stale ones revoked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["MECHANISM", "AccessChange", "apply", "credentials", "give", "held", 
 
 MECHANISM = "SCRAM-SHA-512"
 ITERATIONS = 8192
-"""Kafka's own default is 4096, its least."""
+"""Kafka's default is 4096, which is also its minimum."""
 
 _TIMEOUT = 30.0
 _PREFIX = "User:"
@@ -38,7 +38,7 @@ _PREFIX = "User:"
 
 @dataclass(frozen=True, slots=True)
 class AccessChange:
-    """A difference between what is and what should be; `action` is create or remove."""
+    """A difference from the declaration; `action` is create or remove."""
 
     action: str
     principal: str
@@ -63,7 +63,7 @@ def _shown(key: _Key) -> str:
 
 
 def held(cluster: Cluster) -> tuple[_Key, ...]:
-    """Return every right that the cluster knows, sorted; those that nobody declared too."""
+    """Return every right on the cluster, sorted, including undeclared ones."""
     everything = AclBindingFilter(
         ResourceType.ANY,
         None,
@@ -79,16 +79,16 @@ def held(cluster: Cluster) -> tuple[_Key, ...]:
 
 
 def plan(cluster: Cluster, rights: Iterable[Right]) -> tuple[AccessChange, ...]:
-    """Return what would have to change; nothing is touched.
+    """Return the necessary changes, without making them.
 
-    Rights that are not declared are to be removed, whoever gave them: what is written in the code is what holds.
+    Undeclared rights are to be removed, whoever granted them: the code is authoritative.
     """
     new, stale = _differences(held(cluster), rights)
     return _changes(new, stale)
 
 
 def apply(cluster: Cluster, rights: Collection[Right]) -> tuple[AccessChange, ...]:
-    """Give what is missing, then take away what is not declared; return what was done."""
+    """Grant missing rights, then revoke undeclared ones; return the changes."""
     new, stale = _differences(held(cluster), rights)
     admin = _admin(cluster)
     if new:
@@ -108,7 +108,7 @@ def credentials(cluster: Cluster) -> frozenset[str]:
 
 
 def give(cluster: Cluster, passwords: Mapping[str, str]) -> None:
-    """Set the passwords of these users; their open connections go on, the old password opens no new one."""
+    """Set the passwords of these users; open connections stay, and the old password opens no new one."""
     if not passwords:
         return
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
@@ -116,7 +116,7 @@ def give(cluster: Cluster, passwords: Mapping[str, str]) -> None:
 
 
 def withdraw(cluster: Cluster, users: Collection[str]) -> None:
-    """Take the credentials of these users away: nobody can connect as them any more."""
+    """Delete the credentials of these users: nobody can connect as them any more."""
     if users:
         _alter(cluster, [UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512) for user in sorted(users)])
 
@@ -191,8 +191,8 @@ def _filter(key: _Key) -> Any:
 
 
 def _admin_that_may_look(cluster: Cluster) -> AdminClient:
-    # Asked first, because confluent-kafka 2.16 hands an empty list to those who may not list rights, as though there
-    # were none, and ends the process with a broken heap where someone may not list users.
+    # Checked first: confluent-kafka 2.16 returns an empty list to a client that may not list rights, as though there
+    # were none, and crashes with a corrupt heap if a client may not list users.
     admin = _admin(cluster)
     operations = _answer(admin.describe_cluster(include_authorized_operations=True), "say who may look")
     if AclOperation.DESCRIBE not in (operations.authorized_operations or ()):
@@ -201,7 +201,7 @@ def _admin_that_may_look(cluster: Cluster) -> AdminClient:
 
 
 def _admin(cluster: Cluster) -> AdminClient:
-    """Return an admin client. Hold on to it: one that is gone cancels what it was asked."""
+    """Return an admin client. Keep a reference to it: a discarded one cancels its requests."""
     return AdminClient(cluster.client({"socket.timeout.ms": 10_000, "log_level": 2}))
 
 

@@ -1,5 +1,4 @@
-"""What holds for a whole installation: authors' topics, and whether two people are asked for;
-said by the administrator alone."""
+"""Rules of a whole installation: authors' topics, and approval by two people; only the administrator sets them."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ __all__ = ["plan", "settle"]
 
 
 def plan(connection: Connection, people: Iterable[str], approval: Approval | None) -> list[AccessChange]:
-    """Return what would change; nothing is touched. `approval` is what is to hold, None where it may stay as it is."""
+    """Return the changes that `settle` would make. `approval` is the wanted rule, None to keep the present one."""
     news = approval if approval is not None and _said(connection) != approval else None
     return _changes(connection, people, news)
 
@@ -29,9 +28,9 @@ def plan(connection: Connection, people: Iterable[str], approval: Approval | Non
 def settle(
     connection: Connection, people: Iterable[str], approval: Approval | None, *, default: Approval | None = None
 ) -> list[AccessChange]:
-    """Make the topics, say what is to hold, and return what was changed. `connection` is the administrator's.
+    """Create the topics, write the approval rule, and return the changes. `connection` is the administrator's.
 
-    Where `approval` is None, what was said stays; `default` is said where nothing was.
+    If `approval` is None, the present rule stays; `default` is written if there is none.
     """
     said = _said(connection)
     wanted = approval if approval is not None else default if said is None else None

@@ -1,9 +1,8 @@
-"""How much each principal may ask of the brokers, as code: Kafka's client quotas,
-and how many connections an address may hold.
+"""Quotas of each principal on the brokers, as code: Kafka's client quotas, and the connections of an address.
 
-A right says what a principal may do, a quota how much of it: without one a department fills the disk, or the network,
-that all share. The figures are illustrative: for each broker, and so that a mass decision of 70,000 rows goes through
-in half a minute. librdkafka cannot set client quotas; aiokafka, which the workers read with, carries the two requests.
+A right permits an operation, a quota limits its amount: without one a department could fill the disk or the network
+that all share. The figures are illustrative, for each broker, and let a mass decision of 70,000 rows pass in half a
+minute. librdkafka cannot set client quotas; aiokafka, which the workers read with, sends the two requests.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from schemas.servers.kafka import Cluster, answer
 __all__ = ["BROKER_LIMITS", "Limit", "apply", "plan", "wanted"]
 
 Limit = tuple[str, str | None, str]
-"""Kind of the entity (user, ip), its name (None: all that have no limit of their own), and the quota's name."""
+"""Kind of the entity (user, ip), its name (None: all without a limit of their own), and the quota's name."""
 
 _MEGABYTE: Final = 1 << 20
 _DEPARTMENT = {
     "producer_byte_rate": 4.0 * _MEGABYTE,
     "consumer_byte_rate": 8.0 * _MEGABYTE,
-    # Of one thread's time: half of one, where a broker has a dozen.
+    # Percent of one thread's time: half a thread, of a broker's dozen.
     "request_percentage": 50.0,
 }
 _LINK = {
@@ -42,16 +41,16 @@ _LINK = {
 }
 _READER = {"producer_byte_rate": 1.0 * _MEGABYTE, "consumer_byte_rate": 32.0 * _MEGABYTE, "request_percentage": 100.0}
 _ADDRESS = {"connection_creation_rate": 50.0}
-"""A second, of each address: to say who one is costs the broker more than anything that a client does afterwards."""
+"""Per second and address: authentication costs the broker more than any later request of a client."""
 
 BROKER_LIMITS: Final = {"max.connections.per.ip": "1000"}
-"""Settings of every broker: who connects and says nothing, before he is known to be anybody, is held to this."""
+"""Settings of every broker: they also limit clients that connect and never authenticate."""
 
 _TIMEOUT = 30.0
 
 
 def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> dict[Limit, float]:
-    """Return all quotas of a province; the workers, which everybody waits for, have none."""
+    """Return all quotas of a province; the workers have none, since everybody waits for them."""
     users = {department_principal(one.key): _DEPARTMENT for one in catalogue.departments(province)}
     users |= {link_principal(other): _LINK for other in catalogue.provinces if other != province}
     users |= dict.fromkeys((*READERS, *(f"{PERSONAL}{name}" for name in people)), _READER)
@@ -62,12 +61,12 @@ def wanted(catalogue: Catalogue, province: str, people: Iterable[str] = ()) -> d
 
 
 def plan(cluster: Cluster, limits: Mapping[Limit, float]) -> tuple[AccessChange, ...]:
-    """Return what would have to change; nothing is touched. Quotas that are not declared are to be removed."""
+    """Return the necessary changes, without making them. Undeclared quotas are to be removed."""
     return (*_quota_changes(_held(cluster), limits), *_broker_changes(cluster))
 
 
 def apply(cluster: Cluster, limits: Mapping[Limit, float]) -> tuple[AccessChange, ...]:
-    """Set what is missing or different and take away what is not declared; return what was done."""
+    """Set missing and different quotas and remove undeclared ones; return the changes."""
     held = _held(cluster)
     changes = (*_quota_changes(held, limits), *_broker_changes(cluster))
     differing = {
@@ -104,7 +103,7 @@ async def _described(cluster: Cluster) -> dict[Limit, float]:
 
     answered = await _asked(cluster, DescribeClientQuotasRequest([], False))
     _check(cluster, answered.error_code, answered.error_message)
-    # A quota of several entities at once (user and client id) is nobody's here; each of its parts names it.
+    # A quota of several entities at once (user and client id) is undeclared here; each of its parts names it.
     return {
         ("+".join(kind for kind, _ in entity), "+".join(map(str, names)) if any(names) else None, key): value
         for entity, values in answered.entries
@@ -130,7 +129,7 @@ def _parts(kind: str, name: str | None) -> list[tuple[str, str | None]]:
 
 
 def _alteration(entries: list[Any]) -> Any:
-    """Return AlterClientQuotas, version 0, in aiokafka's terms: of the two it has the question alone."""
+    """Return AlterClientQuotas, version 0, in aiokafka's classes: aiokafka itself has only the describing request."""
     from aiokafka.protocol.api import Request, RequestStruct, Response
     from aiokafka.protocol.types import Array, Boolean, Float64, Int16, Int32, Schema, String
 

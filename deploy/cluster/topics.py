@@ -1,4 +1,4 @@
-"""The topics of a province's cluster, as code: what is wanted follows from the catalogue."""
+"""Topics of a province's cluster, as code: they follow from the catalogue."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ _DAY = 86_400_000
 _TIMEOUT = 30.0
 
 _MOST_RECORDS = 4 << 30
-"""Bytes of a partition of a department: what it writes beyond them pushes out its own oldest records, and fills no disk
-that others need. Eight million statements; at its quota (deploy/cluster/quotas.py) a quarter of an hour of nothing but junk."""
+"""Maximum bytes of a partition of a department: beyond them its own oldest records go first, so that it fills no disk
+that others need. Eight million statements; at its quota (deploy/cluster/quotas.py) a quarter of an hour of nothing but
+junk.
+"""
 
 _EVERY = {
-    # Broker time: no department can claim to have been received earlier than it was.
+    # Broker time: no department can claim an earlier receipt.
     "message.timestamp.type": "LogAppendTime",
 }
 _KEEP = {"cleanup.policy": "delete", "retention.ms": "-1"}
@@ -43,7 +45,7 @@ _KEEP = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it should be."""
+    """A declared topic."""
 
     name: str
     partitions: int
@@ -52,7 +54,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class TopicChange:
-    """A difference between what is and what should be; `action` is create, configure, extend, impossible or extra."""
+    """A difference from the declaration; `action` is create, configure, extend, impossible or extra."""
 
     action: str
     topic: str
@@ -62,8 +64,8 @@ class TopicChange:
 def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
     """Return all topics of a province."""
     topics = [
-        # The log of truth: nothing ever leaves it but exact duplicates and what a tombstone erases.
-        # What it erases is gone from the disks within a day, however quiet the topic is.
+        # The log of truth: only exact duplicates, and records that a tombstone erases, ever leave it. Erased ones are
+        # gone from the disks within a day, however quiet the topic is.
         Topic(
             "accepted",
             EXCHANGE_PARTITIONS,
@@ -74,7 +76,7 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
         Topic(SHARED_TOPIC, 1, _KEEP),
         Topic("cases", 1, _KEEP),
     ]
-    # Not compacted: a run with holes could not be held against its checkpoint (decision 040).
+    # Not compacted: a run with holes could not be compared with its checkpoint (decision 040).
     exchanged = {"retention.ms": str(30 * _DAY), "max.message.bytes": str(4 << 20)}
     for one in catalogue.provinces:
         topics.append(Topic(exchange_topic(one), EXCHANGE_PARTITIONS, exchanged))
@@ -91,14 +93,13 @@ def wanted(catalogue: Catalogue, province: str) -> tuple[Topic, ...]:
 
 
 def of_authors(people: Iterable[str]) -> tuple[Topic, ...]:
-    """Return the topics of operations on a cluster that asks who everyone is: the workers',
-    the administrator's, each person's."""
+    """Return the topics of operations on a cluster with authentication: for workers, administrator and people."""
     names = (WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC, *(person_topic(name) for name in people))
     return tuple(Topic(name, 1, {**_EVERY, **_KEEP}) for name in names)
 
 
 def plan(kafka: Cluster, topics: Sequence[Topic]) -> tuple[TopicChange, ...]:
-    """Return what would have to change on the cluster; nothing is touched."""
+    """Return the necessary changes on the cluster, without making them."""
     admin = _admin(kafka)
     existing = _existing(admin, kafka)
     configs = _configs(admin, [topic.name for topic in topics if topic.name in existing])
@@ -139,7 +140,7 @@ def plan(kafka: Cluster, topics: Sequence[Topic]) -> tuple[TopicChange, ...]:
 
 
 def apply(kafka: Cluster, topics: Sequence[Topic]) -> tuple[TopicChange, ...]:
-    """Create, extend and configure topics as planned, and return what was done. Never deletes anything."""
+    """Create, extend and configure topics as planned, and return the changes. Never deletes anything."""
     changes = plan(kafka, topics)
     admin = _admin(kafka)
     by_name = {topic.name: topic for topic in topics}
@@ -168,7 +169,7 @@ def apply(kafka: Cluster, topics: Sequence[Topic]) -> tuple[TopicChange, ...]:
 
 
 def _await_leaders(admin: AdminClient, topics: Sequence[Topic]) -> None:
-    # A topic is announced before its partitions have leaders; whoever asked it for an offset then would be refused.
+    # A topic is announced before its partitions have leaders, and would refuse a request for offsets until then.
     asked = {TopicPartition(t.name, p): OffsetSpec.latest() for t in topics for p in range(t.partitions)}
     if not asked:
         return

@@ -1,4 +1,4 @@
-"""`xinliu access show | plan | apply | issue`: who may do what, and bringing the servers there."""
+"""Commands `xinliu access show | plan | apply | issue`: declared rights, and updating the servers to them."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def show(
     principal: Annotated[str | None, typer.Option(help="One principal alone.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the declared rights: principal by principal; needs no servers. What is not listed is refused."""
+    """Show the declared rights: principal by principal; needs no servers. Unlisted rights are refused."""
     catalogue = load()
     catalogue.province(province)
-    named = people_here(settings(), ctx.find_root().params.get("stack"))  # nobody is asked who has one at present
+    named = people_here(settings(), ctx.find_root().params.get("stack"))  # the present principals are not looked up
     rights = access.wanted(catalogue, province, named)
     if principal is not None:
         access.known_principal(principal, catalogue, province, named)
@@ -76,7 +76,7 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what would change; exit code 1 where something would."""
+    """Show what would change; exit code 1 if something would."""
     connection = _connection(ctx)
     if as_sql:
         with _owner(connection) as owner:
@@ -105,11 +105,11 @@ def plan(
 def apply(ctx: typer.Context, as_json: Json = False) -> None:
     """Give what is missing and take away what is not declared, whoever gave it, quotas too; passwords stay as they are.
 
-    It also makes the topics of people (the file `operators`), and says for the whole installation whether two people
-    are asked for (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
+    It also makes the topics of people (the file `operators`), and sets for the whole installation whether two people
+    are required (XINLIU_APPROVAL, XINLIU_APPROVAL_HOURS): nobody else's setting counts.
 
-    Exit code 1 where something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also
-    where tables, views or functions are not as they were shipped, which nobody changes back by himself.
+    Exit code 1 if something takes a superuser of the database server: `xinliu access plan --sql` prints it. Also if
+    tables, views or functions are not as they were shipped, which no command changes back.
     """
     connection = _connection(ctx)
     catalogue, named = load(), _people(ctx, connection)
@@ -121,7 +121,7 @@ def apply(ctx: typer.Context, as_json: Json = False) -> None:
     with _owner(connection) as owner, _superuser(ctx, connection) as superuser:
         unshipped = _unshipped(definitions.differences(owner))
         gone, kept = grants.remove([owner, superuser], connection.database_roles)
-        # Behind the rest: what somebody else owns the owner can give nobody.
+        # Last: the owner cannot grant rights on objects of others.
         try:
             changes += [*stale, *settled, *_foreign(gone), *_grants(*roles.grant(owner, without=unshipped))]
         except psycopg.errors.InsufficientPrivilege as error:
@@ -145,7 +145,7 @@ def issue(
     principal: Annotated[str, typer.Argument(help="For whom: `xinliu access show` names the principals.")],
     file: Annotated[Path, typer.Argument(help="Where its settings are written, for XINLIU_KAFKA_SECURITY (mode 600).")],
 ) -> None:
-    """Give a principal a new random password, which opens the door from now on instead of any earlier one."""
+    """Give a principal a new random password, which replaces any earlier one from now on."""
     connection = _connection(ctx)
     access.known_principal(principal, load(), connection.province, _people(ctx, connection))
     if connection.kafka.protocol != "SASL_SSL":
@@ -166,7 +166,7 @@ def issue(
     authority = connection.kafka.setting("ssl.ca.location")
     if authority is not None:
         lines["ssl.ca.location"] = authority
-    # Written first: a password that is in force and lost would shut the principal out.
+    # Written first: a lost password that is already in force would lock the principal out.
     try:
         write_private(file, "".join(f"{name}={value}\n" for name, value in lines.items()).encode())
     except OSError as error:
@@ -189,12 +189,12 @@ def _connection(ctx: typer.Context) -> Connection:
 def _approval(ctx: typer.Context) -> Approval | None:
     known = settings()
     if ctx.obj().principals is not None and known.approval is None:
-        return None  # a local stack stays as it is: `up` has said what holds
+        return None  # a local stack stays as it is: `up` has set the rule
     return Approval(required=known.approval is not False, hours=known.approval_hours)
 
 
 def _local(ctx: typer.Context) -> str | None:
-    """Return the name of the local stack that plays every part; None where the servers are an installation's own."""
+    """Return the name of the local stack that plays every part; None if the servers are an installation's own."""
     return None if ctx.obj().principals is None else str(ctx.find_root().params.get("stack") or settings().stack)
 
 
@@ -204,7 +204,7 @@ def _people(ctx: typer.Context, connection: Connection) -> tuple[str, ...]:
 
 @contextmanager
 def _superuser(ctx: typer.Context, connection: Connection) -> Iterator[psycopg.Connection[Any]]:
-    """Connect as whoever may set most: a local stack's superuser, elsewhere the owner."""
+    """Connect with the most rights available: a local stack's superuser, elsewhere the owner."""
     stack = _local(ctx)
     database = connection.database.get_secret_value()
     if stack is not None:

@@ -1,4 +1,4 @@
-"""`xinliu backup` and `xinliu restore`: a province's database and its schema registry's, as of one moment each."""
+"""Commands `xinliu backup` and `xinliu restore`: a province's database and its schema registry's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the backup.")]
 
 
 def _local(ctx: typer.Context) -> Stack | None:
-    """Return the local stack that the command is about, or None where the servers are an installation's own."""
+    """Return the local stack of the command, or None if the servers are an installation's own."""
     from deploy.local.stack import Stack
     from deploy.settings import settings
 
@@ -38,7 +38,7 @@ def _local(ctx: typer.Context) -> Stack | None:
 
 
 def _databases(ctx: typer.Context, stack: Stack | None) -> dict[str, tuple[str, str]]:
-    # Folder name → connection string and what it is of. The registry's database has backups of its own in an installation.
+    # Folder name → connection string and source. An installation makes its own backups of the registry's database.
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting("admin")  # the operator sees no sequence, and may change nothing
     found = {"database": (connection.database.get_secret_value(), connection.province)}
@@ -65,7 +65,7 @@ def _progress(what: str) -> Iterator[Callable[[str], None]]:
 def backup(ctx: typer.Context, folder: Folder, as_json: Json = False) -> None:
     """Write the database, and a local stack's schema registry, to a new folder. Workers and readers go on meanwhile.
 
-    `operations` keeps the digest of what was written: restore asks it.
+    `operations` keeps the digest of the backup: restore checks it.
     """
     from deploy.backup.backup import back_up
     from deploy.backup.log import vouch
@@ -101,7 +101,7 @@ def restore(
 ) -> None:
     """Put the database, and a local stack's schema registry, back to a backup; as a whole or not at all.
 
-    A restored database stands where it stood in the log then, and the view worker catches up from there. Stop workers and
+    A restored database has its old positions in the log, and the view worker catches up from there. Stop workers and
     readers first; a local stack's are stopped and started again by this command.
     """
     from deploy.backup.backup import manifest_of
@@ -138,7 +138,7 @@ def restore(
 
 
 def _write_down(connection: Connection, detail: dict[str, object], reason: str) -> None:
-    # Afterwards: the schema registry, without which no event can be written, may be what was lost.
+    # Afterwards: the schema registry may be lost, and no event can be written without it.
     from deploy.backup.log import write
 
     try:
@@ -150,7 +150,7 @@ def _write_down(connection: Connection, detail: dict[str, object], reason: str) 
 
 
 def _pause(stack: Stack | None) -> list[str]:
-    """Stop what is connected to a local stack's databases, and return what ran."""
+    """Stop the workers connected to a local stack's databases, and return those that ran."""
     if stack is None:
         return []
     ran = [server.name for server in stack.status() if server.pid and server.name.startswith(("worker-", "registry"))]

@@ -1,4 +1,4 @@
-"""`xinliu demo`: the main job from beginning to end, on real servers, with the commands that a person would type."""
+"""Command `xinliu demo`: the main job from beginning to end, on real servers, as a person would type it."""
 
 from __future__ import annotations
 

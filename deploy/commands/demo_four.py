@@ -1,4 +1,4 @@
-"""`xinliu demo-four`: four real provinces on this machine that share their records, with the commands a person would type."""
+"""Command `xinliu demo-four`: four real provinces on this machine that share records, as a person would type it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMES = ("beijing", "tianjin", "hebei", "shanxi")
 _ALL = ",".join(_NAMES)
 _PREFIX = "demo"
 _PATIENCE = 120.0
-"""Seconds that a province may take to have what was published; far more than it needs."""
+"""Maximum seconds until a province has a published statement; far more than it needs."""
 
 _ENTITY = generate(7_410_001, division="120101")
 _NAME = "天津海河源商贸有限公司"
@@ -132,7 +132,7 @@ class _Tour(Tour):
         self.run("show", _ENTITY, "--edition", "mutual", stack=_stack("tianjin"))
 
     def _published(self, *words: str, records: int = 1, without: str | None = None) -> None:
-        """Run a command of Beijing's and tell how long after Beijing's broker accepted it each province shows it."""
+        """Run a command of Beijing's and print how long after Beijing's broker accepted it each province shows it."""
         names = [name for name in _NAMES if name != without]
         readers = {name: _reader(self._provinces, name) for name in names}
         with ExitStack() as watching:
@@ -166,7 +166,7 @@ class _Tour(Tour):
         return self._written("registration.csv", [row])
 
     def _penalties(self, fine: str) -> str:
-        """Write the department's own file, as it stands with this fine in its first row."""
+        """Write the department's own file, with this fine in its first row."""
         authority, name = _department("beijing", "tax").authorities[0]
         rows = [
             {
@@ -214,20 +214,20 @@ _Key = tuple[str, int, str]
 
 @dataclass
 class _Watch:
-    """Looks again and again, while the context lasts, which of Beijing's statements on the entity a province shows."""
+    """Polls, while the context lasts, which of Beijing's statements on the entity a province shows."""
 
     database: str
 
     def __enter__(self) -> _Watch:
         self.seen: dict[_Key, float] = {}
-        """Unix time at which each was first there."""
+        """Unix time of the first sight of each."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
         return self
 
     def wait_for(self, news: Mapping[_Key, float], name: str) -> None:
-        """Wait until all of these are there. Raises UsageError where they do not come."""
+        """Wait until all of these are there. Raises UsageError if they do not arrive."""
         if not wait_until(lambda: news.keys() <= self.seen.keys(), seconds=_PATIENCE, every=0.05):
             raise UsageError(f"{name} does not have it after {_PATIENCE:.0f} s; the demo stops here")
 

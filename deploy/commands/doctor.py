@@ -1,4 +1,4 @@
-"""`xinliu doctor --security`: what has drifted from what is declared."""
+"""Command `xinliu doctor --security`: drift from the declared security."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def doctor(
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Show what has drifted from what is declared; nothing is changed. Exit code 1 where something has.
+    """Show what has drifted from what is declared; nothing is changed. Exit code 1 if something has.
 
     It asks as admin, like `xinliu access plan`, whose differences it shows with those of `xinliu topics plan`.
     """

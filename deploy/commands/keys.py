@@ -1,4 +1,4 @@
-"""`xinliu exchange keys new | list | use | retire`: the keys that provinces sign with, exchanged without a stop."""
+"""Commands `xinliu exchange keys new | list | use | retire`: the provinces' signing keys, replaced without a stop."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class _Keys:
     province: str
     keyring: Path
     signing: Path | None
-    """The file that the view worker signs with; None where this process is not told of it."""
+    """The view worker's signing key file; None if it is not set for this process."""
 
     @property
     def signs(self) -> str | None:
-        """The id of the key that signs."""
+        """Id of the signing key."""
         return Signer.from_file(self.signing).key_id if self.signing is not None and self.signing.exists() else None
 
     @property
     def needed(self) -> Path:
-        """The file that the view worker signs with."""
+        """The view worker's signing key file. Raises UsageError if it is not set."""
         if self.signing is None:
             raise UsageError("the setting `exchange` names no signing_key: this is done where the view worker runs")
         return self.signing
@@ -122,8 +122,8 @@ def retire_key(
 ) -> None:
     """Believe nothing of a key that comes, or says it was made, from now on; what came before stands.
 
-    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`. Where two people are
-    asked for, the first call proposes it, another person approves that (`xinliu approve`), and the same call does it.
+    What a compromised key has brought already is taken out by `xinliu replay plan --cut-off`. If two people are
+    required, the first call proposes it, another person approves that (`xinliu approve`), and the same call does it.
     """
     keys = _keys(ctx)
     whose = province or keys.province
@@ -137,7 +137,7 @@ def retire_key(
         about = {"province": whose, "key_id": key_id, "until": until and moment.isoformat(), "compromised": compromised}
         why = reason.strip() or f"{key_id} of {whose} is retired"
         proposal = require_two(connect(), "CUT_OFF_KEY", about, why)
-        if proposal is not None:  # written first: what is not written down is not done
+        if proposal is not None:  # written first: an unlogged action must not happen
             _write_down(connect(), {**about, "until": moment.isoformat(), "proposal": proposal}, why)
         retire(keys.keyring, whose, key_id, moment, compromised=compromised)
     file = keys.keyring / f"{whose}.{key_id}.json"

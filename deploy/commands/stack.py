@@ -1,4 +1,4 @@
-"""The commands of this room: up, down, status, reset, topics, access, config, migrate, demo, exchange keys."""
+"""Commands on a stack: up, down, status, reset, topics, access, config, migrate, demo, exchange keys."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def down(ctx: typer.Context, provinces: ProvinceNames = None) -> None:
 
 
 def status(ctx: typer.Context, provinces: ProvinceNames = None, as_json: Json = False) -> None:
-    """Show what runs; exit code 1 where something does not."""
+    """Show what runs; exit code 1 if something does not."""
     if provinces is not None:
         several = _provinces(ctx, provinces)
         running = several.status()
@@ -185,7 +185,7 @@ def migrate(
         ),
     ] = False,
 ) -> None:
-    """Bring the province's database to the newest tables; nothing happens where it is there already."""
+    """Bring the province's database to the newest tables; nothing happens if it is there already."""
     from schemas.store.database import connect as connect_to
     from schemas.store.database import migrate as bring_up_to_date
     from schemas.store.definitions import differences

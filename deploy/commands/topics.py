@@ -1,4 +1,4 @@
-"""`xinliu topics plan | apply`: the topics of the province's cluster, as code."""
+"""Commands `xinliu topics plan | apply`: the topics of the province's cluster, as code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ topics_app = typer.Typer(help="The topics of the province's cluster, as code.", 
 
 @topics_app.command("plan")
 def topics_plan(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show what would change; exit code 1 where something would."""
+    """Show what would change; exit code 1 if something would."""
     from deploy.cluster import topics
 
     changes = topics.plan(*_wanted_topics(ctx))
@@ -37,7 +37,7 @@ def topics_plan(ctx: typer.Context, as_json: Json = False) -> None:
 
 @topics_app.command("apply")
 def topics_apply(ctx: typer.Context, as_json: Json = False) -> None:
-    """Create, extend and configure; nothing is ever deleted. Exit code 1 where something is impossible."""
+    """Create, extend and configure; nothing is ever deleted. Exit code 1 if something is impossible."""
     from deploy.cluster import topics
 
     changes = topics.apply(*_wanted_topics(ctx, "admin"))

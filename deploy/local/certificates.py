@@ -1,6 +1,6 @@
-"""Certificates of a secure local stack: an authority of its own, and one certificate a server, for loopback names only.
+"""Certificates of a secure local stack: an authority of its own, and one per server, for loopback names only.
 
-They are made once, on the first start. An installation brings the certificates of its own authority instead.
+They are made once, on the first start. An installation uses certificates of its own authority instead.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _VALID = timedelta(days=3650)
 
 
 def make_certificates(folder: Path) -> None:
-    """Write ca.pem, and a file with key and certificate for each server; nothing happens where they are there.
+    """Write ca.pem, and a file with key and certificate for each server; existing ones stay.
 
-    The authority's own key is thrown away: nobody, not even this stack's user, can make another certificate.
+    The authority's own key is discarded: nobody, not even this stack's user, can make another certificate.
     """
     if have_certificates(folder):
         return
@@ -50,16 +50,16 @@ def make_certificates(folder: Path) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    # The broker is its own controller's client, so its certificate serves both ways; PostgreSQL's cannot pose as one.
+    # The broker is its own controller's client, so its certificate serves both ways; PostgreSQL's does not.
     _write_server(folder / "broker.pem", "broker", authority, key, also_client=True)
     for server in ("postgres", "registry"):
         _write_server(folder / f"{server}.pem", server, authority, key, also_client=False)
-    # Last: its presence says that all are there.
+    # Last: its presence means that all are complete.
     write_private(folder / "ca.pem", authority.public_bytes(Encoding.PEM))
 
 
 def have_certificates(folder: Path) -> bool:
-    """Tell whether every server has its certificate: that of the registry came later than the others."""
+    """Return whether every server has its certificate: older stacks have none for the registry."""
     return all((folder / name).exists() for name in ("registry.pem", "ca.pem"))
 
 

@@ -1,7 +1,7 @@
 """Archives of the Java servers' classes (class data sharing): parsed and linked once, mapped by every later start.
 
-`make fetch` makes them. A server whose archive is missing, or one that Java refuses, starts as it would without; Java
-then says in the server's log why.
+`make fetch` makes them. A server without an archive, or with one that Java refuses, starts as usual; Java then writes
+the reason to the server's log.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["ClassArchive"]
 
 @dataclass(frozen=True, slots=True)
 class ClassArchive:
-    """The archive of what one class path holds, beside the programs in the cache."""
+    """Archive of the classes of one class path, beside the programs in the cache."""
 
     class_path: Sequence[Path]
     listing: Path | None = None
-    """Where a server that starts writes the classes it loads, for `make`; None where it uses the archive."""
+    """File for the list of classes that a starting server loads, for `make`; None if it uses the archive."""
 
     @property
     def file(self) -> Path:
-        """Its file, named by what Java would refuse it for: the JDK, and each program by path, size and time.
+        """Its file, named by all reasons of Java to refuse it: the JDK, and each program by path, size, time.
 
         Not by the heap's size or collector, since an archive serves them all.
         """
@@ -44,13 +44,13 @@ class ClassArchive:
 
     @property
     def options(self) -> list[str]:
-        """The options of Java that a server is started with."""
+        """Java options for the start of the server."""
         if self.listing is not None:
             return [f"-XX:DumpLoadedClassList={self.listing}"]
         return [f"-XX:SharedArchiveFile={self.file}"] if self.file.exists() else []
 
     def make(self) -> None:
-        """Make the archive from the listing, whole or not at all. Raises UsageError where Java cannot."""
+        """Make the archive from the listing, atomically. Raises UsageError if Java cannot."""
         part = self.file.with_name(f".{self.file.name}.{os.getpid()}.part")
         words = ["-Xshare:dump", QUICK_JAVA, f"-XX:SharedClassListFile={self.listing}", f"-XX:SharedArchiveFile={part}"]
         words += ["-cp", ":".join(map(str, self.class_path))]
@@ -60,7 +60,7 @@ class ClassArchive:
                 said = (done.stderr or done.stdout).strip().splitlines()
                 raise UsageError(f"{self.file} cannot be made: {said[-1] if said else 'no reason given'}")
             with part.open("rb") as made:
-                os.fsync(made.fileno())  # Java looks at the head alone: a power cut must not leave a body of zeros
+                os.fsync(made.fileno())  # Java checks only the head: a power cut must not leave a body of zeros
             part.replace(self.file)
         finally:
             part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The parts that a secure local stack plays: each principal's credentials, and the file by which commands act as it."""
+"""Principals of a secure local stack: the credentials of each, and its connection file for commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from schemas.store import roles
 __all__ = ["LOCAL", "Parts", "known_to", "write_connection", "write_exchange"]
 
 LOCAL = Approval(required=False)
-"""Whoever tries something out on his own machine has nobody to ask."""
+"""A person who tries something out on their own machine has nobody to ask."""
 
 _ROLE = {
     access.ADMIN: roles.OWNER,
@@ -35,12 +35,12 @@ _ROLE = {
     "operator": roles.OPERATOR,
     "report": roles.READER,
 }
-"""Principal of Kafka → role of PostgreSQL; the others have no business there."""
+"""Principal of Kafka → role of PostgreSQL; the others do not use the database."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The principals of one secure stack. `exchange` is how its province shares with others, None where it does not."""
+    """The principals of one secure stack. `exchange` has its province's exchange settings, None without exchange."""
 
     layout: StackLayout
     kafka: Kafka
@@ -51,19 +51,19 @@ class Parts:
 
     @property
     def folder(self) -> Path:
-        """Where each has its connection file."""
+        """Folder of the connection files."""
         return self.layout.folder / "principals"
 
     def admin(self) -> Connection:
-        """Return the connection that sets everything up."""
+        """Return the administrator's connection, which sets everything up."""
         return self._connection(access.ADMIN, self.layout.password(access.ADMIN))
 
     def settle(self, catalogue: Catalogue, known: Settings, approval: Approval | None = None) -> Connection:
-        """Give rights and credentials to those the catalogue names, take them from others; return the operator's.
+        """Grant rights and credentials by the catalogue, revoke others; return the operator's connection.
 
-        A principal keeps its password from one start to the next. People have rights here, and a password from whoever
-        issued it to them. `approval` is whether two people are asked for; where it is None, what was said stays, and
-        nobody is asked where nothing was.
+        A principal keeps its password from one start to the next. People have rights here, and a password that was
+        issued to them. `approval` is whether two people are required; None keeps the present rule, and if there is
+        none, two are not required.
         """
         cluster = self.kafka.cluster()
         users, held = acls.credentials(cluster), self._passwords()
@@ -73,7 +73,7 @@ class Parts:
         quotas.apply(cluster, quotas.wanted(catalogue, self.province, named))
         names = access.principals(catalogue, self.province)
         new = {name: secrets.token_urlsafe(18) for name in names if name not in users or name not in held}
-        # Given before they are written: a file that is there always opens the door.
+        # Set before they are written: a password in a file always works.
         acls.give(cluster, new)
         private_folder(self.folder)
         for name in names:  # all of them: the stack may have moved to other ports
@@ -86,11 +86,11 @@ class Parts:
         return operator.model_copy(update={"principals": self.folder})
 
     def of(self, name: str) -> Connection:
-        """Return a principal's connection, as its file has it."""
+        """Return a principal's connection from its file."""
         return Connection.model_validate_json(self._file(name).read_bytes())
 
     def share(self, exchange: Exchange) -> Connection:
-        """Let every principal know of the exchange what it needs; return the operator's connection."""
+        """Write each principal's part of the exchange settings to its file; return the operator's connection."""
         for file in self.folder.glob("*.json"):
             known = self.of(file.stem)
             write_connection(file, known.model_copy(update={"exchange": known_to(file.stem, exchange)}))
@@ -122,7 +122,7 @@ class Parts:
 
 
 def known_to(name: str, exchange: Exchange | None) -> Exchange | None:
-    """Return what a principal needs of the exchange: the view signs, the links reach the others, the rest read and verify."""
+    """Return a principal's part of the exchange settings: the view signs, links reach peers, others verify."""
     if exchange is None or name not in ("intake", "view", "link", "operator"):
         return None
     return Exchange(
@@ -133,7 +133,7 @@ def known_to(name: str, exchange: Exchange | None) -> Exchange | None:
 
 
 def write_connection(file: Path, connection: Connection) -> None:
-    """Write a connection with its secrets, for its owner's eyes only."""
+    """Write a connection with its secrets, readable by its owner only."""
     plain: dict[str, object] = {
         "province": connection.province,
         "kafka": _plain(connection.kafka),
@@ -152,7 +152,7 @@ def write_connection(file: Path, connection: Connection) -> None:
 
 
 def write_exchange(file: Path, exchange: Exchange) -> None:
-    """Write how a province shares with others, with the secrets of its links, for its owner's eyes only."""
+    """Write the exchange settings of a province, with the secrets of its links, readable by its owner only."""
     write_private(file, json.dumps(_plain_exchange(exchange), indent=1).encode())
 
 

@@ -46,7 +46,7 @@ class Kafka:
     layout: StackLayout
     jars: Sequence[Path]
     lists_classes: bool = False
-    """Whether it writes down which classes it loads."""
+    """Whether it lists its loaded classes."""
 
     @property
     def process(self) -> Process:
@@ -55,11 +55,11 @@ class Kafka:
 
     @property
     def classes(self) -> ClassArchive:
-        """The archive of its classes, which formatting its storage uses too."""
+        """Archive of its classes, which formatting its storage uses too."""
         return ClassArchive(self.jars, self.layout.folder / "kafka.classes" if self.lists_classes else None)
 
     def cluster(self, user: str = ADMIN, password: str | None = None) -> Cluster:
-        """Return how clients connect; as this user where the stack is secure."""
+        """Return the clients' connection; as this user if the stack is secure."""
         servers = f"127.0.0.1:{self.layout.ports.kafka}"
         if not self.layout.secure:
             return Cluster.of(servers)
@@ -74,7 +74,7 @@ class Kafka:
 
     @property
     def data(self) -> Path:
-        """Its logs."""
+        """Folder of its logs."""
         return self.layout.folder / "kafka"
 
     def start(self) -> None:
@@ -84,10 +84,10 @@ class Kafka:
         self.layout.check_port(self.layout.ports.kafka, "Kafka")
         self.layout.check_port(self.layout.ports.controller, "Kafka's controller")
         properties = self._write_configuration()
-        private_folder(self.data)  # records, and what passwords can be guessed from
+        private_folder(self.data)  # it contains records, and data from which passwords can be guessed
         if not (self.data / "meta.properties").exists():
             self._format(properties)
-        # One core or two for everything: the compiler that makes the best of a busy broker takes as much as a quiet one.
+        # One or two cores for everything: the compiler for a busy broker costs as much CPU as a quiet broker.
         memory = ("256m", QUICK_JAVA) if self.layout.shared else ("512m",)
         self.process.start([*self._java(*memory), "kafka.Kafka", properties])
 
@@ -166,8 +166,8 @@ class Kafka:
             "ssl.keystore.location": str(self.layout.tls / "broker.pem"),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.layout.tls / "ca.pem"),
-            # SCRAM credentials live behind the controller, so it knows the broker by its certificate instead. Left
-            # open, any user of the machine could give himself rights there.
+            # SCRAM credentials are stored behind the controller, so it knows the broker by its certificate instead.
+            # Left open, any user of the machine could grant themselves rights there.
             "listener.name.controller.ssl.client.auth": "required",
             "ssl.principal.mapping.rules": "RULE:^CN=([a-z]+)$/$1/,DEFAULT",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -176,7 +176,7 @@ class Kafka:
         }
 
     def _format(self, properties: Path) -> None:
-        java, *others = self._java("128m", QUICK_JAVA)  # it ends before anything is worth compiling well
+        java, *others = self._java("128m", QUICK_JAVA)  # it ends before better compilation pays
         words = [
             *others,
             "kafka.tools.StorageTool",
@@ -190,7 +190,7 @@ class Kafka:
         ]
         with ExitStack() as afterwards:
             if self.layout.secure:
-                # Passwords among the arguments could be read by every user of the machine; in a file they cannot.
+                # Every user of the machine could read passwords among the arguments; in a file they cannot.
                 for user in SUPER_USERS:
                     secret = f"name={user},iterations={ITERATIONS},password={self.layout.password(user)}"
                     words += ["--add-scram", f"{MECHANISM}=[{secret}]"]

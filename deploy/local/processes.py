@@ -1,4 +1,4 @@
-"""Server processes of a local stack: started detached, known again by pid and start time, ended by pid only."""
+"""Server processes of a local stack: started detached, identified by pid and start time, ended by pid only."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from schemas.files.private import open_private, private_folder, write_private
 __all__ = ["QUICK_JAVA", "Process"]
 
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"
-"""Java is to compile quickly, not well: half the CPU time of a server's start."""
+"""Java option to compile quickly rather than well: half the CPU time of a server's start."""
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Kept, because a Popen that is forgotten complains that its process still runs; here that is the point."""
+"""Kept, because a discarded Popen warns that its process still runs; here it should."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One server of a stack: its name, and the folder that holds its pid file and log."""
+    """One server of a stack: its name, and the folder of its pid file and log."""
 
     name: str
     folder: Path
 
     @property
     def log(self) -> Path:
-        """What the server prints."""
+        """File with the server's output."""
         return self.folder / "logs" / f"{self.name}.log"
 
     @property
@@ -43,8 +43,8 @@ class Process:
     def pid(self) -> int | None:
         """Pid of the server while it runs.
 
-        The pid file holds the start time too, so that after a kill -9 or a reboot another process that happens to
-        bear the same pid is neither taken for ours nor ended.
+        The pid file has the start time too, so that after a kill -9 or a reboot another process with the same pid is
+        neither taken for ours nor ended.
         """
         try:
             known = json.loads(self._file.read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ class Process:
         user: int | None = None,
         folder: Path | None = None,
     ) -> None:
-        """Start the server in a session of its own, its output appended to its log."""
+        """Start the server in a session of its own, with its output appended to its log."""
         private_folder(self.log.parent)
         with open_private(self.log, append=True) as out:
             child = subprocess.Popen(
@@ -81,14 +81,14 @@ class Process:
         write_private(self._file, json.dumps({"pid": child.pid, "started": started}).encode())
 
     def ensure(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
-        """Wait until the server is ready. Raises UsageError with the end of its log where it ends or never gets there."""
+        """Wait until the server is ready. Raises UsageError with the end of its log if it ends or the time is over."""
         if wait_until(lambda: self.pid is None or ready(), seconds=seconds) and self.pid is not None:
             return
         state = "ended" if self.pid is None else f"is not ready after {seconds:.0f} s"
         raise UsageError(f"{what} {state}: {self.last_words()} (log: {self.log})")
 
     def last_words(self) -> str:
-        """Return the last line of the log that says anything."""
+        """Return the last line of the log that is not blank."""
         try:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -98,7 +98,7 @@ class Process:
         return (loud or telling or ["it printed nothing"])[-1][:300]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> bool:
-        """End the server in good order; kill it when it does not end in time, and tell whether it did."""
+        """End the server cleanly, or kill it after the time-out; return whether it ended cleanly."""
         pid = self.pid
         in_time = True
         if pid is not None:
@@ -129,11 +129,11 @@ def _signal(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return  # it ended by itself between the look and the signal
+        return  # it ended by itself between check and signal
 
 
 def _start_time(pid: int) -> int | None:
-    # Field 22 of /proc/PID/stat, counted behind the command in brackets; a zombie has ended.
+    # Field 22 of /proc/PID/stat, counted from behind the command in brackets; a zombie has ended.
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Several provinces on one machine: a stack each, small, started side by side, each told how to reach the others."""
+"""Several provinces on one machine: a small stack each, started in parallel and connected to the others."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["Provinces", "read_names"]
 T = TypeVar("T")
 
 READY_SECONDS = 120.0
-"""How long everything may take to be ready from the first start on; a slower machine is told so."""
+"""Maximum seconds from the first start until everything is ready; a slower machine gets an error that names it."""
 
 
 def read_names(text: str) -> tuple[str, ...]:
-    """Return the provinces of a comma-separated list. Raises UsageError where one is unknown or given twice."""
+    """Return the provinces of a comma-separated list. Raises UsageError if one is unknown or repeated."""
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if not names:
         raise UsageError("--provinces names no province: beijing,tianjin,hebei,shanxi, for example")
@@ -60,20 +60,20 @@ class Provinces:
 
     @property
     def keyring(self) -> Path:
-        """The folder of the public keys that all of them know."""
+        """Folder of the public keys that all of them share."""
         return self.known.home_folder / "keyrings" / (self.prefix or "provinces")
 
     def up(self, *, secure: bool = False, workers: bool = True) -> dict[str, Connection]:
-        """Start whatever does not run, wire each to the others, and wait until the workers are ready.
+        """Start every server that does not run, connect the provinces, and wait until the workers are ready.
 
-        What runs already is left alone, but for workers that know other peers than these. Raises UsageError, in one line,
-        for every foreseeable mistake.
+        Running ones are left alone, except workers with other peers than these. Raises UsageError, in one line, for
+        every foreseeable mistake.
         """
         started = monotonic()
         stacks = list(self.stacks.values())
         for stack in stacks:
             _check_alone(stack)
-        # Here, once: at the same time each would download and unpack everything.
+        # Once, here: in parallel each stack would download and unpack everything.
         stacks[0].fetch()
         self._all(lambda name, stack: stack.up(
             province=name, base_port=ANY_PORTS, workers=False, secure=secure, shared=True
@@ -90,11 +90,11 @@ class Provinces:
         self._all(lambda _, stack: stack.down(), self._there())
 
     def status(self) -> dict[str, tuple[ServerStatus, ...]]:
-        """Return every server and worker, running or not, by province. Raises UsageError where one was never started."""
+        """Return every server and worker, running or not, by province. Raises UsageError if one was never started."""
         return {name: self.stacks[name].status() for name in self._there()}
 
     def memory(self) -> int:
-        """Return the bytes of memory that all their processes hold: what several share counts once (PSS)."""
+        """Return the bytes of memory of all their processes; shared memory counts once (PSS)."""
         return sum(_memory(server.pid) for servers in self.status().values() for server in servers if server.pid)
 
     def reset(self) -> None:
@@ -123,7 +123,7 @@ class Provinces:
 
     def _exchange(self, name: str) -> Exchange:
         keys = self.stacks[name].layout.folder / "keys"
-        key = keys / "signing.json"  # one name, whichever key signs: `xinliu exchange keys use` exchanges what is in it
+        key = keys / "signing.json"  # one name, whichever key signs: `xinliu exchange keys use` replaces its content
         held = {one.key_id for one in Keyring(self.keyring).held() if one.province == name}
         if not key.exists() or Signer.from_file(key).key_id not in held:
             make_key(name, keys, self.keyring).replace(key)
@@ -131,7 +131,7 @@ class Provinces:
         return Exchange(signing_key=key, keyring=self.keyring, peers=peers)
 
     def _all(self, what: Callable[[str, Stack], T], names: Iterable[str] | None = None) -> dict[str, T]:
-        """Do something with all of them at once. All of it ends before the first error is raised."""
+        """Call a function on all of them in parallel. All calls end before the first error is raised."""
         chosen = self.names if names is None else tuple(names)
         if not chosen:
             return {}

@@ -1,7 +1,7 @@
 """Apicurio Registry 3.3 of a local stack, stored in the PostgreSQL database `registry`.
 
-On a secure stack it speaks TLS alone and asks everybody who he is: every principal may read the Confluent-compatible
-API, and nobody but `admin` may do anything else.
+On a secure stack it accepts only TLS and authenticated clients: every principal may read the Confluent-compatible API,
+and only `admin` may do anything else.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _SECURITY = {
     # Every other path and method, whatever a later version adds.
     "quarkus.http.auth.permission.all.paths": "/*",
     "quarkus.http.auth.permission.all.policy": "writers",
-    # Apicurio's own rights, besides: a path that is written in an unforeseen way is looked at once more.
+    # Apicurio's own rights in addition: a second check of paths in an unforeseen spelling.
     "apicurio.auth.role-based-authorization": "true",
 }
-"""What the registry reads at its start from a file that is its owner's alone, as Kafka its own."""
+"""Settings that the registry reads at its start from a file only its owner can read, like Kafka's."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RegistryServer:
     postgres: Postgres
     archive: Path
     lists_classes: bool = False
-    """Whether it writes down which classes it loads."""
+    """Whether it lists its loaded classes."""
 
     @property
     def process(self) -> Process:
@@ -69,7 +69,7 @@ class RegistryServer:
 
     @property
     def classes(self) -> ClassArchive:
-        """The archive of its classes."""
+        """Archive of its classes."""
         jar = self.unpacked() / "quarkus-run.jar"
         return ClassArchive([jar], self.layout.folder / "registry.classes" if self.lists_classes else None)
 
@@ -80,7 +80,7 @@ class RegistryServer:
         return f"{scheme}://127.0.0.1:{self.layout.ports.registry}/apis/ccompat/v7"
 
     def address(self, user: str = ADMIN) -> RegistryAddress:
-        """Return how clients reach it; as this user where the stack is secure."""
+        """Return the clients' address; as this user if the stack is secure."""
         if not self.layout.secure:
             return RegistryAddress.of(self.url)
         password = SecretStr(self.layout.registry_password(user))
@@ -91,7 +91,7 @@ class RegistryServer:
         return self.layout.folder / "registry.properties"
 
     def let_in(self, users: Iterable[str]) -> None:
-        """Know these users besides `admin`, and no others; a registry that runs and knew others is stopped."""
+        """Set its users to `admin` and these; a running registry with other users is stopped."""
         if not self.layout.secure:
             return
         settings = dict(_SECURITY)
@@ -120,7 +120,7 @@ class RegistryServer:
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management),
             "QUARKUS_LOG_LEVEL": "WARN",
-            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",  # a line for each of the questions that all clients ask
+            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",  # a line for every request of every client
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "postgresql",
             "APICURIO_DATASOURCE_URL": f"jdbc:postgresql://127.0.0.1:{ports.postgres}/registry{self._tls}",
@@ -130,9 +130,9 @@ class RegistryServer:
             "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "1",
             "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",
         }
-        # Its first look at the database decides whether it ever makes its tables; by default it waits 5 s for it.
+        # It creates its tables only if its first database connection succeeds; by default it waits 5 s for one.
         patience = "-Dquarkus.datasource.postgresql.jdbc.acquisition-timeout=90"
-        # It is asked a few things at the start and little afterwards: half of what its start took was the compiler.
+        # It has a few requests at the start and little afterwards: the compiler took half of its start.
         security = [f"-Dquarkus.config.locations={self._settings}"] if self.layout.secure else []
         classes = self.classes
         options = ["-XX:+ExitOnOutOfMemoryError", QUICK_JAVA, *classes.options, patience, *security]
@@ -150,7 +150,7 @@ class RegistryServer:
         return f"?sslmode=verify-full&sslrootcert={quote(str(self.layout.tls / 'ca.pem'))}"
 
     def ready(self) -> None:
-        """Wait until the API answers. One that never does is stopped: the next start makes it anew."""
+        """Wait until the API answers. A registry that never does is stopped: the next start creates it again."""
         try:
             self.process.ensure(self._answers, seconds=120, what="the schema registry")
         except UsageError:
@@ -177,7 +177,7 @@ class RegistryServer:
                 unpack(archive, part)
             try:
                 part.rename(folder)
-            except OSError:  # another first start was quicker
+            except OSError:  # another first start was faster
                 shutil.rmtree(part)
         jar = next(folder.rglob("quarkus-run.jar"))
         return jar.parent

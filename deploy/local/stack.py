@@ -42,17 +42,17 @@ from schemas.store.database import migrate
 __all__ = ["SERVERS", "ServerStatus", "Stack", "Told"]
 
 SERVERS = ("postgres", "kafka", "registry")
-"""In the order in which they can be started."""
+"""Servers in the order of their start."""
 
 Told = Callable[[str], None]
 
 _migrating = threading.Lock()
-"""Alembic keeps what it works on in its module: one database at a time."""
+"""Alembic keeps its state in its module: one database at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """One server or worker: its pid while it runs, and where it listens and logs."""
+    """One server or worker: its pid while it runs, its port and its log."""
 
     name: str
     pid: int | None
@@ -62,13 +62,13 @@ class ServerStatus:
 
 @dataclass(frozen=True)
 class Stack:
-    """The servers and workers of one stack, by name. `tell` is told what is being done."""
+    """The servers and workers of one stack, by name. `tell` receives progress messages."""
 
     name: str
     known: Settings = field(default_factory=settings)
     tell: Told = lambda _: None
     lists_classes: bool = False
-    """Whether its Java servers write down which classes they load, for an archive of them."""
+    """Whether its Java servers list their loaded classes, for an archive of them."""
 
     @cached_property
     def layout(self) -> StackLayout:
@@ -101,12 +101,12 @@ class Stack:
         secure: bool = False,
         shared: bool = False,
     ) -> Connection:
-        """Start whatever does not run, set it up, and return how to reach it. What runs already is left alone.
+        """Start every server that does not run, set it up, and return its connection. Running ones are left alone.
 
-        `province` is the stack's own where it has one, else Beijing, unless given. `base_port` is the first of its ten
-        ports; ANY_PORTS finds free ones for a new stack and leaves an older one where it is. `secure` counts on the first start:
-        servers that encrypt, and ask everyone who they are (docs/security.md). `shared` is a stack that has the machine
-        with others (deploy/local/provinces.py): it stays so.
+        `province` is by default the stack's own, else Beijing. `base_port` is the first of its ten ports; ANY_PORTS
+        finds free ones for a new stack and keeps those of an older one. `secure` counts on the first start: servers
+        that encrypt and authenticate (docs/security.md). `shared` is a stack that shares the machine with others
+        (deploy/local/provinces.py): it stays so.
 
         Raises UsageError, in one line, for every foreseeable mistake.
         """
@@ -136,24 +136,24 @@ class Stack:
         return connection
 
     def connection(self) -> Connection:
-        """Return how to reach it, as the last `up` wrote it down."""
+        """Return its connection, as the last `up` wrote it."""
         return Connection.model_validate(self._written("connection.json"))
 
     @property
     def province(self) -> str | None:
-        """Whose servers these are; None before the first start."""
+        """Province of the servers; None before the first start."""
         return self._written("connection.json").get("province")
 
     def fetch(self) -> None:
-        """Have every program at hand and unpacked: what several stacks that start at once would all do."""
+        """Download and unpack every program: several stacks that start at once would otherwise all do it."""
         assert self.postgres.binaries.exists()
         assert self.kafka.jars
         self.registry.unpacked()
 
     def archive_classes(self) -> None:
-        """Make the archives of the Java servers' classes where one is missing, by a stack that lives for this alone.
+        """Make missing archives of the Java servers' classes, with a temporary stack.
 
-        It takes a minute of a processor, which a dozen starts of both servers earn back (docs/testing.md).
+        It takes a minute of CPU time, which a dozen starts of both servers save again (docs/testing.md).
         """
         if all(server.classes.file.exists() for server in (self.kafka, self.registry)):
             return
@@ -169,13 +169,13 @@ class Stack:
                 stack.reset()
 
     def peer(self, origin: str) -> Peer:
-        """Return how the push links of another province reach this one's servers."""
+        """Return this province's servers as the push links of another one reach them."""
         parts = self._parts(self.province or "")
         kafka = parts.of(link_principal(origin)).kafka if self.layout.secure else self.kafka.cluster()
         return Peer(kafka=kafka, registry=self.registry.address(link_principal(origin)))
 
     def share(self, exchange: Exchange) -> None:
-        """Let the stack share records with others from now on; workers that know it otherwise are stopped."""
+        """Let the stack share records with others from now on; workers with other exchange settings are stopped."""
         with self._exclusively():
             if self._exchange() == exchange:
                 return
@@ -192,7 +192,7 @@ class Stack:
             self._start_workers()
 
     def _start_servers(self) -> None:
-        # Fetched first: nothing is started that could not be finished.
+        # Fetched first: no server starts if a program is missing.
         postgres, kafka, registry = self.postgres, self.kafka, self.registry
         with ThreadPoolExecutor(2) as threads:
             self.tell("PostgreSQL and Kafka are starting")
@@ -223,7 +223,7 @@ class Stack:
                 worker.start(command, environment={"XINLIU_HOME": str(self.known.home_folder)})
 
     def down(self) -> None:
-        """Stop workers, then servers, in good order; data stay."""
+        """Stop workers, then servers, cleanly; data stay."""
         with self._exclusively():
             for name in self.layout.workers:
                 self._stop(f"worker-{name}")
@@ -255,11 +255,11 @@ class Stack:
         shutil.rmtree(self.layout.folder, ignore_errors=False)
 
     def kill(self, name: str) -> None:
-        """End one server or worker as a power cut would; for tests of what survives it."""
+        """End one server or worker as a power cut would; for tests of crash recovery."""
         self.process(name).kill()
 
     def stop(self, name: str) -> None:
-        """Stop one server or worker in good order; for tests of what goes on without it."""
+        """Stop one server or worker cleanly; for tests of operation without it."""
         self.postgres.stop() if name == "postgres" else self._stop(name)
 
     def start(self, name: str) -> None:

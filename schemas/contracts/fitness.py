@@ -21,6 +21,6 @@ def unfit(name: str, schema: str) -> str:
     try:
         written = json.loads(schema)
         found = house_rules(written) or unreadable(source(name), written)
-    except Exception as error:  # noqa: BLE001  # whoever registered it may have put anything anywhere
+    except Exception as error:  # noqa: BLE001  # a hostile schema may contain anything
         return f"its schema cannot be understood: {type(error).__name__}"
     return f"{found[0].path}: {found[0].message}" if found else ""
