@@ -74,7 +74,7 @@ class EntryState:
 
 
 class QuarantineReader:
-    """Reads the serving generation on one connection. Raises Retryable where PostgreSQL does not answer."""
+    """Reads the serving generation on one connection. Raises Retryable if PostgreSQL does not answer."""
 
     def __init__(self, database: str) -> None:
         self._connection = connect(database, autocommit=True)
