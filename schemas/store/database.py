@@ -30,27 +30,28 @@ READER_FILES = (
     "report/differences",
     "report/cases",
 )
-"""The files that make the schema `report`, in this order."""
+"""Files that create the schema `report`, in this order."""
 
 _OPTIONS = "-c timezone=UTC -c client_connection_check_interval=5s"
-"""A query whose client was killed ends within so many seconds, and with it the locks that others wait for."""
+"""A query whose client was killed ends within this time, and with it the locks that others wait for."""
 
 APPLICATION = "xinliu"
-"""What sessions of ours are called in pg_stat_activity: what a leader's lock is told by (streams/workers/session_guard.py)."""
+"""Name of our sessions in pg_stat_activity; it identifies a leader's lock (streams/workers/session_guard.py)."""
 
 
 def migrate(database: str) -> None:
-    """Bring the database (a libpq connection string) to the newest revision, and every role to its rights there.
+    """Migrate the database (a libpq connection string) to the newest revision, and grant every role its rights there.
 
-    Nothing happens when it is there.
+    Nothing happens if it is there already.
 
-    Raises Retryable when the server does not answer.
+    Raises Retryable when the server does not answer, UsageError if the database is of a revision that is not known here.
     """
     _must_be_set(database)
     # Only this needs them, and a worker starts half a second sooner without.
     from alembic import command
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
     from sqlalchemy import URL, create_engine
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.pool import NullPool
@@ -71,29 +72,37 @@ def migrate(database: str) -> None:
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
-            if MigrationContext.configure(connection).get_current_revision() is None:
-                command.upgrade(config, "0001")  # an empty database: its files hold the newest state
+            revisions = ScriptDirectory.from_config(config)
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current is None:
+                # An empty database: the files that the baseline runs hold the newest state.
+                command.upgrade(config, str(revisions.get_base()))
                 command.stamp(config, "head")
-            else:
+            elif current in {known.revision for known in revisions.walk_revisions()}:
                 command.upgrade(config, "head")
+            else:
+                raise UsageError(
+                    f"the database is of revision {current}, which this version of xinliu does not know: one that is older than"
+                    f" {revisions.get_base()} is filled anew from the topics, one that is newer needs the newer xinliu"
+                )
     except OperationalError as error:
         raise Retryable(f"PostgreSQL does not answer: {error.orig}", server="postgres") from error
     from schemas.store.serving_views import expose
 
     with psycopg.connect(database, autocommit=True) as owner:
-        expose(owner)  # a column that a migration adds to a generation is one of the readers' views from then on
+        expose(owner)  # a column that a migration adds to a generation joins the readers' views here
         grant(owner)
         allow(owner)
 
 
 def _must_be_set(database: str) -> None:
-    # Left empty, libpq would look for whatever database this machine has.
+    # If it is empty, libpq would look for any database of this machine.
     if not database:
         raise UsageError("this process has no database: name one with XINLIU_DATABASE")
 
 
 def serving_generation(connection: psycopg.Connection[tuple[object, ...]]) -> int:
-    """Return the number of the generation that serves. Raises UsageError where the database was never migrated."""
+    """Return the number of the generation that serves. Raises UsageError if the database was never migrated."""
     try:
         row = connection.execute("SELECT generation FROM xinliu.serving").fetchone()
     except psycopg.errors.UndefinedTable:
@@ -108,9 +117,9 @@ def serving_generation(connection: psycopg.Connection[tuple[object, ...]]) -> in
 def connect(
     database: str, *, generation: int | None = None, autocommit: bool = False
 ) -> psycopg.Connection[tuple[object, ...]]:
-    """Open a connection whose search_path is one generation (the serving one unless given), then the shared schema.
+    """Open a connection whose search_path is one generation (by default the serving one), then the shared schema.
 
-    The session speaks UTC. Raises Retryable when the server does not answer.
+    The session's time zone is UTC. Raises Retryable if the server does not answer.
     """
     _must_be_set(database)
     try:
@@ -126,9 +135,9 @@ def connect(
 
 
 def give_back(connection: psycopg.Connection[Any], query: LiteralString, values: Sequence[object] = ()) -> None:
-    """Give back what a session holds, an advisory lock for example, when the work is over.
+    """Release a session's resource, such as an advisory lock, when the work is over.
 
-    With a lost session it is gone already: whatever ended the work is what is told, and who comes next connects anew.
+    A lost session has released it already: the error that ended the work is raised, and the next caller reconnects.
     """
     try:
         connection.execute(query, values)

@@ -15,7 +15,6 @@ from schemas.contracts.codec import encode
 from schemas.identifiers.uscc import generate
 from schemas.records.identity import digest, digest_hex
 from schemas.servers.connection import Connection
-from schemas.store.sql_files import sql
 from streams.forwarding.findings import STAGE_FINDINGS
 from streams.projection.batch import Projection
 from streams.projection.staging import staged
@@ -235,17 +234,6 @@ def test_the_same_change_twice_changes_nothing(store: Store) -> None:
     once = folded(store, [held])
     assert folded(store, [held, held, [held[1]]]) == once
     assert [found.code for found in take(store, [held, [held[1]]])] == []
-
-
-def test_what_was_revoked_before_this_revision_is_erased_from_the_log_too(store: Store) -> None:
-    statements = history("PENALTY", "revoked")
-    take(store, [statements])
-    wanted = tombstones(store)
-    store.execute("TRUNCATE outbox")
-    for _ in range(2):
-        with store.transaction():
-            store.execute(sql("migrations/0002_generation"))
-        assert tombstones(store) == wanted != set()
 
 
 def test_what_was_refused_of_a_revoked_record_loses_its_content(store: Store) -> None:

@@ -9,12 +9,13 @@ import psycopg
 import pytest
 
 from deploy.local.stack import Stack
+from schemas.errors import UsageError
 from schemas.servers.connection import Connection
 from schemas.store.database import migrate
 from schemas.store.definitions import SHIPPED, differences
 from tests.shipped import written
 
-EARLIER = Path(__file__).parents[1] / "data" / "revision_0001.sql"
+EARLIER = Path(__file__).parents[1] / "data" / "revision_0011.sql"
 SHAPE = """
 SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default
 FROM information_schema.columns WHERE table_schema IN ('xinliu', 'g1', 'report') ORDER BY 1, 2, 3
@@ -42,7 +43,7 @@ VALUES ('00000000-0000-0000-0000-000000000001', 1, 2, 3, 'PENALTY', 'IN_FORCE', 
 
 @pytest.fixture
 def databases(stack: Connection, local_stack: Stack) -> Iterator[tuple[str, str]]:
-    """An empty database, and one as revision 0001 left it, with a record."""
+    """An empty database, and one as revision 0011 left it, with a record."""
     names = ("of_today", "of_yesterday")
     owner = local_stack.postgres.conninfo("postgres", "postgres")
     with psycopg.connect(owner, autocommit=True) as server:
@@ -77,6 +78,16 @@ def test_both_are_what_was_shipped(databases: tuple[str, str]) -> None:
         with psycopg.connect(database, autocommit=True) as connection:
             assert differences(connection) == []
     assert SHIPPED.read_text(encoding="utf-8") == written(databases[0]), "python -m tests.shipped writes it anew"
+
+
+def test_a_revision_that_is_not_known_is_left_alone(databases: tuple[str, str]) -> None:
+    _, yesterday = databases
+    with psycopg.connect(yesterday) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0010'")
+    with pytest.raises(UsageError, match="of revision 0010, which this version of xinliu does not know"):
+        migrate(yesterday)
+    with psycopg.connect(yesterday) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0010",)
 
 
 def test_what_it_holds_stays_and_is_read_as_before(databases: tuple[str, str]) -> None:

@@ -20,14 +20,15 @@ from schemas.operations.event import Operation
 
 PLACE = ("exchange.beijing", 0)
 OWN = PartitionRange("own", 10, 90)
+FAR = PartitionRange("far", 0, 40)
 
 
 def begin(
     own: PartitionRange = OWN,
-    far: PartitionRange = PartitionRange("far", 0, 40),
+    far: PartitionRange = FAR,
     last: int | None = 41,
     topic_id: str = "own",
-) -> Start:  # noqa: B008
+) -> Start:
     """Return where a link begins whose last record on the far side has this origin."""
     told = {} if last is None else {PLACE: (OriginPlace(PLACE[0], topic_id, 0, last), 5.0)}
     return starts({PLACE: own}, {PLACE: far}, told)[PLACE]

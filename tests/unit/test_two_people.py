@@ -332,7 +332,7 @@ def test_a_plan_that_is_not_whole_keeps_no_other_from_being_entered(detail: dict
     assert _whole(Operation("REPLAY_PLANNED", None, NOON, "x", "y", PLAN))
 
 
-@pytest.mark.parametrize("file", ["generation", "migrations/0011_generation", "reader"])
+@pytest.mark.parametrize("file", ["generation", "reader"])
 def test_the_tables_believe_a_decision_of_those_alone_who_may_take_it(file: str) -> None:
     (listed,) = re.findall(r"topic NOT IN \(([^)]*)\)", sql(file))
     topics = (SHARED, ZHANG, WORKERS_TOPIC, STEWARD_TOPIC, ADMIN_TOPIC)

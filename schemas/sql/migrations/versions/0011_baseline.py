@@ -1,4 +1,7 @@
-"""The shared tables, the first generation and what readers see of it."""
+"""The baseline: the shared tables, the first generation, and the readers' views.
+
+It has the number of the last revision that it replaces: databases of that revision have the same tables.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from schemas.store.database import READER_FILES
 from schemas.store.serving_views import expose
 from schemas.store.sql_files import sql
 
-revision = "0001"
+revision = "0011"
 down_revision = None
 
 
