@@ -60,13 +60,20 @@ def test_every_sql_file_is_read_by_the_code_of_its_folder() -> None:
     for file in sorted(SQL.rglob("*.sql")):
         name = str(file.relative_to(SQL).with_suffix(""))
         folder, _, last = name.rpartition("/")
-        if not any(f'"{name}"' in text or (f'"{folder}/{{' in text and f'"{last}"' in text) for text in texts.values()):
+        if not any(
+            f'"{name}"' in text or f"'{name}'" in text or (f'"{folder}/{{' in text and f'"{last}"' in text)
+            for text in texts.values()
+        ):
             unread.append(name)
     assert unread == []
 
 
 def test_every_sql_file_that_is_read_is_there() -> None:
-    named = {name for path in MODULES for name in re.findall(r'\bsql\("([^"{}]+)"\)', path.read_text(encoding="utf-8"))}
+    named = {
+        name
+        for path in MODULES
+        for name in re.findall(r"""\bsql\(["']([^"'{}]+)["']\)""", path.read_text(encoding="utf-8"))
+    }
     assert {name for name in named if not (SQL / f"{name}.sql").is_file()} == set()
 
 

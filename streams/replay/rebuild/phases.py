@@ -180,7 +180,7 @@ class Finishing:
         )
         store.execute("ANALYZE suspect")
         store.execute(
-            f"WITH gone AS ({sql('view/erase')}) UPDATE rebuild_said s SET decided_on = NULL FROM gone g"
+            f"WITH gone AS ({sql('projection/erase')}) UPDATE rebuild_said s SET decided_on = NULL FROM gone g"
             " WHERE (s.record_id, s.epoch, s.version, s.digest_hi, s.digest_lo)"
             " = (g.record_id, g.epoch, g.version, g.digest_hi, g.digest_lo)"
         )
@@ -189,7 +189,7 @@ class Finishing:
         store.execute("CREATE TEMPORARY VIEW record_history AS TABLE rebuild_said")
         store.execute(
             "INSERT INTO quality_day AS held (day, department, measure, bucket, shard, n)"
-            f" SELECT day, department, measure, bucket, 0, n FROM ({sql('view/quality')})"
+            f" SELECT day, department, measure, bucket, 0, n FROM ({sql('projection/quality')})"
             " AS counted (day, department, measure, bucket, n)"
             " ON CONFLICT (day, department, measure, bucket, shard) DO UPDATE SET n = held.n + excluded.n"
         )
