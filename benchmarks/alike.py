@@ -1,9 +1,10 @@
-"""What alike data cost the view: `python -m benchmarks.alike`.
+"""Cost of alike data for the view: `python -m benchmarks.alike`.
 
-Every shape is as many statements as every other, folded into empty tables in batches as the view worker folds them: companies,
-contents, document numbers, days or record ids are all different in the first one, and equal in the others. Printed are the rate
-of each shape, the best of several rounds in turn, since other work on the machine only ever slows it; CPU time of this process and
-of its PostgreSQL session; and the ratios of both to those of different ones in the same run.
+Every shape has the same number of statements, folded into empty tables in batches as the view worker folds them: in the
+first shape companies, contents, document numbers, days and record ids are all different, in each other one some of them
+are equal. It prints the rate of each shape, the best of several rounds in turn, since other work on the machine only
+ever slows it; CPU time of this process and of its PostgreSQL session; and the ratios of both to those of the first
+shape in the same run.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ Store = psycopg.Connection[Any]
 
 @dataclass(frozen=True, order=True, slots=True)
 class Cost:
-    """Seconds that statements took: of all batches, of CPU, of the longest batch."""
+    """Seconds for the statements: of all batches, of CPU, of the longest batch."""
 
     seconds: float
     cpu: float
@@ -67,7 +68,7 @@ def _different(number: int) -> Statement:
 
 
 def _mass(number: int) -> Statement:
-    """One of a mass decision: own company and document number, equal content."""
+    """A statement of a mass decision: company and document number of its own, equal content."""
     said = _different(number)
     said["authority"] = _different(0)["authority"]
     said["penalty"] |= {"facts": "成立后无正当理由超过六个月未开业", "decided_on": date(2026, 1, 5)}
@@ -121,11 +122,11 @@ SHAPES: dict[str, Callable[[int], Statement]] = {
     "one record": _versions(10**9),
     "one record, each said twice": lambda number: _versions(10**9)(number // 2),
 }
-"""By name: the statement of that number, below the count asked for."""
+"""By name: the statement of a number below the requested count."""
 
 
 def statements(shape: str, count: int) -> pl.DataFrame:
-    """Return so many statements of a shape, as the view stage has decoded them."""
+    """Return `count` statements of a shape, as the view stage has decoded them."""
     made = SHAPES[shape]
     bodies = [encode(NAME, made(number)) for number in range(count)]
     high, low = digests(bodies)

@@ -1,7 +1,7 @@
-"""The floor: consume and produce, as little as can be done, and nothing of what a link promises.
+"""The floor of a link: only consume and produce, without any guarantee of a link.
 
-`python -m benchmarks.bare_link --own … --far … --topic …`. No schema ids, no origin, no resuming, no errors; the clients'
-settings are the link's.
+`python -m benchmarks.bare_link --own … --far … --topic …`. No schema ids, no origin, no resuming, no errors; the
+clients' settings are the link's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a batch costs intake, by its size and by how many departments it is of: `python -m benchmarks.batches`.
+"""Cost of a batch for intake, by its size and its number of departments: `python -m benchmarks.batches`.
 
-Examined and made ready to be forwarded, without any server: reading, rules, headers. Told is the best of several runs, since
-other work on the machine only ever slows it. A small batch is what records cost that come one by one; one of many
-departments is what a province has.
+It examines a batch and prepares it for forwarding, without any server: reading, rules, headers. The result is the best
+of several runs, since other work on the machine only ever slows it. A small batch shows the cost of records that come
+one by one; one of many departments is a province's normal case.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHAPES = ((45, 1), (45, 45), (450, 45), (9_000, 1), (9_000, 45))
 
 
 class _Counted:
-    """Takes whatever is forwarded."""
+    """A forwarder that takes everything."""
 
     accepted_partitions = 4
     accepted = 0
@@ -44,10 +44,10 @@ class _Counted:
         raise AssertionError("every statement is good")
 
     def vector(self, key: bytes, progress: dict[str, Any], /) -> None:
-        """Nobody reads it."""
+        """Do nothing: nobody reads it."""
 
     def flush(self) -> None:
-        """All of it is here."""
+        """Do nothing: everything has arrived."""
 
 
 def _run(schema_id: int, department: Department, first: int, count: int) -> Run:
@@ -64,7 +64,7 @@ def _run(schema_id: int, department: Department, first: int, count: int) -> Run:
 
 
 def measure(size: int, departments: int, runs: int) -> float:
-    """Return the milliseconds that a batch of so many statements of so many departments takes, at best."""
+    """Return the milliseconds for a batch of `size` statements of so many departments, at best."""
     registry, counted = MemoryRegistry(), _Counted()
     schema_id = registry.register(STATEMENT)
     known = {one.records_topic: one for one in load().departments("beijing")}
@@ -84,7 +84,7 @@ def measure(size: int, departments: int, runs: int) -> float:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and tell."""
+    """Measure and print."""
     asked = argparse.ArgumentParser(description="Milliseconds that a batch costs intake.")
     asked.add_argument("--runs", type=int, default=20, help="runs, of which the best counts")
     asked.add_argument("--json", action="store_true", help="for machines")

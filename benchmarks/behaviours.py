@@ -1,9 +1,9 @@
-"""What the worst that one department can do costs its neighbours: `python -m benchmarks.behaviours`.
+"""Cost of one department's worst behaviour for its neighbours: `python -m benchmarks.behaviours`.
 
-On a secure stack of its own, with its workers: one department behaves in each of these ways, as itself, as fast as its
-quota and `--rate` let it, while others publish single records. Printed for each behaviour: how long it took from the
-producer's hand until a neighbour's record could be read, what became of the department, and what was kept of its junk.
-Each behaviour is another department's, so that none is held up by a stop that another one has earned.
+On a secure stack of its own, with its workers, one department behaves in each of these ways, under its own identity, as
+fast as its quota and `--rate` allow, while others publish single records. For each behaviour it prints the time from
+the producer's hand until a neighbour's record could be read, what happened to the department, and how much of its junk
+was stored. Each behaviour uses another department, so that a stop caused by one does not delay another.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ENTITY = 600_000
 
 @dataclass(frozen=True)
 class Department:
-    """Who publishes, and the ids of the contracts in the registry."""
+    """A publishing department, and the ids of the contracts in the registry."""
 
     key: str
     connection: Connection
@@ -75,7 +75,7 @@ class Department:
         return said
 
     def framed(self, said: dict[str, Any]) -> bytes:
-        """Return its message."""
+        """Return the message of a statement."""
         return frame(self.statement_id, encode_own(NAME, said))
 
     def producer(self, **settings: Any) -> Producer:
@@ -170,7 +170,7 @@ def _transactions(one: Department, seconds: float, rate: float) -> int:
 
 
 def _reconnecting(one: Department, seconds: float, rate: float) -> int:
-    """Say who one is, again and again, eight at a time."""
+    """Connect and authenticate again and again, eight at a time."""
     began, times = time.monotonic(), 0
     while time.monotonic() - began < seconds:
         clients = [one.producer() for _ in range(8)]
@@ -179,7 +179,7 @@ def _reconnecting(one: Department, seconds: float, rate: float) -> int:
                 client.list_topics(f"records.{one.key}", timeout=5)
                 times += 1
             except KafkaException:
-                continue  # not let in: that is what is measured
+                continue  # not let in: the measured case
     return times
 
 
@@ -208,8 +208,9 @@ def _offend(name: str, one: Department, seconds: float, rate: float, told: Any) 
 
 @dataclass
 class Neighbours:
-    """Departments that publish a record each in turn; for every record,
-    when it was handed over and when it could be read."""
+    """Departments that publish one record each in turn, and for every record, when it was passed to the producer and when it
+    could be read.
+    """
 
     departments: Sequence[Department]
     database: str
@@ -219,7 +220,7 @@ class Neighbours:
     _numbers: Iterator[int] = field(default_factory=lambda: count(int(time.time()) % 1_000_000 * 100))
 
     def publish_until(self, done: Callable[[], bool]) -> None:
-        """Publish and look until it is done, and all that was published can be read."""
+        """Publish and look until `done` returns true and every published record can be read."""
         producers = {one.key: one.producer(**{"linger.ms": 0}) for one in self.departments}
         turn, due = cycle(self.departments), time.monotonic()
         with connect(self.database, autocommit=True) as store:
@@ -251,7 +252,7 @@ class Neighbours:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and print; exit code 1 where a neighbour's record took longer than `--most`."""
+    """Measure and print; exit code 1 if a neighbour's record took longer than `--most`."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument(
         "--only", nargs="+", default=[*BEHAVIOURS, MASS], choices=[*BEHAVIOURS, MASS], metavar="BEHAVIOUR"
@@ -300,7 +301,7 @@ def _departments(connection: Connection) -> list[Department]:
 
 
 def _warm(some: Sequence[Department], connection: Connection) -> None:
-    # The first records of a new stack wait for compilers and for plans; they are no neighbour's.
+    # The first records of a new stack wait for compilers and query plans, not for a neighbour.
     end = time.monotonic() + 10
     Neighbours(some, connection.database.get_secret_value(), 0.2).publish_until(lambda: time.monotonic() > end)
 

@@ -1,9 +1,9 @@
-"""`make bench`: everything that writes the same rows into PostgreSQL, on the same events, in one run, one after the other.
+"""`make bench`: every way to write the same rows into PostgreSQL, on the same events, in one run, one after the other.
 
-The row floor and the column floor (bare loops), xinliu's view stage, xinliu end to end, Faust with `take`, Quix Streams;
-and intake alone. Told are events a second, CPU seconds a million events (worker, database and broker apart), latency at
-two steady rates, memory, what was left to read, and ratios. Only ratios of one run mean something: machines differ, and
-this one's other work with the hour. docs/performance.md keeps the last run.
+The row floor and the column floor (bare loops), xinliu's view stage, xinliu end to end, Faust with `take`, Quix
+Streams; and intake alone. It reports events a second, CPU seconds a million events (worker, database and broker
+separately), latency at two steady rates, memory, unread events, and ratios. Only ratios of one run mean something:
+machines differ, and so does other work on the machine from hour to hour. docs/performance.md keeps the last run.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from tests.offline import lag, log_of
 
 _RATES = (500, 5_000)
 _MARKS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-"""Events after which memory and cost are looked at."""
+"""Events after which memory and cost are sampled."""
 _GIVE_UP, _SLOWEST = 900.0, 3_000
-"""Seconds, and events a second, of whom nothing more is expected."""
+"""Seconds after which a contender is stopped, and its minimum of events a second."""
 QUIX = Path(sys.prefix) / "bench" / "bin" / "python"
-"""The Python of the environment that has Quix Streams."""
+"""The Python of the environment with Quix Streams."""
 
 
 @dataclass
 class Measured:
-    """What one contender did. Rates are events a second, latencies milliseconds, memory MiB."""
+    """Results of one contender. Rates are events a second, latencies milliseconds, memory MiB."""
 
     name: str
     events: int = 0
     rate: float = 0.0
     """Of the first `--events`."""
     rate_of_the_rest: float | None = None
-    """Of those behind them: what it becomes when the tables are larger."""
+    """Of the later events: the rate with larger tables."""
     worker_cpu: float = 0.0
     """Seconds a million events."""
     database_cpu: float = 0.0
     broker_cpu: float = 0.0
     memory: dict[str, float] = field(default_factory=dict)
-    """By how many events were done."""
+    """By number of events done."""
     stretches: dict[str, dict[str, float]] = field(default_factory=dict)
     """From one mark to the next, by the events done at its end: rate, and CPU seconds a million events."""
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Measured:
 
 
 def contenders(rig: Rig, database: Callable[[str], str]) -> dict[str, tuple[Contender, str]]:
-    """Return what can be measured, each with its database."""
+    """Return the contenders, each with its database."""
     python, kafka = sys.executable, rig.connection.kafka.servers
 
     def row(name: str, key: str, *command: str) -> tuple[Contender, str]:
@@ -89,13 +89,13 @@ def contenders(rig: Rig, database: Callable[[str], str]) -> dict[str, tuple[Cont
 def through_backlog(
     rig: Rig, contender: Contender, pids: Sequence[int], gauge: Gauge, measured: Measured, counts: tuple[int, int]
 ) -> None:
-    """Wait until the contender has worked off what is there, and note rates, CPU and memory on the way."""
+    """Wait until the contender has worked off the backlog; sample rates, CPU and memory on the way."""
     first, rest = counts
     whole = first + rest
     deadline = monotonic() + max(_GIVE_UP, whole / _SLOWEST)
 
     def await_total(wanted: int) -> _Sample:
-        # The samples walk through /proc, so they are taken at the marks only: looking must not slow what is looked at.
+        # The samples walk through /proc, so they are taken at the marks only: measuring must not slow the contender.
         while gauge.total < wanted:
             _check(pids, deadline)
             wait_until(lambda: gauge.total >= wanted, seconds=0.5, every=0.02)
@@ -116,7 +116,7 @@ def through_backlog(
     measured.events = whole
     if now.total > at_first.total:
         measured.rate_of_the_rest = round(now.since(at_first)["rate"])
-    # Where events are still arriving (end to end), all of them are to be there before the next thing is measured.
+    # If events are still arriving (end to end), all of them must be there before the next measurement.
     while gauge.total < sum(rig.ends("accepted").values()):
         _check(pids, deadline)
         wait_until(lambda: False, seconds=0.1)
@@ -159,7 +159,7 @@ def _memory(pids: Sequence[int]) -> float:
 def at_a_steady_rate(
     rig: Rig, contender: Contender, gauge: Gauge, *, rate: int, seconds: float, first: int
 ) -> dict[str, float]:
-    """Publish at this rate and return how long it took from the producer's hand to the commit."""
+    """Publish at this rate. Return the time from the producer's hand to the commit."""
     before = rig.ends("accepted")
     out = rig.folder / f"paced-{rate}.json"
     words = ["--rate", str(rate), "--seconds", str(seconds), "--first", str(first)]
@@ -175,7 +175,7 @@ def at_a_steady_rate(
                 place = Origin.from_bytes(origin)
                 found[place.partition, place.offset] = (message.partition(), message.offset())
         placed = [(*found[partition, offset], handed) for partition, offset, handed in placed]
-    # What comes first pays for connections that were asleep.
+    # The first events pay for idle connections.
     taken = placed[len(placed) // 10 :]
     late = sorted(((gauge.reached(p, o) or float("inf")) - handed) * 1000 for p, o, handed in taken)
     return {
@@ -189,7 +189,7 @@ _INTAKE = {1: "xinliu intake alone", 2: "xinliu intake alone, two workers"}
 
 
 def intake_alone(rig: Rig, database: str, count: int, *, workers: int) -> Measured:
-    """Let intake read all of the department's topic once more, and forward it: nobody else works meanwhile."""
+    """Let intake read the whole topic of the department once more, and forward it, while nothing else works."""
     measured = Measured(_INTAKE[workers], events=count)
     command = [sys.executable, "-m", "xinliu", "worker", "intake"]
     contender = Contender(f"xinliu intake {workers}", [command] * workers, topic=RECORDS)
@@ -218,7 +218,7 @@ def intake_alone(rig: Rig, database: str, count: int, *, workers: int) -> Measur
 
 
 def measure(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Measured]:
-    """Measure everything that was asked for."""
+    """Measure all requested contenders."""
     found: list[Measured] = []
     with Rig.running() as rig:
         first, rest = options.events, options.more
@@ -227,8 +227,8 @@ def measure(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Me
         chosen = contenders(rig, rig.database)
         wanted = options.only or list(chosen)
         if "end-to-end" not in wanted:
-            wanted.insert(0, "end-to-end")  # it is what fills `accepted`
-        next_first = first + rest + 1_000  # paced events say nothing of the records before them
+            wanted.insert(0, "end-to-end")  # it fills `accepted`
+        next_first = first + rest + 1_000  # paced events are about other records than those before
         for key in [name for name in chosen if name in wanted]:
             contender, database = chosen[key]
             tell(f"{contender.name} …")
@@ -254,7 +254,7 @@ def measure(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Me
             database = rig.database("bench_intake")
             for workers, name in _INTAKE.items():
                 tell(f"{name} …")
-                # Its department's topic holds what end to end was measured with, the paced events too.
+                # Its department's topic has all events of end to end, the paced ones too.
                 found.append(intake_alone(rig, database, sum(rig.ends(RECORDS).values()), workers=workers))
     return found
 
@@ -295,7 +295,7 @@ def table(found: Sequence[Measured]) -> str:
 
 
 def growth(found: Sequence[Measured]) -> list[str]:
-    """Return, where more than a million events were measured, what each stretch of them cost and the memory at its end."""
+    """Return each stretch's cost and the memory at its end, if more than a million events were measured."""
     lines = []
     for one in found:
         if one.events <= 1_000_000 or not one.stretches:
@@ -308,7 +308,7 @@ def growth(found: Sequence[Measured]) -> list[str]:
 
 
 def ratios(found: Sequence[Measured]) -> list[str]:
-    """Return the ratios that the aims speak of, each with its aim; those whose parts were not measured are left out."""
+    """Return the ratios that have aims, each with its aim; a ratio without its measurements is left out."""
     by = {one.name: one for one in found}
     lines = []
 
@@ -338,7 +338,7 @@ def ratios(found: Sequence[Measured]) -> list[str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and tell. Exit code 1 where the contenders did not write the same rows."""
+    """Measure and print. Exit code 1 if the contenders did not write the same rows."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--events", type=int, default=500_000, help="events that the rates are of")
     asked.add_argument("--more", type=int, default=500_000, help="events behind them, for memory and for larger tables")

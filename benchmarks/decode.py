@@ -1,7 +1,7 @@
-"""How many statements a second are decoded into columns and digested: `python -m benchmarks.decode`.
+"""Rate of decoding statements into columns and digests: `python -m benchmarks.decode`.
 
-A batch is as intake meets it: 5,000 statements, penalties and listings mixed, every text different. The best of several
-runs is told, since other work on the machine only ever slows it.
+A batch is a usual one of intake: 5,000 statements, penalties and listings mixed, every text different. The result is
+the best of several runs, since other work on the machine only ever slows it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STATEMENT = "xinliu.Statement"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one way of reading achieved."""
+    """Result of one way of reading."""
 
     name: str
     rows: int
@@ -68,7 +68,7 @@ def measure(rows: int, runs: int) -> list[Measured]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and tell."""
+    """Measure and print."""
     asked = argparse.ArgumentParser(description="Rows a second of decoding statements.")
     asked.add_argument("--rows", type=int, default=5_000, help="statements in a batch")
     asked.add_argument("--runs", type=int, default=20, help="runs, of which the best counts")

@@ -1,11 +1,11 @@
-"""What it costs to find two generations equal, and to find the one entity that differs.
+"""Cost of finding two generations equal, and of finding the one entity that differs.
 
 python -m benchmarks.diff [--records 10000000]
 
-Starts a local stack of its own and removes it again. Two generations get the credit views of so many records (two records to a
-view, three views to an entity): of equal generations nothing else is read. Then the command `xinliu replay diff` runs, three times over
-equal ones, and once after one record of one view was made another. Prints a line of JSON for each: seconds from its start to
-its end, of which its imports and servers' answers are part, and what it said.
+Starts a local stack of its own and removes it again. Two generations get the credit views of so many records (two
+records to a view, three views to an entity): the comparison of equal generations reads nothing else. Then it runs the
+command `xinliu replay diff` three times over equal ones, and once after changing one record of one view. It prints a
+line of JSON for each: seconds from start to end, including imports and the servers' answers, and the command's result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Events for the benchmarks: many different statements of one department, some said again, some with a new version."""
+"""Events for the benchmarks: many different statements of one department, some repeated, some with a new version."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["DEPARTMENT", "Event", "events", "statement"]
 
 DEPARTMENT = "tax"
 ENTITIES = 50_000
-"""How many entities the records are about."""
+"""Number of entities of the records."""
 
 _AGAIN = 20
-"""Every 20th event is one said before, every other 20th a new version of one: 10 % in all."""
+"""Every 20th event repeats an earlier one, every other 20th is a new version of one: 10 % in all."""
 _BEFORE = 7
-"""So many events before."""
+"""Distance in events to the earlier one."""
 
 
 _AUTHORITIES = load().department("beijing", DEPARTMENT).authorities
@@ -46,7 +46,7 @@ def statement(number: int, *, version: int = 0) -> dict[str, Any]:
     """Return one of many different statements: every fourth a list entry, the others penalties."""
     authority, authority_name = _AUTHORITIES[number % len(_AUTHORITIES)]
     shared: dict[str, Any] = {
-        # As scattered as real ones: an index that is only ever appended to would flatter everybody.
+        # As scattered as real ones: an index that only grows at its end would flatter all contenders.
         "record_id": hashlib.blake2b(number.to_bytes(8, "big"), digest_size=16).hexdigest(),
         "version": 1_700_000_000_000 + version,
         "status": "IN_FORCE",

@@ -1,4 +1,4 @@
-"""The peer Faust, as its documentation has it: an agent that takes up to 1,000 events and writes them row by row.
+"""The peer Faust, as in its documentation: an agent that takes up to 1,000 events and writes them row by row.
 
 `python -m benchmarks.faust_peer --kafka … --database … --schema-id …` runs until it is stopped.
 """

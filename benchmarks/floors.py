@@ -1,8 +1,8 @@
-"""The floors: the least that must be done to get `accepted` into PostgreSQL, without a stream processor around it.
+"""The floors: the minimum work to get `accepted` into PostgreSQL, without a stream processor.
 
 `python -m benchmarks.floors rows|columns --kafka … --database … --schema-id …` runs until it is stopped. A bare
 confluent-kafka loop decodes one batch while a second thread writes the one before: row by row with fastavro, or in
-columns (one Avro block, polars, binary COPY). Nothing is validated, nobody is told anything, damage would end it.
+columns (one Avro block, polars, binary COPY). It validates nothing, notifies nobody, and would end at a damaged record.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _loop(consumer: Consumer, writer: RowWriter, stopped: threading.Event) -> No
     thread.start()
     try:
         while not stopped.is_set():
-            # What there is at once, without waiting for more: the transaction that runs sets the pace.
+            # The messages available at once, without waiting for more: the running transaction sets the pace.
             first = consumer.poll(0.5)
             if first is None:
                 continue

@@ -1,8 +1,8 @@
-"""What a statement costs as the tables grow: the view alone on events straight from `accepted`, stretch by stretch.
+"""Cost of a statement as the tables grow: the view alone on events straight from `accepted`, stretch by stretch.
 
-`python -m benchmarks.growth --events 3000000 [--set shared_buffers=2GB …]`. Told for each stretch are CPU seconds of the
-worker and of PostgreSQL, pages read into its buffers and written out of them, full pages and bytes of WAL. CPU time hardly
-minds what else a machine does; the rate does.
+`python -m benchmarks.growth --events 3000000 [--set shared_buffers=2GB …]`. For each stretch it reports CPU seconds of
+the worker and of PostgreSQL, pages read into its buffers and written out of them, full pages and bytes of WAL. Other
+work on the machine hardly changes CPU time; it does change the rate.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FROM pg_stat_wal w CROSS JOIN pg_stat_io i GROUP BY w.wal_fpi, w.wal_bytes
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """How far the view was, when, and what had been spent by then."""
+    """The view's progress, the time, and the cost up to then."""
 
     at: float
     total: int
@@ -46,7 +46,7 @@ class _Sample:
 
 
 def fill_accepted(rig: Rig, count: int, *, first: int = 0) -> None:
-    """Write so many events to accepted as intake would; `first` counts records, for several portions."""
+    """Write `count` events to accepted as intake would; `first` counts records, for several portions."""
     settings = {"bootstrap.servers": rig.connection.kafka.servers, "acks": "all", "enable.idempotence": True}
     settings |= {"partitioner": "murmur2_random", "compression.type": "lz4", "linger.ms": 20}
     producer = Producer(settings | {"queue.buffering.max.messages": 1_000_000})
@@ -82,7 +82,7 @@ def _samples(rig: Rig, count: int) -> Iterator[_Sample]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and tell."""
+    """Measure and print."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--events", type=int, default=1_000_000)
     asked.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of PostgreSQL")

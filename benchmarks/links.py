@@ -1,9 +1,9 @@
-"""`python -m benchmarks.links`: a push link, MirrorMaker 2 and a bare loop between two clusters, on the same records, in one run.
+"""`python -m benchmarks.links`: a push link, MirrorMaker 2 and a bare loop between two clusters, on the same records.
 
-Two local stacks on this machine. The backlog's rate is read from the ends of the far log, CPU from /proc; latency at a
-steady rate goes from the producer's hand at the origin to the far broker's append. Nothing is taken from what a contender
-says of itself, and what stands in the far log afterwards is held against the own one. Only ratios of one run mean
-something. docs/performance.md keeps the last run.
+Two local stacks on this machine, one run. The backlog's rate comes from the ends of the far log, CPU from /proc;
+latency at a steady rate is the time from the producer's hand at the origin to the far broker's append. It uses no
+figure that a contender reports itself, and compares the far log with the own one afterwards. Only ratios of one run
+mean something. docs/performance.md keeps the last run.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _GIVE_UP = 240.0
 
 @dataclass
 class Measured:
-    """What one contender did."""
+    """Results of one contender."""
 
     name: str
     rate: float = 0.0
-    """Records a second, from the first that was seen on the far side to the last."""
+    """Records a second, from the first one seen on the far side to the last."""
     rate_warm: float = 0.0
-    """The same of the second half alone."""
+    """The same for the second half alone."""
     cpu: float = 0.0
-    """CPU µs a record of its own, from its start on."""
+    """The contender's CPU µs a record, from its start on."""
     cpu_warm: float = 0.0
     """CPU µs a record of the second half."""
     brokers: float = 0.0
@@ -93,7 +93,7 @@ class Pair:
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Pair]:
-        """Start both from empty data; everything is deleted afterwards."""
+        """Start both from empty data, and delete everything afterwards."""
         with ExitStack() as ending, tempfile.TemporaryDirectory(prefix="xinliu-bench-") as folder:
             stacks = [Stack(f"bench-{os.getpid()}-{name}") for name in (_OWN, _FAR)]
             for stack in stacks:
@@ -101,13 +101,13 @@ class Pair:
             yield cls(stacks[0], stacks[1], Path(folder))
 
     def ends(self, connection: Connection) -> dict[int, int]:
-        """Return where each partition of the topic ends."""
+        """Return the end of each partition of the topic."""
         asked = {TopicPartition(_TOPIC, p): OffsetSpec.latest() for p in range(EXCHANGE_PARTITIONS)}
         found = self._asking[connection.kafka.servers].list_offsets(asked, request_timeout=10)
         return {place.partition: future.result(15).offset for place, future in found.items()}
 
     def empty_far(self) -> None:
-        """Delete the far topics and make them again."""
+        """Delete the far topics and create them again."""
         admin, names = self._asking[self.far.kafka.servers], {_TOPIC: EXCHANGE_PARTITIONS, status_topic(_OWN): 1}
         for future in admin.delete_topics(list(names)).values():
             future.result(30)
@@ -115,7 +115,7 @@ class Pair:
         config = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(4 << 20)}
         for future in admin.create_topics([NewTopic(t, n, 1, config=config) for t, n in names.items()]).values():
             future.result(30)
-        # A client that knew the old topic asks its leader; a new one does, once there is one.
+        # A client that knew the old topic asks its leader; a new client asks the new topic's leader, once there is one.
         self._asking[self.far.kafka.servers] = AdminClient(self.far.kafka.client({}))
         if not wait_until(self._led, seconds=30):
             raise TimeoutError("the far topic has no leaders")
@@ -127,7 +127,7 @@ class Pair:
             return False
 
     def publish(self, first: int, count: int, *, rate: float = 0.0) -> dict[bytes, float]:
-        """Write records to the own topic; at a rate, return when each was handed over, by its key."""
+        """Write records to the own topic. At a rate, return when each was passed to the producer, by its key."""
         linger = 1 if rate else 20
         producer = Producer(
             self.own.kafka.client(
@@ -151,7 +151,7 @@ class Pair:
         return handed
 
     def read(self, connection: Connection, first: Mapping[int, int]) -> dict[int, list[tuple[bytes, int]]]:
-        """Return key and broker's time (ms) of what the topic holds from these offsets on."""
+        """Return key and broker's time (ms) of the topic's messages from these offsets on."""
         consumer = Consumer(
             connection.kafka.client({"group.id": "bench", "enable.partition.eof": True, "enable.auto.commit": False})
         )
@@ -181,7 +181,7 @@ def _reset(stack: Stack) -> None:
 
 
 def contenders(pair: Pair) -> dict[str, tuple[str, list[str], dict[str, str]]]:
-    """Return what can be measured: its name, command and environment."""
+    """Return the contenders: name, command and environment."""
     own, far = pair.own.kafka.servers, pair.far.kafka.servers
     exchange = pair.folder / "exchange.json"
     peer = {"kafka": {"servers": far}, "registry": pair.far.registry.url}
@@ -238,7 +238,7 @@ def measure(
     options: argparse.Namespace,
     first: int,
 ) -> Measured:
-    """Let a contender copy everything that is there, then what is published at a steady rate."""
+    """Let a contender copy the backlog, then records published at a steady rate."""
     measured = Measured(name)
     pair.empty_far()
     whole = sum(pair.ends(pair.own).values())
@@ -271,7 +271,7 @@ def measure(
         when(whole + count)
         share = (cpu_of_tree([pid]) - before) / (monotonic() - began)
     arrived = {key: at for messages in pair.read(pair.far, ends).values() for key, at in reversed(messages)}
-    keys = sorted(handed, key=int)[count // 10 :]  # what comes first pays for connections that were asleep
+    keys = sorted(handed, key=int)[count // 10 :]  # the first records pay for idle connections
     late = sorted(arrived[key] - handed[key] * 1000 for key in keys)
     seconds: dict[int, list[float]] = defaultdict(list)
     for key in keys:
@@ -289,7 +289,7 @@ def measure(
 
 
 def compare(pair: Pair) -> int:
-    """Hold the far log against the own one, in order; return how many messages it has twice."""
+    """Compare the far log with the own one, in order. Return how many messages it has twice."""
     begin = dict.fromkeys(range(EXCHANGE_PARTITIONS), 0)
     own, far = pair.read(pair.own, begin), pair.read(pair.far, begin)
     twice = 0
@@ -303,7 +303,7 @@ def compare(pair: Pair) -> int:
 
 
 def table(found: Sequence[Measured], rate: float) -> str:
-    """Return the figures as a table, and the ratios that the aims speak of."""
+    """Return the figures as a table, and the ratios that have aims."""
     heads = ["", "records/s", "2nd half", "CPU µs a record", "2nd half", "records per CPU second", "both brokers µs"]
     rows = [[*heads, f"{rate:.0f}/s p50/p99/max ms", "p99 of the median second", "CPU there", "MiB", "twice"]]
     for one in found:
@@ -334,7 +334,7 @@ def table(found: Sequence[Measured], rate: float) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and tell."""
+    """Measure and print."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--records", type=int, default=400_000, help="backlog that the rates are of")
     asked.add_argument("--rate", type=float, default=500.0, help="records a second for latencies")

@@ -1,6 +1,6 @@
-"""MirrorMaker 2 of the same Kafka version, as a contender: its jars from a lock of the benchmark's own, its configuration.
+"""MirrorMaker 2 of the same Kafka version, as a contender: its jars from the benchmark's own lock, and its configuration.
 
-`python -m benchmarks.mirrormaker` resolves the jars anew and writes the lock; for whoever raises Kafka's version.
+`python -m benchmarks.mirrormaker` resolves the jars anew and writes the lock: run it after raising Kafka's version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SETS = {
         ("org.apache.kafka:kafka-clients:4.3.0", "org.apache.kafka:connect-mirror:4.3.0", "org.apache.kafka:connect-runtime:4.3.0"),
         True,
     ),
-    # Without what Log4j's own list of dependencies would change among Kafka's.
+    # Excludes Log4j's own dependencies that would change Kafka's.
     _NAMES[1]: (
         tuple(f"org.apache.logging.log4j:{name}:2.25.4" for name in ("log4j-api", "log4j-core", "log4j-slf4j-impl")),
         False,
@@ -56,7 +56,7 @@ def mirrormaker(own: str, far: str, topics: str, folder: Path, *, tasks: int = 4
         "far->own.enabled": "false",
         "replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy",
         "tasks.max": str(tasks),
-        # Only what a link does: no heartbeats, no consumer groups, no topics made or configured.
+        # Only a link's work: no heartbeats, no consumer groups, no topics created or configured.
         "emit.heartbeats.enabled": "false",
         "emit.checkpoints.enabled": "false",
         "sync.topic.acls.enabled": "false",

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.provinces`: from a department's hand in Beijing to what Shanxi's reports read, at a steady rate.
+"""`python -m benchmarks.provinces`: from a department's hand in Beijing to Shanxi's reports, at a steady rate.
 
-Two provinces of their own on this machine, each with one worker process, as `xinliu up --provinces` makes them. Statements are
-published to Beijing's topic; that they are visible is asked of both databases again and again, and of Shanxi's broker when it
-appended them to its copy of Beijing's exchange. Only ratios of one run mean something; docs/performance.md keeps the last run.
+Two provinces on this machine, each with one worker process, as `xinliu up --provinces` creates them. It publishes
+statements to Beijing's topic and polls both databases for their visibility, and Shanxi's broker for the time at which
+it appended them to its copy of Beijing's exchange. Only ratios of one run mean something; docs/performance.md keeps the
+last run.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _ORIGIN, _FAR = "beijing", "shanxi"
 _LOOK = 0.005
 _GIVE_UP = 120.0
 _WARM = 5.0
-"""Seconds of the rate that are published before anything is measured."""
+"""Seconds of publishing at the rate before the measurement."""
 
 
 class _View(threading.Thread):
-    """Looks how far one province's view has folded `accepted`; `seen` tells when each record was there first."""
+    """Polls one province's view for its position in `accepted`; `seen` has the time when each record was first there."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(daemon=True)
@@ -73,7 +74,7 @@ class _View(threading.Thread):
 
 
 class _Log(threading.Thread):
-    """Reads Shanxi's copy of Beijing's exchange; `appended` holds when its broker had each record."""
+    """Reads Shanxi's copy of Beijing's exchange; `appended` has the broker's time of each record."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(daemon=True)

@@ -1,7 +1,8 @@
-"""Publishes events at a steady pace and notes when each was handed to the producer and where it came to stand.
+"""Paced publisher: writes events at a steady rate, with the time of each and its partition and offset.
 
-`python -m benchmarks.publisher --kafka … --topic … --schema-id … --first N --rate R --seconds S --out FILE`. To `accepted` it
-writes as intake would: the same keys, partitions and headers. Without a rate: `--count` events, as fast as it goes.
+`python -m benchmarks.publisher --kafka … --topic … --schema-id … --first N --rate R --seconds S --out FILE`. To
+`accepted` it writes as intake would: the same keys, partitions and headers. Without a rate: `--count` events, at full
+speed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TICK = 0.002
 
 
 def as_intake(told: list[Event], partitions: int) -> Iterator[dict[str, Any]]:
-    """Yield what intake would write to `accepted` for these events, as the words of `Producer.produce`."""
+    """Yield intake's messages to `accepted` for these events, as arguments of `Producer.produce`."""
     writer = fingerprint(source("xinliu.Statement")).encode()
     places = partitions_of(pl.Series([event.key.decode() for event in told]), partitions).tolist()
     for number, (event, place) in enumerate(zip(told, places, strict=True)):

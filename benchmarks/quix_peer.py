@@ -15,11 +15,11 @@ from quixstreams.sinks import BatchingSink, SinkBatch
 from benchmarks.rowwise import RowWriter
 
 _COMMIT_SECONDS, _COMMIT_EVERY = 0.25, 10_000
-"""A checkpoint is a transaction a partition: more often it would drown in small ones."""
+"""A checkpoint is a transaction for each partition: with shorter intervals there would be too many small ones."""
 
 
 class PostgresSink(BatchingSink):
-    """Writes what arrived since the last checkpoint, a transaction a partition."""
+    """Writes the rows since the last checkpoint, one transaction for each partition."""
 
     def __init__(self, writer: RowWriter) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""What it costs readers that they follow the generation that serves: the same questions with one generation in the views, and with two.
+"""Cost of the views for readers: the same queries with one generation in the views, and with two.
 
 python -m benchmarks.readers [--records 300000]
 
-Starts a local stack of its own and removes it again. Prints a line of JSON for each number of generations: for each question,
-in milliseconds, what it took planned anew each time, and prepared.
+The views follow the serving generation. It starts a local stack of its own and removes it again. It prints a line of
+JSON for each number of generations: the milliseconds of each query, planned anew each time, and prepared.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _fill(owner: psycopg.Connection[Any], schema: str, records: int) -> None:
 
 
 def _ask(owner: psycopg.Connection[Any], records: int) -> dict[str, list[float]]:
-    """Return, in milliseconds, what a question took: planned anew each time, and prepared (the median of each)."""
+    """Return the milliseconds of each query: planned anew each time, and prepared (the median of each)."""
     found = {}
     for name, query in QUESTIONS.items():
         found[name] = [_median(owner, query, records, prepare=prepare) for prepare in (False, True)]

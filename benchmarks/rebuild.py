@@ -1,11 +1,12 @@
-"""What a rebuild costs, beside the least that it could: the same rows, in one run, one after the other.
+"""Cost of a rebuild, and of its floors: the same rows, in one run, one after the other.
 
-`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000 [--only-live]]`. Raw consume: a bare client that
-reads `accepted` and does nothing with it. Raw COPY, then index: the very rows that a rebuild copies, encoded beforehand, through one
-connection into `record` and `record_history` without indexes, which are made afterwards. The rebuild: the command, at full speed,
-with one process and with two, from start to READY; and Quix Streams, where its environment is there (`make bench` makes it). Told are
-events a second, and CPU seconds a million events of client, database and broker: those hardly mind what else a machine does. With
---live: how long what is published meanwhile takes to be visible, without a rebuild and with one that makes way.
+`python -m benchmarks.rebuild --events 1000000 [--marks 100000 …] [--live 1000 [--only-live]]`. Raw consume: a bare
+client that reads `accepted` and does nothing with it. Raw COPY, then index: the very rows that a rebuild copies,
+encoded beforehand, through one connection into `record` and `record_history` without indexes, which are created
+afterwards. The rebuild: the command, at full speed, with one process and with two, from start to READY; and Quix
+Streams, if its environment exists (`make bench` creates it). It reports events a second, and CPU seconds a million
+events of client, database and broker: other work on the machine hardly changes those. With --live: how long events
+published meanwhile take to be visible, without a rebuild and with one that is throttled.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ __all__ = ["Measured", "main", "measure", "table"]
 
 _DATABASE = "bench_rebuild"
 _FIRST_PACED = 50_000_000
-"""Paced events speak of no record of those before."""
+"""Paced events are about other records than those before."""
 
 
 @dataclass
 class Measured:
-    """What one contender did: seconds, CPU seconds of itself, database and broker, MiB at most."""
+    """Results of one contender: seconds, CPU seconds of itself, database and broker, MiB at most."""
 
     name: str
     events: int
@@ -59,7 +60,7 @@ class Measured:
     broker: float
     memory: float = 0.0
     stretches: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of a rebuild: what its start, the filling and the rest took: seconds, and CPU seconds of client, database and broker."""
+    """Start, filling and rest of a rebuild: seconds, and CPU seconds of client, database and broker."""
 
     @property
     def rate(self) -> float:
@@ -67,13 +68,13 @@ class Measured:
         return self.events / self.seconds
 
     def per_event(self, of: str) -> float:
-        """CPU microseconds an event of client, database, broker or (all) of the three."""
+        """CPU microseconds an event: of client, database, broker or (all) of the three."""
         spent = self.client + self.database + self.broker if of == "all" else float(getattr(self, of))
         return spent * 1e6 / self.events
 
 
 class _Meter:
-    """Counts time and CPU from its making on."""
+    """Counts time and CPU from its creation on."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -86,14 +87,14 @@ class _Meter:
         return self._begin[0]
 
     def sample(self, child: int | None = None) -> tuple[float, ...]:
-        """Return the time, and the CPU seconds so far: of this process and what it started, or of one child alone."""
+        """Return the time, and the CPU seconds so far: of this process and its children, or of one child alone."""
         times = self._own.cpu_times()
         own = times.user + times.system + times.children_user + times.children_system
         spent = own if child is None else cpu_of_tree([child])
         return monotonic(), spent, self._rig.cpu_of_postgres(), self._rig.cpu_of_kafka()
 
     def measured(self, name: str, events: int, **more: Any) -> Measured:
-        """Return what was spent."""
+        """Return the cost up to now."""
         seconds, client, database, broker = (
             after - before for after, before in zip(self.sample(), self._begin, strict=True)
         )
@@ -119,7 +120,7 @@ def raw_consume(rig: Rig) -> Measured:
 
 
 def _encoded(rig: Rig, database: str, folder: Path) -> list[tuple[str, str, Path]]:
-    """Encode what a rebuild copies, batch by batch, into files: table, columns, file."""
+    """Encode the rows of a rebuild, batch by batch, into files: table, columns, file."""
     facts = rig.logs.describe(["accepted", "quarantine"])
     files: list[tuple[str, str, Path]] = []
     with Registry(rig.connection.registry) as registry:
@@ -149,14 +150,14 @@ def _binary(frame: pl.DataFrame) -> bytes:
 
 
 def raw_copy(rig: Rig, database: str) -> Measured:
-    """Copy the same rows through one connection, then make the indexes."""
+    """Copy the same rows through one connection, then create the indexes."""
     with tempfile.TemporaryDirectory(prefix="xinliu-rows-") as folder:
         files = _encoded(rig, database, Path(folder))
         with connect(database, autocommit=True) as owner:
             made = create(owner)
         with connect(database, generation=made.number, autocommit=True) as store:
             store.execute(sql("replay/rebuild/scratch"))
-            # The indexes want each record once; which, is the rebuild's business.
+            # The indexes need each record once; the choice is the rebuild's work.
             store.execute(
                 "UPDATE rebuild_index SET statement = 'CREATE INDEX record_pkey ON record (record_id, province, department)'"
                 " WHERE statement LIKE 'ALTER%'"
@@ -235,8 +236,9 @@ def from_scratch(rig: Rig) -> Measured:
 
 
 def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """Return the latency of what is published at a rate, without a rebuild and while one makes way; then how long it takes to
-    find both generations equal."""
+    """Return the latency of events published at a rate, without a rebuild and during a throttled one; then the time to
+    find both generations equal.
+    """
     view = Contender("view", ([sys.executable, "-m", "xinliu", "worker", "view"],))
     found: dict[str, dict[str, Any]] = {}
     with rig.started(view, database):
@@ -253,9 +255,9 @@ def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str,
                 found["beside a rebuild"] = at_a_steady_rate(
                     rig, view, gauge, rate=rate, seconds=seconds, first=2 * _FIRST_PACED
                 )
-                # What is at its end before the events are has made way for some of them only.
+                # A rebuild that ends before the events was throttled for some of them only.
                 found["beside a rebuild"]["rebuild_ended"] = float(process.poll() is not None)
-                # The line that is being written is not whole yet.
+                # The line being written is still incomplete.
                 lines = told.read_text().rpartition("\n")[0].splitlines()
                 last = json.loads(lines[-1]) if lines else {"folded": 0, "phase": "start"}
                 found["beside a rebuild"] |= {"rebuilt": last["folded"], "phase": last["phase"]}
@@ -274,7 +276,7 @@ def beside_live(rig: Rig, database: str, rate: int, seconds: float) -> dict[str,
 
 
 def measure(rig: Rig, *, small: bool = False) -> Iterator[Measured]:
-    """Measure all contenders on the events that accepted holds; `small`: the rebuild with one process only."""
+    """Measure all contenders on the events of `accepted`; `small`: the rebuild with one process only."""
     database = rig.database(_DATABASE)
     try:
         if not small:
@@ -312,7 +314,7 @@ def table(found: Sequence[Measured]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and tell."""
+    """Measure and print."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--events", type=int, default=300_000)
     asked.add_argument(

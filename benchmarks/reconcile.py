@@ -1,9 +1,9 @@
-"""What a comparison costs: one department's records among others', summed up and named, in a PostgreSQL of its own.
+"""Cost of a comparison: one department's records among others', counted and named, in a PostgreSQL of its own.
 
 python -m benchmarks.reconcile [--records 1000000] [--others 1000000]
 
-Starts a local stack of its own and removes it again. Prints one line a step, in seconds; the last lines are with an index
-by department, domain and kind, and what that index costs whoever writes records.
+Starts a local stack of its own and removes it again. Prints one line a step, in seconds; the last lines are with an
+index by department, domain and kind, and the cost of that index for writers of records.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the benchmark runs on: a local stack of its own, a database a contender, and the gauges that are read from outside.
+"""The benchmarks' rig: a local stack of its own, a database for each contender, and gauges that read from outside.
 
-Nothing is taken from what a contender says of itself: how far it is stands in the table `position`, which every one of
-them writes in the transaction of its rows, and what it costs stands in /proc.
+It uses no figure that a contender reports itself: its progress is in the table `position`, which every contender writes
+in the transaction of its rows, and its cost is in /proc.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from streams.projection.positions import PROJECTED, load_catalogue, prepare
 __all__ = ["RECORDS", "Contender", "Gauge", "Rig", "cpu_of_tree", "fold_of", "servers"]
 
 _FINE, _COARSE = 0.003, 0.03
-"""Seconds between two looks at the positions: for latencies, and where only rates are told."""
+"""Seconds between two queries of the positions: for latencies, and for rates only."""
 
 RECORDS = "records.tax"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What is measured: its processes, by their command lines, and which topic its input is written to."""
+    """A contender: its processes, by their command lines, and the topic of its input."""
 
     name: str
     commands: Sequence[Sequence[str]]
@@ -54,7 +54,7 @@ class Contender:
 
 @contextmanager
 def servers(name: str) -> Iterator[tuple[Stack, Connection]]:
-    """Run Beijing's servers as the stack `bench-<name>`, from empty data and without workers; everything is deleted afterwards."""
+    """Run Beijing's servers as the stack `bench-<name>`, from empty data and without workers; delete everything afterwards."""
     stack = Stack(f"bench-{name}")
     if stack.layout.folder.exists():
         stack.reset()
@@ -66,7 +66,7 @@ def servers(name: str) -> Iterator[tuple[Stack, Connection]]:
 
 
 def cpu_of_tree(pids: Sequence[int]) -> float:
-    """Return the CPU seconds of these processes and of all that they ever started."""
+    """Return the CPU seconds of these processes and of all their descendants, ended ones too."""
     seconds = 0.0
     for pid in pids:
         try:
@@ -83,7 +83,7 @@ def cpu_of_tree(pids: Sequence[int]) -> float:
 
 
 class Gauge:
-    """Looks at the positions of `accepted` in a thread, and keeps every change: when, which partition, how far."""
+    """Polls the positions of `accepted` in a thread, and keeps every change: time, partition, offset."""
 
     def __init__(self, database: str) -> None:
         self._database = database
@@ -113,7 +113,7 @@ class Gauge:
 
     @contextmanager
     def finely(self) -> Iterator[None]:
-        """Look often, for latencies."""
+        """Poll often, for latencies."""
         self.pause = _FINE
         try:
             yield
@@ -127,12 +127,12 @@ class Gauge:
 
     @property
     def last(self) -> tuple[float, int]:
-        """When a position last moved, and the sum of all since then."""
+        """When a position last moved, and the sum of all positions since then."""
         known = [(times[-1], offsets[-1]) for times, offsets in list(self.changes.values()) if offsets]
         return max((at for at, _ in known), default=0.0), sum(offset for _, offset in known)
 
     def reached(self, partition: int, offset: int) -> float | None:
-        """Return when the position of a partition had passed this offset; None where it has not."""
+        """Return when the position of a partition had passed this offset; None if it has not."""
         times, offsets = self.changes[partition]
         place = bisect_right(offsets, offset)
         return times[place] if place < len(times) else None
@@ -152,7 +152,7 @@ class Rig:
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Rig]:
-        """Start the stack `bench` from empty data; everything is deleted afterwards."""
+        """Start the stack `bench` from empty data, and delete everything afterwards."""
         with servers(str(os.getpid())) as (stack, connection):
             rig = cls(stack, connection, Path(tempfile.mkdtemp(prefix="xinliu-bench-")))
             try:
@@ -161,7 +161,7 @@ class Rig:
                 rig._asking.close()
 
     def database(self, name: str) -> str:
-        """Make an empty database with all tables and with positions at the logs' beginnings; return how to reach it."""
+        """Create an empty database with all tables and with positions at the logs' beginnings. Return its address."""
         postgres = self.stack.postgres
         with psycopg.connect(postgres.conninfo("postgres", "postgres"), autocommit=True) as owner:
             owner.execute(f"CREATE DATABASE {name} OWNER xinliu")
@@ -177,13 +177,13 @@ class Rig:
         return database
 
     def drop(self, name: str) -> None:
-        """Drop a database: what PostgreSQL would still tidy up in it is not to be paid by whoever comes next."""
+        """Drop a database, so that the next contender does not pay for PostgreSQL's clean-up of it."""
         with psycopg.connect(self.stack.postgres.conninfo("postgres", "postgres"), autocommit=True) as owner:
             owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
             owner.execute("CHECKPOINT")
 
     def cpu_of_postgres(self) -> float:
-        """Return the CPU seconds of the database server: what ended is in the postmaster's account of its children."""
+        """Return the CPU seconds of the database server; the postmaster's account includes ended children."""
         pid = next(server.pid for server in self.stack.status() if server.name == "postgres")
         return cpu_of_tree([pid] if pid else [])
 
@@ -193,7 +193,7 @@ class Rig:
         return cpu_of_tree([pid] if pid else [])
 
     def ends(self, topic: str) -> dict[int, int]:
-        """Return where each partition of a topic ends."""
+        """Return the end of each partition of a topic."""
         if topic not in self._partitions:
             self._partitions[topic] = list(self._asking.list_topics(topic, timeout=15).topics[topic].partitions)
         return {
@@ -202,14 +202,14 @@ class Rig:
         }
 
     def publish(self, topic: str, *words: str, out: Path | None = None) -> list[tuple[int, int, float]]:
-        """Publish in a process of its own (benchmarks.publisher), and return what it noted."""
+        """Publish in a process of its own (benchmarks.publisher). Return partition, offset and time of each event."""
         command = [sys.executable, "-m", "benchmarks.publisher", "--kafka", self.connection.kafka.servers]
         command += ["--topic", topic, "--schema-id", str(self.schema_id), *words]
         subprocess.run([*command, *(["--out", str(out)] if out else [])], check=True)
         return [tuple(one) for one in json.loads(out.read_text())] if out else []
 
     def environment(self, database: str) -> dict[str, str]:
-        """Return the environment that makes the command talk to these servers and this database."""
+        """Return the environment that connects the command to these servers and this database."""
         return {
             **os.environ,
             "XINLIU_PROVINCE": self.connection.province,
@@ -221,7 +221,7 @@ class Rig:
 
     @contextmanager
     def started(self, contender: Contender, database: str) -> Iterator[list[int]]:
-        """Run a contender's processes; yields their pids. Raises RuntimeError, with the log, where one ended by itself."""
+        """Run a contender's processes; yield their pids. Raises RuntimeError, with the log, if one ended by itself."""
         known = self.environment(database)
         running: list[tuple[subprocess.Popen[bytes], Path]] = []
         for number, command in enumerate(contender.commands):
@@ -250,9 +250,9 @@ class Rig:
 
 
 def fold_of(database: str, sample: int) -> dict[str, Any]:
-    """Return hashes of what a contender wrote of the records that the first so many offsets of each partition speak of.
+    """Return hashes of a contender's rows for the records of the first `sample` offsets of each partition.
 
-    Times and positions are left aside. `differing` counts entities whose summary is not what their records add up to.
+    Times and positions are ignored. `differing` counts entities whose summary is not the sum of their records.
     """
     with connect(database, generation=1, autocommit=True) as store:
         store.execute("SET work_mem = '256MB'")

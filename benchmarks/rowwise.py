@@ -1,6 +1,6 @@
-"""Statements into the store row by row: fastavro, a Python dictionary, COPY, one guarded upsert. What everybody writes first.
+"""Row-by-row writer: fastavro, a Python dictionary, COPY, one guarded upsert; the usual first version of a store.
 
-The row floor and the peers (Faust with `take`, Quix Streams) share it, so that only how the records reach it differs.
+The row floor and the peers (Faust with `take`, Quix Streams) share it, so that they differ only in how records arrive.
 Imports nothing of the project: Quix Streams runs in an environment of its own.
 """
 
@@ -75,7 +75,7 @@ class _Row:
 
 
 class RowWriter:
-    """Writes batches of messages of `accepted`, one transaction each. `schema_id` is that of the statements."""
+    """Writes batches of messages of `accepted`, one transaction each. `schema_id` is the id of Statement."""
 
     def __init__(self, database: str, schema_id: int, *, generation: int = 1) -> None:
         self._schema = fastavro.parse_schema(json.loads(_SCHEMA.read_text(encoding="utf-8")))
@@ -99,7 +99,7 @@ class RowWriter:
         return dict(rows.fetchall())
 
     def prepare(self, messages: Sequence[Message]) -> tuple[Any, dict[int, int]]:
-        """Decode messages; other things than statements are left out. Returns rows, and the next offset by partition."""
+        """Decode messages; other messages than statements are left out. Return rows, and the next offset by partition."""
         rows, reached = [], {}
         for partition, offset, received, value in messages:
             reached[partition] = offset + 1
@@ -108,7 +108,7 @@ class RowWriter:
         return rows, reached
 
     def write(self, rows: Any, reached: dict[int, int]) -> None:
-        """Write what was prepared, and move the positions, in one transaction."""
+        """Write prepared rows, and move the positions, in one transaction."""
         newest: dict[Any, _Row] = {}
         for row in rows:
             key = row.record[0]

@@ -1,4 +1,4 @@
-"""`xinliu exchange status | duties`: how far each province has applied the others' changes, and its overdue duties to us."""
+"""`xinliu exchange status | duties`: how far each province has applied the others' changes, and duties towards us."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _told(connection: Connection, peer: str) -> list[LinkStanding]:
 
 
 def _waiting(own: Side, logs: Mapping[Place, PartitionRange], begins: Mapping[Place, int]) -> tuple[int, float | None]:
-    """Return how many offsets wait, and when the own broker received the first message among them (None: none waits)."""
+    """Return how many offsets wait, and when the own broker received the first such message (None: none waits)."""
     behind = {place: offset for place, offset in begins.items() if offset < logs[place].end}
     messages, oldest = 0, None
     reader = own.reader()

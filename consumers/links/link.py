@@ -64,7 +64,7 @@ class LinkState:
 
 
 class Link:
-    """One ordered pair (own → peer). `run` copies until `stop`, and returns; only a mistake in the code ends it otherwise.
+    """One ordered pair (own → peer). `run` copies until `stop`, and returns; only a bug ends it otherwise.
 
     `connection` is that of the own province with the link's principal; `to` a peer of its `exchange`. `metrics` may be
     shared by all links of a process. Raises UsageError if there is no such peer.
@@ -85,8 +85,8 @@ class Link:
         """A refused message is before this offset: the messages up to it are sent singly, to find it."""
         self._far_ids: dict[Place, str] = {}
         self._renewing: set[Place] = set()
-        """Far partitions created anew while this link ran. The old producer may still have written messages there that are
-        not behind all earlier ones, so the link pushes from the beginning, whatever the last message is.
+        """Far partitions created anew while this link ran. The old producer may still have written messages there that
+        are not behind all earlier ones, so the link pushes from the beginning, whatever the last message is.
         """
         self._told_gaps: set[tuple[Place, int]] = set()
         self._copies = self._singly = False

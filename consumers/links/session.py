@@ -53,7 +53,7 @@ _ENDS_IT = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, 
 
 
 class Session:
-    """Copies these partitions, given with their topic's id, from these offsets of the own log; `far_ids` are the peer's.
+    """Copies these partitions, given with their topic's id, from offsets of the own log; `far_ids` are the peer's.
 
     `singly` sends each message alone and waits for its result: slow, but it finds the message that the peer refuses.
     `copy` raises Retryable or UsageError, whatever ended the session.

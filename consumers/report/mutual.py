@@ -90,7 +90,7 @@ class MutualView:
     """Other province → number of the entity's registrations that were refused there and wait."""
     moment: Moment
     erased: int
-    """Statements that counted at that moment and have been erased since: revoked, or no longer shared by their province."""
+    """Statements that counted at that moment and have been erased since: revoked, or no longer shared by a province."""
 
 
 def read_mutual(

@@ -20,7 +20,7 @@ Period = Literal["day", "month"]
 
 @dataclass(frozen=True, slots=True)
 class Indicators:
-    """One department in one period of receipt, by China's calendar. Rates are parts of 1; None: nothing to divide by."""
+    """One department in one period of receipt, by China's calendar. Rates are parts of 1; None: no denominator."""
 
     department: str
     period_from: date

@@ -65,7 +65,12 @@ class Reader:
     """Reads cells of one column, each distinct text once: dates, codes and amounts repeat often."""
 
     def __init__(
-        self, header: str, place: int, read: Callable[[Cell], values.CellReading[Any]], longest: int, mended: list[Mending]
+        self,
+        header: str,
+        place: int,
+        read: Callable[[Cell], values.CellReading[Any]],
+        longest: int,
+        mended: list[Mending],
     ) -> None:
         self.header, self.place, self._read, self._longest, self._mended = header, place, read, longest, mended
         self._known: dict[Any, tuple[Any, MendedCell | None]] = {}
