@@ -48,7 +48,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         "lock_timeout": "5s",
         # The only limit that a role cannot lift itself.
         "temp_file_limit": "512MB",
-        # Readers ask about one entity: a parallel worker starts more slowly than the answer, whatever the planner says.
+        # Readers ask about one entity: starting a parallel worker takes longer than the answer,
+        # whatever the planner says.
         "max_parallel_workers_per_gather": "0",
     },
     OPERATOR: {"idle_in_transaction_session_timeout": "600s"},
