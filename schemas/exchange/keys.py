@@ -217,7 +217,7 @@ class Keyring:
                 seen = _look(file)
                 files[file] = held if held is not None and held[0] == seen else (seen, _read_public(file))
             except (OSError, UsageError) as error:
-                # A copy of the file may still be in progress: its previous key stays valid, and other keys are not affected.
+                # The file may be only half copied: its previous key stays valid, and other keys are not affected.
                 log.warning("signing.no_public_key", why=str(error))
                 files[file] = ((0, 0, 0), held[1] if held is not None else None)
         self._files = files
