@@ -208,9 +208,7 @@ def _offend(name: str, one: Department, seconds: float, rate: float, told: Any) 
 
 @dataclass
 class Neighbours:
-    """Departments that publish one record each in turn, and for every record, when it was passed to the producer and when it
-    could be read.
-    """
+    """Departments that publish one record each in turn; per record, when the producer took it and when it was readable."""
 
     departments: Sequence[Department]
     database: str

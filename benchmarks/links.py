@@ -67,7 +67,7 @@ class Measured:
     latency: dict[str, float] = field(default_factory=dict)
     """At the steady rate: p50, p99, max in ms; `cpu` is its share of a core meanwhile.
 
-    One stall of the machine makes the p99 of a whole run; half of the seconds have a p99 below that of the median second.
+    One stall of the machine makes the p99 of a whole run; half of the seconds have a p99 below the median second's.
     """
     twice: int = 0
     """Messages that the far log has twice."""

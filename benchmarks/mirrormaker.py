@@ -1,4 +1,4 @@
-"""MirrorMaker 2 of the same Kafka version, as a contender: its jars from the benchmark's own lock, and its configuration.
+"""MirrorMaker 2 of the same Kafka version, as a contender: its jars from the benchmark's own lock, its configuration.
 
 `python -m benchmarks.mirrormaker` resolves the jars anew and writes the lock: run it after raising Kafka's version.
 """

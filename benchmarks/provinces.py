@@ -38,7 +38,7 @@ _WARM = 5.0
 
 
 class _View(threading.Thread):
-    """Polls one province's view for its position in `accepted`; `seen` has the time when each record was first there."""
+    """Polls one province's view for its position in `accepted`; `seen` has the time of each record's first sight."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(daemon=True)

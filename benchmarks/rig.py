@@ -54,7 +54,7 @@ class Contender:
 
 @contextmanager
 def servers(name: str) -> Iterator[tuple[Stack, Connection]]:
-    """Run Beijing's servers as the stack `bench-<name>`, from empty data and without workers; delete everything afterwards."""
+    """Run Beijing's servers as the stack `bench-<name>`, from empty data, without workers; delete all afterwards."""
     stack = Stack(f"bench-{name}")
     if stack.layout.folder.exists():
         stack.reset()

@@ -99,7 +99,7 @@ class RowWriter:
         return dict(rows.fetchall())
 
     def prepare(self, messages: Sequence[Message]) -> tuple[Any, dict[int, int]]:
-        """Decode messages; other messages than statements are left out. Return rows, and the next offset by partition."""
+        """Decode messages, leaving out all but statements. Return rows, and the next offset by partition."""
         rows, reached = [], {}
         for partition, offset, received, value in messages:
             reached[partition] = offset + 1

@@ -123,7 +123,7 @@ class Session:
         )
 
     def copy(self, until: Callable[[], bool]) -> None:
-        """Copy until told to stop. Messages then on their way are confirmed, or the next session sends them again."""
+        """Copy until `until` returns true. Messages then on their way are confirmed, or a later session sends them."""
         try:
             while not until():
                 first = self._consumer.poll(_WAIT)

@@ -32,7 +32,7 @@ def mark(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Vouch that everything has been published, with nothing new to publish: a source that is silent is shown as 未归集."""
+    """Vouch that everything has been published, with nothing new to publish: readers see a silent source as 未归集."""
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting(f"department-{department}")
     chosen = load().department(connection.province, department)

@@ -22,7 +22,7 @@ def output_files(option: str, wanted: Path | None, inputs: Sequence[Path], *, wo
     """
     if wanted is None:
         return {}
-    if len(inputs) == 1 and not os.path.isdir(wanted):  # noqa: PTH112  # a name that is too long is no folder, and said later
+    if len(inputs) == 1 and not os.path.isdir(wanted):  # noqa: PTH112  # too long a name is no folder; reported later
         return {inputs[0]: wanted}
     if wanted.suffix and not os.path.isdir(wanted):  # noqa: PTH112
         raise UsageError(

@@ -41,7 +41,7 @@ def told(
 ) -> Iterator[SentStatement]:
     """Yield a department's sent statements, in the order in which the broker confirmed them.
 
-    `since` (included) and `until` (excluded) bound the time of that. It goes back only as far as sent rows are kept
+    `since` (included) and `until` (excluded) bound the time of confirmation. Sent rows are only kept for a time
     (`xinliu outbox relay --keep`). A statement added twice is yielded twice.
     """
     row = Tables(MetaData(), table_name, schema).rows.c

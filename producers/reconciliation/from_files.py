@@ -85,7 +85,7 @@ def from_files(
 ) -> ToldInFiles:
     """Read files as `xinliu publish` does: the same row gives the same bytes, and so the same digest.
 
-    Raises UsageError where a file cannot be read as a whole.
+    Raises UsageError if a file cannot be read as a whole.
     """
     bodies: list[bytes] = []
     lines: list[str] = []

@@ -142,8 +142,8 @@ class _Sheet:
         if kind == "e":
             self.unread[self._row][self._column] = ("CELL_ERROR", text or "#?")
         elif formula is not None:
-            # Excel keeps an empty text as t="str" with an empty value. A program that leaves calculating to Excel writes
-            # nothing, the same, or 0.
+            # Excel keeps an empty text as t="str" with an empty value. A program that leaves calculation to Excel
+            # writes nothing, the same, or 0.
             empty_text = kind == "str" and value is not None and not self._uncalculated
             zero = self._uncalculated and kind == "n" and text == "0"
             if (not text and not empty_text) or zero:
