@@ -23,7 +23,7 @@ from schemas.texts.harmless import guard
 if TYPE_CHECKING:
     from schemas.servers.connection import Connection
     from streams.monitoring.endpoint import Shown
-    from streams.runtime.threads import Thread
+    from streams.runtime.service import Thread
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "demo": ("deploy.commands.demo",),

@@ -1,15 +1,13 @@
-"""Projects operations into xinliu.audit beside the view worker,
-one worker of a province at a time, and anchors its heads.
+"""The audit projector: projects operations into xinliu.audit beside the view worker, and anchors the heads of its chains.
 
-The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of a worker: whoever
-rewrites the table would have to rewrite the topic, too, which nobody but the brokers' administrator can.
+One worker of a province leads. The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of
+a worker: whoever rewrites the table would have to rewrite the topic, too, and only the brokers' administrator can.
 """
 
 from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +24,6 @@ from schemas.operations.event import Operation
 from schemas.operations.log import TOPIC, OperationsWriter
 from schemas.operations.topics import LOOK_AGAIN, topic_of
 from schemas.servers.connection import Connection
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.audit.chain import HEAD, AuditEntry, beginning_of
 from streams.audit.log import OperationMessage, OperationsLog
@@ -34,25 +31,24 @@ from streams.audit.reader import examined
 from streams.audit.verification import FINDINGS, AuditVerdict
 from streams.monitoring.instruments import Instruments
 from streams.monitoring.metrics import OPERATIONS_AUDITED, OPERATIONS_FINDINGS, OPERATIONS_VERIFIED
-from streams.runtime.locks import AUDIT
-from streams.runtime.service import go_round
+from streams.runtime.locks import AUDIT, Lead
+from streams.runtime.service import Connection as Store
+from streams.runtime.service import Service
 
 __all__ = ["AuditProjector"]
 
 log = structlog.get_logger()
 
-Store = psycopg.Connection[Any]
-
 _STANDBY = 5.0
 _VERIFY_FIRST, _VERIFY_EVERY = 60.0, 3_600.0
-"""Seconds after the start, and from one time to the next, until the audit is verified."""
+"""Seconds from the start to the first verification of the audit, and between two verifications."""
 _EVERY, _SECONDS = 100, 10.0
-"""The head is anchored after so many entries, and so many seconds after one that no head covers."""
+"""The head is anchored after so many entries, and so many seconds after an entry that no head covers."""
 
 
 @dataclass
 class _Head:
-    """The last entry of a topic's chain, and how many stand behind the last head that covers it."""
+    """The last entry of a topic's chain, and the number of entries after the last head that covers it."""
 
     sequence: int
     hash: str
@@ -61,8 +57,11 @@ class _Head:
     since: float
 
 
-class AuditProjector:
-    """Work in a thread of its own; it waits, with a message, for servers that do not answer, and never stops the view."""
+class AuditProjector(Service):
+    """Projects and anchors in a thread of its own. No fault of the audit, such as a missing right, may end the view."""
+
+    waits = "operations.audit_waits"
+    transient = (psycopg.Error, Retryable, UsageError)
 
     def __init__(
         self,
@@ -72,7 +71,9 @@ class AuditProjector:
         seconds: float = _SECONDS,
         shown: Instruments | None = None,
     ) -> None:
-        self._connection, self._every, self._seconds = connection, every, seconds
+        super().__init__(connection.database.get_secret_value())
+        self.lead = Lead(AUDIT)
+        self._settings, self._every, self._seconds = connection, every, seconds
         shown = shown or Instruments("view")
         self._audited = shown.latest(OPERATIONS_AUDITED)
         self._audited.replace({(): time()})
@@ -81,51 +82,41 @@ class AuditProjector:
         self._verified.replace({(): time()})
         self._verify_at = monotonic() + _VERIFY_FIRST
         self._by = f"view@{socket.gethostname()}"
-        self._registry: Registry | None = None  # its own: that of the work is in use by another thread
-        self._store: Store | None = None
+        self._registry: Registry | None = None  # its own: another thread uses that of the work
         self._log: OperationsLog | None = None
         self._writer: OperationsWriter | None = None
         self._heads: dict[str, _Head] = {}
         self._heads_in = topic_of(connection.kafka)
         self._looked = 0.0
-        self._stopped = threading.Event()
 
-    def run(self) -> None:
-        """Work until stopped; whatever is wrong with the audit, a right that is missing among it, must not keep the view from working."""
-        wrong = (psycopg.Error, Retryable, UsageError)
-        go_round(self._go_round, self._stopped, waits="operations.audit_waits", close=self.close, passing=wrong)
-
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         if not self.step():
             return _STANDBY
         if monotonic() >= self._verify_at:
-            self._verify_at = monotonic() + _VERIFY_FIRST  # where a server is away
+            self._verify_at = monotonic() + _VERIFY_FIRST  # if a server is away
             self.verify()
             self._verify_at = monotonic() + _VERIFY_EVERY
         return 0.0
 
-    def stop(self) -> None:
-        """End `run` after the step that is under way."""
-        self._stopped.set()
-
     def close(self) -> None:
-        """Close what is open; the next step opens it anew."""
-        for opened in (self._log, self._store, self._registry):
+        """Close the clients and the connection; the next step opens others."""
+        for opened in (self._log, self._registry):
             if opened is not None:
                 opened.close()
-        self._log = self._store = self._registry = self._writer = None
+        self._log = self._registry = self._writer = None
+        super().close()
 
     def step(self, *, wait: float = 0.2) -> bool:
-        """Project what was written since, and anchor where that is due; false where another worker does.
+        """Project new operations, and anchor heads that are due; false if another worker leads.
 
-        Waits up to `wait` seconds for something to be written: so long takes a stop at most.
+        Wait up to `wait` seconds for an operation: a stop takes so long at most.
         """
-        opened = self._opened()
-        if opened is None:
+        if not self._leads():
             for shown in (self._audited, self._findings, self._verified):
                 shown.replace({})
             return False
-        store, log_of = opened
+        store, log_of = self._connected(), self._log
+        assert log_of is not None
         read = log_of.read(wait)
         self._project(store, read)
         if not read:
@@ -137,12 +128,12 @@ class AuditProjector:
         if monotonic() - self._looked > LOOK_AGAIN:
             self._looked = monotonic()
             if set(log_of.topics_now()) != set(self._heads):
-                self.close()  # somebody's topic is new: opened anew with it
+                self.close()  # a person has a new topic: the next step opens the log with it
         return True
 
     def verify(self) -> AuditVerdict:
-        """Hold the audit against its topics, and what was done against approvals, and show what came of it."""
-        verdict = examined(self._connection)
+        """Compare the audit with its topics, and operations with approvals; show the findings."""
+        verdict = examined(self._settings)
         found = Counter[str](one.what for one in verdict.findings)
         found["NOT_BELIEVED"] = verdict.disbelieved
         self._findings.replace({(what,): float(found[what]) for what in {*FINDINGS, *found}})
@@ -159,8 +150,8 @@ class AuditProjector:
             head, topic = heads[message.topic], message.topic
             entry = AuditEntry.following(head.sequence + 1, head.hash, message.event, topic)
             rows.append(entry.to_row())
-            # A head is no news, and one of its own chain covers what stood before it;
-            # who writes elsewhere writes no head.
+            # A head is no news, and a head of its own chain covers the entries before it.
+            # A worker that writes elsewhere writes no head.
             a_head = entry.event.kind == HEAD and topic == self._heads_in
             own = a_head and json.loads(entry.event.detail).get("topic", TOPIC) == topic
             news = 0 if own else head.news + (not a_head)
@@ -176,22 +167,13 @@ class AuditProjector:
         if topic != TOPIC:
             detail["topic"] = topic
         self._writer.write(Operation(HEAD, None, datetime.now(UTC), self._by, "the audit stood here", detail))
-        head.news = 0  # what comes until the event itself is read counts anew
+        head.news = 0  # entries that come before the event itself is read count anew
 
-    def _opened(self) -> tuple[Store, OperationsLog] | None:
-        if self._store is None or self._log is None:
-            self.close()
-            store: Store = connect(self._connection.database.get_secret_value(), autocommit=True)
-            row: Any = store.execute("SELECT pg_try_advisory_lock(%s)", (AUDIT,)).fetchone()
-            if not row[0]:
-                store.close()
-                return None
-            self._store = store
-            self._registry = Registry(self._connection.registry)
-            self._log = OperationsLog(self._connection.kafka, self._registry, principal="view")
-            self._writer = OperationsWriter(self._connection.kafka, self._registry)
-            self._resume(store, self._log)
-        return self._store, self._log
+    def _begin(self, connection: Store) -> None:
+        self._registry = Registry(self._settings.registry)
+        self._log = OperationsLog(self._settings.kafka, self._registry, principal="view")
+        self._writer = OperationsWriter(self._settings.kafka, self._registry)
+        self._resume(connection, self._log)
 
     def _resume(self, store: Store, log_of: OperationsLog) -> None:
         self._heads, begins = {}, {}
@@ -208,7 +190,7 @@ class AuditProjector:
                 )
                 continue
             if offset >= span.end:
-                # Going on would give events to come the places of those that are gone.
+                # Later events would get the places of the events that are gone.
                 raise Retryable(
                     f"the audit stands at {offset}, behind the end of {topic} ({span.end}): see `xinliu audit verify`"
                 )

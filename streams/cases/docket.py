@@ -1,20 +1,18 @@
-"""The docket: projects what this province says of cases, and writes reminders and escalations of those that it leads.
+"""The docket: projects this province's case events, and writes reminders and escalations of the cases that it leads.
 
-A thread of the view worker; an advisory lock lets one work at a time. The position in `cases` moves in the transaction of its
-effect. A reminder is an event like any other, and its id follows from case, step and day: written twice, after a crash or by
-two workers, it is one.
+It runs in a thread of the view worker; one worker of several leads. The position in `cases` moves in the transaction of its
+effect. A reminder is an event like any other, and its id follows from case, step and day: if a crash or a second worker
+writes it twice, it counts once.
 """
 
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from time import monotonic
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg.rows import dict_row
 
@@ -25,22 +23,19 @@ from schemas.cases.terms import Call, Facts, Terms
 from schemas.catalogue import Catalogue
 from schemas.contracts.registry import Registry
 from schemas.servers.connection import Connection as Settings
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.cases.log import TOPIC, CaseReader, CaseWriter
 from streams.exchange.carried.cases import Arrival, events_of, project, refold, refusal
-from streams.runtime.locks import CASES
-from streams.runtime.service import go_round
+from streams.runtime.locks import CASES, Lead
+from streams.runtime.service import Connection, Service
 
 __all__ = ["Docket", "facts_of", "reminder", "terms_of"]
 
 log = structlog.get_logger()
 
 _EVERY = 60.0
-"""Seconds between two looks for what is due, where nothing new was said and the day has not changed."""
+"""Seconds between two searches for due steps, if there is no new event and the day has not changed."""
 _STANDBY = 5.0
-
-Connection = psycopg.Connection[Any]
 
 
 def terms_of(catalogue: Catalogue) -> Terms:
@@ -49,7 +44,7 @@ def terms_of(catalogue: Catalogue) -> Terms:
 
 
 def facts_of(connection: Connection, cases: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what is held of the records of these cases, as the view case_standing has it, by case id."""
+    """Return the state of the records of these cases, rows of the view case_standing, by case id."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(sql("cases/standing"), {"cases": list(cases)}).fetchall()
     return {row["case_id"]: row for row in rows}
@@ -76,11 +71,13 @@ def reminder(case: Case, call: Call, *, by: str, at: datetime) -> CaseEvent:
     )
 
 
-class Docket:
+class Docket(Service):
     """Keeps the cases of one province in a thread of its own.
 
-    `reader` opens a reader of `cases` (a new one after each failure); `now` is the clock, which China's day follows from.
+    `reader` opens a reader of `cases` (a new one after each failure); `now` is the clock that gives China's day.
     """
+
+    waits = "cases.waits"
 
     def __init__(
         self,
@@ -94,15 +91,15 @@ class Docket:
         writer: Callable[[], CaseWriter],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database, self._catalogue, self._terms = database, catalogue, terms_of(catalogue)
-        self._province, self._generation, self._topic_id = province, generation, topic_id
+        super().__init__(database, generation=generation)
+        self.lead = Lead(CASES)
+        self._catalogue, self._terms = catalogue, terms_of(catalogue)
+        self._province, self._topic_id = province, topic_id
         self._open_reader, self._open_writer, self._now = reader, writer, now
         self._by = f"cases@{socket.gethostname()}"
-        self._connection: Connection | None = None
         self._reader: CaseReader | None = None
         self._writer: CaseWriter | None = None
         self._looked: tuple[date, float] | None = None
-        self._stopped = threading.Event()
 
     @classmethod
     def of(cls, connection: Settings, catalogue: Catalogue, *, generation: int, topic_id: str) -> Docket:
@@ -118,34 +115,25 @@ class Docket:
             writer=lambda: CaseWriter(connection.kafka, registry),
         )
 
-    def run(self) -> None:
-        """Work until stopped; waits, with a message, for servers that do not answer."""
-        go_round(self._go_round, self._stopped, waits="cases.waits", close=self.close)
-
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         return 0.0 if self.step() else _STANDBY
 
-    def stop(self) -> None:
-        """End `run` after the step that is under way."""
-        self._stopped.set()
-
     def close(self) -> None:
-        """Close what is open; the next step opens it anew."""
+        """Close reader and connection; the next step opens others."""
         if self._reader is not None:
             self._reader.close()
-        if self._connection is not None:
-            self._connection.close()
-        self._reader = self._connection = self._looked = None
+        self._reader = self._looked = None
+        super().close()
 
     def step(self, *, wait: float = 0.2) -> bool:
-        """Project what was said since, and write what is due; false where another worker does.
+        """Project new events, and write the due reminders; false if another worker leads.
 
-        Waits up to `wait` seconds for something to be said: so long takes a stop at most.
+        Wait up to `wait` seconds for an event: a stop takes so long at most.
         """
-        opened = self._opened()
-        if opened is None:
+        if not self._leads():
             return False
-        connection, reader = opened
+        connection, reader = self._connected(), self._reader
+        assert reader is not None
         arrivals = reader.read(wait)
         if arrivals:
             with connection.transaction():
@@ -157,7 +145,7 @@ class Docket:
         return True
 
     def due(self, connection: Connection, now: datetime) -> list[CaseEvent]:
-        """Return the reminders and escalations of the cases led here that are due now and not written yet."""
+        """Return the reminders and escalations of this province's cases that are due now and not written yet."""
         rows = connection.execute(sql("cases/open_led"), {"province": self._province}).fetchall()
         ids = [str(row[0]) for row in rows]
         facts, found = facts_of(connection, ids), list[CaseEvent]()
@@ -196,19 +184,10 @@ class Docket:
             log.error("cases.counts_for_nothing", case=arrival.event.case_id, kind=arrival.event.kind, why=why)
         return why is None
 
-    def _opened(self) -> tuple[Connection, CaseReader] | None:
-        if self._connection is None or self._reader is None:
-            self.close()
-            connection = connect(self._database, generation=self._generation, autocommit=True)
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (CASES,)).fetchone()
-            if not (row and row[0]):
-                connection.close()
-                return None
-            self._connection = connection
-            refold(connection)
-            self._reader = self._open_reader()
-            self._reader.seek(self._position(connection))
-        return self._connection, self._reader
+    def _begin(self, connection: Connection) -> None:
+        refold(connection)
+        self._reader = self._open_reader()
+        self._reader.seek(self._position(connection))
 
     def _position(self, connection: Connection) -> int:
         row = connection.execute("SELECT topic_id, next_offset FROM xinliu.case_position").fetchone()

@@ -15,7 +15,7 @@ from streams.commands.worker import CrashAt, Instance, shown_at
 if TYPE_CHECKING:
     from schemas.servers.connection import Connection
     from streams.monitoring.endpoint import Shown
-    from streams.runtime.threads import Thread
+    from streams.runtime.service import Thread
 
 __all__ = ["Besides", "mount"]
 

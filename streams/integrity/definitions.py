@@ -1,13 +1,12 @@
-"""Watches beside the view worker that definitions and rights in the database are what was shipped and declared.
+"""The watch on definitions and rights: compares those in the database with the shipped and declared ones.
 
-Whoever owns the tables can have a view leave a record out, or let everybody read the quarantine: rows stay as they are,
-and no audit of rows would see it. What differs is named in the log and counted in a gauge, for an alert; nothing is
+The owner of the tables can make a view leave out a record, or let everybody read the quarantine: rows stay as they are,
+and no audit of rows would find it. The log names each difference, and a gauge counts them, for an alert; nothing is
 changed back.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +15,12 @@ import structlog
 from psycopg import sql as compose
 
 from schemas.errors import Retryable, UsageError
-from schemas.store.database import connect
 from schemas.store.definitions import differences
 from schemas.store.grants import foreign
 from schemas.store.roles import difference
 from streams.monitoring.instruments import Instruments
 from streams.monitoring.metrics import DEFINITIONS_DIFFER
-from streams.runtime.service import go_round
+from streams.runtime.service import Service
 
 __all__ = ["CATALOGUE", "DefinitionsWatch", "catalogue_sums"]
 
@@ -32,12 +30,12 @@ CATALOGUE = (
     "domain", "domain_source", "list", "province", "heartbeat", "mutual_domain", "silence", "installation", "level", "list_period",
     "report_window", "visibility", "deadline", "exchange_limit", "workday",
 )  # fmt: skip
-"""Tables that the catalogue fills: of which domains there are, from where,
-and how long a source may be silent, 无 depends."""
+"""Tables that the catalogue fills. The state 无 depends on them: which domains there are, their sources,
+and how long a source may be silent."""
 
 
 def catalogue_sums(connection: psycopg.Connection[Any]) -> dict[str, str]:
-    """Return what differs, but for a collision of 64 bits, where a row does that the catalogue filled, by table."""
+    """Return a sum of each catalogue table; it differs if a row does, but for a collision of 64 bits."""
     sums = {}
     for table in CATALOGUE:
         query = compose.SQL("SELECT concat(count(*), ' ', sum(hash_record_extended(t, 0))) FROM xinliu.{} t")
@@ -47,10 +45,13 @@ def catalogue_sums(connection: psycopg.Connection[Any]) -> dict[str, str]:
     return sums
 
 
-class DefinitionsWatch:
-    """Looks at once and then every so many seconds, in a thread of its own; `others` are login roles that may be there,
-    `catalogue` the sums of the tables that this worker has filled from its catalogue: another worker's may be another
-    one."""
+class DefinitionsWatch(Service):
+    """Compares at once and then every so many seconds, in a thread of its own. `others` are login roles that may exist.
+    `catalogue` are the sums of the tables that this worker has filled from its catalogue: another worker may have another
+    one. A database that does not answer is waited for; no other fault may end the view."""
+
+    waits = "definitions.waits"
+    transient = (psycopg.Error, Retryable, UsageError)
 
     def __init__(
         self,
@@ -61,28 +62,18 @@ class DefinitionsWatch:
         catalogue: Mapping[str, str] | None = None,
         shown: Instruments | None = None,
     ) -> None:
-        self._database, self._every, self._others = database, every, list(others)
+        super().__init__(database)
+        self._every, self._others = every, list(others)
         self._catalogue = dict(catalogue or {})
         self._shown = (shown or Instruments("view")).latest(DEFINITIONS_DIFFER)
         self._told = dict[str, frozenset[str]]()
-        self._stopped = threading.Event()
 
-    def run(self) -> None:
-        """Look until stopped. A database that does not answer is waited for;
-        whatever else is wrong must not end the view."""
-        wrong = (psycopg.Error, Retryable, UsageError)
-        go_round(self._look, self._stopped, waits="definitions.waits", close=lambda: None, passing=wrong)
-
-    def stop(self) -> None:
-        """End `run`."""
-        self._stopped.set()
-
-    def _look(self) -> float:
+    def _round(self) -> float:
         self.look()
         return self._every
 
     def look(self) -> int:
-        """Look once; return how many definitions and rights differ."""
+        """Compare once; return how many definitions and rights differ."""
         found = self._found()
         if any(found.values()) and not self._stopped.wait(1.0):
             again = self._found()  # a generation that is just promoted or dropped differs for a moment
@@ -97,7 +88,7 @@ class DefinitionsWatch:
         return sum(len(names) for names in found.values())
 
     def _found(self) -> dict[str, frozenset[str]]:
-        with connect(self._database, autocommit=True) as connection:
+        with self._connect() as connection:
             missing, stale = difference(connection)
             rights = [*foreign(connection, self._others), *(f"{one.role}: {one}" for one in stale)]
             rights += [f"{one.role}: not {one}" for one in missing]

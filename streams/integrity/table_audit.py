@@ -1,15 +1,14 @@
-"""The audit: goes through the tables without end, and finds rows that are not what they follow from.
+"""The table audit: goes through the tables without end, and finds rows that differ from their sources.
 
-History is held against the log of truth (streams/integrity/log_audit.py) and rows of `record` against history, slice by
-slice, each in a snapshot of its own; what is counted of entities, and the digests of what other provinces share,
-against the rows. What differs is written down (row_difference), counted, logged, and mended
-(streams/integrity/repair.py). It works a bounded share of the time, whatever there is to look at, and a smaller one
-where nobody has touched a row, or the view has much to do.
+It compares history with the log of truth (streams/integrity/log_audit.py) and rows of `record` with history, slice by
+slice, each in a snapshot of its own; then the counts of entities, and the digests of other provinces' shared records,
+with the rows. A difference is stored (row_difference), counted, logged, and repaired (streams/integrity/repair.py). The
+audit works a bounded share of the time, whatever there is to check, and a smaller one if nobody has touched a row, or the
+view has much to do.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +20,9 @@ from uuid import UUID
 import polars as pl
 import structlog
 
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.integrity.accepted import WholeLog
-from streams.integrity.comparison import Comparing, Connection, RowDifference, Span
+from streams.integrity.comparison import Comparing, RowDifference, Span
 from streams.integrity.log_audit import LogAudit, LogFound
 from streams.integrity.log_set import BITS, Sums
 from streams.integrity.quarantine_audit import QuarantineAudit
@@ -32,49 +30,54 @@ from streams.integrity.repair import MendedRows, Mending, note
 from streams.monitoring.instruments import Instruments
 from streams.monitoring.metrics import AUDIT_BEYOND, AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_PASSED, AUDIT_UNFOUNDED
 from streams.projection.serving import while_serving
+from streams.runtime.locks import TABLE_AUDIT, Lead
 from streams.runtime.priority import lower_backend
-from streams.runtime.service import go_round
+from streams.runtime.service import Connection, Service
 
 __all__ = ["Reshares", "TableAudit", "record_spans"]
 
 log = structlog.get_logger()
 
 SHARE, LEAST_SHARE = 0.1, 0.02
-"""Of the time that it works, at most; the rest it waits. The smaller one where no row was touched since the last pass
-began, or where more than BUSY statements a second are folded."""
+"""The share of the time that it works, at most. The smaller one holds if no row was touched since the last pass began, or
+if more than BUSY statements a second are folded."""
 BUSY = 50.0
 LONGEST_PAUSE, LONGEST_QUIET = 2.0, 10.0
-"""Seconds after a step, at most, the first where rows were touched: one that waited for a lock, the log or the
-processor has not worked all that time, and what is wrong must be found within a minute."""
+"""Seconds after a step, at most; the first if rows were touched. A step that waited for a lock, the log or the processor
+has not worked all that time, and a fault must be found within a minute."""
 SLICE = 4_096
 """Records of a slice, about: some 50 ms of work."""
 _SHORTEST_PASS = 5.0
 _LOOK = 1.0
 _MOST = 500
-"""Records that one transaction mends: it holds up the view for some 50 ms."""
+"""Records that one transaction repairs: it holds up the view for some 50 ms."""
 _RELATIONS = (
     "record", "record_history", "credit_view", "quarantine", "quarantine_outcome", "foreign_digest", "shared_record",
     "shared_digest",
 )  # fmt: skip
-_LOCK = 0x7075646974  # "audit" in the tables: one worker of a generation at a time
 
 
 class Reshares(Protocol):
-    """The rule of what is shared (streams.exchange.outgoing.sharing.Sharing), as the audit asks it about all of our own records."""
+    """The sharing rule (streams.exchange.outgoing.sharing.Sharing), applied to all of our own records."""
 
     def differing(self, connection: Connection, first: UUID, limit: int) -> tuple[pl.DataFrame, UUID | None]:
-        """Return the keys of some records, from one on, that are not shared as they should be, and where to go on."""
+        """Return the keys of wrongly shared records among the next `limit` ones, and the first record after these."""
 
     def decide_again(self, connection: Connection, keys: pl.DataFrame) -> object:
         """Decide about these records as they are now, in a transaction of its own."""
 
 
-class TableAudit:
-    """Audits one generation in a thread of its own, and mends what it finds.
+class TableAudit(Service):
+    """Audits one generation in a thread of its own, and repairs differences.
 
-    `own` is the province, `partitions` how many `accepted` has, `log` the log of truth; `on_commit` is called where the relay
-    has something to publish.
+    `own` is the province, `partitions` the number of partitions of `accepted`, `log` the log of truth; `on_commit` is called
+    if the relay has something to publish.
     """
+
+    waits = "audit.waits"
+    _comparing: Comparing
+    _log_audit: LogAudit
+    """Both work on the session."""
 
     def __init__(
         self,
@@ -90,8 +93,10 @@ class TableAudit:
         shortest_pass: float = _SHORTEST_PASS,
         quarantine: QuarantineAudit | None = None,
     ) -> None:
+        super().__init__(database, generation=generation)
+        self.lead = Lead(TABLE_AUDIT, generation=generation)
         self._sharing, self._quarantine = sharing, quarantine
-        self._database, self._log, self._own, self._partitions = database, log, own, partitions
+        self._log, self._own, self._partitions = log, own, partitions
         self._generation, self._on_commit, self._shortest = generation, on_commit, shortest_pass
         shown = instruments or Instruments("view")
         self._found, self._mended = shown.total(AUDIT_DIFFERENCES), shown.total(AUDIT_MENDED)
@@ -99,55 +104,40 @@ class TableAudit:
         self._unfounded_shown = shown.latest(AUDIT_UNFOUNDED)
         # An alert asks whether these grow, and a series that begins at 1 has not grown.
         self._found.add({(relation, how): 0.0 for relation in _RELATIONS for how in ("MISSING", "EXTRA", "CHANGED")})
-        self._connection: Connection | None = None
-        self._comparing: Comparing | None = None
-        self._log_audit: LogAudit | None = None
         self._right: dict[Span, tuple[tuple[str, str], Sums | None]] = {}
         self._hopeless, self._unfounded = set[UUID](), set[UUID]()
         self._load = Load()
-        self._stopped = threading.Event()
 
-    def stop(self) -> None:
-        """End `run` after the slice that is under way."""
-        self._stopped.set()
-
-    def run(self) -> None:
-        """Go round until stopped; waits, with a message, for a server that does not answer."""
-        go_round(self._go_round, self._stopped, waits="audit.waits", close=self.close)
-
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         began = monotonic()
         self.pass_through(self._pause)
         return max(0.0, self._shortest - (monotonic() - began))
 
     def close(self) -> None:
         """Close the connection and the clients of the logs; the next pass opens others."""
-        if self._connection is not None:
-            self._connection.close()
+        super().close()
         self._log.close()
         if self._quarantine is not None:
             self._quarantine.close()
-        self._connection = self._comparing = self._log_audit = None
 
     def _pause(self, worked: float) -> None:
-        connection, _, _ = self._connected()
         began = monotonic()
         while True:
-            quiet = self._load.quiet(connection)
+            quiet = self._load.quiet(self._connected())
             share, longest = (LEAST_SHARE, LONGEST_QUIET) if quiet else (SHARE, LONGEST_PAUSE)
             left = min(worked * (1 - share) / share, longest) - (monotonic() - began)
-            # What is touched meanwhile ends a long pause.
+            # A row that is touched meanwhile ends a long pause.
             if left <= 0 or self._stopped.wait(min(left, _LOOK)):
                 return
 
     def pass_through(self, pause: Callable[[float], None] = lambda worked: None) -> int:
-        """Look at everything once and mend what differs; return how many rows did. `pause` is told of each step's seconds.
+        """Check everything once and repair differences; return how many rows differed. `pause` gets each step's seconds.
 
-        Nothing happens where another worker does it.
+        Nothing happens if another worker leads.
         """
-        connection, comparing, log_audit = self._connected()
-        if not self._first(connection):
+        if not self._leads():
             return 0
+        connection, comparing, log_audit = self._connected(), self._comparing, self._log_audit
         self._load.begins(connection)
         mending = Mending(connection, comparing, self._log, own=self._own)
         found = 0
@@ -199,7 +189,7 @@ class TableAudit:
         told = LogFound() if agrees else log_audit.look(span)
         self._unfounded |= told.unfounded
         if not found.suspects and not told.differences:
-            # Where the sums differ all the same, something is on its way: it is looked at again.
+            # If the sums differ all the same, a statement is on its way: the next pass checks the slice again.
             if agrees:
                 self._right[span] = stands
             return 0
@@ -268,7 +258,7 @@ class TableAudit:
             return sharing.differing(connection, first, SLICE)
 
     def _share_again(self, connection: Connection, sharing: Reshares, keys: pl.DataFrame) -> int:
-        # A day that began, or a registration that moved, makes the same difference: no damage, and so noted nowhere.
+        # A day that began, or a registration that moved, makes the same difference: no damage, and so not stored.
         with while_serving(connection, self._generation) as ours:
             if not (ours and keys.height):
                 return 0
@@ -298,24 +288,15 @@ class TableAudit:
             log.error("audit.beyond_mending", records=len(done.beyond), see="xinliu exchange differences --open")
         self._on_commit()
 
-    def _connected(self) -> tuple[Connection, Comparing, LogAudit]:
-        if self._connection is None or self._comparing is None or self._log_audit is None:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            self._comparing = Comparing(self._connection, own=self._own, partitions=self._partitions)
-            self._log_audit = LogAudit(self._connection, self._log, own=self._own)
-            lower_backend(self._connection)
-            self._right.clear()
-        return self._connection, self._comparing, self._log_audit
-
-    def _first(self, connection: Connection) -> bool:
-        row = connection.execute(
-            "SELECT pg_try_advisory_lock(%s, %s)", (_LOCK & 0x7FFFFFFF, self._generation)
-        ).fetchone()
-        return bool(row and row[0])
+    def _set_up(self, connection: Connection) -> None:
+        self._comparing = Comparing(connection, own=self._own, partitions=self._partitions)
+        self._log_audit = LogAudit(connection, self._log, own=self._own)
+        lower_backend(connection)
+        self._right.clear()
 
 
 class Load:
-    """Tells whether the audit may take its time: where nobody touched a row, and where the view has much to do."""
+    """The load that lets the audit take its time: nobody has touched a row, or the view has much to do."""
 
     def __init__(self) -> None:
         self._counted: tuple[Any, ...] | None = None
@@ -324,12 +305,12 @@ class Load:
         self._busy = False
 
     def begins(self, connection: Connection) -> None:
-        """A pass begins: what was touched in the one before is looked at by it, and once more by this one."""
+        """Begin a pass: rows touched during the last pass are checked at full speed once more."""
         counted = self._counts(connection)
         self._touched, self._counted = counted != self._counted, counted
 
     def quiet(self, connection: Connection) -> bool:
-        """Look, every second at most."""
+        """Return whether the audit may take its time; read again every second at most."""
         waited = monotonic() - self._looked_at
         if waited > _LOOK:
             row = connection.execute("SELECT COALESCE(sum(next_offset), 0)::bigint FROM position").fetchone()

@@ -1,20 +1,18 @@
-"""Reconciliation (对账): compares what departments state in manifests with what the view holds, and names what differs.
+"""Reconciliation (对账): compares the records that departments state in manifests with the view, and names differences.
 
-In a thread of its own beside the view worker: one comparison reads all of a department's records. It compares once
-every watermark of the department's topic has passed the manifest, so that what is on its way is no difference, and it
-leaves alone what became known after it. What it finds, and the answer to the department, are one transaction.
+It runs in a thread of its own beside the view worker: one comparison reads all of a department's records. It compares once
+every watermark of the department's topic has passed the manifest, so that records on their way are no difference, and it
+ignores records that became known after it. The findings and the answer to the department are one transaction.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import polars as pl
-import psycopg
 import structlog
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -23,29 +21,28 @@ from schemas.contracts.avro import parsed
 from schemas.contracts.codec import decode
 from schemas.reconciliation.manifest import LINES, ManifestScope, bucket_range, differing, total
 from schemas.store.binary_copy import copy_rows
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.projection.serving import while_serving
 from streams.reconciliation.manifests import NAME, announce, answer
-from streams.runtime.service import go_round
+from streams.runtime.service import Connection, Service
 
 __all__ = ["Reconciler"]
 
 log = structlog.get_logger()
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
 _NAMED_A_RECEIPT = 500
 _MOST_NAMED = 20_000
-"""Records of a bucket that the department does not state, named by one answer; how many more there are is told."""
+"""Records that the department does not state, named by one answer; the answer counts the rest."""
 _STATED = ("record_id", "version", "digest_hi", "digest_lo")
 
 
-class Reconciler:
-    """Compares manifests, one a transaction; several may run, each manifest is locked by the one that compares it.
+class Reconciler(Service):
+    """Compares manifests, one per transaction. Several may run: each locks the manifest that it compares.
 
     `on_commit` is called when there is an answer to publish.
     """
+
+    waits = "reconciliation.waits"
 
     def __init__(
         self,
@@ -56,47 +53,30 @@ class Reconciler:
         on_commit: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
+        super().__init__(database, generation=generation)
         self._province = province
         self._generation = generation
         self._on_commit = on_commit
         self._now = now
-        self._connection: Connection | None = None
-        self._woken, self._stopped = threading.Event(), threading.Event()
 
-    def wake(self) -> None:
-        """Tell it that the view has committed."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """End `run` after the comparison that is under way."""
-        self._stopped.set()
-        self._woken.set()
-
-    def run(self) -> None:
-        """Compare until stopped; waits, with a message, for a server that does not answer."""
-        go_round(self._go_round, self._stopped, waits="reconciliation.waits", close=self.close)
-
-    def _go_round(self) -> float:
-        self._woken.wait(1.0)
-        self._stopped.wait(0.1)  # the view commits up to a hundred times a second
-        self._woken.clear()
-        while not self._stopped.is_set() and self._round():
+    def _round(self) -> float:
+        self._await_news(0.1)
+        while not self._stopped.is_set() and self._compare_next():
             self._on_commit()
         return 0.0
 
-    def _round(self) -> bool:
+    def _compare_next(self) -> bool:
         with while_serving(self._connected(), self._generation) as ours:
             return ours and self.compare_one()
 
     def compare_one(self) -> bool:
-        """Compare one manifest or one part of lines; false where none is due.
+        """Compare one manifest or one part of lines; false if none is due.
 
-        Raises psycopg.OperationalError or Retryable where PostgreSQL does not answer, or asks to try again.
+        Raises psycopg.OperationalError or Retryable if PostgreSQL does not answer, or asks to try again.
         """
         connection = self._connected()
         with connection.transaction():
-            # One snapshot: what the watermarks say is visible, is seen.
+            # One snapshot: it holds every record up to the watermarks.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor = connection.cursor(row_factory=dict_row)
             if (due := cursor.execute(sql("reconciliation/due")).fetchone()) is not None:
@@ -107,17 +87,8 @@ class Reconciler:
                 return True
         return False
 
-    def close(self) -> None:
-        """Close the connection; the next comparison opens another."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            self._connection.execute(sql("reconciliation/stage"))
-        return self._connection
+    def _set_up(self, connection: Connection) -> None:
+        connection.execute(sql("reconciliation/stage"))
 
     def _compare(self, connection: Connection, due: Mapping[str, Any]) -> None:
         manifest = decode(parsed(NAME), due["body"])
@@ -135,9 +106,9 @@ class Reconciler:
         _close(connection, manifest, _ranges(equal, manifest["bits"]), (), now)
         for (other,) in superseded:
             message = "another manifest of the same records has taken its place"
-            told = answer({**manifest, "manifest_id": other}, "REFUSED", now, message=message)
-            announce(connection, key["department"], told)
-        told = answer(
+            reply = answer({**manifest, "manifest_id": other}, "REFUSED", now, message=message)
+            announce(connection, key["department"], reply)
+        reply = answer(
             manifest,
             values["state"],
             now,
@@ -146,7 +117,7 @@ class Reconciler:
             periods=_differing_periods(manifest["periods"], periods),
             buckets=wanted,
         )
-        announce(connection, key["department"], told)
+        announce(connection, key["department"], reply)
         log.info(
             "reconciliation.compared", **key, state=values["state"], stated=total(manifest["buckets"])[0], held=count
         )
@@ -168,14 +139,14 @@ class Reconciler:
         rows = Jsonb([{**row, "record_id": str(row["record_id"])} for row in found])
         values = {**key, "first_period": lines["first_period"], "last_period": lines["last_period"], "now": now}
         connection.execute(sql("reconciliation/opened"), {**values, "rows": rows})
-        if not unnamed:  # what is not named may be one of those
+        if not unnamed:  # an open difference may be one of the unnamed ones
             _close(connection, values, _ranges(buckets, lines["bits"]), [row["record_id"] for row in found], now)
         wanted = sorted(set(lines["wanted"]) - set(buckets))
         connection.execute(sql("reconciliation/narrowed"), {**key, "wanted": wanted})
         known = {"held": lines["held"], "outside": lines["outside"], "buckets": wanted, "unnamed": unnamed}
         state = "DIFFERS" if found else "EQUAL"
         for start in range(0, max(1, len(found)), _NAMED_A_RECEIPT):
-            portion = _told(found[start : start + _NAMED_A_RECEIPT])
+            portion = _named(found[start : start + _NAMED_A_RECEIPT])
             complete = start + _NAMED_A_RECEIPT >= len(found)
             announced = answer(manifest, state, now, **known, differences=portion, complete=complete)
             announce(connection, key["department"], announced)
@@ -203,7 +174,7 @@ class Reconciler:
         return found, extra[0][2] - len(extra) if extra else 0
 
 
-def _told(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _named(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     names = ("difference", "held_version", "reasons")
     return [{"record_id": row["record_id"].hex, **{name: row[name] for name in names}} for row in found]
 

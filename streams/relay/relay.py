@@ -1,19 +1,18 @@
-"""The relay: publishes what the view's transactions left in the outbox, in order, at least once.
+"""The relay: publishes the outbox rows of the view's transactions, in order, at least once.
 
-Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them; changed entities go to
-`changes`; tombstones of what a revocation erases go to `accepted`, into the partition of what they erase. An advisory lock lets one relay work at a time; the others stand by.
+Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them. Changed entities go to
+`changes`. Tombstones of revoked statements go to `accepted`, into the partition of the message that they erase. One relay
+leads; the others stand by.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-import psycopg
 from confluent_kafka import KafkaException, Message, Producer
 from psycopg.types.json import Jsonb
 
@@ -22,33 +21,36 @@ from schemas.contracts.codec import encode_own, frame
 from schemas.contracts.registry import Registry
 from schemas.errors import Fatal, Retryable
 from schemas.servers.kafka import Cluster
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.projection.serving import while_serving
 from streams.relay.recorder import RelayRecorder
 from streams.runtime.crash_points import crash_point
-from streams.runtime.locks import RELAY
-from streams.runtime.service import go_round
+from streams.runtime.locks import RELAY, Lead
+from streams.runtime.service import Connection, Service
 
 __all__ = ["ViewRelay"]
 
 _OUTBOX_ROWS = 500
 _ROUND = 0.1
-"""Seconds between two rounds, at least."""
+"""Seconds between two rounds, at least: an entity that changes with every transaction is published once a round, and the
+view has the processor."""
 _EXCEPTIONS_A_RECEIPT = 500
 _BY_KEY = -1
-"""librdkafka's number for: the partition that the key says."""
+"""librdkafka's number for the partition that follows from the key."""
 _NOTE_EVERY = 2.0
-"""Seconds between two looks at what the sources vouch for, where no watermark has moved."""
+"""Seconds between two updates of the times that sources vouch for, if no watermark has moved."""
 
 
-class ViewRelay:
+class ViewRelay(Service):
     """One relay in a thread of its own, woken after every commit of the view and at least every second."""
+
+    waits = "relay.waits"
 
     def __init__(
         self, database: str, kafka: Cluster, registry: Registry, *, generation: int, recorder: RelayRecorder
     ) -> None:
-        self._database = database
+        super().__init__(database, generation=generation, retried=recorder.retried)
+        self.lead = Lead(RELAY)
         self._recorder = recorder
         self._registry = registry
         self._generation = generation
@@ -66,64 +68,43 @@ class ViewRelay:
                 }
             )
         )
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._leads = False
         self._noted_at = -_NOTE_EVERY
-        self._woken = threading.Event()
-        self._stopped = threading.Event()
-
-    def wake(self) -> None:
-        """Tell the relay that there is news."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """End `run` after the round that is under way."""
-        self._stopped.set()
-        self._woken.set()
 
     def run(self) -> None:
-        """Publish until stopped; waits, with a message, for servers that do not answer."""
-        go_round(
-            self._go_round, self._stopped, waits="relay.waits", close=self._disconnect, retried=self._recorder.retried
-        )
+        """Publish until stopped."""
+        super().run()
         self._recorder.ends()
 
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         self._recorder.goes_round()
-        self._woken.wait(1.0)
-        # An entity that changes with every transaction is told of once a round, and the view has the processor.
-        self._stopped.wait(_ROUND)
-        self._woken.clear()
+        self._await_news(_ROUND)
         while self.publish_some() and not self._stopped.is_set():
             self._recorder.goes_round()
         return 0.0
 
     def publish_some(self) -> bool:
-        """Publish one portion; true where more may be waiting. Does nothing while another relay leads, or where this generation
-        does not serve."""
+        """Publish one portion; return whether more may be waiting. Do nothing if another relay leads, or another
+        generation serves."""
         connection = self._connected()
-        # From reading the outbox to deleting what was published: what a promote moves is told once.
+        # From reading the outbox to deleting the published rows: rows that a promote moves are published once.
         with while_serving(connection, self._generation) as ours:
             if ours:
                 return self._publish(connection)
-        if self._leads:
-            self._disconnect()  # the relay of the generation that serves must be able to lead
+        if self.lead.held:
+            self.close()  # the relay of the generation that serves must be able to lead
         return False
 
-    def _publish(self, connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
-        if not self._leads:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (RELAY,)).fetchone()
-            self._leads = bool(row and row[0])
-            if not self._leads:
-                return False
+    def _publish(self, connection: Connection) -> bool:
+        if not self._leads():
+            return False
         with connection.transaction():
-            # One snapshot: every exception that a watermark passes is among the rows, or was sent before.
+            # One snapshot: every exception that a watermark passes is among the rows, or was published before.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             rows = connection.execute(sql("relay/outbox"), {"limit": _OUTBOX_ROWS}).fetchall()
             drained = len(rows) < _OUTBOX_ROWS
             watermarks = connection.execute(sql("relay/watermarks")).fetchall() if drained else []
             changed = self._changed(connection, rows)
-        self._note(connection, news=bool(watermarks))  # before a department is told that it is visible
+        self._note(connection, news=bool(watermarks))  # before a department reads that its records are visible
         if not rows and not watermarks:
             return False
         crash_point("relay.before-publish")
@@ -136,7 +117,7 @@ class ViewRelay:
         crash_point("relay.published")
         with connection.transaction():
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", ([row[0] for row in rows],))
-            told = [
+            sent = [
                 {
                     "topic": topic,
                     "partition": partition,
@@ -145,7 +126,7 @@ class ViewRelay:
                 }
                 for _, topic, partition, offset, as_of in watermarks
             ]
-            connection.execute(sql("relay/sent"), {"rows": Jsonb(told)})
+            connection.execute(sql("relay/sent"), {"rows": Jsonb(sent)})
         self._recorder.published(receipts, len(changed), tombstones)
         return not drained
 
@@ -155,8 +136,8 @@ class ViewRelay:
             self._produce("accepted", key, None, partition)
         return len(gone)
 
-    def _note(self, connection: psycopg.Connection[tuple[Any, ...]], *, news: bool = False) -> None:
-        # What becomes silent by itself, or is held back by the quarantine, brings no watermark: it is looked for now and then.
+    def _note(self, connection: Connection, *, news: bool = False) -> None:
+        # A source that falls silent, or is held back by the quarantine, brings no watermark.
         if news or monotonic() - self._noted_at >= _NOTE_EVERY:
             connection.execute(sql("relay/vouched"), {"generation": self._generation})
             self._noted_at = monotonic()
@@ -206,7 +187,7 @@ class ViewRelay:
         value = frame(self._registry.schema_id("xinliu.Receipt"), encode_own("xinliu.Receipt", receipt))
         self._produce(f"receipts.{department}", department, value, headers=[schema_header("xinliu.Receipt")])
 
-    def _changed(self, connection: psycopg.Connection[tuple[Any, ...]], rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def _changed(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> list[Any]:
         entities = sorted({uscc for _, kind, _, payload in rows if kind == "CHANGES" for uscc in payload["uscc"]})
         return connection.execute(sql("relay/digests"), {"uscc": entities}).fetchall() if entities else []
 
@@ -249,18 +230,7 @@ class ViewRelay:
             raise Fatal(f"the relay cannot publish: {error}") from error
         refusals, self._refusals = self._refusals, []
         if refusals or left:
-            # Nothing has been deleted from the outbox: the next round publishes all of it again.
+            # No row has been deleted from the outbox: the next round publishes all of them again.
             raise Retryable(
                 f"Kafka did not take {len(refusals) + left} messages of the relay: {refusals[:1]}", server="kafka"
             )
-
-    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._connection is None:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            self._leads = False
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._leads = None, False

@@ -47,9 +47,8 @@ from streams.reconciliation.reconciler import Reconciler
 from streams.relay.recorder import RelayRecorder
 from streams.relay.relay import ViewRelay
 from streams.runtime.app import StreamApp
-from streams.runtime.backoff import pauses
 from streams.runtime.collector import Collector, Hold, Work
-from streams.runtime.threads import Thread, run_beside
+from streams.runtime.service import Backoff, Thread, run_beside
 from streams.view.recorder import ViewRecorder
 from streams.view.stage import ViewStage
 from streams.workers.exchange_origin import origin_side
@@ -82,10 +81,10 @@ def intake_worker(
     catalogue: Path | None = None,
     instance: str | None = None,
 ) -> Callable[[], StreamApp]:
-    """Return what builds the intake worker: records.<department> of this province → accepted and quarantine; where it shares
-    records with other provinces, what they push here, too.
+    """Return a function that builds the intake worker: records.<department> of this province → accepted and quarantine; the
+    same for records that other provinces push here, if this province shares records.
 
-    `outside` is where it shows what it does (INTAKE_SERVERS).
+    The worker shows its figures in `outside` (INTAKE_SERVERS).
     """
     shown = outside or Outside("intake", INTAKE_SERVERS)
     known = load(catalogue)
@@ -105,7 +104,7 @@ def intake_worker(
     meanings = Meanings(
         OperationsWriter(connection.kafka, registry).write, by, changed=SchemaRecorder(shown.instruments).changed
     )
-    # All of its own: the clients of the work are in use by other threads.
+    # Clients of its own: other threads use those of the work.
     beside = Registry(connection.registry)
     letting_through = _forwarder(connection, beside, facts)
     redriver = Redriver(
@@ -171,9 +170,9 @@ def intake_worker(
 
 
 def _take_up(operations: OperationsReader, decisions: Decisions, stopping: Stopping, meanings: Meanings) -> None:
-    """Let them know what operators and workers have said so far."""
-    pause = pauses(_PATIENCE)
-    held = operations.held(lambda error: sleep(pause(error)))
+    """Pass on the decisions of operators and workers up to now."""
+    backoff = Backoff(patience=_PATIENCE)
+    held = operations.held(lambda error: sleep(backoff.next(error)))
     decisions.held(held)
     for operation in held:
         stopping.follow(operation, news=False)
@@ -188,11 +187,11 @@ def view_worker(
     catalogue: Path | None = None,
     instance: str | None = None,
 ) -> Callable[[], StreamApp]:
-    """Return what builds the view worker: accepted and quarantine → one generation in PostgreSQL, and the relay.
+    """Return a function that builds the view worker: accepted and quarantine → one generation in PostgreSQL, and the relay.
 
-    Without `generation` it follows the one that serves: when another does, its app is built anew with that one, all that works
-    beside it too. A number stays what it is; unless that generation serves, nobody is told anything of it.
-    `outside` is where it shows what it does (VIEW_SERVERS).
+    Without `generation` it follows the one that serves: when another does, its app is built anew with that one, with all
+    services beside it. With a number it stays with that generation, and publishes nothing of it unless it serves.
+    The worker shows its figures in `outside` (VIEW_SERVERS).
     """
     shown = outside or Outside("view", VIEW_SERVERS)
     database = connection.database.get_secret_value()
@@ -307,13 +306,13 @@ def _chosen(database: str, generation: int | None) -> int:
 
 def _seek_by(app: StreamApp, positions: Callable[[frozenset[TP]], Mapping[TP, int]], recorder: WorkRecorder) -> None:
     async def seek(partitions: frozenset[TP]) -> Mapping[TP, int]:
-        pause = pauses(_PATIENCE)
+        backoff = Backoff(patience=_PATIENCE)
         while partitions:
             try:
                 with recorder.trying("seek"):
                     return await asyncio.to_thread(positions, partitions)
             except Retryable as error:
-                await asyncio.sleep(pause(error))
+                await asyncio.sleep(backoff.next(error))
         return {}
 
     app.positions = seek
@@ -352,7 +351,7 @@ def _feed(
 
     @app.agent(app.runs(*topics), name=f"{app.conf.id}.runs")
     async def collect(stream: Any) -> None:
-        # Acked by the collector, once the effect is lasting: whatever Faust would ack here on an exception is lost.
+        # The collector acks, once the effect is lasting: a message that Faust acks here on an exception is lost.
         async for event in stream.noack().events():
             await collectors[event.value.partition % len(collectors)].add(event)
 
@@ -381,5 +380,5 @@ def _places(facts: Mapping[str, TopicFacts], topics: Iterable[str]) -> list[tupl
 
 
 def _asks(connection: Connection) -> Callable[[], None]:
-    # One of its own: the client of the work is in use by another thread.
+    # Its own: another thread uses the client of the work.
     return Registry(connection.registry).ask

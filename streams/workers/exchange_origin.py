@@ -26,7 +26,7 @@ __all__ = ["OriginSide", "origin_side"]
 
 @dataclass(frozen=True, slots=True)
 class OriginSide:
-    """What decides in the view's transactions, and what works in threads beside it."""
+    """The rule that decides in the view's transactions, and the services in threads beside it."""
 
     sharing: Sharing
     publisher: ExchangePublisher
@@ -34,14 +34,14 @@ class OriginSide:
 
 
 def goes_along(connection: Connection) -> Sequence[Rider]:
-    """Return what is told to the other provinces beside statements, in the order of a run: one line a contract."""
+    """Return the riders, which publish to the other provinces beside statements, in the order of a run: one per contract."""
     return (Answering(connection.province), CaseSharing(), Pending(connection.province))
 
 
 def origin_side(connection: Connection, *, generation: int, logs: Logs, outside: Outside) -> OriginSide | None:
-    """Return the origin's side; None where this province exchanges nothing.
+    """Return the origin's side; None if this province exchanges nothing.
 
-    Raises UsageError where the province has no key to sign with, or another province's.
+    Raises UsageError if the province has no key to sign with, or another province's.
     """
     if connection.exchange is None:
         return None
@@ -57,7 +57,7 @@ def origin_side(connection: Connection, *, generation: int, logs: Logs, outside:
     publisher = ExchangePublisher(
         database,
         connection.kafka,
-        Registry(connection.registry),  # of its own: the clients of the work are in use by other threads
+        Registry(connection.registry),  # its own: other threads use the clients of the work
         province=connection.province,
         generation=generation,
         signer=signer,

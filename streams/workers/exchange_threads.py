@@ -1,4 +1,4 @@
-"""The threads of the exchange that run beside a view worker, where its province shares records with others."""
+"""The status threads of the exchange beside a view worker, if its province shares records with others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.exchange.status.publisher import StatusTeller
 from streams.exchange.status.reader import StatusReader
 from streams.exchange.status.recorder import StatusRecorder
 from streams.monitoring.endpoint import Outside
-from streams.runtime.threads import Thread
+from streams.runtime.service import Thread
 
 __all__ = ["status_threads"]
 
@@ -22,9 +22,9 @@ __all__ = ["status_threads"]
 def status_threads(
     connection: Connection, catalogue: Catalogue, *, generation: int, shown: Outside
 ) -> dict[str, Thread]:
-    """Return what tells our status and reads that of all, by name; nothing where the province shares nothing.
+    """Return the publisher of our status and the reader of all statuses, by name; none if the province shares nothing.
 
-    Raises UsageError where it has no key to sign with.
+    Raises UsageError if the province has no key to sign with.
     """
     exchange = connection.exchange
     if exchange is None:
@@ -34,7 +34,7 @@ def status_threads(
     own, database, kafka = connection.province, connection.database.get_secret_value(), connection.kafka
     others = [province for province in catalogue.provinces if province != own]
     recorder = StatusRecorder(shown.instruments, own, list(catalogue.provinces))
-    # A registry each: a client is used by one thread alone.
+    # A registry each: one thread alone may use a client.
     telling, reading = Registry(connection.registry), Registry(connection.registry)
     arrivals = Arrivals(kafka, telling, others, principal="view")
     teller = StatusTeller(

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 from schemas.servers.connection import Connection
 from streams.monitoring.endpoint import Outside, Shown, Together
 from streams.runtime.app import StreamApp, run
-from streams.runtime.threads import Thread, run_beside
+from streams.runtime.service import Thread, run_beside
 from streams.workers.assembly import INTAKE_SERVERS, VIEW_SERVERS, intake_worker, view_worker
 
 __all__ = ["Province"]
 
 
 class Province:
-    """Intake, view and what runs beside them. The process ends when one of them does, as each alone would end.
+    """Intake, view and their threads. The process ends when one of them does, as each alone would end.
 
-    `connect_as` gives the connection as a principal; `beside` what is to run in threads, by name; `shown` what that shows.
+    `connect_as` returns the connection as a principal; `beside` are further threads by name; `shown` are their figures.
     """
 
     def __init__(

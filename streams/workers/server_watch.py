@@ -1,14 +1,14 @@
-"""The watch: asks the servers every few seconds, in a thread of its own, for what the work itself does not know.
+"""The server watch: queries the servers every few seconds, in a thread of its own, for figures that the work does not know.
 
-How far the logs reach (lag), what the sources vouch for and what waits (PostgreSQL), and whether each server answers.
+These are the ends of the logs (lag), the times that sources vouch for and the waiting rows (PostgreSQL), and whether each
+server answers.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic, time
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 import structlog
@@ -17,7 +17,6 @@ from schemas.contracts.codec import NotDecodable
 from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, UsageError
 from schemas.servers.registry import RegistryAddress
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.intake.schema_ids import Meanings
 from streams.kafka.ranges import Logs
@@ -39,6 +38,7 @@ from streams.monitoring.metrics import (
     SOURCE_STATE,
     VIEW_LAG,
 )
+from streams.runtime.service import Connection, DatabaseSession, Service
 
 __all__ = [
     "BEGINNINGS_EVERY", "EVERY", "QUALITY_EVERY", "SCHEMAS_EVERY", "Beginnings", "IntakeLag", "SchemaLook", "StoreWatch", "Watch",
@@ -49,13 +49,13 @@ EVERY = 5.0
 """Seconds between two rounds."""
 
 QUALITY_EVERY = 60.0
-"""Seconds between two looks at the figures of the month: they move slowly, and are sums of some thousand rows."""
+"""Seconds between two readings of the month's figures: they move slowly, and are sums of some thousand rows."""
 
 BEGINNINGS_EVERY = 15.0
-"""Seconds between two looks at where the logs begin."""
+"""Seconds between two readings of the beginnings of the logs."""
 
 SCHEMAS_EVERY = 60.0
-"""Seconds between two looks at what the schema ids mean."""
+"""Seconds between two checks of the schema ids' meanings."""
 
 Place = tuple[str, int]
 
@@ -63,14 +63,17 @@ log = structlog.get_logger()
 
 _RETAINED = frozenset({"quarantine"})
 _RETAINED_SECONDS = 360 * 86_400.0
-"""What is in these is kept for 365 days (deploy/cluster/topics.py)."""
+"""Messages in these topics are kept for 365 days (deploy/cluster/topics.py)."""
 
 _STATES = ("正常", "迟", "中断")
 _INDICATORS = ("accepted", "refused", "published", "late", "corrected", "conflicts")
 
 
-class Watch:
-    """Goes round the servers: `looks` are made in this order, each asks the server of that name; `close` ends it."""
+class Watch(Service):
+    """Rounds of the servers: `looks` are made in this order, each queries the server of its name; `close` comes at the end."""
+
+    waits = "watch.waits"
+    transient = ()  # `look` reports a server that does not answer, and goes on to the next
 
     def __init__(
         self,
@@ -80,39 +83,37 @@ class Watch:
         every: float = EVERY,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._close = close
-        self._probe = probe
-        self._looks = dict(looks)
-        self._every = every
-        self._stopped = threading.Event()
+        super().__init__()
+        self._probe, self._looks, self._every, self._close = probe, dict(looks), every, close
 
     def run(self) -> None:
-        """Go round until stopped."""
-        while not self._stopped.is_set():
-            self._probe.beat("watch")
-            self.look()
-            self._stopped.wait(self._every)
+        """Make rounds until stopped."""
+        super().run()
         self._probe.ended("watch")
+
+    def close(self) -> None:
+        """Close the connections of the looks."""
         self._close()
 
-    def stop(self) -> None:
-        """End `run` after the round that is under way."""
-        self._stopped.set()
+    def _round(self) -> float:
+        self._probe.beat("watch")
+        self.look()
+        return self._every
 
     def look(self) -> None:
-        """Go round once; a server that does not answer is noted, and what was last known of it stands."""
+        """Query each server once. If one does not answer, report that; its last figures stay."""
         for server, look in self._looks.items():
             asked = time()
             try:
                 look()
-            except (Retryable, UsageError, psycopg.OperationalError) as error:  # one that says no may say yes again
+            except (Retryable, UsageError, psycopg.OperationalError) as error:  # a refusal may be lifted
                 self._probe.silent(server, str(error))
             else:
                 self._probe.answered(server, asked=asked)
 
 
 def in_turn(*calls: Callable[[], None]) -> Callable[[], None]:
-    """Return what calls these, one after the other, up to the first that fails."""
+    """Return a function that makes these calls in turn, up to the first that fails."""
 
     def call() -> None:
         for one in calls:
@@ -122,9 +123,9 @@ def in_turn(*calls: Callable[[], None]) -> Callable[[], None]:
 
 
 class IntakeLag:
-    """How many messages of each assigned input partition are not forwarded.
+    """The number of messages of each assigned input partition that are not forwarded.
 
-    `standing` returns where each assigned partition stands: everything before that is forwarded.
+    `standing` returns the offset of each assigned partition: every message before it is forwarded.
     """
 
     def __init__(
@@ -136,9 +137,9 @@ class IntakeLag:
         self._standing = standing
 
     def look(self) -> None:
-        """Ask Kafka. Raises Retryable where it does not answer."""
+        """Query Kafka. Raises Retryable if it does not answer."""
         ends = self._logs.ends(self._places)
-        # Asked for after the ends: what came meanwhile does not count as lag.
+        # Read after the ends: messages that came meanwhile do not count as lag.
         self._lag.replace(
             {
                 (topic.removeprefix("records."), str(partition)): max(0, ends[topic, partition] - offset)
@@ -149,15 +150,15 @@ class IntakeLag:
 
 
 class SchemaLook:
-    """Whether the schema ids that intake has seen still mean what they meant; asks the registry anew,
-    by a client of its own."""
+    """The check that the schema ids seen by intake keep their meanings; it queries the registry anew, by a client of
+    its own."""
 
     def __init__(self, registry: RegistryAddress | str, meanings: Meanings) -> None:
         self._registry, self._meanings = Registry(registry), meanings
         self._looked_at = -SCHEMAS_EVERY
 
     def look(self) -> None:
-        """Ask. Raises Retryable where the registry does not answer."""
+        """Check. Raises Retryable if the registry does not answer."""
         self._registry.ask()
         if monotonic() - self._looked_at < SCHEMAS_EVERY:
             return
@@ -166,23 +167,23 @@ class SchemaLook:
             try:
                 self._meanings.holds(self._registry.writer(schema_id))
             except NotDecodable:
-                continue  # noted by `holds`; an id that is not there any more means nothing else
+                continue  # noted by `holds`; an id that is gone has no other meaning
         self._looked_at = monotonic()
 
 
 class Broker(Protocol):
-    """What a broker says of where its logs begin (streams.kafka.ranges.Logs)."""
+    """The beginnings of a broker's logs (streams.kafka.ranges.Logs)."""
 
     def firsts(self, partitions: Iterable[Place]) -> Mapping[Place, int]:
         """Return the first offset that each log still holds."""
 
     def since(self, partitions: Iterable[Place], moment: float) -> Mapping[Place, int]:
-        """Return the first offset of each log at that time or later; one without any is missing."""
+        """Return the first offset of each log at that time or later; a log without one is left out."""
 
 
 class Beginnings:
-    """Where logs begin that keep everything, or for as long as `quarantine` does:
-    a log that lost its beginning tells of nothing else."""
+    """The beginnings of logs that keep every message, or those of a fixed time as `quarantine` does: no other figure
+    shows that a log lost its beginning."""
 
     def __init__(self, instruments: Instruments, logs: Broker, *, clock: Callable[[], float] = time) -> None:
         self._first, self._lost = instruments.latest(LOG_FIRST_OFFSET), instruments.latest(LOG_LOST)
@@ -192,7 +193,7 @@ class Beginnings:
         self._looked_at = -BEGINNINGS_EVERY
 
     def look(self, places: Sequence[Place]) -> None:
-        """Ask Kafka, every BEGINNINGS_EVERY seconds at most. Raises Retryable where it does not answer."""
+        """Query Kafka, every BEGINNINGS_EVERY seconds at most. Raises Retryable if it does not answer."""
         if monotonic() - self._looked_at < BEGINNINGS_EVERY:
             return
         first = self._logs.firsts(places)
@@ -201,7 +202,7 @@ class Beginnings:
                 self._gone.add(place)
                 log.error("watch.log_lost", topic=place[0], partition=place[1], begins_at=offset)
         retained = [place for place in places if place[0] in _RETAINED]
-        # What is younger must be there at the next look.
+        # Younger messages must be there at the next look.
         self._young = dict(self._logs.since(retained, self._clock() - _RETAINED_SECONDS))
         self._gone &= {place for place in first if first[place] > 0}
         self._first.replace({(topic, str(partition)): offset for (topic, partition), offset in first.items()})
@@ -209,8 +210,8 @@ class Beginnings:
         self._looked_at = monotonic()
 
 
-class StoreWatch:
-    """What PostgreSQL knows, and the lag of the view: the position that counts is the one in PostgreSQL.
+class StoreWatch(DatabaseSession):
+    """The figures in PostgreSQL, and the lag of the view: the position that counts is the one in PostgreSQL.
 
     `kept` are logs beside those of the view that keep everything.
     """
@@ -225,12 +226,8 @@ class StoreWatch:
         generation: int,
         kept: Iterable[Place] = (),
     ) -> None:
-        self._logs = logs
-        self._places = list(places)
-        self._kept = list(kept)
-        self._database = database
-        self._generation = generation
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        super().__init__(database, generation=generation)
+        self._logs, self._places, self._kept = logs, list(places), list(kept)
         self._ends: Mapping[Place, int] = {}
         self._positions: Mapping[Place, int] = {}
         self._begins = Beginnings(instruments, logs)
@@ -248,33 +245,23 @@ class StoreWatch:
         self._contested = instruments.latest(REGISTRATIONS_CONTESTED)
 
     def look_at_kafka(self) -> None:
-        """Ask how far the logs reach, and where they begin. Raises Retryable where Kafka does not answer."""
+        """Read the beginnings and ends of the logs. Raises Retryable if Kafka does not answer."""
         self._ends = self._logs.ends(self._places)
         self._begins.look([*self._places, *self._kept])
 
     def look_at_postgres(self) -> None:
-        """Ask for everything else. Raises Retryable or psycopg.OperationalError where PostgreSQL does not answer."""
+        """Read everything else. Raises Retryable or psycopg.OperationalError if PostgreSQL does not answer."""
         try:
             self._look()
         except psycopg.OperationalError:
             self.close()
             raise
         finally:
-            # While PostgreSQL does not answer, the lag must be seen to grow all the same.
-            self._tell_lag()
+            self._report_lag()  # it must be seen to grow while PostgreSQL does not answer
 
-    def close(self) -> None:
-        """Close the connection; the next look opens another."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        if self._connection is None:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            # A look that takes longer would itself be the load.
-            self._connection.execute("SET statement_timeout = '10s'")
-        return self._connection
+    def _set_up(self, connection: Connection) -> None:
+        # A look that takes longer would itself be the load.
+        connection.execute("SET statement_timeout = '10s'")
 
     def _look(self) -> None:
         run = self._connected().execute
@@ -298,7 +285,7 @@ class StoreWatch:
             self._contested.replace({(): contested})
             self._quality_at = monotonic()
 
-    def _tell_lag(self) -> None:
+    def _report_lag(self) -> None:
         self._lag.replace(
             {
                 (topic, str(partition)): max(0, self._ends[topic, partition] - offset)

@@ -1,4 +1,4 @@
-"""What runs beside a worker's batches: following what operators decide, watching servers, seeing that every partition is read."""
+"""The parts that run beside a worker's batches: operators' decisions, pacing, the server watch, unread partitions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.monitoring.unread_partitions import GroupReading, UnreadPartitions
 from streams.quarantine.redriver import Decisions
 from streams.runtime.app import StreamApp
 from streams.runtime.collector import Collector
-from streams.runtime.threads import start_thread
+from streams.runtime.service import start_thread
 from streams.workers.server_watch import EVERY, Watch
 
 __all__ = ["Holding", "follow_decisions", "keep_pace", "read_everything", "standing_of", "watch_servers"]
@@ -30,25 +30,25 @@ log = structlog.get_logger()
 
 
 class Holding:
-    """Pauses and resumes the partitions of departments that are stopped or rest, through Faust's consumer."""
+    """The pause of partitions of departments that are stopped or rest, through Faust's consumer."""
 
     def __init__(self, app: StreamApp, stopping: Stopping, pacing: Pacing) -> None:
         self._app, self._stopping, self._pacing = app, stopping, pacing
 
     def holds(self, topic: str) -> bool:
-        """Tell whether the department's intake is stopped, or rests."""
+        """Return whether the department's intake is stopped, or rests."""
         return self._stopping.holds(topic) or self._pacing.holds(topic)
 
     def pause(self, places: set[tuple[str, int]]) -> None:
-        """Fetch nothing more of these; a rebalance that gives them to us anew lifts it, and the next run pauses again."""
+        """Fetch no more of these partitions. A rebalance that assigns them anew lifts the pause; the next run pauses again."""
         self._app.consumer.pause_partitions({TP(*place) for place in places})
 
     async def resume(self, offsets: dict[tuple[str, int], int]) -> set[tuple[str, int]]:
-        """Go back to these offsets, and fetch again."""
+        """Go back to these offsets, and fetch again; return the partitions for which that was done."""
         ours = self._app.consumer.assignment()
         wanted = {TP(*place): offset for place, offset in offsets.items() if TP(*place) in ours}
         if gone := sorted(f"{tp.topic} {tp.partition}" for tp in wanted if tp in self._app.lost):
-            # Its log has lost records that nobody has taken over: the next start says so, and how to accept it.
+            # Its log has lost records that intake has not taken over: the next start reports it, and how to accept it.
             await self._app.stop_for(
                 PositionLost(f"records were deleted before intake took them over: {', '.join(gone)}")
             )
@@ -67,7 +67,7 @@ def follow_decisions(
     decisions: Decisions,
     meanings: Meanings,
 ) -> None:
-    """Follow what operators decide for as long as the app runs, and carry it out."""
+    """Follow operators' decisions for as long as the app runs, and carry them out."""
 
     @app.task
     async def follow_beside() -> None:
@@ -114,7 +114,7 @@ def keep_pace(app: StreamApp, pacing: Pacing, stopping: Stopping, collector: Col
 
 
 def watch_servers(app: StreamApp, probe: Probe, watch: Watch) -> None:
-    """Ask the servers whether they answer, and show that the event loop turns."""
+    """Query the servers for as long as the app runs, and show that the event loop turns."""
 
     @app.task
     async def watch_beside() -> None:
@@ -133,7 +133,7 @@ def watch_servers(app: StreamApp, probe: Probe, watch: Watch) -> None:
 def read_everything(
     app: StreamApp, unread: UnreadPartitions, holds: Callable[[str], bool] = lambda _topic: False
 ) -> None:
-    """Watch that every partition is read, and rejoin the group where one is nobody's. `holds` names topics that are paused."""
+    """Check that every partition is read, and rejoin the group if one is not. `holds` returns whether a topic is paused."""
 
     @app.task
     async def read_beside() -> None:
@@ -144,7 +144,7 @@ def read_everything(
             paused = {place for place in standing if holds(place[0])}
             known = None if shared is None else {(tp.topic, tp.partition) for tp in shared}
             try:
-                # In a thread: it may ask Kafka how far the logs reach.
+                # In a thread: it may query Kafka for the ends of the logs.
                 if await asyncio.to_thread(unread.look, GroupReading(known, standing, in_hand | paused)):
                     await app.consumer.rejoin()
             except Retryable as error:

@@ -1,7 +1,7 @@
-"""The guard: sees to it that no session in the database keeps the workers from their work.
+"""The session guard: protects the workers from other sessions in the database.
 
-A reader's session that lifted its own limits is ended. An advisory lock of somebody else's, and a leader's lock that no
-worker of ours has, make the worker unready: nobody would be told anything, and nothing else would say so.
+It ends a reader's session that lifted its own limits. A foreign advisory lock, and a leader's lock that no worker of ours
+holds, make the worker unready: nothing would be published, and nothing else would report it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 import psycopg
 import structlog
 
 from schemas.store import limits
-from schemas.store.database import connect
 from schemas.store.roles import OWNER, WORKER
 from schemas.store.sql_files import sql
 from streams.monitoring.health import Probe
@@ -23,20 +21,21 @@ from streams.monitoring.instruments import Instruments
 from streams.monitoring.metrics import FOREIGN_LOCKS, LEADER_MISSING, LIMITS_LACKING, READERS_ENDED
 from streams.projection.serving import serves
 from streams.runtime.locks import LEADERS
+from streams.runtime.service import Connection, DatabaseSession
 
 __all__ = ["PATIENCE", "SessionGuard"]
 
 log = structlog.get_logger()
 
 PATIENCE = 30.0
-"""Seconds that a leader's lock may be nobody's: a worker that is killed leaves it to the next within some."""
+"""Seconds that a leader's lock may be free: after a worker was killed the next one takes it within a few seconds."""
 
 _COMPARE_EVERY = 300.0
-"""Seconds between two looks at what bounds the roles."""
+"""Seconds between two comparisons of the roles' limits."""
 
 
-class SessionGuard:
-    """Looks when it is called, on a connection of its own."""
+class SessionGuard(DatabaseSession):
+    """One look per call, on a connection of its own."""
 
     def __init__(
         self,
@@ -47,19 +46,19 @@ class SessionGuard:
         generation: int,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._probe, self._database, self._generation, self._clock = probe, database, generation, clock
+        super().__init__(database, generation=generation)
+        self._probe, self._generation, self._clock = probe, generation, clock
         self._foreign = instruments.latest(FOREIGN_LOCKS)
         self._missing = instruments.latest(LEADER_MISSING)
         self._lacking = instruments.latest(LIMITS_LACKING)
         self._ended = instruments.total(READERS_ENDED)
-        self._connection: psycopg.Connection[Any] | None = None
         self._since: dict[int, float] = {}
         self._seen: frozenset[str] = frozenset()
         self._compared_at = -_COMPARE_EVERY
         self._may_not: str | None = None
 
     def look(self) -> None:
-        """Look once. Raises Retryable or psycopg.OperationalError where PostgreSQL does not answer."""
+        """Look once. Raises Retryable or psycopg.OperationalError if PostgreSQL does not answer."""
         try:
             connection = self._connected()
             self._end_readers(connection)
@@ -69,23 +68,14 @@ class SessionGuard:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Close the connection; the next look opens another."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+    def _set_up(self, connection: Connection) -> None:
+        connection.execute("SET statement_timeout = '10s'")
 
-    def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            self._connection.execute("SET statement_timeout = '10s'")
-        return self._connection
-
-    def _end_readers(self, connection: psycopg.Connection[Any]) -> None:
+    def _end_readers(self, connection: Connection) -> None:
         try:
             ended = Counter(str(row[0]) for row in connection.execute(sql("workers/end_readers"), limits.GRACE))
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction) as error:
-            # Readers go on as before; `limits.lacking` names what is missing, and an alert of its own tells of it.
+            # Readers go on as before; `limits.lacking` names the missing limits, and an alert of its own reports them.
             if (why := str(error).strip()) != self._may_not:
                 log.error("guard.may_not_end_readers", why=why, see="xinliu access plan")
             self._may_not = why
@@ -95,7 +85,7 @@ class SessionGuard:
         for limit, sessions in ended.items():
             log.warning("guard.readers_ended", sessions=sessions, lifted=limit, after_seconds=limits.GRACE[limit])
 
-    def _look_at_locks(self, connection: psycopg.Connection[Any]) -> None:
+    def _look_at_locks(self, connection: Connection) -> None:
         row = connection.execute("SELECT current_user::text").fetchone()
         ours = {OWNER, WORKER, "" if row is None else str(row[0])}
         rows = connection.execute(sql("workers/locks")).fetchall()
@@ -122,7 +112,7 @@ class SessionGuard:
             log.error("guard.foreign_locks", roles=sorted(news), see="docs/security.md")
         self._seen = frozenset(foreign)
 
-    def _compare(self, connection: psycopg.Connection[Any]) -> None:
+    def _compare(self, connection: Connection) -> None:
         if self._clock() - self._compared_at < _COMPARE_EVERY:
             return
         self._compared_at = self._clock()

@@ -1,4 +1,4 @@
-"""What keeps a province's tables equal to what was said, beside its view worker: the audit, and tending the sets of the others."""
+"""The threads beside a view worker that keep its tables equal to the logs: the table audit and the set keeper."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def equal_threads(
     sharing: Reshares | None = None,
     on_commit: Callable[[], None] = lambda: None,
 ) -> dict[str, TableAudit | Tending]:
-    """Return the threads by name; sets of others are tended where the province shares.
-    `partitions` is how many `accepted` has."""
+    """Return the threads by name; the set keeper only if the province shares records. `partitions` is the number of
+    partitions of `accepted`."""
     database, own = connection.database.get_secret_value(), connection.province
-    # A log and a registry each: a client is used by one thread alone.
+    # A log and a registry each: one thread alone may use a client.
     audited, tended = (Accepted(connection.kafka, Registry(connection.registry)) for _ in range(2))
     auditor = TableAudit(
         database, audited, own=own, partitions=partitions, generation=generation, instruments=shown.instruments,

@@ -1,9 +1,8 @@
-"""The steward: holds the owner's rights, and carries out what two people want, so that no person needs them.
+"""The steward: holds the owner's rights, and carries out steps that two people want, so that no person needs these rights.
 
-A person asks by an event (REPLAY_REQUESTED); the steward runs the very command that an operator would run, with its own
-credentials: approvals are held against the log at the moment the step begins, by settings and a catalogue that the
-person who asks has no hand in. What came of it is an event, too. One request at a time; one that was cut off is taken
-up again, as its step is.
+A person requests a step by an event (REPLAY_REQUESTED). The steward runs the same command as an operator, with its own
+credentials: it checks approvals against the log when the step begins, with settings and a catalogue that the person cannot
+change. The result is an event, too. It carries out one request at a time; it resumes an interrupted one, as its step does.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["REQUESTED", "STEPS", "Steward", "words_of"]
 log = structlog.get_logger()
 
 REQUESTED = "REPLAY_REQUESTED"
-"""A person asks for a step: detail.step (a key of STEPS) and detail.replay, but for a rollback."""
+"""A person requests a step: detail.step (a key of STEPS) and detail.replay, which a rollback does not need."""
 
 STEPS = {
     "CORRECT": ("replay", "correct", "{replay}", "--yes", "--json"),
@@ -40,18 +39,18 @@ STEPS = {
     "PROMOTE": ("replay", "promote", "{replay}", "--reason", "{reason}", "--json"),
     "ROLL_BACK": ("replay", "rollback", "--reason", "{reason}", "--json"),
 }
-"""What may be asked for, and the command that does it."""
+"""The steps that may be requested, and their commands."""
 
 _PAUSE = 1.0
 _LONGEST_OUTPUT = 50_000
-"""An event stays far below what the broker takes."""
+"""Characters of output in an event: far below the broker's limit."""
 
 Runs = Callable[[Sequence[str]], int]
 """Runs a command with the steward's rights; returns its exit code."""
 
 
 def words_of(request: Operation) -> list[str] | None:
-    """Return the command that a request asks for; None where it asks for nothing that there is, or is nobody's.
+    """Return the command of a request; None if there is no such step, or no person requests it.
 
     >>> at = datetime(2026, 11, 23, tzinfo=UTC)
     >>> words_of(Operation(REQUESTED, None, at, "operator-zhang@desk", "上线", {"step": "PROMOTE", "replay": "ab12"}, vouched=True))
@@ -59,7 +58,7 @@ def words_of(request: Operation) -> list[str] | None:
     """
     step, replay = request.detail.get("step"), request.detail.get("replay") or ""
     words = STEPS.get(step) if isinstance(step, str) else None
-    # A name, and nothing that could be taken for an option.
+    # A name, and nothing that a command could read as an option.
     named = isinstance(replay, str) and (
         (replay.isalnum() and replay.isascii()) or (replay == "" and step == "ROLL_BACK")
     )
@@ -70,14 +69,14 @@ def words_of(request: Operation) -> list[str] | None:
 
 
 class Steward:
-    """Follows operations and does what is asked for, until stopped. `runs` runs a command as this process."""
+    """Follows operations and carries out requests until stopped. `runs` runs a command in this process."""
 
     def __init__(self, connection: Connection, runs: Runs) -> None:
         self._connection, self._runs = connection, runs
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Work until `stop`; waits, with a message, for servers that do not answer."""
+        """Work until `stop`; if a server does not answer, log that and wait for it."""
         with Registry(self._connection.registry) as registry:
             while not self._stopped.is_set():
                 try:
@@ -128,7 +127,7 @@ class Steward:
                     detail["exit_code"] = self._runs(words)
             except XinliuError as error:
                 detail |= {"exit_code": error.exit_code, "error": str(error)}
-            except Exception as error:  # noqa: BLE001  # of this request alone: whoever asks for it must not stop the others
+            except Exception as error:  # noqa: BLE001  # one request must not stop the others
                 log.error("steward.failed", request=request.id, why=repr(error))
                 detail |= {"exit_code": 3, "error": str(error) or repr(error)}
             detail["output"] = said.getvalue()[-_LONGEST_OUTPUT:]

@@ -1,14 +1,13 @@
-"""The publisher: tells the other provinces, on `exchange.<own>`, what the view's transactions left in the outbox for them.
+"""The publisher: publishes the view's outbox rows for the other provinces on `exchange.<own>`.
 
-A round is one snapshot of PostgreSQL: the oldest entries, and, where they are all that waits, what goes along with them and the
-digests of all that is shared. It is written as one Kafka transaction (signed_log.py); then the entries go. A publisher that
-dies in between writes them again, which changes nothing anywhere: rank decides. An advisory lock lets one publisher work
-at a time, and Kafka fences one that has lost it without knowing.
+A round is one snapshot of PostgreSQL: the oldest entries, and, if no others wait, the riders' messages and the digests of all
+shared records. It is written as one Kafka transaction (signed_log.py); then the entries are deleted. A publisher that dies in
+between writes them again, which changes nothing anywhere: rank decides. One publisher leads, and Kafka fences one that has
+lost the lead without knowing.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +16,12 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
 from schemas.contracts.registry import Registry
 from schemas.exchange.topics import EXCHANGE_PARTITIONS
 from schemas.servers.kafka import Cluster
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.exchange.carried.riders import OutgoingMessage, Rider
 from streams.exchange.outgoing.duties import duties, owe
@@ -35,30 +32,28 @@ from streams.exchange.outgoing.repush import Chosen, repush
 from streams.exchange.outgoing.signed_log import Framed, SignedLog, Signs, WrittenCheckpoint
 from streams.projection.serving import while_serving
 from streams.runtime.crash_points import crash_point
-from streams.runtime.service import go_round
+from streams.runtime.locks import EXCHANGE, Lead
+from streams.runtime.service import Connection, Service
 
 __all__ = ["ExchangePublisher"]
 
 log = structlog.get_logger()
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-_ADVISORY_LOCK = 0x65786368616E6765  # "exchange"
 _ROWS = 10
 """Outbox rows of a round, each of some hundred entries (sharing.PORTION)."""
 _ROUND = 0.02
 """Seconds between two rounds, at least."""
 _BESIDE_EVERY = 0.2
-"""Seconds between two rounds that ask how fresh the domains are and what goes along, at least."""
+"""Seconds between two rounds that read the freshness of the domains and the riders' messages, at least."""
 _BESIDE_SHARE = 5.0
-"""What took long is asked again after so many times as long: a full quarantine must not keep statements waiting."""
+"""A long reading is followed by a pause so many times as long: a full quarantine must not keep statements waiting."""
 _SILENCE = 4.0
 """Seconds after which a partition gets a checkpoint although nothing is new: within 5 there is always one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What one snapshot of the store says."""
+    """One snapshot of the store."""
 
     rows: list[int]
     """Outbox rows that are done with the round."""
@@ -70,8 +65,10 @@ class _Snapshot:
     domains: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
-class ExchangePublisher:
+class ExchangePublisher(Service):
     """One publisher in a thread of its own, woken after every commit of the view and at least every second."""
+
+    waits = "exchange.waits"
 
     def __init__(
         self,
@@ -86,61 +83,50 @@ class ExchangePublisher:
         recorder: PublisherRecorder,
         beside: Sequence[Rider] = (),
     ) -> None:
-        self._database, self._generation = database, generation
+        super().__init__(database, generation=generation, retried=recorder.retried)
+        self.lead, self._generation = Lead(EXCHANGE), generation
         self._recorder, self._beside = recorder, tuple(beside)
         self._open_log = partial(SignedLog, kafka, registry, province, signer, topic_id)
         self._framing = Framing(registry, province)
         self._registry, self._topic_id = registry, topic_id
         self._log: SignedLog | None = None
-        self._connection: Connection | None = None
         self._freshness: dict[str, datetime | None] = {}
         self._ask_at = 0.0
         self._closed_at: dict[int, float] = {}
-        self._woken, self._stopped = threading.Event(), threading.Event()
-
-    def wake(self) -> None:
-        """Tell the publisher that there may be news."""
-        self._woken.set()
-
-    def stop(self) -> None:
-        """End `run` after the round that is under way."""
-        self._stopped.set()
-        self._woken.set()
 
     def run(self) -> None:
-        """Publish until stopped; waits, with a message, for servers that do not answer."""
-        # Whatever Kafka had begun is undone or completed by the next leader, this one or another, before it reads back.
-        go_round(
-            self._go_round, self._stopped, waits="exchange.waits", close=self.close, retried=self._recorder.retried
-        )
+        """Publish until stopped."""
+        # After a failure the next leader, this one or another, completes or aborts Kafka's transaction, then reads back.
+        super().run()
         self._recorder.ends()
 
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         self._recorder.goes_round()
-        self._woken.wait(1.0)
-        self._woken.clear()
+        self._await_news()
         while self.publish_some() and not self._stopped.is_set():
             self._recorder.goes_round()
         return _ROUND
 
     def publish_some(self) -> bool:
-        """Make one round; true where more may be waiting. Does nothing while another publisher leads, or where this generation
-        does not serve."""
+        """Publish one snapshot; return whether more may be waiting. Do nothing if another publisher leads, or another
+        generation serves."""
         connection = self._connected()
         with while_serving(connection, self._generation) as ours:
             if ours:
-                return self._round(connection)
-        self._resign(connection)
+                return self._publish(connection)
+        if self.lead.held:
+            self.close()  # the publisher of the generation that serves must be able to lead
+            self._recorder.resigned()
         return False
 
-    def _round(self, connection: Connection) -> bool:
-        if self._log is None and not self._lead(connection):
+    def _publish(self, connection: Connection) -> bool:
+        if not self._leads():
             return False
         assert self._log is not None
         snapshot = self._look(connection)
         messages = [
             *(framed for _, framed in snapshot.messages),
-            *(self._framing.beside(one) for _, told in snapshot.beside for one in told),
+            *(self._framing.beside(one) for _, sent in snapshot.beside for one in sent),
         ]
         now = monotonic()
         close = {message.partition for message in messages} | {
@@ -161,10 +147,9 @@ class ExchangePublisher:
         """Give up the lead; the next round opens everything anew."""
         if self._log is not None:
             self._log.close()
-        if self._connection is not None:
-            self._connection.close()
-        self._log, self._connection = None, None
+        self._log = None
         self._closed_at.clear()
+        super().close()
 
     def _look(self, connection: Connection) -> _Snapshot:
         with connection.transaction():
@@ -177,9 +162,9 @@ class ExchangePublisher:
             beside: list[tuple[Rider, Sequence[OutgoingMessage]]] = []
             if monotonic() >= self._ask_at:
                 began = monotonic()
-                # In one snapshot: a domain must not look fresher than what waits in the quarantine has been told.
+                # In one snapshot: a domain must not look fresher than the published state of its quarantine.
                 self._freshness = dict(connection.execute(sql("exchange/outgoing/freshness")).fetchall())
-                beside = [(one, told) for one in self._beside if (told := one.due(connection))]
+                beside = [(one, due) for one in self._beside if (due := one.due(connection))]
                 self._ask_at = monotonic() + max(_BESIDE_EVERY, _BESIDE_SHARE * (monotonic() - began))
             return _Snapshot(ids, messages, beside, complete=True, domains=self._domains(connection))
 
@@ -195,15 +180,15 @@ class ExchangePublisher:
             held = {domain for place, domain in shared if place == partition}
             for domain in sorted(held | self._freshness.keys()):
                 records, high, low = shared.get((partition, domain), (0, 0, 0))
-                told = {"domain": domain, "records": records, "digest_hi": high, "digest_lo": low}
-                by_partition[partition].append({**told, "data_as_of": self._freshness.get(domain)})
+                sums = {"domain": domain, "records": records, "digest_hi": high, "digest_lo": low}
+                by_partition[partition].append({**sums, "data_as_of": self._freshness.get(domain)})
         return by_partition
 
     def _done(self, connection: Connection, snapshot: _Snapshot, closed: Sequence[WrittenCheckpoint]) -> None:
         with connection.transaction():
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (snapshot.rows,))
-            for beside, told in snapshot.beside:
-                beside.sent(connection, told)
+            for beside, sent in snapshot.beside:
+                beside.sent(connection, sent)
             if closed:
                 rows = [
                     {name: _plain(getattr(one, name)) for name in WrittenCheckpoint.__slots__}
@@ -211,16 +196,16 @@ class ExchangePublisher:
                     for one in closed
                 ]
                 connection.execute(sql("exchange/outgoing/closed"), {"rows": Jsonb(rows)})
-                # What takes content away must be applied by everybody, in time: from the checkpoint behind it on.
+                # Every province must apply a removal of content in time, counted from the checkpoint behind it.
                 entries = [waiting.entry for waiting, _ in snapshot.messages]
                 owe(connection, duties(entries, closed), max(one.made_at for one in closed))
         crash_point("publisher.done")
-        self._recorder.published(len(snapshot.messages), sum(len(told) for _, told in snapshot.beside), closed)
+        self._recorder.published(len(snapshot.messages), sum(len(sent) for _, sent in snapshot.beside), closed)
 
-    def _lead(self, connection: Connection) -> bool:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
-        if not (row and row[0]):
-            return False
+    def _set_up(self, connection: Connection) -> None:
+        connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+
+    def _begin(self, connection: Connection) -> None:
         known = connection.execute(
             'SELECT topic_id, partition, sequence, "offset", hash, made_at FROM xinliu.published_checkpoint'
         ).fetchall()
@@ -231,12 +216,11 @@ class ExchangePublisher:
         self._log = signed_log
         self._ask_at = 0.0
         log.info("exchange.leads", sequences={p: one.sequence for p, one in sorted(signed_log.chain.items())})
-        return True
 
     def _go_on(
         self, connection: Connection, signed_log: SignedLog, remembered: Mapping[int, WrittenCheckpoint]
     ) -> None:
-        """Make sure that what the database takes for shared is what the topic told."""
+        """Make the database's shared records equal to those that the topic published."""
         relearnt = relearn(connection, self._registry, signed_log.told_since(remembered))
         if relearnt:
             log.warning("exchange.relearnt", records=relearnt, why="the topic told more than this database knew of")
@@ -245,19 +229,6 @@ class ExchangePublisher:
                 with connection.transaction():
                     records = repush(connection, Chosen(partition=partition))
                 log.warning("exchange.begins_anew", partition=partition, told_again=records, was=known.topic_id)
-
-    def _resign(self, connection: Connection) -> None:
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-            self._recorder.resigned()
-            connection.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
-
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            self._connection.execute("SET idle_in_transaction_session_timeout = '60s'")
-        return self._connection
 
 
 def _plain(value: Any) -> Any:

@@ -1,19 +1,17 @@
-"""What this province tells the others of itself on `status.<own>`: how far it has published, and applied what they share.
+"""The status of this province on `status.<own>`: how far it has published its records, and applied those of the others.
 
-In a thread of its own beside the view worker; of several, the one that has the advisory lock tells. A status is the whole of
-what is so, signed, told when something changed (at most once a second) and every 5 seconds at least: whoever hears nothing
-for longer knows that nothing is known, and takes it for no good news.
+It is published in a thread of its own beside the view worker; one of several leads. A status is complete and signed. It is
+published on a change (at most once a second) and every 5 seconds at least: silence for longer means that nothing is known,
+which is no good news.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
-import psycopg
 from confluent_kafka import KafkaException, Producer
 
 from schemas.contracts.avro import schema_header
@@ -23,36 +21,36 @@ from schemas.errors import Retryable
 from schemas.exchange.keys import Signer
 from schemas.exchange.topics import status_topic
 from schemas.servers.kafka import Cluster
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.exchange.status.arrivals import Arrived, behind
 from streams.exchange.status.recorder import StatusRecorder
 from streams.projection.serving import serves
-from streams.runtime.service import go_round
+from streams.runtime.locks import STATUS, Lead
+from streams.runtime.service import Connection, Service
 
 __all__ = ["RECORD", "StatusTeller"]
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 DifferingSet = Mapping[str, Any]
 """A set that differs, as schemas/avro/ExchangeStatus.avsc has it."""
 
 RECORD = "xinliu.ExchangeStatus"
 
-_ADVISORY_LOCK = 0x78696E6C6975_01
 _AT_MOST = 1.0
-"""Seconds between two statuses where something changes all the time."""
+"""Seconds between two statuses if something changes all the time."""
 _AT_LEAST = 5.0
-"""Seconds after which the same is told again."""
+"""Seconds after which the same status is published again."""
 _TIMEOUT = 10.0
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class StatusTeller:
-    """Tells how far this province is.
+class StatusTeller(Service):
+    """Publishes the status of this province.
 
-    `arrived` is asked for the last message of every other province that this cluster has, by province and partition.
-    `differing` is asked, in the snapshot of the status (REPEATABLE READ, read only), which sets the others are to push again.
+    `arrived` returns the last message of every other province that this cluster has, by province and partition.
+    `differing` returns, in the snapshot of the status (REPEATABLE READ, read only), the sets that the others must push again.
     """
+
+    waits = "status.waits"
 
     def __init__(
         self,
@@ -68,7 +66,8 @@ class StatusTeller:
         differing: Callable[[Connection], Sequence[DifferingSet]] = lambda _: (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
+        super().__init__(database, generation=generation, retried=recorder.retried)
+        self.lead = Lead(STATUS)
         self._registry = registry
         self._signer = signer
         self._province = province
@@ -83,39 +82,27 @@ class StatusTeller:
                     "enable.idempotence": True,
                     "acks": "all",
                     "partitioner": "murmur2_random",
-                    # A status that the broker would take only later says what is not so any more.
+                    # A status that the broker takes only later is out of date.
                     "message.timeout.ms": int(_TIMEOUT * 1000),
                 }
             )
         )
-        self._connection: Connection | None = None
-        self._leads = False
         self._last: Mapping[str, Any] | None = None
         self._last_made_at = datetime(1970, 1, 1, tzinfo=UTC)
-        self._told_at = -_AT_LEAST
-        self._stopped = threading.Event()
+        self._published_at = -_AT_LEAST
 
-    def stop(self) -> None:
-        """End `run` after the status that is under way."""
-        self._stopped.set()
-
-    def run(self) -> None:
-        """Tell until stopped; waits, with a message, for servers that do not answer."""
-        go_round(self._go_round, self._stopped, waits="status.waits", close=self.close, retried=self._recorder.retried)
-
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         self.tell()
         return _AT_MOST
 
     def tell(self) -> bool:
-        """Tell a status where it is due; false where it is not, or another worker tells.
+        """Publish a status if it is due; false if it is not, or another worker leads.
 
-        Raises psycopg.OperationalError or Retryable where a server does not answer; nothing is known then to have been told.
+        Raises psycopg.OperationalError or Retryable if a server does not answer; the status may then be published or not.
         """
         connection = self._connected()
-        if not self._leads and serves(connection, self._generation):
-            self._lead(connection)
-        if not self._leads:
+        # A worker of another generation must not take the lead, not even for a moment.
+        if not (self.lead.held or serves(connection, self._generation)) or not self._leads():
             self._recorder.stands_by()
             return False
         with connection.transaction():
@@ -129,32 +116,21 @@ class StatusTeller:
         if not ours:
             self.close()  # the worker of the generation that serves must be able to lead
             return False
-        told = self._status(rows, wanted)
-        if told == self._last and monotonic() - self._told_at < _AT_LEAST:
+        status = self._status(rows, wanted)
+        if status == self._last and monotonic() - self._published_at < _AT_LEAST:
             return False
-        self._publish(told)
-        self._last, self._told_at = told, monotonic()
+        self._publish(status)
+        self._last, self._published_at = status, monotonic()
         self._recorder.told()
         return True
 
     def close(self) -> None:
         """Close the connection, and with it give up the lead; the next status opens another."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._leads, self._last = None, False, None
-
-    def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._database, generation=self._generation, autocommit=True)
-            self._leads = False
-        return self._connection
-
-    def _lead(self, connection: Connection) -> None:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
-        self._leads = bool(row and row[0])
+        self._last = None
+        super().close()
 
     def _go_on(self, connection: Connection) -> None:
-        # What was told last, whoever told it: a clock that was set back must not make the next one look like a replay.
+        # The last status of any worker: a clock that was set back must not make the next one look like a replay.
         row = connection.execute(
             "SELECT told_at FROM xinliu.peer_heard WHERE province = %s AND told_at > %s",
             (self._province, self._last_made_at),
@@ -175,9 +151,9 @@ class StatusTeller:
             applied.append({**place, **about, "behind": waiting})
         return {"province": self._province, "published": published, "applied": applied, "wanted": wanted}
 
-    def _publish(self, told: Mapping[str, Any]) -> None:
+    def _publish(self, status: Mapping[str, Any]) -> None:
         made_at = max(self._now(), self._last_made_at + _MILLISECOND)
-        body = self._signer.record(RECORD, {**told, "made_at": made_at})
+        body = self._signer.record(RECORD, {**status, "made_at": made_at})
         refused: list[str] = []
         try:
             self._producer.produce(

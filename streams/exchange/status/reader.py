@@ -1,19 +1,18 @@
-"""What the provinces say of themselves on `status.<p>`, projected into PostgreSQL once it is known to be theirs.
+"""The status reader: projects every province's `status.<p>` into PostgreSQL, after verification.
 
-Every province's topic is read, our own among them: what we do not hear of ourselves, the others do not hear either. Only <p>
-speaks on `status.<p>`, signed; what is older than what it said before is a replay and changes nothing. What cannot be believed
-is counted, written down and alarms; it never stops anything, and whoever sends only such is silent.
+It reads every province's topic, our own too: a status of ours that we do not receive, the others do not receive either. Only
+<p> may write to `status.<p>`, signed; a status older than an earlier one is a replay and changes nothing. A status that fails
+verification is counted, stored and raises an alert. It never stops anything, and a province that sends only such counts as silent.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-import psycopg
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from psycopg.types.json import Jsonb
@@ -25,31 +24,28 @@ from schemas.errors import Rejected, Retryable
 from schemas.exchange.keys import Keyring, NotBelieved
 from schemas.exchange.topics import EXCHANGE_PARTITIONS, status_topic
 from schemas.servers.kafka import Cluster
-from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.exchange.status.publisher import RECORD
 from streams.exchange.status.recorder import StatusRecorder
 from streams.kafka.ranges import Logs
 from streams.projection.serving import serves
-from streams.runtime.service import go_round
+from streams.runtime.locks import STATUS_READER, Lead
+from streams.runtime.service import Connection, Service
 
 __all__ = ["Heard", "StatusReader", "examine"]
 
 log = structlog.get_logger()
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-_ADVISORY_LOCK = 0x78696E6C6975_02
 _FROM_THE_END = 20
-"""So many of the last statuses are looked at where a topic has never been read: only the newest counts anyway."""
+"""The number of last statuses to read from a topic that has never been read: only the newest counts anyway."""
 _MOST = 500
 _ROUND = 0.2
 _AHEAD = timedelta(hours=1)
-"""Further ahead of our broker's clock no status is believed: those of the right time would not count behind it."""
+"""A status further ahead of our broker's clock is refused: later ones with the right time would not count after it."""
 
 
 class NotTold(Rejected):
-    """A status that cannot count; `code` says why: DAMAGED, SPEAKER, CONTENT, SIGNATURE, AHEAD or OLDER."""
+    """A status that cannot count; `code` is the reason: DAMAGED, SPEAKER, CONTENT, SIGNATURE, AHEAD or OLDER."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -58,22 +54,24 @@ class NotTold(Rejected):
 
 @dataclass(slots=True)
 class Heard:
-    """What a portion of one province's topic came to: up to where it was read, the newest status, what was refused."""
+    """One portion of a province's topic: the next offset, the newest status, the refused statuses."""
 
     next_offset: int
     told: Mapping[str, Any] | None = None
     received_at: datetime | None = None
     refused: list[tuple[str, str, datetime]] = field(default_factory=list)
-    """Code, reason and time of receipt."""
+    """Code, reason and time of receipt of each."""
 
 
-class StatusReader:
-    """Reads the status of every province and keeps what it says.
+class StatusReader(Service):
+    """Reads and stores the status of every province.
 
-    `wanted` is given the sets that a province asks us to push again (may be none any more), in the transaction that keeps its
-    status: connection, who asks, when it said so, the sets as schemas/avro/ExchangeStatus.avsc has them. Every status says
-    all that is wanted then, so that one that is missed is made good by the next.
+    `wanted` gets the sets that a province asks us to push again (possibly none any more), in the transaction that stores its
+    status: connection, the province, the time of its status, the sets as schemas/avro/ExchangeStatus.avsc has them. Every
+    status names all wanted sets, so that the next one makes good for a missed one.
     """
+
+    waits = "status.reader_waits"
 
     def __init__(
         self,
@@ -89,7 +87,8 @@ class StatusReader:
         principal: str = "view",
         wanted: Callable[[Connection, str, datetime, Sequence[Mapping[str, Any]]], None] = lambda *_: None,
     ) -> None:
-        self._database = database
+        super().__init__(database, generation=generation, retried=recorder.retried)
+        self.lead = Lead(STATUS_READER)
         self._registry = registry
         self._keyring = keyring
         self._province = province
@@ -99,33 +98,26 @@ class StatusReader:
         self._wanted = wanted
         self._logs = Logs(kafka)
         self._topic_ids: dict[str, str] = {}
-        self._consumer = Consumer(kafka.reader(principal, "status"))
-        self._connection: Connection | None = None
-        self._stopped = threading.Event()
+        self._open_consumer = partial(Consumer, kafka.reader(principal, "status"))
+        self._consumer: Consumer | None = None
 
-    def stop(self) -> None:
-        """End `run` after the portion that is under way."""
-        self._stopped.set()
-
-    def run(self) -> None:
-        """Read until stopped; waits, with a message, for servers that do not answer."""
-        retried = self._recorder.retried
-        go_round(self._go_round, self._stopped, waits="status.reader_waits", close=self._disconnect, retried=retried)
-        self.close()
-
-    def _go_round(self) -> float:
+    def _round(self) -> float:
         self.read(1.0)
         return _ROUND
 
     def read(self, seconds: float) -> int:
-        """Keep what arrives within that time and return how many statuses were looked at; 0 where another worker reads.
+        """Store the statuses that arrive within that time; return how many were read, 0 if another worker leads.
 
-        Raises psycopg.OperationalError or Retryable where a server does not answer; everything is read again then.
+        Raises psycopg.OperationalError or Retryable if a server does not answer; everything is read again then.
         """
         connection = self._connected()
-        if connection is None:
+        serving = serves(connection, self._generation)
+        if self.lead.held and not serving:
+            self.close()  # the reader of the generation that serves must be able to lead
+        if not (serving and self._leads()):
             self._stopped.wait(seconds)
             return 0
+        assert self._consumer is not None
         try:
             messages = self._consumer.consume(_MOST, seconds)
         except KafkaException as error:
@@ -141,9 +133,11 @@ class StatusReader:
         return len(messages)
 
     def close(self) -> None:
-        """Close the connection and end reading."""
-        self._disconnect()
-        self._consumer.close()
+        """Close the consumer and the connection, and with it give up the lead; the next round opens others."""
+        if self._consumer is not None:
+            self._consumer.close()
+        self._consumer = None
+        super().close()
 
     def _keep(self, connection: Connection, topic: str, messages: Sequence[Message]) -> None:
         province = self._provinces[topic]
@@ -203,31 +197,7 @@ class StatusReader:
                 heard.told, heard.received_at = told, received_at
         return heard
 
-    def _connected(self) -> Connection | None:
-        """Return the connection of the one reader that leads; None while another does."""
-        if self._connection is not None and not self._connection.closed:
-            if serves(self._connection, self._generation):
-                return self._connection
-            self._disconnect()
-        connection = connect(self._database, generation=self._generation, autocommit=True)
-        try:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()
-            if not row or not row[0] or not serves(connection, self._generation):
-                connection.close()
-                return None
-            self._assign(connection)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def _assign(self, connection: Connection) -> None:
+    def _begin(self, connection: Connection) -> None:
         facts = self._logs.describe(self._provinces)
         self._topic_ids = {topic: known.topic_id for topic, known in facts.items()}
         held = {
@@ -240,6 +210,7 @@ class StatusReader:
             if topic_id != self._topic_ids[topic] or not first <= offset <= end:
                 offset = max(first, end - _FROM_THE_END)
             places.append(TopicPartition(topic, 0, offset))
+        self._consumer = self._open_consumer()
         self._consumer.assign(places)
 
 
@@ -251,9 +222,9 @@ def examine(
     received_at: datetime,
     named: bytes | None = None,
 ) -> Mapping[str, Any]:
-    """Return the status that a message holds, once it is sure that `province` says so; `named` is its header SCHEMA.
+    """Verify that a message is a status of `province`, and return it; `named` is its header SCHEMA.
 
-    Raises NotTold where it cannot count, Retryable where the registry does not answer.
+    Raises NotTold if it cannot count, Retryable if the registry does not answer.
     """
     try:
         schema_id, body = unframe(value)
@@ -277,12 +248,12 @@ def examine(
 
 
 def _plain(text: str) -> str:
-    # Parts of it may be what somebody sent.
+    # Parts of it may come from the sender.
     return "".join(one if one.isprintable() else "\ufffd" for one in text)[:300]
 
 
 def _wrong_in(told: Mapping[str, Any]) -> str | None:
-    """Say what even a province's own word cannot be."""
+    """Return the fault that makes a status impossible, even if its province signed it."""
     parts = [one["partition"] for one in told["published"]]
     places = [(one["province"], one["partition"]) for one in told["applied"]]
     asked = [(one["province"], one["partition"], one["domain"]) for one in told["wanted"]]
