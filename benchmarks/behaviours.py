@@ -208,7 +208,7 @@ def _offend(name: str, one: Department, seconds: float, rate: float, told: Any) 
 
 @dataclass
 class Neighbours:
-    """Departments that publish one record each in turn; per record, when the producer took it and when it was readable."""
+    """Departments that publish one record each in turn; when the producer took each record and when it was readable."""
 
     departments: Sequence[Department]
     database: str

@@ -213,7 +213,7 @@ def rebuilt(rig: Rig, database: str, *words: str, name: str, full_speed: bool = 
 
 
 def from_scratch(rig: Rig) -> Measured:
-    """Let Quix Streams fold all of accepted into empty tables, one process, from start until the last offset is written."""
+    """Let Quix Streams fold all of accepted into empty tables, one process, from start until the last offset is in."""
     database = rig.database("bench_quix")
     command = [str(QUIX), "-m", "benchmarks.quix_peer", "--kafka", rig.connection.kafka.servers]
     command += ["--database", database, "--schema-id", str(rig.schema_id)]

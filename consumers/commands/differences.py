@@ -40,7 +40,7 @@ def differences(
 ) -> None:
     """Show differences: from the other provinces' shared records, and between our own tables and the log.
 
-    Exit code 1 while any of it is open.
+    Exit code 1 while any is open.
     """
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()

@@ -38,7 +38,7 @@ def _named(name: str) -> Iterator[Path]:
             raise UsageError(f"{name} holds no files")
         yield from inside
     elif has_magic(name) and not path.exists():
-        fitting = [Path(one) for one in sorted(glob(name, recursive=True))]  # noqa: PTH207  # Path.glob: no absolute ones
+        fitting = [Path(one) for one in sorted(glob(name, recursive=True))]  # noqa: PTH207  # not Path.glob: absolute
         files = [one for one in fitting if one.is_file() and _counts(one)]
         if not files:
             raise UsageError(f"no file fits {name}")

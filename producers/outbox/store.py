@@ -246,7 +246,7 @@ class Store:
 
 
 def _by_id(values: Mapping[int, int]) -> ColumnElement[int]:
-    """Return each row's number as text, of integers only: a thousand parameters take half the time."""
+    """Return each row's number as SQL text, of integers only: it takes half the time of a thousand parameters."""
     return literal_column(
         f"CASE id {' '.join(f'WHEN {id:d} THEN {value:d}' for id, value in values.items())} END", Integer
     )
