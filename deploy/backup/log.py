@@ -7,15 +7,13 @@ not restored, unless a person insists, with a reason that the log keeps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.backup.backup import manifest_of
 from schemas.contracts.registry import Registry
 from schemas.errors import ContractBroken, Retryable, UsageError
-from schemas.operations.event import Operation
 from schemas.operations.log import OperationsWriter, held_operations
-from schemas.operations.operators import operator
+from schemas.operations.operators import operator_event
 from schemas.servers.connection import Connection
 
 __all__ = ["BACKUP_MADE", "ask", "vouch", "write"]
@@ -68,6 +66,6 @@ def ask(connection: Connection, folder: Path, digests: Mapping[str, str]) -> Non
 
 def write(connection: Connection, kind: str, detail: Mapping[str, object], reason: str) -> None:
     """Write an event of backups as the operator of this process. Raises Retryable if a server does not answer."""
-    event = Operation(kind, None, datetime.now(UTC), operator(connection.kafka), reason, detail)
+    event = operator_event(connection.kafka, kind, reason, detail)
     with Registry(connection.registry) as registry:
         OperationsWriter(connection.acting("operator").kafka, registry).write(event)

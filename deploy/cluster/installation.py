@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from deploy.cluster import topics
 from deploy.cluster.access import ADMIN
 from deploy.cluster.acls import AccessChange
 from schemas.contracts.registry import Registry
-from schemas.operations.event import Operation
 from schemas.operations.log import OperationsWriter, held_operations
-from schemas.operations.operators import operator
+from schemas.operations.operators import operator_event
 from schemas.operations.topics import INSTALLATION
 from schemas.operations.two_people import TwoPeople
 from schemas.servers.connection import Approval, Connection
@@ -38,14 +36,7 @@ def settle(
     changes = _changes(connection, people, news)
     topics.apply(connection.kafka, topics.of_authors(people))
     if news is not None:
-        event = Operation(
-            INSTALLATION,
-            None,
-            datetime.now(UTC),
-            operator(connection.kafka),
-            "xinliu access apply",
-            {"approval": news.model_dump()},
-        )
+        event = operator_event(connection.kafka, INSTALLATION, "xinliu access apply", {"approval": news.model_dump()})
         with Registry(connection.registry) as registry:
             OperationsWriter(connection.kafka, registry).write(event)
     return changes

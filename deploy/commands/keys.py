@@ -147,11 +147,10 @@ def retire_key(
 
 def _write_down(connection: Connection, detail: Mapping[str, Any], reason: str) -> None:
     from schemas.contracts.registry import Registry
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event
 
-    event = Operation("KEY_RETIRED", None, datetime.now(UTC), operator(connection.kafka), reason, detail)
+    event = operator_event(connection.kafka, "KEY_RETIRED", reason, detail)
     with Registry(connection.registry) as registry:
         OperationsWriter(connection.kafka, registry).write(event)
 

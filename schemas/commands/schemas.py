@@ -150,14 +150,11 @@ def _accept(
 
     Exit code 1, and nothing done, if a reader of any registered version could not read it.
     """
-    from datetime import UTC, datetime
 
-    from schemas.operations.event import Operation
     from schemas.operations.log import SCHEMA_ACCEPTED, OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event, require_reason
 
-    if not reason.strip():
-        raise UsageError("--reason must say why: it is kept with the event")
+    require_reason(reason)
     connection = ctx.obj()
     with _registry(ctx) as registry:
         name, schema = _registered(registry, version) if _FINGERPRINT.fullmatch(version) else _version(Path(version))
@@ -165,9 +162,7 @@ def _accept(
         found = [(name, broken) for broken in check(schema, registry.versions(name) | {0: source(name)})]
         if not (found or dry_run or mark in SHIPPED):
             detail = {"contract": name, "fingerprint": mark, "schema": schema}
-            event = Operation(
-                SCHEMA_ACCEPTED, None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail
-            )
+            event = operator_event(connection.kafka, SCHEMA_ACCEPTED, reason, detail)
             OperationsWriter(connection.kafka, registry).write(event)
     if as_json:
         told = {"contract": name, "fingerprint": mark, "shipped": mark in SHIPPED, "dry_run": dry_run}

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+from schemas.errors import UsageError
+from schemas.operations.event import Operation
 from schemas.servers.kafka import Cluster
 
-__all__ = ["PERSONAL", "another", "operator", "person"]
+__all__ = ["PERSONAL", "another", "operator", "operator_event", "person", "require_reason"]
 
 PERSONAL = "operator-"
 """Prefix of a Kafka principal that belongs to one person, before the person's name; the broker checks its password."""
@@ -26,6 +31,19 @@ def operator(kafka: Cluster) -> str:
         # A user of the machine may have such a name: no broker has checked that user's password.
         name = f"user-{user}" if user.startswith(PERSONAL) else user
     return f"{name}@{socket.gethostname()}"
+
+
+def operator_event(
+    kafka: Cluster, kind: str, reason: str, detail: Mapping[str, Any], *, department: str | None = None
+) -> Operation:
+    """Return an event of the person who runs this process, made now; `kafka` as for `operator`."""
+    return Operation(kind, department, datetime.now(UTC), operator(kafka), reason.strip(), detail)
+
+
+def require_reason(reason: str) -> None:
+    """Raise UsageError if a reason is empty, or begins as an option does."""
+    if not reason.strip() or reason.startswith("-"):
+        raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
 
 
 def person(by: str) -> str:

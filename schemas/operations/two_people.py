@@ -19,7 +19,7 @@ from schemas.contracts.registry import Registry
 from schemas.errors import UsageError
 from schemas.operations.event import Operation
 from schemas.operations.log import OperationsWriter, held_operations
-from schemas.operations.operators import PERSONAL, another, operator, person
+from schemas.operations.operators import PERSONAL, another, operator, operator_event, person
 from schemas.operations.topics import INSTALLATION, asks, author, topic_of
 from schemas.servers.connection import Approval, Connection
 from schemas.servers.kafka import Cluster
@@ -160,8 +160,7 @@ def require_two(connection: Connection, step: str, about: Mapping[str, Any], rea
             proposal = mine[-1]
         else:
             detail = {"step": step, "about": dict(about)}
-            by = operator(connection.kafka)
-            proposal = Operation(PROPOSED, None, datetime.now(UTC), by, reason.strip(), detail)
+            proposal = operator_event(connection.kafka, PROPOSED, reason, detail)
             OperationsWriter(connection.kafka, registry).write(proposal)
     raise UsageError(
         f"nobody has approved it: it stands as proposal {proposal.id[:12]} by {me}; another operator must say"

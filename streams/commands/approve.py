@@ -4,7 +4,6 @@ events."""
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,9 +36,8 @@ def _approve(
     carried out when the same command is given again. Replays are approved by `xinliu replay approve`.
     """
     from schemas.contracts.registry import Registry
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsWriter, held_operations
-    from schemas.operations.operators import operator, person
+    from schemas.operations.operators import operator_event, person, require_reason
     from schemas.operations.two_people import APPROVED, TwoPeople, acting_as, digest, is_another
 
     get: Callable[[], Connection] = ctx.obj
@@ -49,17 +47,14 @@ def _approve(
         waiting = _waiting(operations, TwoPeople.of(connection, operations))
         if event is None:
             return _show(waiting, as_json)
-        if not reason.strip():
-            raise UsageError("--reason must say why: it is kept with the approval, for whoever reads the audit")
+        require_reason(reason)
         chosen = [one for one in waiting if one.id.startswith(event)]
         if len(chosen) != 1:
             what = "more than one" if chosen else "nothing"
             raise UsageError(f"{what} that waits is called {event!r}: `xinliu approve` names what waits")
         one, by = chosen[0], acting_as(connection.kafka)
         detail = {"of": one.id, "digest": digest(one)}
-        said = Operation(
-            APPROVED, one.department, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail
-        )
+        said = operator_event(connection.kafka, APPROVED, reason, detail, department=one.department)
         if not is_another(connection.kafka, one):
             raise UsageError(
                 f"{one.by} has said it, and you are {by}: {'another person' if person(by) == person(one.by) else 'a person'}"

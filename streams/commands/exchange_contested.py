@@ -4,7 +4,6 @@ them."""
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,12 +70,11 @@ def _settle(
     later decision replaces an earlier one.
     """
     from schemas.contracts.registry import Registry
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event, require_reason
 
-    if not (reason.strip() or dry_run):
-        raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
+    if not dry_run:
+        require_reason(reason)
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
     said = _read(connection, "exchange/contested/claims", entity)
@@ -94,7 +92,7 @@ def _settle(
         return
     detail = {"uscc": entity, "province": province, "said": json.loads(json.dumps(said, default=str))}
     with Registry(connection.registry) as registry:
-        event = Operation(SETTLED, None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail)
+        event = operator_event(connection.kafka, SETTLED, reason, detail)
         OperationsWriter(connection.kafka, registry).write(event)
     print(f"{entity} is registered in {province}, as readers will see within seconds")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,9 +41,8 @@ def _repush(
     from schemas.contracts.registry import Registry
     from schemas.identifiers.persons import showable
     from schemas.identifiers.uscc_check import check
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event, require_reason
     from schemas.records.registration import DOMAIN
     from schemas.store.database import connect
     from streams.exchange.outgoing.repush import Chosen, repush
@@ -55,10 +53,9 @@ def _repush(
         load().domain(domain)
     if entity is not None and check(entity, exceptions=[entity]):
         raise UsageError(f"{showable(entity)!r} is no unified social credit code (统一社会信用代码)")
-    if not (reason.strip() or dry_run):
-        raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
+    if not dry_run:
+        require_reason(reason)
     get: Callable[[], Connection] = ctx.obj
-    by = operator(get().kafka)
     connection = get().acting("view")
     if connection.exchange is None:
         raise UsageError("this province shares nothing with others: it has no XINLIU_EXCHANGE")
@@ -66,7 +63,7 @@ def _repush(
         records = repush(store, Chosen(domain=domain, uscc=entity, partition=partition), dry_run=dry_run)
         if not dry_run:
             chosen = {"domain": domain, "entity": entity, "partition": partition, "all": everything, "records": records}
-            event = Operation("EXCHANGE_REPUSHED", None, datetime.now(UTC), by, reason.strip(), chosen)
+            event = operator_event(get().kafka, "EXCHANGE_REPUSHED", reason, chosen)
             # Within the transaction: a repush that cannot be recorded must not happen.
             with Registry(connection.registry) as registry:
                 OperationsWriter(get().kafka, registry).write(event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,9 +87,8 @@ def _resume(
     """Resume a stopped department's intake, from the record at which it stopped; the limits count anew."""
     from schemas.catalogue import load
     from schemas.contracts.registry import Registry
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event
     from streams.intake.stops import RESUMED
 
     connect: Callable[[], Connection] = ctx.obj
@@ -101,7 +99,7 @@ def _resume(
         if stop is None:
             raise UsageError(f"the intake of {department} is not stopped: `xinliu intake status` names those that are")
         detail = {"stopped_at": stop.at.isoformat(), "tolerate": tolerate}
-        event = Operation(RESUMED, department, datetime.now(UTC), operator(connection.kafka), reason, detail)
+        event = operator_event(connection.kafka, RESUMED, reason, detail, department=department)
         if not dry_run:
             OperationsWriter(connection.kafka, registry).write(event)
     if as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,9 +127,8 @@ def _accept_loss(
     approve`).
     """
     from schemas.contracts.registry import Registry
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event
     from schemas.operations.two_people import require_two
     from streams.forwarding.findings import finding
     from streams.forwarding.forwarder import Forwarder
@@ -192,9 +190,7 @@ def _accept_loss(
             **({"proposal": proposal} if proposal is not None else {}),
         }
         department = topic.removeprefix("records.")
-        event = Operation(
-            "POSITION_LOSS_ACCEPTED", department, datetime.now(UTC), operator(operators.kafka), reason, detail
-        )
+        event = operator_event(operators.kafka, "POSITION_LOSS_ACCEPTED", reason, detail, department=department)
         OperationsWriter(operators.kafka, registry).write(event)
     logs.commit(INTAKE_GROUP, (topic, partition), Committed(row.log_first, facts[topic].topic_id))
     if as_json:

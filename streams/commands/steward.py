@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,24 +74,20 @@ def _carry_out(
     Prints the step's output; the exit code is the step's.
     """
     from schemas.contracts.registry import Registry
-    from schemas.operations.event import Operation
     from schemas.operations.log import OperationsReader, OperationsWriter
-    from schemas.operations.operators import operator
+    from schemas.operations.operators import operator_event, require_reason
     from streams.workers.steward import REQUESTED
 
     if (replay is None) != rollback:
         raise UsageError("name a replay, or say --rollback: one of the two")
-    if not reason.strip() or reason.startswith("-"):
-        raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
+    require_reason(reason)
     get: Callable[[], Connection] = ctx.obj
     connection = get()
     with Registry(connection.registry) as registry:
         reader = OperationsReader(connection.kafka, registry, principal="operator")
         try:
             detail = {"step": "ROLL_BACK"} if replay is None else _next(reader.held(), replay)
-            request = Operation(
-                REQUESTED, None, datetime.now(UTC), operator(connection.kafka), reason.strip(), detail
-            )  # fmt: skip
+            request = operator_event(connection.kafka, REQUESTED, reason, detail)
             if rollback:
                 reader.held()
             OperationsWriter(connection.kafka, registry).write(request)

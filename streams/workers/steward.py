@@ -11,7 +11,6 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -20,7 +19,7 @@ from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, XinliuError
 from schemas.operations.event import Operation
 from schemas.operations.log import OperationsReader, OperationsWriter
-from schemas.operations.operators import PERSONAL, operator
+from schemas.operations.operators import PERSONAL, operator_event
 from schemas.operations.topics import REQUEST_DONE
 from schemas.servers.connection import Connection
 
@@ -133,4 +132,4 @@ class Steward:
             detail["output"] = said.getvalue()[-_LONGEST_OUTPUT:]
         log.info("steward.answers", request=request.id, exit_code=detail["exit_code"], error=detail.get("error"))
         kafka = self._connection.kafka
-        return Operation(REQUEST_DONE, None, datetime.now(UTC), operator(kafka), request.reason, detail)
+        return operator_event(kafka, REQUEST_DONE, request.reason, detail)

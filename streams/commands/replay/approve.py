@@ -35,14 +35,13 @@ def _approve(
 
     from schemas.contracts.registry import Registry
     from schemas.operations.log import OperationsWriter
-    from schemas.operations.operators import operator, person
+    from schemas.operations.operators import operator, person, require_reason
     from schemas.operations.two_people import acting_as, is_another
     from schemas.store.database import connect
     from streams.replay.plan.approval import RUN, operations_of, standing
     from streams.replay.plan.ledger import Ledger
 
-    if not reason.strip():
-        raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
+    require_reason(reason)
     get: Callable[[], Connection] = ctx.obj
     connection = get()
     by = acting_as(connection.kafka)

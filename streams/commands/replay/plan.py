@@ -18,7 +18,6 @@ from schemas.console.options import Json
 from schemas.console.tables import Wide, print_table
 from schemas.console.terminal import Console
 from schemas.console.typed_text import code_typed, department_typed
-from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,6 +92,7 @@ def _plan(
     A dry run, unless --save enters it for `approve`, `rebuild`, `correct`, `repush` or `redrive` to carry out.
     """
     from schemas.catalogue import load
+    from schemas.operations.operators import require_reason
     from streams.replay.plan.request import Asked, whats_asked
 
     asked = Asked(
@@ -102,8 +102,8 @@ def _plan(
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
     kind, scope = whats_asked(asked, load(), connection.province)
-    if save and not reason.strip():
-        raise UsageError("--reason must say why: it is kept with the plan, for whoever approves it and reads the audit")
+    if save:
+        require_reason(reason)
     plan = _planned(connection, kind, scope)
     replay = None
     if save:

@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, UsageError
 from schemas.operations.log import OperationsWriter
+from schemas.operations.operators import require_reason
 from schemas.operations.two_people import require_two
 from schemas.servers.connection import Connection
 from schemas.store.database import connect, serving_generation
@@ -71,11 +72,6 @@ def _require_filled(replay: Replay) -> None:
         raise UsageError(
             f"replay {replay.replay} is {replay.state}: `xinliu replay rebuild {replay.replay}` fills its generation"
         )
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
 
 
 class Promoting:
@@ -130,7 +126,7 @@ class Promoting:
             if done is not None and done.kind == "REPLAY_ROLLED_BACK":
                 return done
             replay, target = self._before()
-            _require_reason(reason)
+            require_reason(reason)
             about = {"replay": replay.replay, "from": replay.generation, "to": target.number}
             proposal = require_two(self._person, "ROLL_BACK", about, reason)
             return self._move(replay, "REPLAY_ROLLED_BACK", target, reason, told, proposal)
@@ -138,7 +134,7 @@ class Promoting:
     def _move(
         self, replay: Replay, kind: str, target: Generation, reason: str, told: Told, proposal: str | None = None
     ) -> Promoted:
-        _require_reason(reason)
+        require_reason(reason)
         if target.state not in STATES:
             raise UsageError(
                 f"generation {target.number} is {target.state}: only one that is READY or RETIRED can serve"

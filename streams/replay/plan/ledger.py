@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from schemas.errors import UsageError
 from schemas.operations.event import Operation
 from schemas.operations.log import OperationsWriter, covered
+from schemas.operations.operators import require_reason
 from streams.kafka.scope import CORRECT, REBUILD, REDRIVE, REPUSH, ReplayScope
 
 __all__ = ["STEPS", "Ledger", "Replay", "project"]
@@ -85,8 +86,7 @@ class Ledger:
 
         Raises Retryable if Kafka does not take it: then nothing was done.
         """
-        if not reason.strip():
-            raise UsageError("--reason must say why: it is kept with the step, for whoever reads the audit")
+        require_reason(reason)
         operation = covered(
             Operation(event, None, datetime.now(UTC), self._by, reason.strip(), {"replay": replay, **detail})
         )
