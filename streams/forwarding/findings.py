@@ -1,4 +1,4 @@
-"""What the stages themselves find: code and text; the rules on content have theirs in schemas/rules."""
+"""Findings of the stages themselves: code and text; those of the rules on content are in schemas/rules."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ STAGE_FINDINGS = {
     "REFUSED_ROW": "部门退回的行: 结果未知, 或缺少编号、版本或理由",
     "MANIFEST_SCOPE": "对账清单所称领域或记录类别不属于该部门",
 }
-"""Text of each code that is found by a stage, not by a rule."""
+"""Text of each code that a stage finds, not a rule."""
 
 
 def finding(code: str, *, field: str | None = None, detail: str | None = None) -> Finding:
-    """Return the finding with its text, and the detail where there is one."""
+    """Return the finding with its text, and with the detail if there is one."""
     text = STAGE_FINDINGS[code]
     return {"code": code, "field": field, "message": f"{text}: {shown(detail)}" if detail else text}
 
 
 def shown(text: str, longest: int = _LONGEST_DETAIL) -> str:
-    """Return a text of somebody else's so that it can be kept and shown, cut to so many characters."""
-    # Part of it may be the message's own: PostgreSQL keeps no U+0000, and a console should not be steered by it.
-    # Covered before it is cut: half a number is a person's, too.
+    """Return a foreign text in a form that can be stored and shown, cut to so many characters."""
+    # Part of it may come from the message: PostgreSQL stores no U+0000, and control characters could steer a console.
+    # Masked before it is cut: half a number is a person's, too.
     return "".join(one if one.isprintable() else "�" for one in cover_persons(text)[:longest])

@@ -21,7 +21,7 @@ _FLUSH_SECONDS = 60.0
 
 
 class Forwards(Protocol):
-    """Where what is forwarded goes. Any of these may raise Retryable; the same may then be given again."""
+    """Destination of forwarded messages. Any method may raise Retryable; the same call may then be made again."""
 
     accepted_partitions: int
 
@@ -35,11 +35,11 @@ class Forwards(Protocol):
         """Write a Progress vector behind everything."""
 
     def flush(self) -> None:
-        """Return once all of it is lasting."""
+        """Return once everything queued is durable."""
 
 
 class Nowhere:
-    """For those who examine only: whatever would be forwarded is a mistake of the code."""
+    """Destination for code that only examines: a message forwarded here is a mistake of the code."""
 
     accepted_partitions = 1
 
@@ -61,7 +61,7 @@ class Nowhere:
 
 
 class Forwarder:
-    """Writes what intake forwards. Idempotent producer, all in-sync replicas; nothing is dropped in silence."""
+    """Idempotent producer of intake, confirmed by all in-sync replicas; it drops nothing in silence."""
 
     def __init__(
         self, kafka: Cluster, registry: Registry, *, accepted_partitions: int, quarantine_partitions: int
@@ -88,7 +88,7 @@ class Forwarder:
         )
 
     def accept(self, messages: Sequence[Outgoing]) -> None:
-        """Queue messages for `accepted`; waits while the queue is full."""
+        """Queue messages for `accepted`; wait while the queue is full."""
         produce = self._producer.produce
         for partition, key, value, headers in messages:
             try:
@@ -110,7 +110,7 @@ class Forwarder:
         self.flush()
 
     def flush(self) -> None:
-        """Return once the broker has confirmed everything. Raises Retryable where it did not."""
+        """Return once the broker has confirmed everything. Raises Retryable if it has not."""
         left = self._producer.flush(_FLUSH_SECONDS)
         refusals, self._refusals = self._refusals, []
         if left or refusals:

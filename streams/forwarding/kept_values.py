@@ -1,8 +1,8 @@
-"""What the quarantine keeps of a refused message: all of a short one, of a long one its beginning and what it was.
+"""Stored values of refused messages: the quarantine keeps a short message whole, of a long one its head and SHA-256.
 
 A department may write messages of megabytes, and the quarantine stands for a year, in Kafka and in PostgreSQL. A
-statement has some hundred bytes: what is hundreds of times as long is no record that a person reads. Until the
-department's own topic forgets it, a redrive takes it from there, and SHA-256 says that it is the same.
+statement has some hundred bytes: a message hundreds of times as long is no record that a person reads. Until the
+department's own topic deletes it, a redrive takes it from there, and SHA-256 proves that it is the same.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from streams.kafka.headers import FINDINGS, Headers, findings_of, header
 __all__ = ["LONGEST", "Cut", "cut_of", "kept"]
 
 LONGEST = 64 << 10
-"""Bytes of a message that is kept whole."""
+"""Longest message that is kept whole, in bytes."""
 
 _HEAD = 4 << 10
-"""Bytes that are kept of a longer one."""
+"""Bytes kept of a longer message."""
 
 _OVERLAP = 256
-"""So much behind the head is looked at, too: what may be an identity number can lie across its end."""
+"""Bytes behind the head that are examined too: a possible identity number can lie across its end."""
 
 
 class Cut:
-    """What is known of a message of which the quarantine keeps the beginning alone."""
+    """A message of which the quarantine keeps only the head."""
 
     def __init__(self, digest: str, uscc: str | None) -> None:
         self._digest, self._uscc = digest, uscc
 
     def is_whole(self, value: bytes) -> bool:
-        """Tell whether this is the message that was refused."""
+        """Return whether this is the message that was refused."""
         return hashlib.sha256(value).hexdigest() == self._digest
 
     def hides(self, value: bytes) -> bool:
-        """Tell whether the quarantine would have covered something of it."""
+        """Return whether the quarantine would have masked something in it."""
         return is_masked(value) or masked(value, self._uscc)[0] != value
 
 
 def kept(
     value: bytes | None, known: Mapping[str, Any], origin: tuple[str, bytes]
 ) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Return value and headers of the entry of a refused message; `known` is what the header FINDINGS says of it.
+    """Return value and headers of a refused message's entry; `known` is the content of the header FINDINGS.
 
-    Whatever may be a resident identity number is covered, in `uscc` too (streams.forwarding.masking).
+    Possible resident identity numbers are masked, in `uscc` too (streams.forwarding.masking).
     """
     value = value or b""
     told, long = dict(known), len(value) > LONGEST
@@ -62,6 +62,6 @@ def kept(
 
 
 def cut_of(headers: Headers | Sequence[tuple[str, Any]] | None) -> Cut | None:
-    """Return what an entry's headers say of a message that is not kept whole; None where it is."""
+    """Return the Cut that an entry's headers describe; None if the message is kept whole."""
     known = findings_of(header(headers or (), FINDINGS)) or {}
     return Cut(known["cut"]["sha256"], known["uscc"]) if "cut" in known else None

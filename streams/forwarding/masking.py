@@ -1,4 +1,4 @@
-"""Masking of what may be a resident identity number, before a refused message is kept."""
+"""Masking of possible resident identity numbers, before a refused message is stored."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from schemas.texts.digits import DigitRun, runs
 __all__ = ["is_masked", "keepable", "keepable_number", "masked"]
 
 _LONGEST_NAME = 64
-"""Longest code, domain or record id that is read out of a refused statement; real ones have up to 32 characters."""
+"""Longest code, domain or record id that is stored from a refused statement; real ones have up to 32 characters."""
 
 _GB_DIGIT = re.compile("\udca3([\udcb0-\udcb9])")
 """A digit in full width as GB 18030 writes it, among bytes that are no UTF-8."""
 
 _LENGTHS = 2
-"""Bytes before and behind a text that may be taken for digits of it: a length, and what says that there is a text."""
+"""Bytes before and behind a text that may look like digits of it: its length, and the index of a union branch."""
 
 _DATED = re.compile(rf"(?=[1-9][0-9]{{5}}(?:(?:18|19|20)[0-9]{{2}}{DAY}[0-9]{{3}}|[0-9]{{2}}{DAY}[0-9]{{3}}))")
-"""Where a number may begin among digits: a day is behind it."""
+"""A place among digits at which a number may begin: a date follows it."""
 
 _LONG, _LARGE = 1_000, 1 << 16
-"""Digits with no word between them, and bytes of a message, of which all such digits are covered without a closer look."""
+"""Digits with no word between them, and bytes of a message, above which all such digits are masked without a closer look."""
 
 _USUAL = (frozenset[int](), frozenset({6, 14}))
-"""Where there are gaps in numbers: nowhere, or between place, day and the rest."""
+"""Usual places of gaps in a number: nowhere, or between place, day and the rest."""
 
 _COVER = b"*" * 11
-"""The least that is ever covered: a birth date and a serial number."""
+"""The shortest mask: a birth date and a serial number."""
 
 
 def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
-    """Return a refused message and its USCC, with what may be a resident identity number (居民身份证号) made unreadable.
+    """Return a refused message and its USCC, with possible resident identity numbers (居民身份证号) masked.
 
     Birth date and serial number are replaced by as many asterisks, so that every length in the message stays true and
-    it still decodes. Rather one number too many than one too few; only the message's own USCC is left as it is, unless
-    it is such a number, however it is written: then it names a person, not an entity, and is not kept at all.
+    it still decodes. In doubt a number is masked. Only the message's own USCC stays as it is, unless it is such a
+    number, however it is written: then it names a person, not an entity, and is not stored at all.
     """
     person = uscc is not None and names_person(uscc)
     own = uscc.encode() if uscc else b""
@@ -54,10 +54,10 @@ def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
 
 
 def _found(value: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield where what may be a number begins in bytes, and which part of it is covered.
+    """Yield the bytes of each possible number: where it begins, where its secret part begins, and where both end.
 
-    It is looked for from every digit on, since the bytes round it are Avro's lengths, which may be digits themselves; no
-    place, and mostly no check character, is asked for. Text may be in UTF-8 or UTF-16, digits in full width in GB 18030.
+    The search begins at every digit, since the bytes round a number are Avro's lengths, which may be digits themselves; it
+    needs no place, and mostly no check character. Text may be in UTF-8 or UTF-16, digits in full width in GB 18030.
     """
     text = value.decode("utf-8", "surrogateescape")
     offsets: Sequence[int] = range(len(text) + 1)
@@ -77,7 +77,7 @@ def _found(value: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _likely(run: DigitRun, at: int) -> int:
-    """Return how many digits from there may be a number's, without its check character: 17, 15 or 0."""
+    """Return the digits from there that may be a number, without its check character: 17, 15 or 0."""
     digits, behind = run.digits, at + 17
     last = digits[behind : behind + 1] or (run.check(behind).upper() if behind <= len(digits) else "")
     if last and digits[at + 6 : at + 8] in ("18", "19", "20") and is_day(digits[at + 6 : at + 14]):
@@ -89,28 +89,28 @@ def _likely(run: DigitRun, at: int) -> int:
 
 
 def _stands_alone(run: DigitRun, at: int, behind: int) -> bool:
-    """Tell whether digits with gaps between them begin and end at a gap, or where a run does, but for lengths."""
+    """Return whether digits with gaps between them begin and end at a gap or at an end of the run, apart from lengths."""
     begins = at <= _LENGTHS or run.gaps[at - 1] == 2
     ends = behind >= len(run.digits) - _LENGTHS or run.gaps[behind - 1] == 2
     return not run.parted(at, behind) or (begins and ends)
 
 
 def is_masked(value: bytes) -> bool:
-    """Tell whether something of a message is covered, so that it is not what the department wrote any more.
+    """Return whether part of a message is masked, so that it differs from the department's original.
 
-    One that was covered by the department itself counts too: it is told to be sent again, which harms nothing.
+    A message masked by the department itself counts too: its sender is asked to send it again, which harms nothing.
     """
     return _COVER in value
 
 
 def keepable_number(number: int | None) -> int | None:
-    """Return a number that was read out of a refused message, or None where it may be a person's."""
+    """Return a number read from a refused message, or None if it may be a person's."""
     return number if number is None or keepable(str(number)) else None
 
 
 def keepable(text: str | None) -> str | None:
-    """Return what was read out of a refused message, or None where it cannot be kept."""
-    # PostgreSQL keeps no U+0000 and indexes nothing long: what cannot be kept counts as not readable, so that the entry
+    """Return a text read from a refused message, or None if it cannot be stored."""
+    # PostgreSQL stores no U+0000 and indexes nothing long: such a text counts as not readable, so that the entry
     # holds back its source instead of the view.
     if text is None or len(text) > _LONGEST_NAME or not text.isprintable():
         return None

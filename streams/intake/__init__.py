@@ -1,1 +1,1 @@
-"""Intake: examines what departments publish, batch by batch, and forwards it; stops and paces those that flood."""
+"""Intake: examines the messages of departments batch by batch and forwards them; it stops or throttles departments that flood."""

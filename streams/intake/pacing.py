@@ -1,9 +1,8 @@
-"""Pacing: while one department sends more than the view can fold, it rests, and what others send goes past it.
+"""Pacing: the throttle of departments that send more than the view can fold.
 
-Intake is faster than the view, and in `accepted` all departments stand in one line: what one of them sends at once,
-everybody behind it would wait for. So what is heavy waits in its own topic instead, where it is in nobody's way. The
-department that rests loses nothing: the view has always something to fold, so that its records are read no later than
-otherwise.
+Intake is faster than the view, and in `accepted` all departments stand in one line: everybody would wait behind a large
+delivery. A heavy department rests instead: its records wait in its own topic, and the records of others go past them.
+The department loses nothing: the view always has something to fold, so it folds these records no later than otherwise.
 """
 
 from __future__ import annotations
@@ -28,31 +27,32 @@ __all__ = ["SHARE", "Distance", "Paced", "Pacing"]
 log = structlog.get_logger()
 
 SHARE = 4_000
-"""Records of one department in a batch of intake, while others send something, too."""
+"""Most records of one department in a batch of intake while other departments send records too."""
 
 _FAR, _NEAR = 5_000, 2_000
-"""Records that the view is behind when a heavy department begins to rest, and when it goes on:
+"""The lag of the view, in records, at which a heavy department begins to rest, and at which it goes on:
 a quarter of a second's folding."""
 
 _ENTRY = 10
-"""As many statements as an entry of the quarantine costs the view, which writes these one by one."""
+"""The cost of a quarantine entry for the view, in statements: the view writes entries one by one."""
 
 _HEAVY = 1_000
-"""Records within the last looks that make a department heavy."""
+"""Records within the last looks from which a department is heavy."""
 
 _EVERY = 0.2
 _ACTIVE = 60.0
-"""Seconds for which a department that has sent something counts as one of the others."""
+"""Seconds for which a department counts as active after it has sent something."""
 _ALIVE = 5.0
-"""Seconds after which a view that does not move is away: nothing is gained by waiting for it."""
+"""Seconds without progress after which the view counts as away: nothing is gained by waiting for it."""
 
 
 class Distance:
-    """How far the view is, and how far what it folds reaches: sums over the partitions, as the view's group has
-    committed them; an entry of the quarantine counts as the statements that it costs."""
+    """Offsets that the view's group has committed and ends of the logs that it folds, each as a sum over the partitions.
+
+    A quarantine entry counts as the statements that it costs."""
 
     def __init__(self, kafka: Cluster, logs: Logs, places: Sequence[tuple[str, int]]) -> None:
-        # A client of its own that stays connected, and joins nothing.
+        # A client of its own, which stays connected and joins no group.
         self._cluster = kafka
         self._consumer = Consumer(
             kafka.client({"group.id": "xinliu-view", "enable.auto.commit": False, "log_level": 2})
@@ -60,7 +60,7 @@ class Distance:
         self._logs, self._places = logs, places
 
     def __call__(self) -> tuple[int, int]:
-        """Return both. Raises Retryable where Kafka does not answer."""
+        """Return both sums. Raises Retryable if Kafka does not answer."""
         try:
             found = self._consumer.committed([TopicPartition(*place) for place in self._places], timeout=5.0)
         except KafkaException as error:
@@ -69,7 +69,7 @@ class Distance:
         return reached, _cost(self._logs.ends(self._places))
 
     def close(self) -> None:
-        """End the client."""
+        """Close the client."""
         self._consumer.close()
 
 
@@ -78,8 +78,8 @@ def _cost(offsets: Mapping[tuple[str, int], int]) -> int:
 
 
 class Pacing:
-    """Decides who rests. `topics` are those that may;
-    `distance` says how far the view is and how far the logs reach."""
+    """Decides which departments rest. `topics` are the topics that may rest;
+    `distance` returns how far the view is and how far the logs reach."""
 
     def __init__(
         self,
@@ -99,11 +99,11 @@ class Pacing:
         self._stopped = threading.Event()
 
     def holds(self, topic: str) -> bool:
-        """Tell whether this topic rests."""
+        """Return whether this topic rests."""
         return topic in self._resting
 
     def took(self, runs: Iterable[Run]) -> None:
-        """Note what intake works on now."""
+        """Count the records that intake works on now."""
         with self._lock:
             now = self._now()
             for run in runs:
@@ -111,12 +111,12 @@ class Pacing:
                 self._seen[run.topic] = now
 
     def share(self) -> int | None:
-        """Return how many records of one department a batch may hold; None: as many as there are,
-        for nobody else sends."""
+        """Return how many records of one department a batch may hold.
+        None: any number, since no other department sends."""
         return SHARE if len(self._active()) > 1 else None
 
     def look(self) -> frozenset[str]:
-        """Decide anew; return the topics that have rested, and go on."""
+        """Decide anew; return the topics that rested until now and may go on."""
         with self._lock:
             taken, self._taken = self._taken, Counter()
         recent = {topic: self._recent.get(topic, 0.0) / 2 + taken[topic] for topic in {*self._recent, *taken}}
@@ -141,7 +141,7 @@ class Pacing:
         return frozenset()
 
     def run(self, go_on: Callable[[str], Any]) -> None:
-        """Look until stopped; `go_on` lets a topic be read again."""
+        """Look at intervals until stopped; `go_on` resumes reading a topic."""
         while not self._stopped.wait(_EVERY):
             for topic in sorted(self.look()):
                 go_on(topic)
@@ -159,16 +159,16 @@ class Pacing:
 
 
 class Paced:
-    """A work that tells Pacing what it is given."""
+    """A Work that reports its runs to Pacing."""
 
     def __init__(self, work: Work, pacing: Pacing) -> None:
         self._work, self._pacing = work, pacing
 
     def prepare(self, runs: Sequence[Run], /) -> Any:
-        """Note the runs, and prepare them."""
+        """Count the runs and prepare them."""
         self._pacing.took(runs)
         return self._work.prepare(runs)
 
     def finish(self, prepared: Any, /) -> None:
-        """Finish."""
+        """Finish the prepared batch."""
         self._work.finish(prepared)

@@ -1,4 +1,4 @@
-"""What intake reports of its work, as metrics."""
+"""Recorders of intake: the metrics of its batches and of schema ids that differ."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["IntakeRecorder", "SchemaRecorder"]
 
 
 class Verdict(Protocol):
-    """What intake found out about one message."""
+    """Findings of intake on one message."""
 
     findings: list[Finding]
     refused: bool
 
 
 class IntakeRecorder:
-    """Told by intake, of each batch that was forwarded. `departments` are the keys that have series from the start."""
+    """Counts each batch that intake has forwarded. `departments` are the keys that have series from the start."""
 
     def __init__(self, instruments: Instruments, departments: Iterable[str] = ()) -> None:
         self._accepted = instruments.total(ACCEPTED)
@@ -42,7 +42,7 @@ class IntakeRecorder:
         verdicts: Iterable[tuple[Record, Verdict]],
         markers: Iterable[Record],
     ) -> None:
-        """Count a batch: all of it, the messages that have findings, and the markers that were not refused."""
+        """Count a batch: all its messages, those with findings, and the markers that were not refused."""
         accepted, refused = Counter[Labels](), Counter[Labels]()
         findings = Counter[Labels]()
         for run in runs:
@@ -60,14 +60,14 @@ class IntakeRecorder:
 
 
 class SchemaRecorder:
-    """Told by intake which schema ids mean something else than they meant when they were first seen."""
+    """Counts the schema ids that mean something else than they meant when they were first seen."""
 
     def __init__(self, instruments: Instruments) -> None:
         self._differing = instruments.latest(SCHEMAS_DIFFERING)
         self.changed(frozenset())
 
     def changed(self, ids: Collection[int]) -> None:
-        """These ids do, and no others."""
+        """Set the count to these ids; no others differ."""
         self._differing.replace({(): len(ids)})
 
 

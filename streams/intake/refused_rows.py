@@ -1,7 +1,7 @@
-"""What departments say of rows that they refused themselves (xinliu.RefusedRow), as messages of `quarantine`.
+"""Refused rows: reports of departments on rows that they refused themselves (xinliu.RefusedRow), for `quarantine`.
 
-A row that was refused becomes an entry at its own place (schemas.records.refused_row), what became of it the outcome of a decision about
-that entry. Nothing of such a message is believed that could not be kept or shown.
+A refused row becomes an entry at its own place (schemas.records.refused_row); its later fate becomes the outcome of a
+decision about that entry. A part of such a message that cannot be stored or shown is not believed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streams.kafka.headers import ACCEPTED, Origin
 __all__ = ["RefusedRow", "faults_of", "read_refused_row"]
 
 ROW_DISCARDED, ROW_MENDED = "REFUSED_ROW_DISCARDED", "REFUSED_ROW_MENDED"
-"""Kinds of the department's decisions about its own refused rows; no events on `operations`."""
+"""Kinds of the department's decisions about its own refused rows; they are no events on `operations`."""
 
 _RECORD_ID = re.compile(r"[0-9a-f]{32}")
 _MOST_FINDINGS = 20
@@ -28,7 +28,7 @@ _LONGEST_REASON = 1_000
 
 
 def faults_of(value: Mapping[str, Any]) -> list[Finding]:
-    """Return what is wrong with a RefusedRow: it is then refused as any other message, and holds its source back."""
+    """Return the faults of a RefusedRow: with any, it is refused like any other message and holds its source back."""
     outcome, reason = value["outcome"], (value["reason"] or "").strip()
     mended = _RECORD_ID.fullmatch(value["record_id"] or "") and value["version"] is not None
     wrong = (
@@ -41,7 +41,7 @@ def faults_of(value: Mapping[str, Any]) -> list[Finding]:
 
 
 def read_refused_row(value: Mapping[str, Any], exceptions: Collection[str]) -> RefusedRow:
-    """Return what a RefusedRow without faults says; `exceptions` are real codes whose check digit is wrong."""
+    """Return the content of a RefusedRow without faults; `exceptions` are real codes whose check digit is wrong."""
     code, record_id, version = value["uscc"], value["record_id"], value["version"]
     whole = code is not None and is_whole(code, exceptions)
     known = record_id is not None and version is not None and _RECORD_ID.fullmatch(record_id) is not None
@@ -69,7 +69,7 @@ def read_refused_row(value: Mapping[str, Any], exceptions: Collection[str]) -> R
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A refused row as its department tells of it; what could not be kept is None."""
+    """A refused row as its department reports it; a value that could not be stored is None."""
 
     refusal_id: int
     outcome: str
@@ -84,14 +84,14 @@ class RefusedRow:
     findings: tuple[Finding, ...]
 
     def origin(self, topic: str) -> Origin:
-        """Return the place of its entry: the same for every message about it."""
+        """Return the place of its entry, which is the same for every message about the row."""
         return Origin(topic, LOG, PARTITION, self.refusal_id)
 
     def known(self, received_at: int) -> dict[str, Any]:
-        """Return what the header FINDINGS says of it; `received_at` is the broker's time in milliseconds."""
+        """Return the content of the header FINDINGS; `received_at` is the broker's time in milliseconds."""
         held_from = None
         if self.outcome == REFUSED and self.uscc is None and self.known_since is not None:
-            # Before the row was known: of that moment it would be missing already.
+            # One before the moment at which the row was known: at that moment the row is missing already.
             held_from = min(received_at, round(self.known_since.timestamp() * 1000)) - 1
         return {
             "received_at": received_at,
@@ -104,9 +104,9 @@ class RefusedRow:
         }
 
     def decision(self, place: Origin) -> dict[str, Any]:
-        """Return what the header DECISION says of a row that was mended or discarded; `place` is the message's own."""
+        """Return the content of the header DECISION for a mended or discarded row; `place` is the message's own."""
         return {
-            # The same after a crash, and another's never: the message that says so.
+            # The place of the message: the same again after a crash, and never that of another decision.
             "decision": place.to_bytes().decode(),
             "kind": ROW_DISCARDED if self.outcome == DISCARDED else ROW_MENDED,
             "by": self.by,

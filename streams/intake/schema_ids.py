@@ -1,11 +1,10 @@
-"""What schema ids mean to intake: an id stands for one schema for good,
-and only schemas that somebody vouches for are read.
+"""Schema ids: an id stands for one schema for good, and intake reads only schemas that somebody vouches for.
 
 Whoever may write to the registry can let an id stand for another schema, in which two fields have changed places; every
-byte would still be read, as something else. So a schema counts by its fingerprint: the one that the message names,
-which its department has written; else the one that the id had when it was first seen, which is an event of
-`operations`. And it must be one that was shipped (schemas/contracts/fingerprints.csv), or that an operator has accepted, which is
-an event, too.
+byte would still be read, as something else. So intake identifies a schema by its fingerprint: the one that the message
+names, which its department has written; else the one that the id had when it was first seen, which is an event of
+`operations`. The schema must also be shipped (schemas/contracts/fingerprints.csv) or accepted by an operator, which is
+an event too.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ __all__ = ["SEEN", "Meanings", "SchemaReading", "named_for_keeps"]
 log = structlog.get_logger()
 
 SEEN = "SCHEMA_SEEN"
-"""An event of intake: this id was first seen, and stands for the schema of this fingerprint from now on."""
+"""An event of intake: the id was seen for the first time and stands for the schema of this fingerprint from now on."""
 
 _AGAIN = 2.0
-"""Seconds for which what the registry said of an id is not asked anew."""
+"""Seconds within which the registry is not asked again about an id."""
 
 
 def _nowhere(_: Operation) -> None:
-    """For a stage by itself: what it has seen is remembered by this process."""
+    """Write nothing: in a stage by itself, only this process remembers the ids that it has seen."""
 
 
 @dataclass
 class Meanings:
-    """Remembers what each id means, and which schemas are believed. Every method may be called from any thread.
+    """Meanings of schema ids, and the schemas that are believed. Every method may be called from any thread.
 
-    `write` writes an event to `operations`, `by` is who; `changed` is told the ids that stand for something else than
-    they did, all of them, whenever there is one more or less.
+    `write` writes an event to `operations` in the name of `by`; `changed` is called with all ids that stand for
+    something else than they did, whenever there is one more or less.
     """
 
     write: Callable[[Operation], None] = _nowhere
@@ -57,11 +56,10 @@ class Meanings:
     _accepted: set[str] = field(default_factory=set, init=False)
     _ids: dict[int, str] = field(default_factory=dict, init=False)
     _heard: set[int] = field(default_factory=set, init=False)
-    """Ids of which `operations` has told: of what several workers write at once,
-    what stands there first holds for all."""
+    """Ids that have an event in `operations`: if several workers write one at once, the first event there holds for all."""
     _differing: set[int] = field(default_factory=set, init=False)
     _read: dict[tuple[int, bytes | None], str] = field(default_factory=dict, init=False)
-    """The fingerprints that were found to be believed: for most messages this is all that is asked."""
+    """Fingerprints that were found to be believed: most messages need only this look-up."""
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
     @property
@@ -70,7 +68,7 @@ class Meanings:
         return self._ids
 
     def follow(self, operation: Operation) -> None:
-        """Take over an event of `operations`. What was seen first holds, whoever saw it."""
+        """Apply an event of `operations`. The meaning that was seen first holds, whoever saw it."""
         told = operation.detail
         if operation.kind == SCHEMA_ACCEPTED:
             with self._lock:
@@ -89,20 +87,20 @@ class Meanings:
                         del self._read[key]
 
     def believed(self, known: WriterSchema, named: bytes | None) -> WriterSchema:
-        """Return the schema that the registry gives for an id, if a message that names `named` may be read by it.
+        """Return the registry's schema of an id, if a message that names `named` may be read by it.
 
-        Raises NotDecodable (SCHEMA_DIFFERS, SCHEMA_NOT_BELIEVED), and Retryable where Kafka does not take the event.
+        Raises NotDecodable (SCHEMA_DIFFERS, SCHEMA_NOT_BELIEVED), and Retryable if Kafka does not take the event.
         """
         if self._read.get((known.id, named)) == known.fingerprint or known.name not in CONTRACTS:
-            return known  # a record of any other name is read as nothing
+            return known  # records of other names are not read
         with self._lock:
             self.holds(known)
             if named is not None and named != known.fingerprint.encode():
-                raise not_named(known, named)  # of this message alone: a department may name what it likes
+                raise not_named(known, named)  # of this message alone: a department may name any schema
             if known.fingerprint not in self.shipped and known.fingerprint not in self._accepted:
                 raise not_shipped(known)
             if known.id not in self._ids:
-                # Lasting before the first message is forwarded that was read by it.
+                # The event is durable before the first message read by this schema is forwarded.
                 detail = {"id": known.id, "fingerprint": known.fingerprint, "contract": known.name}
                 self.write(Operation(SEEN, None, datetime.now(UTC), self.by, "", detail))
                 self._ids[known.id] = known.fingerprint
@@ -110,7 +108,7 @@ class Meanings:
         return known
 
     def holds(self, known: WriterSchema) -> None:
-        """Hold what the registry says of an id against what the id has meant. Raises NotDecodable (SCHEMA_DIFFERS)."""
+        """Compare the registry's schema of an id with its first meaning. Raises NotDecodable (SCHEMA_DIFFERS)."""
         with self._lock:
             meant = self._ids.get(known.id, known.fingerprint)
             self._note(known.id, differs=meant != known.fingerprint)
@@ -135,7 +133,7 @@ class Meanings:
 
 @dataclass(frozen=True, slots=True)
 class SchemaReading:
-    """What one stage reads by: the schemas of its registry, as far as they are believed."""
+    """Schemas by which one stage reads: those of its registry, as far as they are believed."""
 
     registry: Registry
     meanings: Meanings
@@ -144,27 +142,27 @@ class SchemaReading:
         self, schema_id: int, named: bytes | None, askers: Callable[[], Collection[str]] = tuple
     ) -> WriterSchema:
         """Return the writer's schema of an id, for messages of `askers` that name `named`.
-        Raises NotDecodable, Retryable."""
+        Raises NotDecodable and Retryable."""
         known = self.registry.writer(schema_id, lambda: askers() or ("",))
         try:
             return self.meanings.believed(known, named)
         except NotDecodable:
-            # It is asked again, since somebody may have mended it; not at once,
-            # since whoever names what he likes may do so often.
+            # The registry is asked again, since somebody may have mended it; but not at once,
+            # since a sender may name wrong schemas often.
             self.registry.forget(schema_id, older=_AGAIN)
             raise
 
     def meant(self, prefix: bytes) -> bytes:
-        """Return the fingerprint that messages with these bytes of their id were read by,
+        """Return the fingerprint by which messages with these bytes as id were read,
         whatever the registry says by now."""
         return self.meanings.ids[int.from_bytes(prefix, "big")].encode()
 
 
 def named_for_keeps(record: Record) -> list[tuple[str, bytes]]:
-    """Return the header SCHEMA of a message that is refused:
-    whoever examines it again must know what its department meant.
+    """Return the header SCHEMA of a refused message:
+    whoever examines it again must know which schema its department meant.
 
-    What is no fingerprint may be anything, a person's number too: nothing of it is kept but that it names no schema.
+    A value that is no fingerprint may be anything, a person's number too: an empty value replaces it.
     """
     named = header(record.headers, SCHEMA)
     if named is None:

@@ -1,8 +1,8 @@
-"""The intake stage: examines what departments say, in batches as columns, and forwards it; it never changes a statement.
+"""The intake stage: examines messages of departments in batches, as columns, and forwards them unchanged.
 
 Good statements go byte for byte to `accepted`, everything else to `quarantine` with every reason. Progress vectors,
-written behind both, tell the view how far that was. Delivered first, committed after: a crash forwards some statements
-twice, which the fold does not mind, and loses none.
+written behind both, report to the view how far intake is. Intake delivers first and commits after: a crash forwards
+some statements twice, which the fold tolerates (it is idempotent), and loses none.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from streams.runtime.crash_points import crash_point
 __all__ = ["Examined", "IntakeStage"]
 
 MAX_BYTES = 1 << 20
-"""Longest message that is examined; a statement is some hundred bytes."""
+"""Longest message that is examined, in bytes; a statement has some hundred."""
 
 _KNOWN_RECORDS = {"xinliu.Statement", "xinliu.Marker", "xinliu.Manifest", REFUSED_ROW}
 
 
 @dataclass(slots=True)
 class _Input:
-    """What is known of one input partition."""
+    """Progress of one input partition."""
 
     topic_id: str
     next_offset: int = 0
@@ -66,7 +66,7 @@ class _Input:
 
 @dataclass(slots=True)
 class _Verdict:
-    """What is wrong with one message, and what could be read of it."""
+    """Findings on one message, and the values that could be read of it."""
 
     findings: list[Finding] = field(default_factory=list)
     refused: bool = False
@@ -78,7 +78,7 @@ class _Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """Runs that have been examined, and what is to be written of them."""
+    """Examined runs, and everything to be written for them."""
 
     runs: tuple[Run, ...]
     records: Sequence[Record]
@@ -86,23 +86,23 @@ class Examined:
     good: pl.DataFrame
     """The statements that are not refused: row, uscc, record_id, version."""
     verdicts: dict[int, _Verdict]
-    """By row: messages with findings; those that are refused go to quarantine."""
+    """By row: messages with findings; the refused ones go to quarantine."""
     markers: tuple[tuple[Record, datetime], ...]
-    """Markers that are good, with the time up to which they vouch."""
+    """Good markers, with the time up to which they vouch."""
     manifests: tuple[tuple[Record, dict[str, Any]], ...] = ()
-    """Manifests that are not refused; whether they can be compared with anything is asked when they are."""
+    """Manifests that are not refused; whether one can be compared with anything is checked at the comparison."""
     refused_rows: tuple[tuple[Record, RefusedRow], ...] = ()
-    """What departments say of rows that they refused themselves; those that they could not say are refused."""
+    """Reports of departments on rows that they refused themselves; faulty reports are refused."""
     stops: tuple[Operation, ...] = ()
-    """Departments that this batch stops."""
+    """Events that stop a department because of this batch."""
 
 
 class IntakeStage:
     """The work of the intake worker, in two steps: `prepare` examines, `finish` writes.
 
     `departments` maps an input topic to the department that may write it; `now` is the clock, in UTC; `stopping` stops
-    a department of which too much is refused; `meanings` knows which schemas are believed: those that were shipped,
-    where none is given.
+    a department if too many of its messages are refused; `meanings` knows the schemas that are believed (by default
+    the shipped ones).
     """
 
     def __init__(
@@ -132,13 +132,13 @@ class IntakeStage:
         self._inputs: dict[tuple[str, int], _Input] = {}
         self._news = False
         self._told_at = 0.0
-        # Compaction keeps the last vector of every run of this stage, and each carries all that the run has forwarded.
+        # Compaction keeps the last vector of every run of this stage; each vector covers everything that the run has forwarded.
         self._vector_key = f"progress|{uuid.uuid4().hex}".encode()
 
     def prepare(self, runs: Sequence[Run], *, waived: Mapping[int, Collection[str]] | None = None) -> Examined:
         """Examine these runs; `waived` holds, by row, codes that only count as remarks there.
 
-        Raises Retryable where the registry does not answer.
+        Raises Retryable if the registry does not answer.
         """
         records = [record for run in runs for record in run.records]
         batch = decode_batch(
@@ -165,7 +165,7 @@ class IntakeStage:
             tuple((records[row], as_of) for row, as_of in markers.items()),
             tuple((records[row], manifest) for row, manifest in manifests.items()),
             tuple((records[row], refusal) for row, refusal in rows.items()),
-            # Last: it counts them once. What a department has refused itself says nothing of what it sends.
+            # Last, so that a retry counts nothing twice. Rows that a department refused itself do not count against it.
             self._judge(runs, {row: verdicts[row] for row in refused}, markers.keys() | manifests.keys(), rows.keys()),
         )
 
@@ -178,11 +178,11 @@ class IntakeStage:
         return self._stopping.judge(runs, codes, {*markers, *told}, told)
 
     def finish(self, examined: Examined) -> None:
-        """Forward what was examined; returns once the broker has all of it.
+        """Forward an examined batch; return once the broker has all of it.
 
-        Raises Retryable where Kafka does not answer; the same may then be given again.
+        Raises Retryable if Kafka does not answer; the same batch may then be given again.
         """
-        # What is written is made here, not in prepare: of the two threads this one has the less to do.
+        # The messages are made here, not in `prepare`: the thread of this step has less to do.
         self._forwarder.accept(self.outgoing(examined))
         for row, verdict in examined.verdicts.items():
             if verdict.refused:
@@ -198,16 +198,16 @@ class IntakeStage:
             self._stopping.tell(examined.stops)
         self._note(examined)
         if examined.markers or examined.manifests:
-            # Before the marker is acked: a crash behind its commit would lose for good what the source has vouched for.
+            # Before the marker is acked: a crash after its commit would lose the time that the source has vouched for.
             self._tell()
         verdicts = ((examined.records[row], verdict) for row, verdict in examined.verdicts.items())
         beside = (record for record, _ in (*examined.markers, *examined.manifests, *examined.refused_rows))
         self._recorder.forwarded(examined.runs, verdicts, beside)
 
     def resumed(self, positions: Mapping[tuple[str, int], int]) -> None:
-        """Take over from where input partitions are read on: all before that was forwarded, by whomever.
+        """Take over the offsets from which input partitions are read: a worker has forwarded everything before them.
 
-        It is told with the next vector. A crash between a commit and the vector behind it would otherwise leave the
+        The next vector reports them. A crash between a commit and the vector behind it would otherwise leave the
         watermark where it was until the next message comes, which may be never.
         """
         for (topic, partition), offset in positions.items():
@@ -221,12 +221,12 @@ class IntakeStage:
         self.finish(self.prepare(runs))
 
     def tick(self) -> None:
-        """Write the vector, where there is news and the last one is old enough."""
+        """Write the vector if there is news and the last vector is old enough."""
         if self._news and monotonic() - self._told_at >= self._progress_every:
             self._tell()
 
     def _tell(self) -> None:
-        self._news = False  # first: what is taken over meanwhile is news again
+        self._news = False  # first: offsets taken over meanwhile are news again
         vector = {
             "written_at": self._now(),
             "inputs": [
@@ -298,13 +298,13 @@ class IntakeStage:
         )
         for row, uscc, domain, record_id, version in known.rows():
             verdict = verdicts[row]
-            # A person's number is known as such by `masked` alone, which keeps nothing of it.
+            # `masked` must see a person's number to recognise it; it keeps nothing of it.
             verdict.uscc = uscc if names_person(uscc) else keepable(uscc)
             verdict.domain, verdict.record_id = keepable(domain), keepable(record_id)
             verdict.version = keepable_number(version)
 
     def outgoing(self, examined: Examined) -> list[Outgoing]:
-        """Return what goes to `accepted`: one message, verbatim, for each row of `good`, in its order."""
+        """Return the messages for `accepted`: one, verbatim, for each row of `good`, in its order."""
         good = examined.good
         if good.is_empty():
             return []
@@ -331,13 +331,13 @@ class IntakeStage:
         ]
         for row, (_, _, _, headers) in zip(rows, messages, strict=True) if examined.verdicts else ():
             remarks = examined.verdicts.get(row)
-            if remarks:  # as the last header: there the view looks for it
+            if remarks:  # as the last header, where the view looks for it
                 headers.append((FINDINGS, json.dumps(remarks.findings, ensure_ascii=False).encode()))
         return messages
 
     def _forward_manifests(self, manifests: Sequence[tuple[Record, dict[str, Any]]]) -> None:
-        # Behind every statement before them: by their broker time the view knows what came later. The key's parts are
-        # few whatever a department writes, so that compaction keeps the newest and `accepted` does not grow.
+        # Behind every statement before them: by their broker time the view knows which statements came later. A key has
+        # few values whatever a department writes, so that compaction keeps the newest and `accepted` does not grow.
         messages: list[Outgoing] = []
         for record, manifest in manifests:
             (place,) = partitions_of(pl.Series([manifest["department"]]), self._forwarder.accepted_partitions).tolist()
@@ -376,7 +376,7 @@ class IntakeStage:
             place = Origin(record.topic, self._facts[record.topic].topic_id, record.partition, record.offset)
             headers.append((DECISION, json.dumps(refusal.decision(place), ensure_ascii=False).encode()))
         headers.append((FINDINGS, json.dumps(refusal.known(record.timestamp), ensure_ascii=False).encode()))
-        # It holds no content: of one that is long nothing is lost.
+        # A report holds no content of a record: cutting a long one loses nothing.
         value, _ = masked((record.value or b"")[:LONGEST], refusal.uscc)
         self._forwarder.quarantine(value if refusal.outcome == REFUSED else b"", headers)
 
@@ -389,9 +389,9 @@ class IntakeStage:
             known.next_offset = max(known.next_offset, run.next_offset)
         for record, as_of in examined.markers:
             received = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-            # No source can vouch for a time that had not come when its marker was received.
+            # No source can vouch for a time after the receipt of its marker.
             known = self._inputs[record.topic, record.partition]
-            # A marker that comes again, or late, takes back nothing that another one has vouched for.
+            # A marker that comes again, or late, does not take back the time of another one.
             known.as_of = latest(known.as_of, min(as_of, received))
             known.marked_at = latest(known.marked_at, received)
         self._news = True

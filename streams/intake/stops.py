@@ -1,8 +1,8 @@
-"""Stopping one department's intake: where too much of what it sends is refused, it stands still and the others go on.
+"""Stops: intake of one department stops if too many of its messages are refused, and the others go on.
 
-A department whose export has gone wrong would otherwise fill the quarantine with a line a record, which nobody reads.
-Its records stay in its own topic, untouched and not acked, until an operator resumes it: nothing is lost, its receipts
-and its *data as of* stand still, and 无 becomes 未归集 in time. Which departments are stopped follows from `operations`.
+A department whose export has gone wrong would otherwise fill the quarantine with an entry for every record, which nobody
+reads. Its records stay in its own topic, untouched and not acked, until an operator resumes it: nothing is lost, its
+receipts and its *data as of* stand still, and 无 becomes 未归集 in time. The stopped departments follow from `operations`.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _CODES_TOLD = 5
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of a department's last messages."""
+    """Outcomes of a department's last messages."""
 
     consecutive: int = 0
     batches: deque[tuple[int, int, Counter[str]]] = field(default_factory=deque)
-    """Messages, the refused ones among them and their codes, batch by batch."""
+    """Per batch: messages, refused messages, and codes of the refused ones."""
     messages: int = 0
     refused: int = 0
     codes: Counter[str] = field(default_factory=Counter)
-    """How many of the refused messages have each code. Codes that no longer occur may stand here with a zero."""
+    """Refused messages by code. A code that no longer occurs may have a zero here."""
     tolerated: int = 0
-    """So many messages to come are not counted: an operator knows what they are."""
+    """Number of coming messages that are not counted: an operator knows about them."""
     kept: float = 0.0
-    """Entries of the quarantine, less what an hour may have of them for every hour since `at`."""
+    """Entries of the quarantine, less the limit of an hour for every hour since `at`."""
     at: datetime | None = None
 
     def add(self, outcomes: Sequence[bool], codes: Counter[str], window: int) -> int:
-        """Count a batch (true: refused) in its order; return the longest row of refusals that goes through it."""
+        """Count a batch (true: refused) in its order; return the longest row of refusals that runs through it."""
         longest, refused = self.consecutive, sum(outcomes)
         if refused:
             for bad in outcomes:
@@ -66,15 +66,15 @@ class _Tally:
         return longest
 
     def keep(self, entries: int, per_hour: int, now: datetime) -> float:
-        """Count entries of the quarantine; return how many stand to its account."""
+        """Count entries of the quarantine; return the department's balance (`kept`)."""
         hours = (now - (self.at or now)).total_seconds() / 3600
-        # A clock that is set back forgives nothing.
+        # A clock that is set back lowers no balance.
         self.kept, self.at = max(0.0, self.kept - max(0.0, hours) * per_hour) + entries, now
         return self.kept
 
 
 class Stopping:
-    """Judges batches against the limits and knows who is stopped. Every method may be called from any thread.
+    """Judges batches against the limits and knows the stopped departments. Every method may be called from any thread.
 
     `departments` maps an input topic to its department's key; `write` writes an event to `operations`.
     """
@@ -94,13 +94,13 @@ class Stopping:
         self._tallies: dict[str, _Tally] = {}
 
     def holds(self, topic: str) -> bool:
-        """Tell whether the intake of this topic's department is stopped."""
+        """Return whether the intake of this topic's department is stopped."""
         return self._departments.get(topic) in self._stopped
 
     def follow(self, operation: Operation, *, news: bool = True) -> str | None:
-        """Take over an event of `operations`; return the topic that may go on because of it, if one may.
+        """Apply an event of `operations`; return the topic that may go on because of it, if any.
 
-        What is no news was there when this process began: whatever was to be tolerated then has been.
+        An event that is no news was there when this process began: its messages have been tolerated already.
         """
         department = operation.department or ""
         with self._lock:
@@ -120,11 +120,11 @@ class Stopping:
         markers: Collection[int],
         entered: Collection[int] = (),
     ) -> tuple[Operation, ...]:
-        """Count a batch, and stop whose limit it exceeds; return the events that must be written of it.
+        """Count a batch and stop each department that exceeds a limit; return the events to be written.
 
         Rows count through the records of all runs, in order; `refused` holds the codes of each refused row; `markers`
-        are rows that say nothing about the quality of a department's records, `entered` those among them that the
-        quarantine keeps all the same.
+        are rows that say nothing about the quality of a department's records, `entered` those among them that become
+        entries of the quarantine all the same.
         """
         outcomes: dict[str, list[bool]] = {}
         rows: dict[str, list[int]] = {}
@@ -158,7 +158,7 @@ class Stopping:
         return stops
 
     def tell(self, stops: Iterable[Operation]) -> None:
-        """Write the events and raise the alarm. Raises Retryable where Kafka does not take them."""
+        """Write the events and log each as an error, which alerts. Raises Retryable if Kafka does not take them."""
         for stop in stops:
             self._write(stop)
             log.error(
@@ -199,7 +199,7 @@ class Stopping:
 
 
 def stopped_departments(operations: Iterable[Operation]) -> dict[str, Operation]:
-    """Return the departments that stand still after these events, each with the event that stopped it."""
+    """Return the departments that are stopped after these events, each with the event that stopped it."""
     stopped: dict[str, Operation] = {}
     for operation in operations:
         if operation.kind == STOPPED:
