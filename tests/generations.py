@@ -17,7 +17,7 @@ from schemas.store.database import connect
 from schemas.store.generations import create, set_state
 from streams.kafka.ranges import Logs
 from streams.kafka.scope import ReplayScope
-from streams.replay.generations.catch_up import CatchingUp
+from streams.replay.generations.catch_up import CatchUp
 from streams.replay.plan.ledger import Ledger
 from tests.statements import Statement, framed, penalty
 
@@ -46,7 +46,7 @@ def rebuilt(connection: Connection) -> tuple[str, int]:
         replay = ledger.plan("REBUILD", ReplayScope(), "a test", {})
         generation = create(store, replay=replay).number
         ledger.step("REPLAY_RUNNING", replay, "a test", generation=generation)
-        with CatchingUp(connection, generation) as catching:
+        with CatchUp(connection, generation) as catching:
             catching.to()
         set_state(store, generation, "READY")
         ledger.step("REPLAY_DONE", replay, "a test", generation=generation)

@@ -15,11 +15,11 @@ from schemas.exchange.topics import EPOCH, MEND
 from streams.exchange.carried.message import Carried
 from streams.exchange.carried.riders import OutgoingMessage
 from streams.exchange.handlers import HANDLERS
-from streams.exchange.incoming.checkpoints import Applying
+from streams.exchange.incoming.checkpoints import CheckpointApplier
 from streams.exchange.sets import answers as answering
 from streams.exchange.sets import requests as asking
-from streams.exchange.sets.answers import Answering
-from streams.exchange.sets.keeper import Tending
+from streams.exchange.sets.answers import SetAnswers
+from streams.exchange.sets.keeper import SetKeeper
 from streams.integrity.table_audit import TableAudit
 from streams.kafka.headers import Origin
 from streams.projection.batch import Projection
@@ -60,7 +60,7 @@ class Pair:
     origin_log: MemoryLog = field(default_factory=MemoryLog)
     far_log: MemoryLog = field(default_factory=MemoryLog)
     sequence: int = 0
-    answering: Answering = field(default_factory=lambda: Answering(ORIGIN))
+    answering: SetAnswers = field(default_factory=lambda: SetAnswers(ORIGIN))
 
     def share(self, statements: Sequence[Statement], *, lost: bool = False) -> None:
         """Let the origin fold and share these; `lost`: they never reach the far province."""
@@ -102,7 +102,7 @@ class Pair:
             ]
             if checkpoint:
                 came.append(self._carried("xinliu.Checkpoint", self._said(), standing + len(told)))
-            Applying(HANDLERS).apply(self.far, taken, came, {})
+            CheckpointApplier(HANDLERS).apply(self.far, taken, came, {})
             self.far.execute("UPDATE position SET next_offset = next_offset + %s", (len(told) + checkpoint,))
         self.far_log.erase(tombstones(self.far))
 
@@ -113,7 +113,7 @@ class Pair:
 
     def ask(self) -> int:
         """Let the far province tend its sets and ask; return how many sets it asks for."""
-        made = Tending(self.database, self.far_log, own=FAR, partitions=1, generation=self.far_generation)
+        made = SetKeeper(self.database, self.far_log, own=FAR, partitions=1, generation=self.far_generation)
         try:
             made.tend()
         finally:

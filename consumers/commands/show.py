@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from consumers.commands.printing.common import STYLE, asked, print_cases, print_listing, print_penalty, text_of
+from consumers.commands.printing.common import STYLE, print_cases, print_listing, print_penalty, question_text, text_of
 from consumers.commands.printing.entity import heading
 from consumers.commands.printing.mutual import print_mutual
 from consumers.report.credit_view import CreditView, read
@@ -161,7 +161,7 @@ def _print(view: CreditView, cases: Sequence[OpenCase], *, sources: bool, wide: 
     console = Console()
     for line in heading(view.uscc, view.registered):
         console.print(line, highlight=False)
-    console.print(asked(view), highlight=False)
+    console.print(question_text(view), highlight=False)
     if view.erased:
         console.print(f"[yellow]{view.erased} 条当时有效的记录此后被撤销,内容已删除[/yellow]")
     _domains(console, view, wide=wide)

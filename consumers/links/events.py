@@ -16,7 +16,7 @@ from schemas.operations.event import Operation
 from schemas.operations.log import OperationsWriter
 from schemas.servers.connection import Connection
 
-__all__ = ["GAP", "HELD", "RENEWED", "WENT_ON", "Events", "LinkStanding", "standing"]
+__all__ = ["GAP", "HELD", "RENEWED", "WENT_ON", "Events", "LinkStanding", "link_events"]
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ class Events:
             self._registry.close()
 
 
-def standing(operations: Iterable[Operation]) -> dict[tuple[str, str, int], LinkStanding]:
+def link_events(operations: Iterable[Operation]) -> dict[tuple[str, str, int], LinkStanding]:
     """Return the last event by peer, topic and partition; partitions that went on since are left out."""
     found: dict[tuple[str, str, int], LinkStanding] = {}
     for told in operations:

@@ -9,7 +9,7 @@ from time import monotonic, time
 from confluent_kafka import KafkaError, TopicPartition
 
 from consumers.links.clusters import PartitionRange, Place, Side, sides, starts
-from consumers.links.events import HELD, LinkStanding, standing
+from consumers.links.events import HELD, LinkStanding, link_events
 from schemas.contracts.registry import Registry
 from schemas.errors import Retryable, UsageError
 from schemas.exchange.topics import exchange_topic, status_topic
@@ -58,7 +58,7 @@ def look(connection: Connection, peer: str) -> LinkFacts:
 
 def _told(connection: Connection, peer: str) -> list[LinkStanding]:
     with Registry(connection.registry) as registry:
-        found = standing(held_operations(connection.kafka, registry))
+        found = link_events(held_operations(connection.kafka, registry))
     return [told for (to, _, _), told in sorted(found.items()) if to == peer]
 
 

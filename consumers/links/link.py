@@ -28,7 +28,7 @@ from schemas.errors import Retryable, XinliuError
 from schemas.exchange.topics import exchange_topic, status_topic
 from schemas.servers.connection import Connection
 
-__all__ = ["Held", "Link", "LinkState"]
+__all__ = ["HeldPartition", "Link", "LinkState"]
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ _FIRST_HOLD, _LONGEST_HOLD = 5.0, 60.0
 
 
 @dataclass(slots=True)
-class Held:
+class HeldPartition:
     """A partition held at a message: its offset in the own log, and the peer's reason."""
 
     offset: int
@@ -58,7 +58,7 @@ class LinkState:
     copies: bool
     lag_messages: int
     lag_seconds: float
-    held: Mapping[Place, Held]
+    held: Mapping[Place, HeldPartition]
     last_error: str | None
     """The error of the last attempt; None if there was none, or the link copies again."""
 
@@ -80,7 +80,7 @@ class Link:
         self.progress = LinkProgress()
         self._events = Events(connection, to)
         self._stopped = threading.Event()
-        self._held: dict[Place, Held] = {}
+        self._held: dict[Place, HeldPartition] = {}
         self._suspects: dict[Place, int] = {}
         """A refused message is before this offset: the messages up to it are sent singly, to find it."""
         self._far_ids: dict[Place, str] = {}
@@ -221,7 +221,7 @@ class Link:
         if known is None or known.offset != offset or known.why != why:
             log.error("link.stands", peer=self.peer, topic=place[0], partition=place[1], offset=offset, why=why)
             self._events.write(HELD, place, offset, why)
-            known = Held(offset, why)
+            known = HeldPartition(offset, why)
         else:
             known.pause = min(known.pause * 2, _LONGEST_HOLD)
         known.again_at = monotonic() + known.pause

@@ -19,7 +19,7 @@ from consumers.report.periods import Timed, rules_of, window_of
 from consumers.report.registration import Registered, registered_at
 from consumers.report.snapshot import Connection, Snapshot, rows_about, snapshot
 from consumers.report.sources import domain_sources, judged
-from consumers.report.token import Moment, Said
+from consumers.report.token import Moment, PartBasis
 from schemas.calendar.periods import china_day
 from schemas.errors import UsageError
 from schemas.records.registration import DOMAIN
@@ -188,7 +188,7 @@ def _held(connection: Connection, uscc: str, timed: Timed) -> PastRecords:
     )
 
 
-def _said(connection: Connection, uscc: str, day: date) -> dict[str, Said]:
+def _said(connection: Connection, uscc: str, day: date) -> dict[str, PartBasis]:
     """Return the current basis of the other provinces' parts."""
     domains: dict[str, dict[str, tuple[datetime | None, str | None]]] = {}
     for row in connection.execute("SELECT * FROM report.mutual_said(%s, %s)", (uscc, day)):
@@ -196,7 +196,7 @@ def _said(connection: Connection, uscc: str, day: date) -> dict[str, Said]:
     waiting: dict[str, Counter[str]] = {}
     for row in connection.execute("SELECT province, domain, open FROM report.foreign_pending WHERE uscc = %s", (uscc,)):
         waiting.setdefault(row["province"], Counter())[row["domain"] or ""] += int(row["open"])
-    return {province: Said(told, waiting.get(province, {})) for province, told in domains.items()}
+    return {province: PartBasis(told, waiting.get(province, {})) for province, told in domains.items()}
 
 
 def _must_be_served(own: str, uscc: str, who: Registered, names: Mapping[str, str], today: date) -> None:
@@ -274,7 +274,7 @@ def _of_own(province: str, name: str, line: DomainState) -> MutualState:
 
 def _foreign(
     lines: Collection[DomainState],
-    said: Mapping[str, Said],
+    said: Mapping[str, PartBasis],
     names: Mapping[str, str],
     penalties: Iterable[Row],
     listings: Iterable[Row],

@@ -13,11 +13,11 @@ from typing import Any
 
 from schemas.errors import UsageError
 
-__all__ = ["Moment", "Said"]
+__all__ = ["Moment", "PartBasis"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PartBasis:
     """The basis of another province's part of a 互认版."""
 
     domains: Mapping[str, tuple[datetime | None, str | None]]
@@ -43,7 +43,7 @@ class Moment:
     """If set: records in force on that day (China), by their own dates."""
     window: tuple[date, date] | None = None
     """The report's window; None with `on`, and in tokens from before windows were included."""
-    mutual: tuple[str, Mapping[str, Said]] | None = None
+    mutual: tuple[str, Mapping[str, PartBasis]] | None = None
     """Of a 互认版: its entity, and each other province's state; None for the province's own edition."""
 
     @classmethod
@@ -70,7 +70,7 @@ class Moment:
         """Return the same moment with the requested window or day."""
         return replace(self, window=window, on=on)
 
-    def of_entity(self, uscc: str, said: Mapping[str, Said]) -> Moment:
+    def of_entity(self, uscc: str, said: Mapping[str, PartBasis]) -> Moment:
         """Return the same moment for a 互认版 of an entity."""
         return replace(self, mutual=(uscc, said))
 
@@ -129,7 +129,7 @@ def _window(first: str, last: str) -> tuple[date, date]:
     return date.fromisoformat(first), date.fromisoformat(last)
 
 
-def _plain(said: Said, read_at: int) -> list[Any]:
+def _plain(said: PartBasis, read_at: int) -> list[Any]:
     times = {domain: read_at - _milliseconds(time) for domain, (time, _) in said.domains.items() if time is not None}
     return [
         sorted(said.domains),
@@ -139,12 +139,12 @@ def _plain(said: Said, read_at: int) -> list[Any]:
     ]
 
 
-def _mutual(plain: tuple[str, Mapping[str, Any]], read_at: int) -> tuple[str, Mapping[str, Said]]:
+def _mutual(plain: tuple[str, Mapping[str, Any]], read_at: int) -> tuple[str, Mapping[str, PartBasis]]:
     uscc, provinces = plain
     found = {}
     for province, (domains, times, whys, waiting) in provinces.items():
         told = {domain: _time(read_at - times[domain]) if domain in times else None for domain in domains}
-        found[province] = Said(
+        found[province] = PartBasis(
             {domain: (time, whys.get(domain)) for domain, time in told.items()},
             {str(domain): int(count) for domain, count in waiting.items()},
         )

@@ -26,7 +26,7 @@ from deploy.deadline import wait_until
 from schemas.errors import Retryable, UsageError
 from schemas.servers.kafka import Cluster, answer
 
-__all__ = ["MECHANISM", "AccessChange", "apply", "credentials", "give", "held", "plan", "withdraw"]
+__all__ = ["MECHANISM", "AccessChange", "apply", "credentials", "give", "plan", "rights_on_cluster", "withdraw"]
 
 MECHANISM = "SCRAM-SHA-512"
 ITERATIONS = 8192
@@ -62,7 +62,7 @@ def _shown(key: _Key) -> str:
     return shown if permission == "ALLOW" else f"not {shown}"
 
 
-def held(cluster: Cluster) -> tuple[_Key, ...]:
+def rights_on_cluster(cluster: Cluster) -> tuple[_Key, ...]:
     """Return every right on the cluster, sorted, including undeclared ones."""
     everything = AclBindingFilter(
         ResourceType.ANY,
@@ -83,20 +83,20 @@ def plan(cluster: Cluster, rights: Iterable[Right]) -> tuple[AccessChange, ...]:
 
     Undeclared rights are to be removed, whoever granted them: the code is authoritative.
     """
-    new, stale = _differences(held(cluster), rights)
+    new, stale = _differences(rights_on_cluster(cluster), rights)
     return _changes(new, stale)
 
 
 def apply(cluster: Cluster, rights: Collection[Right]) -> tuple[AccessChange, ...]:
     """Grant missing rights, then revoke undeclared ones; return the changes."""
-    new, stale = _differences(held(cluster), rights)
+    new, stale = _differences(rights_on_cluster(cluster), rights)
     admin = _admin(cluster)
     if new:
         _answers(admin.create_acls([_binding(key) for key in new], request_timeout=_TIMEOUT), "give rights")
     if stale:
         _answers(admin.delete_acls([_filter(key) for key in stale], request_timeout=_TIMEOUT), "take rights away")
     # The broker answers from its own metadata, which follows the controller's a moment later.
-    if (new or stale) and not wait_until(lambda: not any(_differences(held(cluster), rights)), seconds=30):
+    if (new or stale) and not wait_until(lambda: not any(_differences(rights_on_cluster(cluster), rights)), seconds=30):
         raise Retryable("the rights are not in force after 30 s: see Kafka's log (`xinliu status` names it)")
     return _changes(new, stale)
 

@@ -18,7 +18,7 @@ from schemas.contracts.codec import decode
 from schemas.errors import Rejected, UsageError
 from schemas.records.identity import normalise_document_number
 
-__all__ = ["Named", "chosen"]
+__all__ = ["RecordDescription", "choose_record"]
 
 _NUMBERS = {"PENALTY": "document_number", "LISTING": "entry_id"}
 _LONG_AGO = datetime.fromtimestamp(1, UTC)
@@ -26,7 +26,7 @@ _LONG_AGO = datetime.fromtimestamp(1, UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RecordDescription:
     """A person's description of a record."""
 
     number: str | None = None
@@ -43,8 +43,12 @@ class Named:
     """penalty or listing; needed if only the record's id is given."""
 
 
-def chosen(
-    department: Department, catalogue: Catalogue, said: Named, file: Path | None, options: FileOptions | None = None
+def choose_record(
+    department: Department,
+    catalogue: Catalogue,
+    said: RecordDescription,
+    file: Path | None,
+    options: FileOptions | None = None,
 ) -> Statement:
     """Return the statement in the file, the matching row of the file, or, without a file, the record's identity.
 
@@ -62,11 +66,11 @@ def chosen(
         raise UsageError(str(error)) from error
 
 
-def _renamed(statement: Statement, said: Named) -> Statement:
+def _renamed(statement: Statement, said: RecordDescription) -> Statement:
     return {**statement, "record_id": said.record} if said.record else statement
 
 
-def _identified(department: Department, said: Named) -> Statement:
+def _identified(department: Department, said: RecordDescription) -> Statement:
     kind = "LISTING" if said.entry else "PENALTY" if said.number else (said.kind or "").upper()
     missing = [
         option
@@ -99,7 +103,7 @@ def _statement(file: Path) -> Statement:
 
 
 def _row(
-    file: Path, department: Department, catalogue: Catalogue, said: Named, options: FileOptions | None
+    file: Path, department: Department, catalogue: Catalogue, said: RecordDescription, options: FileOptions | None
 ) -> Statement:
     found = import_file(file, department, catalogue, stated_at=_LONG_AGO, options=options)
     statements = [decode(parsed("xinliu.Statement"), outgoing.body) for outgoing in found.outgoing]
@@ -115,7 +119,7 @@ def _row(
     raise UsageError(f"no row of {file} fits{refused}")
 
 
-def _fits(statement: Mapping[str, Any], said: Named) -> bool:
+def _fits(statement: Mapping[str, Any], said: RecordDescription) -> bool:
     number = said.number or said.entry
     if number is not None:
         held = (statement[statement["kind"].lower()] or {}).get(_NUMBERS[statement["kind"]], "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producers.changes import versions as changes
-from producers.changes.record_choice import Named, chosen
+from producers.changes.record_choice import RecordDescription, choose_record
 from producers.changes.versions import Statement
 from producers.commands.options import Ignored, Mapped, Sheets, file_options
 from producers.commands.progress import Fate, await_visible, interruptible
@@ -163,7 +163,7 @@ def correct(
             right = {**right, "record_id": first["record_id"]}
         return changes.corrected(right, subject=right["subject"], **when, **body)
 
-    _run(ctx, "correct", way, Named(number, entry, uscc, record=record_id), file, corrected)
+    _run(ctx, "correct", way, RecordDescription(number, entry, uscc, record=record_id), file, corrected)
 
 
 def _bare(name: str, make: Callable[..., Statement], doc: str) -> None:
@@ -183,7 +183,7 @@ def _bare(name: str, make: Callable[..., Statement], doc: str) -> None:
         kind: _Kind = None,
         file: _From = None,
     ) -> None:
-        said = Named(number, entry, uscc, subject_name, list_key, domain, authority, record_id, kind)
+        said = RecordDescription(number, entry, uscc, subject_name, list_key, domain, authority, record_id, kind)
         _run(ctx, name, way, said, file, lambda held, _, **when: make(held, **when))
 
     change.command(name, help=doc)(_changing(command))
@@ -208,7 +208,7 @@ def remove(
     """移出: a list entry leaves its list."""
     day = _day(on, "--on")
     _run(
-        ctx, "remove", way, Named(entry=entry, uscc=uscc, record=record_id), file,
+        ctx, "remove", way, RecordDescription(entry=entry, uscc=uscc, record=record_id), file,
         lambda held, _, **when: changes.removed(held, on=day, why=why, **when),
     )  # fmt: skip
 
@@ -224,7 +224,7 @@ def relist(
     record_id: _Record = None,
 ) -> None:
     """恢复列入: a removal that was obtained by fraud is undone; the same entry is in force again."""
-    said = Named(entry=entry, uscc=uscc, record=record_id)
+    said = RecordDescription(entry=entry, uscc=uscc, record=record_id)
     _run(ctx, "relist", way, said, file, lambda held, _, **when: changes.relisted(held, **when))
 
 
@@ -242,7 +242,7 @@ def dispute(
 ) -> None:
     """异议标注: the record bears the mark of an accepted objection."""
     day = None if since is None else _day(since, "--since")
-    said = Named(number, entry, uscc, record=record_id)
+    said = RecordDescription(number, entry, uscc, record=record_id)
     _run(ctx, "dispute", way, said, file, lambda held, _, **when: changes.disputed(held, since=day, **when))
 
 
@@ -258,12 +258,12 @@ def uphold(
     record_id: _Record = None,
 ) -> None:
     """异议核查后维持: the mark is lifted, the record stands. --from states it with its mark (异议标注日期)."""
-    said = Named(number, entry, uscc, record=record_id)
+    said = RecordDescription(number, entry, uscc, record=record_id)
     _run(ctx, "uphold", way, said, file, lambda held, _, **when: changes.upheld(held, **when))
 
 
 def _run(
-    ctx: typer.Context, name: str, way: _Way, said: Named, file: Path | None, make: Callable[..., Statement]
+    ctx: typer.Context, name: str, way: _Way, said: RecordDescription, file: Path | None, make: Callable[..., Statement]
 ) -> None:
     connect: Callable[[], Connection] = ctx.obj
     connection = None if way.dry_run else connect().acting(f"department-{way.department}")
@@ -272,7 +272,7 @@ def _run(
         raise UsageError(f"these servers are {connection.province}'s, not {where}'s: choose another --stack")
     catalogue = load()
     source = catalogue.department(where, way.department)
-    held = chosen(source, catalogue, said, file, file_options(way.mapped, way.ignored, way.sheets))
+    held = choose_record(source, catalogue, said, file, file_options(way.mapped, way.ignored, way.sheets))
     try:
         made = make(held, source, version=way.version, stated_at=read_time(way.stated_at, "--stated-at"))
         errors, remarks = check(made, source, catalogue)

@@ -13,7 +13,7 @@ import polars as pl
 from producers.errors import RowError
 from producers.files.formats.reader import read_table
 from producers.files.headers.headers import Columns, knows_any, must_stand_here, resolve
-from producers.files.headers.unknown_columns import names_beside, nothing_decides
+from producers.files.headers.unknown_columns import ignorable_names, nothing_decides
 from producers.files.rows.cells import Mending, shown
 from producers.files.rows.outside import without_outsiders
 from producers.files.rows.refusals import mended_ids, refusals_of
@@ -186,7 +186,7 @@ def _table(path: Path, options: FileOptions) -> tuple[Table, Columns]:
     mapped, ignored = options.mapped, options.ignored
     table = read_table(path, options.sheets)
     try:
-        must_stand_here(table.headers, (*mapped, *(set(ignored) - {*names_beside(path, table)})))
+        must_stand_here(table.headers, (*mapped, *(set(ignored) - {*ignorable_names(path, table)})))
         columns = resolve(table.headers, mapped=mapped, ignored=ignored)
         table = without_outsiders(table, columns)
         nothing_decides(path, table, columns, ignored)

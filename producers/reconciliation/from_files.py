@@ -19,7 +19,7 @@ from schemas.contracts.registry import writer_schema
 from schemas.reconciliation.manifest import LINES, newest
 from schemas.records.refused_row import RowRefusal
 
-__all__ = ["COLUMNS", "StatedRecords", "ToldInFiles", "from_files"]
+__all__ = ["COLUMNS", "StatedRecords", "StatementsInFiles", "from_files"]
 
 COLUMNS = pl.Schema({**LINES, "domain": pl.String(), "kind": pl.String(), "uscc": pl.String(), "place": pl.UInt32()})
 """LINES, the record's domain, kind and entity, and the place by which its statement is found."""
@@ -55,7 +55,7 @@ class StatedRecords(Protocol):
 
 
 @dataclass(frozen=True)
-class ToldInFiles:
+class StatementsInFiles:
     """Records of a department's files, as `xinliu publish` would send them."""
 
     records: pl.DataFrame
@@ -82,7 +82,7 @@ def from_files(
     stated_at: datetime | None = None,
     options: FileOptions | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> ToldInFiles:
+) -> StatementsInFiles:
     """Read files as `xinliu publish` does: the same row gives the same bytes, and so the same digest.
 
     Raises UsageError if a file cannot be read as a whole.
@@ -96,7 +96,7 @@ def from_files(
         refusals |= {refusal.refusal_id: refusal for _, refusal in found.refusals}
         bodies.extend(statement.body for statement in found.outgoing)
         lines.extend(f"{path.name}:{statement.line}" for statement in found.outgoing)
-    return ToldInFiles(newest(_decoded(bodies)), bodies, lines, refused, list(refusals.values()))
+    return StatementsInFiles(newest(_decoded(bodies)), bodies, lines, refused, list(refusals.values()))
 
 
 def _decoded(bodies: Sequence[bytes]) -> pl.DataFrame:

@@ -18,13 +18,13 @@ from schemas.errors import UsageError
 from schemas.reconciliation.manifest import newest
 from schemas.records.refused_row import RowRefusal
 
-__all__ = ["ToldFromOutbox", "from_outbox"]
+__all__ = ["StatementsInOutbox", "from_outbox"]
 
 _ROWS = Tables(MetaData()).rows
 _AT_ONCE = 10_000
 
 
-class ToldFromOutbox:
+class StatementsInOutbox:
     """The confirmed statements of a department's outbox, as far back as it keeps them; bodies stay in the database."""
 
     refused = 0
@@ -46,7 +46,7 @@ class ToldFromOutbox:
         return f"outbox:{self._ids[place]}"
 
 
-def from_outbox(url: str, department: str, writers: Mapping[str, WriterSchema]) -> ToldFromOutbox:
+def from_outbox(url: str, department: str, writers: Mapping[str, WriterSchema]) -> StatementsInOutbox:
     """Read an outbox by its database's address; `writers` are the versions of the contract Statement by fingerprint.
 
     Raises UsageError if the address is invalid or the table is missing, Retryable if the database does not answer.
@@ -61,7 +61,7 @@ def from_outbox(url: str, department: str, writers: Mapping[str, WriterSchema]) 
                     f" {writer_schema[:12]}…): with --publish the registry is asked, otherwise use the code that wrote it"
                 )
             frames.append(_decoded(writers[writer_schema], rows, ids))
-    return ToldFromOutbox(engine, newest(pl.concat(frames)), ids)
+    return StatementsInOutbox(engine, newest(pl.concat(frames)), ids)
 
 
 def _portions(engine: Engine, department: str) -> Iterator[tuple[str, list[Any]]]:

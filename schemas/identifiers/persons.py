@@ -17,7 +17,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from schemas.identifiers.resident import RESIDENT_CHECKS, RESIDENT_WEIGHTS, is_resident_id, mask
-from schemas.identifiers.uscc import wrong_in
+from schemas.identifiers.uscc import code_faults
 from schemas.texts.digits import CROSS, FEWEST, FOLD, DigitRun, runs
 
 __all__ = [
@@ -170,14 +170,14 @@ def _is_18(run: DigitRun, at: int, behind: int) -> bool:
         return False
     year = body[6:10]
     if (said == _ACCOUNT and year not in _ADULTS) or (
-        said in (_ANOTHERS, _NUMBERED) and (year in _CHILDREN or not wrong_in(body + last))
+        said in (_ANOTHERS, _NUMBERED) and (year in _CHILDREN or not code_faults(body + last))
     ):
         return False
     if check_of(body) == last:
         return len(parted) < _FEWEST_OF_AMOUNTS or not _is_amounts(run, at, behind)
     if run.check(behind) == CROSS or parted not in (frozenset(), _PARTED_18):
         return False
-    return said == _PERSONS or (not said and not run.touched(at, behind) and bool(wrong_in(body + last)))
+    return said == _PERSONS or (not said and not run.touched(at, behind) and bool(code_faults(body + last)))
 
 
 def _is_15(run: DigitRun, at: int, behind: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from schemas.identifiers.uscc import DIVISIONS, wrong_in
+from schemas.identifiers.uscc import DIVISIONS, code_faults
 
 __all__ = ["RESIDENT_CHECKS", "RESIDENT_WEIGHTS", "is_resident_id", "looks_resident", "mask"]
 
@@ -37,7 +37,7 @@ def looks_resident(code: str, *, bad: bool) -> bool:
 def is_resident_id(code: str) -> bool:
     """Return whether a text is a resident number (居民身份证号) of 18 characters: no field of ours may hold one."""
     code = code.upper()
-    return _RESIDENT.fullmatch(code) is not None and looks_resident(code, bad=bool(wrong_in(code)))
+    return _RESIDENT.fullmatch(code) is not None and looks_resident(code, bad=bool(code_faults(code)))
 
 
 def mask(code: str) -> str:

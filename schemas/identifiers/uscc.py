@@ -24,9 +24,9 @@ __all__ = [
     "ORGANISATION_CHECKS",
     "ORGANISATION_WEIGHTS",
     "WEIGHTS",
+    "code_faults",
     "generate",
     "prefixes",
-    "wrong_in",
 ]
 
 FINDINGS = (
@@ -68,7 +68,7 @@ _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _ORGANISATION_VALUES = {character: value for value, character in enumerate(ORGANISATION_ALPHABET)}
 
 
-def wrong_in(code: str) -> tuple[str, ...]:
+def code_faults(code: str) -> tuple[str, ...]:
     """Return the faults of 18 characters of the alphabet as a code, apart from being a person's number."""
     wrong = {
         "USCC_PREFIX": code[1] not in prefixes().get(code[0], ""),

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from schemas.identifiers.persons import names_person
 from schemas.identifiers.resident import looks_resident
-from schemas.identifiers.uscc import ALPHABET, wrong_in
+from schemas.identifiers.uscc import ALPHABET, code_faults
 
 __all__ = ["check"]
 
@@ -27,7 +27,7 @@ def check(code: str, *, exceptions: Collection[str] = ()) -> tuple[str, ...]:
     elif not _CHARACTERS.issuperset(code):
         found = ("USCC_ALPHABET",)
     else:
-        found = wrong_in(code)
+        found = code_faults(code)
         if code in exceptions:
             found = tuple(name for name in found if name != "USCC_CHECK_DIGIT")
         return ("USCC_RESIDENT_ID",) if looks_resident(code, bad=bool(found)) else found

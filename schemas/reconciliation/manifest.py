@@ -30,8 +30,8 @@ __all__ = [
     "bits_for",
     "bucket_range",
     "differing",
-    "fault",
     "lines_parts",
+    "manifest_fault",
     "newest",
     "summary",
     "total",
@@ -164,7 +164,7 @@ def lines_parts(
         yield _lines(manifest, part, taken)
 
 
-def fault(manifest: Mapping[str, Any]) -> str | None:
+def manifest_fault(manifest: Mapping[str, Any]) -> str | None:
     """Return why a manifest cannot be compared, or None. The input is untrusted: its writer may put in anything."""
     return next(_faults(manifest), None)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.operations.event import Operation
 from schemas.operations.two_people import DECISIONS_OF_TWO, PROPOSED, TwoPeople, two_people
-from streams.replay.plan.approval import approval_of, standing
+from streams.replay.plan.approval import approval_of, replay_standing
 
 __all__ = ["Unapproved", "unapproved"]
 
@@ -66,7 +66,7 @@ def _why(
 
 def _step(one: Operation, so_far: Sequence[Operation], *, promote: bool) -> str | None:
     replay = str(one.detail.get("replay"))
-    known = standing(so_far, replay)
+    known = replay_standing(so_far, replay)
     if known is None:
         return f"{one.kind} of {replay}, which nobody had planned"
     if approval_of(known, promote=promote) is None:

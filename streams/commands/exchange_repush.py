@@ -45,7 +45,7 @@ def _repush(
     from schemas.operations.operators import operator_event, require_reason
     from schemas.records.registration import DOMAIN
     from schemas.store.database import connect
-    from streams.exchange.outgoing.repush import Chosen, repush
+    from streams.exchange.outgoing.repush import RepushChoice, repush
 
     if everything == bool(domain or entity or partition is not None):
         raise UsageError("say which records: --all, or one or more of --domain, --entity and --partition")
@@ -60,7 +60,7 @@ def _repush(
     if connection.exchange is None:
         raise UsageError("this province shares nothing with others: it has no XINLIU_EXCHANGE")
     with connect(connection.database.get_secret_value(), autocommit=True) as store, store.transaction():
-        records = repush(store, Chosen(domain=domain, uscc=entity, partition=partition), dry_run=dry_run)
+        records = repush(store, RepushChoice(domain=domain, uscc=entity, partition=partition), dry_run=dry_run)
         if not dry_run:
             chosen = {"domain": domain, "entity": entity, "partition": partition, "all": everything, "records": records}
             event = operator_event(get().kafka, "EXCHANGE_REPUSHED", reason, chosen)

@@ -283,7 +283,7 @@ def _redrive(
 ) -> int:
     """Examine entries again by today's rules and catalogue: the named ones, or all open ones that match the
     conditions."""
-    from streams.commands.redrive import paced, resumed, told
+    from streams.commands.redrive import paced, print_result, resumed
     from streams.quarantine.decisions import DecisionWriter
     from streams.quarantine.entries import REDRIVE
     from streams.quarantine.redrive_run import rate_of
@@ -294,7 +294,9 @@ def _redrive(
         if entries or conditions or dry_run:
             raise UsageError("--resume goes on with the entries of that run: name no others")
         choice, why = resumed(ctx.obj(), resume)
-        return told(paced(ctx.obj(), choice, reason or why, rate=pace or 200.0, timeout=timeout, run=resume), as_json)
+        return print_result(
+            paced(ctx.obj(), choice, reason or why, rate=pace or 200.0, timeout=timeout, run=resume), as_json
+        )
     if bool(entries) == conditions:
         raise UsageError(
             "name entries, or conditions (--department, --code, --domain, --since, --until): one of the two"
@@ -303,7 +305,7 @@ def _redrive(
     if pace is not None and not dry_run:
         if entries:
             raise UsageError("--rate is for conditions: entries that are named are few")
-        return told(paced(ctx.obj(), choice, reason, rate=pace, timeout=timeout), as_json)
+        return print_result(paced(ctx.obj(), choice, reason, rate=pace, timeout=timeout), as_json)
     with DecisionWriter(ctx.obj(), reason, REDRIVE) as deciding:
         chosen = [deciding.named(name) for name in entries] if entries else deciding.reader.entries(choice)
         return _told(deciding.decide(chosen, wait=timeout if wait else None, dry_run=dry_run), as_json)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streams.quarantine.redrive_run import Ran
     from streams.replay.plan.ledger import Replay
 
-__all__ = ["mount", "paced", "resumed", "told"]
+__all__ = ["mount", "paced", "print_result", "resumed"]
 
 
 def resumed(connection: Connection, run: str) -> tuple[Choice, str]:
@@ -73,7 +73,7 @@ def _ran(connection: Connection, choice: Choice, reason: str, mark: dict[str, An
         )
 
 
-def told(ran: Ran, as_json: bool) -> int:
+def print_result(ran: Ran, as_json: bool) -> int:
     """Print the result of a run; return the exit code: 1 if an entry was left out or is not accepted."""
     wrong = bool(ran.left_out) or bool(set(ran.outcomes) - {"ACCEPTED"})
     if as_json:
@@ -114,7 +114,7 @@ def _redrive(
     from streams.quarantine.decisions import DecisionWriter
     from streams.quarantine.entries import REDRIVE as EVENT
     from streams.quarantine.redrive_run import rate_of
-    from streams.replay.plan.approval import operations_of, require_approved, standing
+    from streams.replay.plan.approval import operations_of, replay_standing, require_approved
     from streams.replay.plan.ledger import Ledger
 
     get: Callable[[], Connection] = ctx.obj
@@ -149,7 +149,7 @@ def _redrive(
         if known.state not in ("PLANNED", "APPROVED", "RUNNING"):
             raise UsageError(f"{known.replay} is {known.state}: nothing of it is left to be done")
         require_approved(connection, known, step="redrive")
-        said = standing(operations, known.replay)
+        said = replay_standing(operations, known.replay)
         if known.state != "RUNNING" or said is None or said.running is None:
             before = {"open": _open(connection, choice)}
             ledger.step("REPLAY_RUNNING", known.replay, known.reason, rate=pace, before=before)
@@ -160,7 +160,7 @@ def _redrive(
             "REPLAY_DONE", known.replay, known.reason, before=before,
             after={"entries": ran.before + ran.decided, "outcomes": dict(ran.outcomes), "left_out": len(ran.left_out)},
         )  # fmt: skip
-    return told(ran, as_json)
+    return print_result(ran, as_json)
 
 
 def _choice(known: Replay) -> Choice:

@@ -101,13 +101,13 @@ def _carry_out(
 
 
 def _next(operations: Sequence[Operation], name: str) -> dict[str, Any]:
-    from streams.replay.plan.approval import standing
+    from streams.replay.plan.approval import replay_standing
 
     ids = {str(one.detail.get("replay")) for one in operations if one.kind == "REPLAY_PLANNED"}
     chosen = [one for one in ids if one.startswith(name)] if name else []
     if len(chosen) != 1:
         raise UsageError(f"{'more than one' if chosen else 'no'} replay is called {name!r}: see `xinliu replay list`")
-    known = standing(operations, chosen[0])
+    known = replay_standing(operations, chosen[0])
     assert known is not None
     kind = str(known.planned.detail.get("kind"))
     return {"step": "PROMOTE" if kind == "REBUILD" and known.done is not None else kind, "replay": chosen[0]}

@@ -12,7 +12,7 @@ from streams.exchange.carried import pending_entries as pending
 from streams.exchange.sets import requests as asking
 from streams.forwarding.masking import keepable
 
-__all__ = ["CARRIED_CONTRACTS", "fault"]
+__all__ = ["CARRIED_CONTRACTS", "checkpoint_fault"]
 
 Check = Callable[[Mapping[str, Any], str, int], str | None]
 """Takes a decoded message, the province and the partition by which it came; returns why it may not stand there, or
@@ -24,9 +24,9 @@ def _of_province(message: Mapping[str, Any], province: str, _partition: int) -> 
 
 
 CARRIED_CONTRACTS: Final[Mapping[str, Check]] = {
-    "xinliu.SharedSet": asking.wrong_set,
-    pending.CONTRACT: pending.wrong_in,
-    CASE: cases.wrong_in,
+    "xinliu.SharedSet": asking.set_fault,
+    pending.CONTRACT: pending.pending_fault,
+    CASE: cases.case_fault,
 }
 """Contracts whose messages ride along in the runs, covered by their checkpoints like statements, and intake's check of
 each. The view passes the messages to their handlers (streams/exchange/handlers.py)."""
@@ -35,7 +35,7 @@ _HASH = re.compile(r"^[0-9a-f]{64}$")
 _TOPIC_ID = re.compile(r"^[!-~]{1,40}$")
 
 
-def fault(checkpoint: Mapping[str, Any]) -> str:
+def checkpoint_fault(checkpoint: Mapping[str, Any]) -> str:
     """Return the fault for which a checkpoint cannot be stored as its contract means it; empty if it is sound."""
     domains = [one["domain"] for one in checkpoint["domains"]]
     if len(domains) != len(set(domains)) or any(keepable(domain) is None for domain in domains):

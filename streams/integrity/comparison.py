@@ -21,7 +21,7 @@ from schemas.store.sql_files import sql
 from streams.integrity.expected_rows import HISTORY, RECORD, Expected, expected
 from streams.projection.fold import KEY, RANK
 
-__all__ = ["ALL_ENTITIES", "ALL_RECORDS", "Comparing", "Connection", "RecordKey", "RowDifference", "Span"]
+__all__ = ["ALL_ENTITIES", "ALL_RECORDS", "Connection", "RecordKey", "RowDifference", "Span", "TableComparison"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -69,7 +69,7 @@ class Records:
         return frozenset({row.record_id for row in self.differences if row.record_id is not None} | set(unsound))
 
 
-class Comparing:
+class TableComparison:
     """Compares on one connection, whose search_path names the generation."""
 
     def __init__(self, connection: Connection, *, own: str, partitions: int) -> None:

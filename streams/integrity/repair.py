@@ -22,12 +22,12 @@ from schemas.records.identity import accepted_key
 from schemas.store.binary_copy import copy_rows
 from schemas.store.sql_files import sql
 from streams.integrity.accepted import AcceptedLog, AcceptedStatement
-from streams.integrity.comparison import Comparing, Connection, RowDifference
+from streams.integrity.comparison import Connection, RowDifference, TableComparison
 from streams.integrity.expected_rows import decoded
 from streams.projection.fold import KEY, RANK
 from streams.projection.staging import ranked
 
-__all__ = ["MendedRows", "Mending", "note"]
+__all__ = ["MendedRows", "RowRepair", "note"]
 
 log = structlog.get_logger()
 
@@ -70,14 +70,14 @@ def _plain(row: RowDifference) -> dict[str, Any]:
     }
 
 
-class Mending:
+class RowRepair:
     """Repairs over one connection in autocommit, whose search_path names the generation; `log` is the log of truth.
 
     Every method raises psycopg.OperationalError if PostgreSQL asks for another try (a lock was not available in time),
     and Retryable if the log cannot be read; it has written nothing then.
     """
 
-    def __init__(self, connection: Connection, comparing: Comparing, log: AcceptedLog, *, own: str) -> None:
+    def __init__(self, connection: Connection, comparing: TableComparison, log: AcceptedLog, *, own: str) -> None:
         self._connection, self._comparing, self._log, self._own = connection, comparing, log, own
 
     def records(

@@ -22,11 +22,11 @@ import structlog
 
 from schemas.store.sql_files import sql
 from streams.integrity.accepted import WholeLog
-from streams.integrity.comparison import Comparing, RowDifference, Span
+from streams.integrity.comparison import RowDifference, Span, TableComparison
 from streams.integrity.log_audit import LogAudit, LogFound
 from streams.integrity.log_set import BITS, Sums
 from streams.integrity.quarantine_audit import QuarantineAudit
-from streams.integrity.repair import MendedRows, Mending, note
+from streams.integrity.repair import MendedRows, RowRepair, note
 from streams.monitoring.instruments import Instruments
 from streams.monitoring.metrics import AUDIT_BEYOND, AUDIT_DIFFERENCES, AUDIT_MENDED, AUDIT_PASSED, AUDIT_UNFOUNDED
 from streams.projection.serving import while_serving
@@ -75,7 +75,7 @@ class TableAudit(Service):
     """
 
     waits = "audit.waits"
-    _comparing: Comparing
+    _comparing: TableComparison
     _log_audit: LogAudit
     """Both work on the session."""
 
@@ -139,7 +139,7 @@ class TableAudit(Service):
             return 0
         connection, comparing, log_audit = self._connected(), self._comparing, self._log_audit
         self._load.begins(connection)
-        mending = Mending(connection, comparing, self._log, own=self._own)
+        mending = RowRepair(connection, comparing, self._log, own=self._own)
         found = 0
         began = monotonic()
         for step in self._steps(connection, comparing, log_audit, mending):
@@ -154,7 +154,7 @@ class TableAudit(Service):
         return found
 
     def _steps(
-        self, connection: Connection, comparing: Comparing, log_audit: LogAudit, mending: Mending
+        self, connection: Connection, comparing: TableComparison, log_audit: LogAudit, mending: RowRepair
     ) -> Iterator[Callable[[], int]]:
         self._hopeless, self._unfounded = set(), set()
         for _ in log_audit.follow():
@@ -178,7 +178,7 @@ class TableAudit(Service):
             yield partial(self._share_again, connection, self._sharing, keys)
 
     def _records(
-        self, connection: Connection, comparing: Comparing, log_audit: LogAudit, mending: Mending, span: Span
+        self, connection: Connection, comparing: TableComparison, log_audit: LogAudit, mending: RowRepair, span: Span
     ) -> int:
         with _snapshot(connection):
             stands = comparing.fingerprint(span), log_audit.sums(span)
@@ -212,7 +212,7 @@ class TableAudit(Service):
         self._hopeless |= done.beyond
         self._told(done)
 
-    def _entities(self, connection: Connection, comparing: Comparing, mending: Mending, span: Span) -> int:
+    def _entities(self, connection: Connection, comparing: TableComparison, mending: RowRepair, span: Span) -> int:
         with _snapshot(connection):
             found = comparing.credit_views(span)
         if found:
@@ -229,7 +229,7 @@ class TableAudit(Service):
             self._told(MendedRows({"LOG": mended}))
         return len(found)
 
-    def _digests(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
+    def _digests(self, connection: Connection, comparing: TableComparison, mending: RowRepair) -> int:
         with _snapshot(connection):
             wrong = comparing.foreign_digests()
         found = [
@@ -241,11 +241,11 @@ class TableAudit(Service):
             self._told(mending.digests())
         return len(found)
 
-    def _shared(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
+    def _shared(self, connection: Connection, comparing: TableComparison, mending: RowRepair) -> int:
         with while_serving(connection, self._generation) as ours:
             return self._compare_shared(connection, comparing, mending) if ours else 0
 
-    def _compare_shared(self, connection: Connection, comparing: Comparing, mending: Mending) -> int:
+    def _compare_shared(self, connection: Connection, comparing: TableComparison, mending: RowRepair) -> int:
         with _snapshot(connection):
             found = comparing.shared(self._generation)
         if found:
@@ -289,7 +289,7 @@ class TableAudit(Service):
         self._on_commit()
 
     def _set_up(self, connection: Connection) -> None:
-        self._comparing = Comparing(connection, own=self._own, partitions=self._partitions)
+        self._comparing = TableComparison(connection, own=self._own, partitions=self._partitions)
         self._log_audit = LogAudit(connection, self._log, own=self._own)
         lower_backend(connection)
         self._right.clear()

@@ -8,22 +8,14 @@ is over. The view's own transactions need only the positions that they lock, whi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import psycopg
-import structlog
+from schemas.errors import ServingMoved
+from schemas.store.database import give_back
+from streams.runtime.service import Connection, Service
 
-from schemas.errors import Retryable, ServingMoved
-from schemas.store.database import connect, give_back
-
-__all__ = ["LOCK", "Following", "must_serve", "serves", "while_serving"]
-
-log = structlog.get_logger()
-
-Connection = psycopg.Connection[Any]
+__all__ = ["LOCK", "ServingFollower", "must_serve", "serves", "while_serving"]
 
 LOCK = 0x73657276696E67  # "serving": shared by those who publish from the serving generation, exclusive for a promote
 _EVERY = 0.5
@@ -57,31 +49,17 @@ def while_serving(connection: Connection, generation: int) -> Iterator[bool]:
         give_back(connection, "SELECT pg_advisory_unlock_shared(%s)", (LOCK,))
 
 
-class Following:
-    """Watch on the serving generation, in its own thread: raises within a second of a switch, even without batches."""
+class ServingFollower(Service):
+    """Watch on the serving generation, in its own thread: `run` raises ServingMoved within a second of a switch, even
+    without batches."""
+
+    waits = "following.waits"
 
     def __init__(self, database: str, *, generation: int) -> None:
-        self._database, self._generation = database, generation
-        self._stopped = threading.Event()
+        super().__init__(database, generation=generation)
+        self._generation = generation
 
-    def stop(self) -> None:
-        """End `run`."""
-        self._stopped.set()
-
-    def run(self) -> None:
-        """Watch until stopped; wait if PostgreSQL does not answer. Raises ServingMoved."""
-        connection: psycopg.Connection[tuple[object, ...]] | None = None
-        try:
-            while not self._stopped.wait(_EVERY):
-                try:
-                    if connection is None:
-                        connection = connect(self._database, generation=self._generation, autocommit=True)
-                    must_serve(connection, self._generation)
-                except (psycopg.OperationalError, Retryable) as error:
-                    log.warning("following.waits", why=str(error).strip())
-                    if connection is not None:
-                        connection.close()
-                    connection = None
-        finally:
-            if connection is not None:
-                connection.close()
+    def _round(self) -> float:
+        if not self._stopped.wait(_EVERY):
+            must_serve(self._connected(), self._generation)
+        return 0.0

@@ -12,10 +12,10 @@ from streams.kafka.headers import DECISION, FINDINGS, ORIGIN, Origin, findings_o
 from streams.kafka.records import Record
 from streams.projection.batch import Projection
 
-__all__ = ["accepted_key", "project_refusal", "project_store_refusal"]
+__all__ = ["project_refusal", "project_store_refusal", "record_of_key"]
 
 
-def accepted_key(record: Record) -> tuple[str, int]:
+def record_of_key(record: Record) -> tuple[str, int]:
     """Return record id and version from the key of a message of `accepted`: record_id|version|digest, and |epoch after
     it if the statement is another province's."""
     try:
@@ -65,7 +65,7 @@ def project_refusal(projection: Projection, record: Record) -> None:
 def project_store_refusal(projection: Projection, record: Record, reason: str) -> None:
     """Enter a message of `accepted` that PostgreSQL cannot store, so that it does not vanish between the two."""
     origin = Origin.from_bytes(header(record.headers, ORIGIN) or b"")
-    record_id, version = accepted_key(record)
+    record_id, version = record_of_key(record)
     projection.quarantine(
         {
             **_place(origin),

@@ -36,12 +36,12 @@ from streams.kafka.records import Fetched, Run
 from streams.kafka.single_messages import Place
 from streams.quarantine.entries import DECISIONS, DISCARD, DONE, OVERRIDE, QuarantineEntry, entries_of, undone
 from streams.runtime.crash_points import crash_point
+from streams.runtime.service import Service
 
 __all__ = ["Decisions", "Redriver", "Stored", "waived_by"]
 
 log = structlog.get_logger()
 
-_LONGEST_PAUSE = 5.0
 _LONGEST_REASON = 1_000
 
 
@@ -229,26 +229,30 @@ def _headers(decision: Operation, outcome: _Outcome) -> list[tuple[str, bytes]]:
     ]
 
 
-class Decisions:
+class Decisions(Service):
     """Queue of decisions to be carried out, and the thread's loop that does so, one after the other.
 
     `follow` may be called from any thread; `write` writes an event to operations. A decision that needs a second person
     waits until one has approved exactly that decision (`people` knows); decisions behind it do not wait.
     """
 
+    waits = "quarantine.waits"
+    transient = (Retryable,)
+    longest = 5.0
+
     def __init__(
         self, redriver: Redriver, write: Callable[[Operation], None], *, by: str, people: TwoPeople | None = None
     ) -> None:
+        super().__init__()
         self._redriver, self._write, self._by, self._people = redriver, write, by, people
         self._done: set[str] = set()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: dict[str, Operation] = {}
-        self._stopped = False
 
     def held(self, operations: Iterable[Operation]) -> None:
         """Take over the events that existed at the start: decisions that nobody has carried out are due now."""
         known = list(operations)
-        with self._changed:
+        with self._lock:
             for one in known:
                 if self._people is not None:
                     self._people.follow(one)
@@ -257,7 +261,7 @@ class Decisions:
 
     def follow(self, operation: Operation) -> None:
         """Take over an event of operations."""
-        with self._changed:
+        with self._lock:
             if self._people is not None:
                 self._people.follow(operation)
             if operation.kind in DECISIONS:
@@ -266,35 +270,21 @@ class Decisions:
             elif operation.kind == DONE:  # another worker was first
                 self._done.add(str(operation.detail.get("decision")))
                 self._waiting.pop(str(operation.detail.get("decision")), None)
-            self._changed.notify()
+        self.wake()
 
-    def stop(self) -> None:
-        """End `run` after the current decision."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-
-    def run(self) -> None:
-        """Carry out waiting and new decisions until stopped. If a server is away, log that and wait for it."""
-        pause = 0.2
-        while (decision := self._next()) is not None:
-            try:
-                self._carry_out(decision)
-                pause = 0.2
-            except Retryable as error:
-                log.warning("quarantine.waits", why=str(error), next_try_in_seconds=pause)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopped, pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-
-    def _next(self) -> Operation | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._ready() is not None)
-            return None if self._stopped else self._ready()
+    def _round(self) -> float:
+        self._woken.clear()  # before the look: a decision that comes after it ends the wait
+        decision = self._ready()
+        if decision is not None:
+            self._carry_out(decision)
+        elif not self._stopped.is_set():
+            self._woken.wait()
+        return 0.0
 
     def _ready(self) -> Operation | None:
         people = self._people
-        return next((one for one in self._waiting.values() if people is None or not people.lacks(one)), None)
+        with self._lock:
+            return next((one for one in self._waiting.values() if people is None or not people.lacks(one)), None)
 
     def _carry_out(self, decision: Operation) -> None:
         detail: dict[str, Any] = {"decision": decision.id}
@@ -308,6 +298,6 @@ class Decisions:
             detail["outcomes"] = dict(counts)
             log.info("quarantine.carried_out", kind=decision.kind, by=decision.by, outcomes=dict(counts))
         self._write(Operation(DONE, decision.department, datetime.now(UTC), self._by, decision.reason, detail))
-        with self._changed:
+        with self._lock:
             self._done.add(decision.id)
             self._waiting.pop(decision.id, None)

@@ -22,7 +22,7 @@ from streams.quarantine.entries import OPEN, STATES, state_of
 from streams.runtime.locks import SETTLING, leads_transaction
 from streams.runtime.service import Connection, Service, plan_by_index
 
-__all__ = ["Settling", "receipt_of"]
+__all__ = ["Settlement", "receipt_of"]
 
 _EVERY = 1.0
 _SHARE = 20.0
@@ -51,7 +51,7 @@ def receipt_of(before: str, after: str, outcomes: Sequence[Outcome]) -> tuple[st
     return (REFUSED, news[-1]["findings"]) if news and after == OPEN else None
 
 
-class Settling(Service):
+class Settlement(Service):
     """Settles in a thread of its own; `on_commit` is called when there is a receipt to publish."""
 
     waits = "settling.waits"

@@ -14,7 +14,7 @@ from schemas.contracts.codec import encode_own
 from schemas.contracts.columns import decode_batch
 from schemas.contracts.registry import Registry
 from schemas.errors import ContractBroken
-from schemas.reconciliation.manifest import fault, total
+from schemas.reconciliation.manifest import manifest_fault, total
 from schemas.store.sql_files import sql
 from streams.kafka.headers import MANIFEST, SCHEMA, Origin, header
 from streams.kafka.records import Record
@@ -48,7 +48,7 @@ def stated(registry: Registry, records: Sequence[Record]) -> tuple[Stated, ...]:
             Origin.from_bytes(header(records[row].headers, MANIFEST) or b""),
             datetime.fromtimestamp(records[row].timestamp / 1000, UTC),
             manifest,
-            fault(manifest),
+            manifest_fault(manifest),
         )
         for row, _, manifest in decoded.others
     )

@@ -20,10 +20,11 @@ from faust.types import TP
 from schemas.errors import Fatal, Retryable, ServingMoved, UsageError, XinliuError
 from schemas.servers.connection import WorkerTimes
 from schemas.servers.kafka import Cluster
-from streams.runtime.interpreter import suit_the_interpreter
+from streams.runtime.interpreter import tune_interpreter
+from streams.runtime.service import Backoff, Thread
 from streams.runtime.transport import RUN_CODEC, SCHEME, Positions
 
-__all__ = ["Build", "StreamApp", "run"]
+__all__ = ["Build", "StreamApp", "run", "run_beside", "start_thread"]
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ def run(*builds: Build) -> None:
     An app that stops because another generation serves is built anew, while the others go on.
     Raises the failure that stopped it (Fatal, or another XinliuError), the first one; any other error becomes Fatal.
     """
-    suit_the_interpreter()
+    tune_interpreter()
     failure = asyncio.run(_run(builds))
     if isinstance(failure, XinliuError):
         raise failure
@@ -192,15 +193,13 @@ class _Place:
             self.app = build()
 
     async def _built(self, renew: Callable[[], Build]) -> Build | None:
-        pause = 0.1
+        backoff = Backoff(longest=5.0)
         while not self._asked:
             try:
                 # The other apps of the process go on meanwhile.
                 return await asyncio.to_thread(renew)
             except Retryable as error:
-                log.warning("worker.waits", why=str(error), next_try_in_seconds=pause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                await asyncio.sleep(backoff.next(error))
             except Exception as error:  # noqa: BLE001  # handed on whole: run() raises it
                 self.app.failure = error
                 return None
@@ -242,6 +241,34 @@ async def _live(app: StreamApp) -> None:
         await app.stop_for(error)
     if app.crash_reason is not None and app.failure is None:
         app.failure = app.crash_reason
+
+
+def run_beside(app: StreamApp, name: str, work: Thread) -> None:
+    """Run this work for as long as the app runs."""
+
+    @app.task
+    async def run_beside() -> None:
+        thread = start_thread(app, name, work.run)
+        try:
+            await app.wait_until_stopped()
+        finally:
+            work.stop()
+            await asyncio.to_thread(thread.join, 10.0)
+
+
+def start_thread(app: StreamApp, name: str, run: Callable[[], None]) -> threading.Thread:
+    """Start a thread inside the app's event loop; an exception that leaves `run` stops the app."""
+    loop = asyncio.get_running_loop()
+
+    def guarded() -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001  # handed on whole: the process ends with it
+            asyncio.run_coroutine_threadsafe(app.stop_for(error), loop)
+
+    thread = threading.Thread(target=guarded, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 @contextmanager

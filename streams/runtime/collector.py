@@ -21,6 +21,7 @@ import structlog
 from schemas.errors import Fatal, Retryable
 from streams.kafka.records import Run
 from streams.monitoring.recorder import WorkRecorder
+from streams.runtime.service import Backoff
 
 __all__ = ["Collector", "Hold", "Reread", "Work", "fresh_runs"]
 
@@ -223,21 +224,19 @@ class Collector:
     async def _patiently(self, step: str, call: Callable[[], Any]) -> tuple[Any, float]:
         # Returns the outcome and the seconds of the try that succeeded.
         loop = asyncio.get_running_loop()
-        started, pause = loop.time(), 0.1
+        started, backoff = loop.time(), Backoff(longest=5.0)
         while True:
             try:
                 # Watched is what a thread works on; that a step waits for the other one, or for news, is no work.
                 with self._recorder.trying(f"{step}{self._lane}"):
                     done = await loop.run_in_executor(self._threads[step], _timed, call)
-                if pause > 0.1:
+                if backoff.waited:
                     log.info("worker.goes_on", after_seconds=round(loop.time() - started, 1))
                 return done
             except Retryable as error:
                 if loop.time() - started > self._patience:
                     raise Fatal(f"gave up after {self._patience:.0f} s: {error}") from error
-                log.warning("worker.waits", why=str(error), next_try_in_seconds=round(pause, 1))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                await asyncio.sleep(backoff.next(error))
 
     def _take(self) -> list[Any]:
         if self._hold is not None:

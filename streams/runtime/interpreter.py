@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 
-__all__ = ["suit_the_interpreter"]
+__all__ = ["tune_interpreter"]
 
 
-def suit_the_interpreter(interval: float = 0.0005) -> None:
+def tune_interpreter(interval: float = 0.0005) -> None:
     """Set it for threads that work on batches beside each other; everything has been imported by then.
 
     A thread that comes back from a server waits so many seconds at most for another one's Python: the default lets each of them

@@ -1,4 +1,8 @@
-"""Advisory locks by which one worker of several does the work that only one may do: every key, and the leader election."""
+"""Advisory locks by which one worker of several does the work that only one may do: the keys, and the leader election.
+
+Keys that are not a leader's stand beside their use: of the serving generation (streams/projection/serving.py), of a promote
+and a rebuild (streams/replay), of the readers' views (schemas/store/serving_views.py).
+"""
 
 from __future__ import annotations
 

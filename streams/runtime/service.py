@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import psycopg
 import structlog
@@ -17,19 +16,7 @@ from schemas.errors import Retryable
 from schemas.store.database import connect
 from streams.runtime.locks import Lead
 
-if TYPE_CHECKING:
-    from streams.runtime.app import StreamApp  # Faust takes a second to load, and most commands do without it
-
-__all__ = [
-    "Backoff",
-    "Connection",
-    "DatabaseSession",
-    "Service",
-    "Thread",
-    "plan_by_index",
-    "run_beside",
-    "start_thread",
-]
+__all__ = ["Backoff", "Connection", "DatabaseSession", "Service", "Thread", "plan_by_index"]
 
 log = structlog.get_logger()
 
@@ -37,26 +24,26 @@ Connection = psycopg.Connection[Any]
 
 
 class Backoff:
-    """A pause that doubles from `first` to `longest` seconds; each is logged as `event`."""
+    """A pause that doubles from `first` to `longest` seconds. Each is logged as `event`; `waited` is their sum in seconds."""
 
     def __init__(
         self, event: str = "worker.waits", *, first: float = 0.1, longest: float = 2.0, patience: float = inf
     ) -> None:
         self._event, self._first, self._longest, self._patience = event, first, longest, patience
-        self._pause = self._waited = 0.0
+        self._pause = self.waited = 0.0
 
     def next(self, error: Exception) -> float:
         """Log and return the seconds to wait after this error. Raise it once `patience` seconds were waited."""
-        if self._waited >= self._patience:
+        if self.waited >= self._patience:
             raise error
         self._pause = min(max(self._pause * 2, self._first), self._longest)
-        self._waited += self._pause
+        self.waited += self._pause
         log.warning(self._event, why=str(error).strip(), next_try_in_seconds=self._pause)
         return self._pause
 
     def reset(self) -> None:
         """Begin with the first pause again: the server has answered."""
-        self._pause = self._waited = 0.0
+        self._pause = self.waited = 0.0
 
 
 class DatabaseSession:
@@ -98,7 +85,7 @@ class Service(DatabaseSession, ABC):
     """Rounds in a thread of its own, each by one database session, until stopped.
 
     If a server does not answer, the service closes what is open, waits, and makes the round again: after 0.2 s, then each
-    time twice as long, 2 s at most. Any other error leaves `run` and ends the worker. If several workers run the same
+    time twice as long, up to `longest`. Any other error leaves `run` and ends the worker. If several workers run the same
     service, it may elect a leader (`lead`): the others stand by until the leader's session ends.
     """
 
@@ -106,6 +93,8 @@ class Service(DatabaseSession, ABC):
     """The log event of a pause because of a server."""
     transient: ClassVar[tuple[type[Exception], ...]] = (psycopg.OperationalError, Retryable)
     """Errors after which the round is made again."""
+    longest: ClassVar[float] = 2.0
+    """Seconds of the longest pause."""
     lead: Lead
     """The election, of a service of which only one may work."""
 
@@ -129,7 +118,7 @@ class Service(DatabaseSession, ABC):
 
     def run(self) -> None:
         """Make rounds until stopped, and close at the end, however it comes."""
-        backoff = Backoff(self.waits, first=0.2)
+        backoff = Backoff(self.waits, first=0.2, longest=self.longest)
         try:
             while not self._stopped.is_set():
                 try:
@@ -178,31 +167,3 @@ class Thread(Protocol):
 
     def stop(self) -> None:
         """End `run` after the current work; from any thread."""
-
-
-def run_beside(app: StreamApp, name: str, work: Thread) -> None:
-    """Run this work for as long as the app runs."""
-
-    @app.task
-    async def run_beside() -> None:
-        thread = start_thread(app, name, work.run)
-        try:
-            await app.wait_until_stopped()
-        finally:
-            work.stop()
-            await asyncio.to_thread(thread.join, 10.0)
-
-
-def start_thread(app: StreamApp, name: str, run: Callable[[], None]) -> threading.Thread:
-    """Start a thread inside the app's event loop; an exception that leaves `run` stops the app."""
-    loop = asyncio.get_running_loop()
-
-    def guarded() -> None:
-        try:
-            run()
-        except Exception as error:  # noqa: BLE001  # handed on whole: the process ends with it
-            asyncio.run_coroutine_threadsafe(app.stop_for(error), loop)
-
-    thread = threading.Thread(target=guarded, name=name, daemon=True)
-    thread.start()
-    return thread

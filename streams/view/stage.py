@@ -23,7 +23,7 @@ from schemas.store.database import connect
 from schemas.store.sql_files import sql
 from streams.exchange.carried.message import Carried
 from streams.exchange.handlers import HANDLERS, ON_APPLIED
-from streams.exchange.incoming.checkpoints import Applying, carried
+from streams.exchange.incoming.checkpoints import CheckpointApplier, carried
 from streams.exchange.incoming.statements import last_of, of_exchange
 from streams.exchange.outgoing.sharing import Sharing
 from streams.forwarding.findings import Finding, finding
@@ -36,7 +36,7 @@ from streams.projection.batch import PositionMove, Projection, StoreFinding
 from streams.projection.quality import with_receipt
 from streams.projection.serving import must_serve
 from streams.projection.staging import staged
-from streams.quarantine.projection import accepted_key, project_refusal, project_store_refusal
+from streams.quarantine.projection import project_refusal, project_store_refusal, record_of_key
 from streams.reconciliation.manifests import Stated, keep, stated
 from streams.runtime.collector import fresh_runs
 from streams.runtime.crash_points import crash_point
@@ -157,7 +157,7 @@ class ViewStage:
         self._projection: Projection | None = None
         self._writers: dict[str, int] = {}
         self._province: str | None = None
-        self._applying = Applying(HANDLERS, on_applied=ON_APPLIED)
+        self._applying = CheckpointApplier(HANDLERS, on_applied=ON_APPLIED)
         self._cuts = Cuts()
 
     def prepare(self, runs: Sequence[Run]) -> Prepared:
@@ -363,7 +363,7 @@ class ViewStage:
             if row in foreign:
                 return
             origin = Origin.from_bytes(header(records[row].headers, ORIGIN) or b"")
-            record_id, version = accepted_key(records[row])
+            record_id, version = record_of_key(records[row])
             entries = told.setdefault(origin.department, {})
             entry = entries.setdefault(
                 row,

@@ -40,21 +40,28 @@ from streams.monitoring.endpoint import Outside
 from streams.monitoring.recorder import WorkRecorder
 from streams.monitoring.unread_partitions import UnreadPartitions
 from streams.projection.positions import INTAKE_GROUP, PROJECTED, load_catalogue, prepare, resume, resume_intake
-from streams.projection.serving import Following
+from streams.projection.serving import ServingFollower
 from streams.quarantine.redriver import Decisions, Redriver
-from streams.quarantine.settlement import Settling
+from streams.quarantine.settlement import Settlement
 from streams.reconciliation.reconciler import Reconciler
 from streams.relay.recorder import RelayRecorder
 from streams.relay.relay import ViewRelay
-from streams.runtime.app import StreamApp
+from streams.runtime.app import StreamApp, run_beside
 from streams.runtime.collector import Collector, Hold, Work
-from streams.runtime.service import Backoff, Thread, run_beside
+from streams.runtime.service import Backoff, Thread
 from streams.view.recorder import ViewRecorder
 from streams.view.stage import ViewStage
 from streams.workers.exchange_origin import origin_side
 from streams.workers.exchange_threads import status_threads
 from streams.workers.server_watch import IntakeLag, SchemaLook, StoreWatch, Watch, in_turn
-from streams.workers.services import Holding, follow_decisions, keep_pace, read_everything, standing_of, watch_servers
+from streams.workers.services import (
+    Holding,
+    follow_decisions,
+    keep_pace,
+    positions_read,
+    read_everything,
+    watch_servers,
+)
 from streams.workers.session_guard import SessionGuard
 from streams.workers.set_equality import equal_threads
 
@@ -156,7 +163,7 @@ def intake_worker(
         )
         follow_decisions(app, operations, stopping, collector, decisions, meanings)
         keep_pace(app, pacing, stopping, collector)
-        lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: standing_of(app))
+        lag = IntakeLag(shown.instruments, logs, _places(facts, departments), lambda: positions_read(app))
         watch_servers(
             app,
             shown.probe,
@@ -249,10 +256,10 @@ def view_worker(
         _feed(app, list(PROJECTED), stages, work)
         if follows:
             app.renew = partial(view_worker, connection, outside=shown, catalogue=catalogue, instance=instance)
-            run_beside(app, "following", Following(database, generation=generation))
+            run_beside(app, "following", ServingFollower(database, generation=generation))
         beside: list[tuple[str, Thread]] = [
             ("relay", relay),
-            ("settling", Settling(database, generation=generation, on_commit=relay.wake)),
+            ("settling", Settlement(database, generation=generation, on_commit=relay.wake)),
             ("reconciler", reconciler),
             *status_threads(connection, known, generation=generation, shown=shown).items(),
             *equal_threads(

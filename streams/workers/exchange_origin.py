@@ -17,7 +17,7 @@ from streams.exchange.outgoing.publisher import ExchangePublisher
 from streams.exchange.outgoing.recorder import PublisherRecorder
 from streams.exchange.outgoing.sharing import Sharing
 from streams.exchange.outgoing.sweep import Sweep
-from streams.exchange.sets.answers import Answering
+from streams.exchange.sets.answers import SetAnswers
 from streams.kafka.ranges import Logs
 from streams.monitoring.endpoint import Outside
 
@@ -35,7 +35,7 @@ class OriginSide:
 
 def goes_along(connection: Connection) -> Sequence[Rider]:
     """Return the riders, which publish to the other provinces beside statements, in the order of a run: one per contract."""
-    return (Answering(connection.province), CaseSharing(), Pending(connection.province))
+    return (SetAnswers(connection.province), CaseSharing(), Pending(connection.province))
 
 
 def origin_side(connection: Connection, *, generation: int, logs: Logs, outside: Outside) -> OriginSide | None:

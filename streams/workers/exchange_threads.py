@@ -10,7 +10,7 @@ from schemas.servers.connection import Connection
 from streams.exchange.sets.answers import note_wanted
 from streams.exchange.sets.requests import differing_sets
 from streams.exchange.status.arrivals import Arrivals
-from streams.exchange.status.publisher import StatusTeller
+from streams.exchange.status.publisher import StatusPublisher
 from streams.exchange.status.reader import StatusReader
 from streams.exchange.status.recorder import StatusRecorder
 from streams.monitoring.endpoint import Outside
@@ -37,7 +37,7 @@ def status_threads(
     # A registry each: one thread alone may use a client.
     telling, reading = Registry(connection.registry), Registry(connection.registry)
     arrivals = Arrivals(kafka, telling, others, principal="view")
-    teller = StatusTeller(
+    teller = StatusPublisher(
         database,
         kafka,
         telling,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from schemas.servers.connection import Connection
 from streams.monitoring.endpoint import Outside, Shown, Together
-from streams.runtime.app import StreamApp, run
-from streams.runtime.service import Thread, run_beside
+from streams.runtime.app import StreamApp, run, run_beside
+from streams.runtime.service import Thread
 from streams.workers.assembly import INTAKE_SERVERS, VIEW_SERVERS, intake_worker, view_worker
 
 __all__ = ["Province"]

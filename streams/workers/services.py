@@ -17,12 +17,11 @@ from streams.intake.stops import Stopping
 from streams.monitoring.health import Probe
 from streams.monitoring.unread_partitions import GroupReading, UnreadPartitions
 from streams.quarantine.redriver import Decisions
-from streams.runtime.app import StreamApp
+from streams.runtime.app import StreamApp, run_beside, start_thread
 from streams.runtime.collector import Collector
-from streams.runtime.service import start_thread
 from streams.workers.server_watch import EVERY, Watch
 
-__all__ = ["Holding", "follow_decisions", "keep_pace", "read_everything", "standing_of", "watch_servers"]
+__all__ = ["Holding", "follow_decisions", "keep_pace", "positions_read", "read_everything", "watch_servers"]
 
 _RESUME_SECONDS = 60.0
 
@@ -81,17 +80,14 @@ def follow_decisions(
                 log.info("intake.resumed", department=operation.department, by=operation.by, why=operation.reason)
                 asyncio.run_coroutine_threadsafe(collector.go_on(topic), loop).result(_RESUME_SECONDS)
 
-        threads = [
-            start_thread(app, "operations", lambda: operations.follow(take)),
-            start_thread(app, "quarantine", decisions.run),
-        ]
+        thread = start_thread(app, "operations", lambda: operations.follow(take))
         try:
             await app.wait_until_stopped()
         finally:
             operations.stop()
-            decisions.stop()
-            for thread in threads:
-                await asyncio.to_thread(thread.join, 10.0)
+            await asyncio.to_thread(thread.join, 10.0)
+
+    run_beside(app, "quarantine", decisions)
 
 
 def keep_pace(app: StreamApp, pacing: Pacing, stopping: Stopping, collector: Collector) -> None:
@@ -139,7 +135,7 @@ def read_everything(
     async def read_beside() -> None:
         while not app.should_stop:
             shared = await app.consumer.shared_out()
-            standing = standing_of(app)
+            standing = positions_read(app)
             in_hand = {(tp.topic, tp.partition) for tp in app.consumer.in_hand()}
             paused = {place for place in standing if holds(place[0])}
             known = None if shared is None else {(tp.topic, tp.partition) for tp in shared}
@@ -152,5 +148,5 @@ def read_everything(
             await app.sleep(EVERY)
 
 
-def standing_of(app: StreamApp) -> dict[tuple[str, int], int]:
+def positions_read(app: StreamApp) -> dict[tuple[str, int], int]:
     return {(tp.topic, tp.partition): offset for tp, offset in app.consumer.standing().items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from schemas.contracts.registry import Registry
 from schemas.servers.connection import Connection
-from streams.exchange.sets.keeper import Tending
+from streams.exchange.sets.keeper import SetKeeper
 from streams.integrity.accepted import Accepted
 from streams.integrity.quarantine_audit import QuarantineAudit, QuarantineLog
 from streams.integrity.table_audit import Reshares, TableAudit
@@ -23,7 +23,7 @@ def equal_threads(
     shown: Outside,
     sharing: Reshares | None = None,
     on_commit: Callable[[], None] = lambda: None,
-) -> dict[str, TableAudit | Tending]:
+) -> dict[str, TableAudit | SetKeeper]:
     """Return the threads by name; the set keeper only if the province shares records. `partitions` is the number of
     partitions of `accepted`."""
     database, own = connection.database.get_secret_value(), connection.province
@@ -36,7 +36,7 @@ def equal_threads(
     )  # fmt: skip
     if connection.exchange is None:
         return {"audit": auditor}
-    tending = Tending(
+    tending = SetKeeper(
         database, tended, own=own, partitions=partitions, generation=generation, instruments=shown.instruments,
         on_commit=on_commit,
     )  # fmt: skip

@@ -92,7 +92,7 @@ def test_a_refusal_says_who_may_not_and_where_to_look(secure: Secure) -> None:
     with pytest.raises(UsageError, match="or connect as this department"):
         Receipts(court.kafka, court.registry, "tax")
     with pytest.raises(UsageError, match="does not let department-court do that"):
-        acls.held(court.kafka)
+        acls.rights_on_cluster(court.kafka)
 
 
 def test_everything_is_as_declared_after_up(secure: Secure) -> None:

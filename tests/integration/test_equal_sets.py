@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.servers.connection import Connection
-from streams.exchange.sets.answers import Answering
+from streams.exchange.sets.answers import SetAnswers
 from tests.damage import emptied
 from tests.exchanges import entities
 from tests.pairs import Pair
@@ -63,7 +63,7 @@ def test_a_run_that_never_came_is_pushed_again(pair: Pair) -> None:
 def test_a_set_that_never_came_comes_in_portions(pair: Pair) -> None:
     pair.far.execute("TRUNCATE record, record_history, credit_view, foreign_digest")
     pair.far_log.entries.clear()
-    pair.answering = Answering("beijing", lines=7)
+    pair.answering = SetAnswers("beijing", lines=7)
     pair.checkpoint()
     assert pair.ask() == 2
     sizes = []

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.deadline import wait_until
 from schemas.servers.connection import Connection
-from streams.replay.generations.promotion import Promoting
+from streams.replay.generations.promotion import Promotion
 from tests import newer
 from tests.generations import owner, rebuilt, serving
 from tests.statements import framed, penalty, put, state
@@ -68,7 +68,7 @@ def test_a_computed_column_comes_by_rebuild_and_promote(own_stack: Connection, t
         publish(own_stack, range(40, 80))
         assert wait_until(lambda: folded(own_stack, 80), seconds=240), new.log[-3000:]
 
-        with newer.upgraded(), Promoting(own_stack, by="tester@here") as promoting:
+        with newer.upgraded(), Promotion(own_stack, by="tester@here") as promoting:
             promoting.promote(replay, "罚款合计")
         assert old.wait(200) == 2, "code that does not know the column must not fold where it is"
         assert f"generation {second} was made by a newer xinliu" in old.log
@@ -79,7 +79,7 @@ def test_a_computed_column_comes_by_rebuild_and_promote(own_stack: Connection, t
         assert read(own_stack, WRONG) == []
         assert read(own_stack, "SELECT count(*), count(fines) FROM report.credit_view") == [(ENTITIES, ENTITIES)]
 
-        with newer.upgraded(), Promoting(own_stack, by="tester@here") as promoting:
+        with newer.upgraded(), Promotion(own_stack, by="tester@here") as promoting:
             assert promoting.rollback("罚款合计算错了").new == first
         publish(own_stack, range(120, 140))
         assert wait_until(lambda: folded(own_stack, 140 - len(revoked)), seconds=240), new.log[-3000:]

@@ -18,7 +18,7 @@ from schemas.exchange.keys import Signer, make_key, retire, switch
 from schemas.exchange.topics import status_topic
 from schemas.servers.connection import Connection
 from schemas.store.database import connect
-from streams.exchange.status.publisher import StatusTeller
+from streams.exchange.status.publisher import StatusPublisher
 from streams.kafka.ranges import Logs
 from streams.monitoring.endpoint import Outside
 from streams.projection.positions import load_catalogue
@@ -98,11 +98,11 @@ def reading(beijing: Connection, others: Provinces, store: Store) -> Iterator[Re
 
 def telling(
     beijing: Connection, registry: Registry, outside: Outside | None = None, generation: int = 1, **options: Any
-) -> StatusTeller:
+) -> StatusPublisher:
     """Return a teller of ours."""
     assert beijing.exchange is not None
     assert beijing.exchange.signing_key is not None
-    return StatusTeller(
+    return StatusPublisher(
         beijing.database.get_secret_value(),
         beijing.kafka,
         registry,

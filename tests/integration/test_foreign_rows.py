@@ -13,7 +13,7 @@ from schemas.identifiers.uscc import generate
 from schemas.servers.connection import Connection
 from schemas.store.sql_files import sql
 from streams.projection.batch import Projection
-from streams.quarantine.settlement import Settling
+from streams.quarantine.settlement import Settlement
 from tests.foreign import AS_OF, fold, foreign, refuse
 from tests.statements import Statement, listing, penalty, registration, state
 from tests.viewstore import opened
@@ -158,7 +158,7 @@ def test_what_an_exchange_brought_is_settled_and_told_to_no_department(stack: Co
         refuse(store, 3, CODE, **known)
         with store.transaction():
             fold(store, [theirs])
-        settling = Settling(stack.database.get_secret_value(), generation=GENERATION)
+        settling = Settlement(stack.database.get_secret_value(), generation=GENERATION)
         settling.settle_some()
         settling.close()
         assert rows(store, 'SELECT "offset", state FROM quarantine ORDER BY 1') == [

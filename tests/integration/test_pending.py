@@ -19,7 +19,7 @@ from schemas.exchange.topics import EXCHANGE_PARTITIONS
 from schemas.identifiers.uscc import generate
 from schemas.servers.connection import Connection
 from schemas.store.sql_files import sql
-from streams.exchange.carried.pending_entries import CONTRACT, Pending, project_pending, wrong_in
+from streams.exchange.carried.pending_entries import CONTRACT, Pending, pending_fault, project_pending
 from streams.exchange.carried.riders import OutgoingMessage
 from streams.exchange.outgoing.sharing import Sharing
 from streams.exchange.outgoing.sweep import Sweep
@@ -49,7 +49,7 @@ def told(messages: Sequence[OutgoingMessage]) -> dict[str, list[tuple[str, str, 
 def arrived(messages: Sequence[OutgoingMessage], province: str = "hebei") -> list[dict[str, Any]]:
     """Return the messages as the far side decodes them, from a province."""
     found = [dict(decode(parsed(CONTRACT), one.body, parsed(CONTRACT))) for one in messages]
-    assert {wrong_in(one, "beijing", sent.partition) for one, sent in zip(found, messages, strict=True)} <= {None}
+    assert {pending_fault(one, "beijing", sent.partition) for one, sent in zip(found, messages, strict=True)} <= {None}
     return [one | {"province": province} for one in found]
 
 
@@ -213,7 +213,7 @@ def test_what_a_province_may_not_say(undone: Store) -> None:
     refuse(undone, 1, ONE)
     (message, *_) = Pending("beijing").due(undone)
     said = dict(decode(parsed(CONTRACT), message.body, parsed(CONTRACT)))
-    assert wrong_in(said, "beijing", message.partition) is None
+    assert pending_fault(said, "beijing", message.partition) is None
     other = (message.partition + 1) % EXCHANGE_PARTITIONS
     for change, province, partition in (
         ({}, "hebei", message.partition),
@@ -224,7 +224,7 @@ def test_what_a_province_may_not_say(undone: Store) -> None:
         ({"entries": [said["entries"][0] | {"domain": "tax\0"}]}, "beijing", message.partition),
         ({"entries": [said["entries"][0] | {"open": -1}]}, "beijing", message.partition),
     ):
-        assert wrong_in(said | change, province, partition), (change, province, partition)
+        assert pending_fault(said | change, province, partition), (change, province, partition)
 
 
 def test_a_domain_is_vouched_for_once_the_sweep_has_gone_through_it(stack: Connection, owner: Store) -> None:

@@ -15,7 +15,7 @@ import structlog
 from deploy.deadline import wait_until
 from schemas.identifiers.uscc import generate
 from schemas.servers.connection import Connection
-from streams.replay.generations.promotion import Promoting
+from streams.replay.generations.promotion import Promotion
 from tests.generations import Flow, owner, rebuilt, receipts, serving
 from tests.statements import framed, penalty, put
 from tests.workers import Worker, workers
@@ -125,7 +125,7 @@ def test_readers_and_workers_go_through_promote_and_rollback(
             reader.start()
         replay, second = rebuilt(own_stack)
         mark(own_stack, second)
-        with Promoting(own_stack, by="tester@here") as promoting:
+        with Promotion(own_stack, by="tester@here") as promoting:
             promoted = promoting.promote(replay, "a rule was wrong")
             assert (promoted.old, promoted.new, promoted.resumed) == (first, second, False)
             at_promote = len(flow.good)

@@ -19,7 +19,7 @@ from streams.kafka.records import Record
 from streams.projection.batch import Projection
 from streams.quarantine.entries import DISCARD, REDRIVE
 from streams.quarantine.projection import project_refusal
-from streams.quarantine.settlement import Settling
+from streams.quarantine.settlement import Settlement
 from tests.damage import MemoryLog, emptied, fold
 from tests.statements import penalty
 from tests.viewstore import Store, opened
@@ -96,7 +96,7 @@ def projected(store: Store) -> Topic:
     return Topic(said)
 
 
-def settled(store: Store, settling: Settling) -> list[Any]:
+def settled(store: Store, settling: Settlement) -> list[Any]:
     """Return what stands once it is settled; a worker of another test may hold the lock for a moment."""
 
     def done() -> bool:
@@ -125,7 +125,7 @@ DAMAGE = {
 @pytest.mark.parametrize("done", DAMAGE.values(), ids=DAMAGE.keys())
 def test_what_was_done_to_it_is_undone(stack: Connection, store: Store, done: str) -> None:
     topic, database = projected(store), stack.database.get_secret_value()
-    settling = Settling(database, generation=GENERATION)
+    settling = Settlement(database, generation=GENERATION)
     before = settled(store, settling)
     made = TableAudit(
         database, MemoryLog(), own="beijing", partitions=1, generation=GENERATION,

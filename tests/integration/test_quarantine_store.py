@@ -20,7 +20,7 @@ from streams.projection.batch import Projection
 from streams.projection.staging import staged
 from streams.quarantine.entries import DISCARD, OVERRIDE, REDRIVE, state_of
 from streams.quarantine.projection import project_refusal
-from streams.quarantine.settlement import Settling
+from streams.quarantine.settlement import Settlement
 from tests.examples import examples
 from tests.integration.test_view_store import decoded
 from tests.statements import FIRST_VERSION, Statement, penalty
@@ -33,10 +33,10 @@ Event = tuple[str, Any]
 
 
 @pytest.fixture(scope="module")
-def store(stack: Connection) -> Iterator[tuple[Store, Settling]]:
+def store(stack: Connection) -> Iterator[tuple[Store, Settlement]]:
     """A generation of its own, and what settles it."""
     database = stack.database.get_secret_value()
-    settling = Settling(database, generation=GENERATION)
+    settling = Settlement(database, generation=GENERATION)
     with connect(database, generation=GENERATION, autocommit=True) as connection:
         with connection.transaction():
             connection.execute(f"CREATE SCHEMA g{GENERATION}")
@@ -98,7 +98,7 @@ def receipts(store: Store) -> list[str]:
     return [exception["outcome"] for (payload,) in rows for exception in payload]
 
 
-def play(store: Store, settling: Settling, events: Sequence[Event], settled: Sequence[bool]) -> None:
+def play(store: Store, settling: Settlement, events: Sequence[Event], settled: Sequence[bool]) -> None:
     """Let events happen, from nothing, settling where it says so; at every moment what readers are told must be right."""
     with store.transaction():
         store.execute(f"TRUNCATE {', '.join(TABLES)}")
@@ -119,7 +119,7 @@ def play(store: Store, settling: Settling, events: Sequence[Event], settled: Seq
 
 @given(data=st.data())
 @examples(40, HealthCheck.function_scoped_fixture)
-def test_any_order_gives_the_state_that_the_rule_gives(store: tuple[Store, Settling], data: st.DataObject) -> None:
+def test_any_order_gives_the_state_that_the_rule_gives(store: tuple[Store, Settlement], data: st.DataObject) -> None:
     tables, settling = store
     chosen = [ENTRY, *data.draw(st.lists(st.sampled_from([*OUTCOMES, *RECORDS]), max_size=6))]
     events = data.draw(st.permutations(chosen + data.draw(st.lists(st.sampled_from(chosen), max_size=2))))
@@ -138,7 +138,7 @@ def test_any_order_gives_the_state_that_the_rule_gives(store: tuple[Store, Settl
     ).fetchall()
 
 
-def test_a_record_of_another_department_releases_nothing(store: tuple[Store, Settling]) -> None:
+def test_a_record_of_another_department_releases_nothing(store: tuple[Store, Settlement]) -> None:
     tables, settling = store
     with tables.transaction():
         tables.execute(f"TRUNCATE {', '.join(TABLES)}")
@@ -150,7 +150,7 @@ def test_a_record_of_another_department_releases_nothing(store: tuple[Store, Set
     assert states(tables) == [("OPEN", True)]
 
 
-def test_an_entry_whose_record_id_is_none_stays_open_and_breaks_nothing(store: tuple[Store, Settling]) -> None:
+def test_an_entry_whose_record_id_is_none_stays_open_and_breaks_nothing(store: tuple[Store, Settlement]) -> None:
     tables, settling = store
     with tables.transaction():
         tables.execute(f"TRUNCATE {', '.join(TABLES)}")

@@ -16,7 +16,7 @@ from schemas.store.database import connect
 from schemas.store.generations import generations
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.records import Run
-from streams.replay.diff.comparison import Diffing, told_changes
+from streams.replay.diff.comparison import GenerationComparison, record_changes
 from streams.replay.generations.catch_up import catch_up
 from streams.replay.rebuild import lanes as filling
 from streams.replay.rebuild.rebuild import Rebuild, RebuildProgress
@@ -66,10 +66,10 @@ def _deeply(connection: Connection, made: int) -> set[str]:
     """Return in which fields records, or their histories, differ from those of the first generation."""
     with connect(connection.database.get_secret_value(), autocommit=True) as store:
         held = {one.number: one for one in generations(store)}
-        with Diffing(store, held[1], held[made], deep=True).snapshot() as compared:
+        with GenerationComparison(store, held[1], held[made], deep=True).snapshot() as compared:
             assert compared.old_rows == compared.new_rows > 0
             assert (compared.later, compared.unexplained) == (0, 0)
-            return {name for change in told_changes(store) for name in change.fields or (change.change,)}
+            return {name for change in record_changes(store) for name in change.fields or (change.change,)}
 
 
 class Compacted(PartitionReader):

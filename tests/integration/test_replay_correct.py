@@ -20,15 +20,15 @@ from schemas.contracts.registry import Registry
 from schemas.identifiers.uscc import generate
 from schemas.servers.connection import Connection, Exchange
 from schemas.store.database import connect
-from streams.exchange.outgoing.messages import Framing
+from streams.exchange.outgoing.messages import MessageBuilder
 from streams.exchange.outgoing.sharing import Sharing
 from streams.integrity.accepted import Accepted
 from streams.integrity.table_audit import TableAudit
 from streams.kafka.headers import RECEIVED, SCHEMA, Origin
 from streams.kafka.ranges import Logs
 from streams.kafka.scope import ReplayScope
-from streams.replay.correction.correction import Correcting
-from streams.replay.correction.log_evidence import Gathering
+from streams.replay.correction.correction import Correction
+from streams.replay.correction.log_evidence import LogEvidence
 from streams.view.current_rules import Rules, overridden_by
 from tests import warm
 from tests.damage import ROWS
@@ -164,9 +164,9 @@ def test_a_correction_that_is_killed_is_done_by_the_same_command(filled: Connect
     assert replay(filled, "list", "--json").told[0]["state"] == "DONE"
 
 
-def correcting(stack: Connection, store: Store, registry: Registry, sharing: Sharing | None) -> Correcting:
-    gathering = Gathering(Accepted(stack.kafka, registry), Rules(load(), "beijing", overridden_by(store)))
-    return Correcting(store, gathering, own="beijing", partitions=4, generation=1, sharing=sharing)
+def correcting(stack: Connection, store: Store, registry: Registry, sharing: Sharing | None) -> Correction:
+    gathering = LogEvidence(Accepted(stack.kafka, registry), Rules(load(), "beijing", overridden_by(store)))
+    return Correction(store, gathering, own="beijing", partitions=4, generation=1, sharing=sharing)
 
 
 def test_what_todays_rules_refuse_is_withdrawn_waits_and_leaves_the_exchange(filled: Connection, store: Store) -> None:
@@ -190,7 +190,7 @@ def test_what_todays_rules_refuse_is_withdrawn_waits_and_leaves_the_exchange(fil
         done = correcting(filled, store, registry, sharing).correct(ReplayScope(departments=("tax",)), write=True)
         assert (done.refused, done.beyond) == (2, [])
         waiting = entries(store)
-        framing = Framing(registry, "beijing")
+        framing = MessageBuilder(registry, "beijing")
         with store.transaction():
             messages = framing.messages(store, framing.waiting(store, 100))
     assert len(messages) == len(waiting)
@@ -259,8 +259,8 @@ def test_what_was_refused_comes_back_once_the_rule_is_mended(filled: Connection,
     assert store.execute("SELECT count(*) FROM replay_refused").fetchone() == (2,)
     with Registry(filled.registry) as registry:
         lenient = Rules(load(), "beijing", overridden=frozenset)
-        gathering = Gathering(Accepted(filled.kafka, registry), lenient)
-        done = Correcting(store, gathering, own="beijing", partitions=4, generation=1).correct(
+        gathering = LogEvidence(Accepted(filled.kafka, registry), lenient)
+        done = Correction(store, gathering, own="beijing", partitions=4, generation=1).correct(
             ReplayScope(departments=("tax",)), write=True
         )
     assert sorted((one.record_id.hex, one.change) for one in done.changes) == sorted(

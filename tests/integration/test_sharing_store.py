@@ -18,7 +18,7 @@ from schemas.identifiers.uscc import generate
 from schemas.records.identity import digest
 from schemas.servers.connection import Connection
 from schemas.store.database import connect
-from streams.exchange.outgoing.repush import Chosen, repush
+from streams.exchange.outgoing.repush import RepushChoice, repush
 from streams.exchange.outgoing.sharing import Sharing
 from streams.exchange.outgoing.sweep import Sweep
 from streams.projection.positions import load_catalogue
@@ -234,11 +234,11 @@ def test_a_repush_tells_everything_as_it_stands(store: Store, sharing: Sharing) 
     fold_and_share(store, sharing, [[first, penalty("A2", entity=1)], [registration(until=date(2026, 5, 1))]])
     before = {(one[2], one[0]): one for one in entries(store)}
     actions(store)
-    assert repush(store, Chosen(), dry_run=True) == 3
+    assert repush(store, RepushChoice(), dry_run=True) == 3
     assert entries(store) == []
-    assert repush(store, Chosen(keys=[(first["record_id"], "tax"), ("0" * 32, "tax")])) == 1
-    assert repush(store, Chosen(domain="registration")) == 1
-    assert repush(store, Chosen(uscc=generate(1))) == 1
+    assert repush(store, RepushChoice(keys=[(first["record_id"], "tax"), ("0" * 32, "tax")])) == 1
+    assert repush(store, RepushChoice(domain="registration")) == 1
+    assert repush(store, RepushChoice(uscc=generate(1))) == 1
     again = entries(store)
     assert [one[0] for one in again] == ["WITHDRAW", "SHARE", "SHARE"]
     for one in again:

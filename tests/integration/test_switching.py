@@ -21,11 +21,11 @@ from schemas.identifiers.uscc import generate
 from schemas.servers.connection import Connection
 from schemas.store.generations import create, drop, set_state
 from schemas.store.serving_views import EXPOSED, expose
-from streams.exchange.outgoing.messages import Framing
+from streams.exchange.outgoing.messages import MessageBuilder
 from streams.kafka.ranges import Logs
 from streams.projection.serving import while_serving
-from streams.replay.generations.catch_up import CatchingUp
-from streams.replay.generations.promotion import Promoting
+from streams.replay.generations.catch_up import CatchUp
+from streams.replay.generations.promotion import Promotion
 from tests.generations import owner, rebuilt, receipts, serving
 from tests.statements import framed, penalty, put
 from tests.workers import workers
@@ -39,7 +39,7 @@ def filled(own_stack: Connection, tmp_path_factory: pytest.TempPathFactory) -> C
     """A log with statements and refusals, and a first generation that has folded them."""
     with workers(own_stack, tmp_path_factory.mktemp("intake"), "intake"):
         say(own_stack, range(STATEMENTS))
-    with CatchingUp(own_stack, 1, silent=False) as catching:
+    with CatchUp(own_stack, 1, silent=False) as catching:
         assert catching.to() >= STATEMENTS
     return own_stack
 
@@ -102,9 +102,9 @@ def test_a_point_lookup_uses_indexes_and_leaves_the_other_generation_alone(fille
                     "Index Scan", "Index Only Scan", "Bitmap Heap Scan",
                 }, (name, touched)  # fmt: skip
                 assert all(loops == 0 for schema, _, loops in touched if schema in {f"g{n}" for n in there}), name
-        with Promoting(filled, by=BY) as promoting:
+        with Promotion(filled, by=BY) as promoting:
             promoting.promote(replay, "for the plans of the other one")
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         assert promoting.rollback("back").new == first
 
 
@@ -144,7 +144,7 @@ def test_what_waits_and_what_does_not_follow_from_the_logs_goes_along(filled: Co
     with owner(filled) as store:
         assert one(store, f"SELECT count(*) FROM g{second}.outbox") == 0, "nobody is told of what is folded anew"
         store.execute(f"INSERT INTO g{second}.outbox (kind, payload) VALUES ('CHANGES', '{{}}')")
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         done = promoting.promote(replay, "a test")
     assert done.moved == 5
     with owner(filled) as store:
@@ -157,7 +157,7 @@ def test_what_waits_and_what_does_not_follow_from_the_logs_goes_along(filled: Co
         assert one(store, "SELECT count(*) FROM report.record_difference") == 1
         assert one(store, f"SELECT next_offset FROM g{second}.receipt_sent") == 7
         assert one(store, "SELECT state FROM xinliu.replay WHERE replay = %s", replay) == "PROMOTED"
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         assert promoting.promote(str(second), "once more").resumed, "it serves already: nothing is done"
         done = promoting.rollback("back")
         assert (done.old, done.new) == (second, first)
@@ -189,18 +189,18 @@ def test_what_is_held_no_more_leaves_the_exchange(filled: Connection) -> None:
         # As if today's rules refused all of one record, and the newest statement of another.
         store.execute(f"DELETE FROM g{second}.record WHERE record_id = %s", (gone,))
         store.execute(f"UPDATE g{second}.record SET version = version - 1 WHERE record_id = %s", (older,))
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         assert promoting.promote(replay, "rules").withdrawn == 2
     with owner(filled) as store, Registry(filled.registry) as registry:
         states = dict(store.execute("SELECT record_id, state FROM xinliu.shared_record").fetchall())
         assert states == {gone: "WITHDRAWN", older: "WITHDRAWN", stays: "SHARED"}
         assert one(store, "SELECT sum(records) FROM xinliu.shared_digest") == 1
-        framing = Framing(registry, "beijing")
+        framing = MessageBuilder(registry, "beijing")
         told = framing.messages(store, framing.waiting(store, 10))
         assert {str(waiting.entry.record_id).replace("-", "") for waiting, _ in told} == {gone.hex, older.hex}
         assert {waiting.entry.action for waiting, _ in told} == {"WITHDRAW"}
         assert all(message.value for _, message in told)
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         promoting.rollback("back")
     with owner(filled) as store:
         store.execute("DELETE FROM xinliu.shared_record")
@@ -215,7 +215,7 @@ def test_one_that_stands_beyond_waits_for_the_one_that_serves(filled: Connection
     replay, second = rebuilt(filled)  # nobody has folded these into the one that serves
     with workers(filled, tmp_path, "intake"):
         refused += say(filled, range(2_000, 2_040))  # and these nobody has folded at all
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         done = promoting.promote(replay, "a test")
     with owner(filled) as store:
         stands = [
@@ -228,7 +228,7 @@ def test_one_that_stands_beyond_waits_for_the_one_that_serves(filled: Connection
         assert wait_until(lambda: all(receipts(filled, "tax")[place] for place in refused), seconds=240)
     told = receipts(filled, "tax")
     assert {place: told[place] for place in refused} == dict.fromkeys(refused, 1)
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         promoting.rollback("back")
 
 
@@ -237,7 +237,7 @@ def test_a_switch_waits_for_whoever_speaks_for_the_generation_that_serves(filled
     replay, second = rebuilt(filled)
 
     def promote() -> None:
-        with Promoting(filled, by=BY) as promoting:
+        with Promotion(filled, by=BY) as promoting:
             promoting.promote(replay, "a test")
 
     with owner(filled) as relay, owner(filled) as other:
@@ -256,7 +256,7 @@ def test_a_switch_waits_for_whoever_speaks_for_the_generation_that_serves(filled
             assert not ours
         with while_serving(relay, second) as ours:
             assert ours
-    with Promoting(filled, by=BY) as back:
+    with Promotion(filled, by=BY) as back:
         back.rollback("back")
 
 
@@ -300,7 +300,7 @@ def test_a_dropped_generation_is_never_taken_for_an_empty_one(filled: Connection
     replay, second = rebuilt(filled)
     with owner(filled) as store, reading(filled) as early:
         assert one(early, "SELECT count(*) FROM report.installation") >= 0  # its snapshot is of before the promote
-        with Promoting(filled, by=BY) as promoting:
+        with Promotion(filled, by=BY) as promoting:
             promoting.promote(replay, "a test")
         with pytest.raises(UsageError, match="serves"):
             drop(store, second)
@@ -313,7 +313,7 @@ def test_a_dropped_generation_is_never_taken_for_an_empty_one(filled: Connection
         for relation in EXPOSED:
             text = one(store, "SELECT pg_get_viewdef(%s::regclass)", f"serving.{relation}")
             assert f"g{first}." not in text
-    with Promoting(filled, by=BY) as promoting, pytest.raises(UsageError, match="was dropped: plan a rebuild"):
+    with Promotion(filled, by=BY) as promoting, pytest.raises(UsageError, match="was dropped: plan a rebuild"):
         promoting.rollback("back")
 
 
@@ -324,7 +324,7 @@ def test_a_backup_brings_its_generations_and_no_others(filled: Connection, tmp_p
     with owner(filled) as store:
         held = one(store, "SELECT count(*) FROM report.penalty")
     back_up(database, tmp_path / "backup", of="beijing", tell=told.append)
-    with Promoting(filled, by=BY) as promoting:
+    with Promotion(filled, by=BY) as promoting:
         promoting.promote(replay, "a test")
     with owner(filled) as store:
         drop(store, first)

@@ -27,7 +27,7 @@ from schemas.operations.log import OperationsWriter
 from schemas.operations.two_people import APPROVED, digest, require_two
 from schemas.servers.connection import Connection
 from schemas.servers.kafka import Cluster
-from streams.replay.plan.approval import operations_of, standing
+from streams.replay.plan.approval import operations_of, replay_standing
 from tests.secure import Secure, installation, xinliu
 from tests.statements import framed, penalty, put
 
@@ -117,7 +117,7 @@ def write(connection: Connection, *operations: Operation, topic: str | None = No
 
 def approval(house: House, plan: str, by: str = "operator-li@desk-7") -> Operation:
     """Return an approval of the plan, to the letter, by whoever that says to be."""
-    known = standing(operations_of(house.secure.connection), plan)
+    known = replay_standing(operations_of(house.secure.connection), plan)
     assert known is not None
     return Operation(
         "REPLAY_APPROVED", None, datetime.now(UTC), by, "已核对", {"replay": plan, **known.to_detail()}

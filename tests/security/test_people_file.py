@@ -62,7 +62,7 @@ def test_a_shell_that_names_nobody_takes_nobodys_away(secure: Secure, tmp_path: 
     file = secure.stack.layout.folder / "operators"
 
     def kept() -> tuple[bool, int]:
-        rights = {principal for principal, *_ in acls.held(admin)}
+        rights = {principal for principal, *_ in acls.rights_on_cluster(admin)}
         return "operator-mei" in acls.credentials(admin), sum(p == "User:operator-mei" for p in rights)
 
     issued = tmp_path / "mei.properties"

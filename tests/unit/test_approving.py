@@ -11,7 +11,7 @@ import pytest
 from schemas.operations.event import Operation
 from schemas.operations.operators import another, operator, person
 from schemas.servers.kafka import Cluster
-from streams.replay.plan.approval import refusal, standing
+from streams.replay.plan.approval import refusal, replay_standing
 from streams.replay.plan.ledger import Replay
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -49,7 +49,7 @@ def why(
 ) -> str | None:
     """Return why a step may not begin so many hours after noon."""
     return refusal(
-        standing(events, "r1"), replay or row(), promote=promote, hours=24, now=NOON + timedelta(hours=hours)
+        replay_standing(events, "r1"), replay or row(), promote=promote, hours=24, now=NOON + timedelta(hours=hours)
     )
 
 
@@ -58,7 +58,7 @@ PLANNED = said("PLANNED", "zhang@desk", **PLAN)
 
 def approved(events: Sequence[Operation], by: str, hours: float) -> Operation:
     """Return an approval of what these events leave to be approved."""
-    known = standing(events, "r1")
+    known = replay_standing(events, "r1")
     assert known is not None
     return said("APPROVED", by, hours, **known.to_detail())
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.exchange.sets.buckets import differing, packed, span, whole
-from streams.exchange.sets.requests import wrong_set
+from streams.exchange.sets.buckets import differing, is_complete, packed, span
+from streams.exchange.sets.requests import set_fault
 
 LONG = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -25,7 +25,7 @@ def test_exactly_the_buckets_that_differ_are_found(
         b: (one.get(b, (0, 0))[0], one.get(b, (0, 0))[1] ^ 1) for b in changed
     }
     mine, theirs = (packed(bits, [(b, *digest) for b, digest in held.items()]) for held in (one, other))
-    assert whole(bits, mine)
+    assert is_complete(bits, mine)
     assert differing(bits, mine, theirs) == sorted(changed)
 
 
@@ -40,7 +40,7 @@ def test_every_record_is_in_the_span_of_its_bucket_alone(bits: int, number: int)
 
 @pytest.mark.parametrize(("bits", "length"), [(-1, 16), (13, 16 << 13), (8, 0), (8, (16 << 8) - 1), (8, 16 << 9)])
 def test_what_is_no_question_is_known(bits: int, length: int) -> None:
-    assert not whole(bits, bytes(length))
+    assert not is_complete(bits, bytes(length))
 
 
 LINE = {"record_id": "ab" + "0" * 30, "department": "tax", "epoch": 1, "version": 2, "digest_hi": 3, "digest_lo": 4}
@@ -50,8 +50,8 @@ SET: dict[str, Any] = {
 
 
 def test_an_honest_set_passes() -> None:
-    assert wrong_set(SET, "hebei", 1) is None
-    assert wrong_set({**SET, "buckets": [], "lines": []}, "hebei", 1) is None
+    assert set_fault(SET, "hebei", 1) is None
+    assert set_fault({**SET, "buckets": [], "lines": []}, "hebei", 1) is None
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_an_honest_set_passes() -> None:
     ],
 )
 def test_a_set_that_its_province_may_not_say_is_refused(claims: dict[str, Any]) -> None:
-    assert wrong_set({**SET, **claims}, "hebei", 1) is not None
+    assert set_fault({**SET, **claims}, "hebei", 1) is not None

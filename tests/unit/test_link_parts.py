@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.links.clusters import OriginPlace, PartitionRange, Start, starts
-from consumers.links.events import GAP, HELD, WENT_ON, standing
+from consumers.links.events import GAP, HELD, WENT_ON, link_events
 from consumers.links.progress import LinkProgress
 from consumers.links.schema_ids import Translation, Untranslatable
 from schemas.contracts.codec import frame, unframe
@@ -146,5 +146,5 @@ def test_events_of_a_link_say_what_is_not_over() -> None:
         return Operation(kind, None, datetime(2026, 11, 25, tzinfo=UTC), "link@test", "why", detail)
 
     other = Operation("INTAKE_STOPPED", "tax", datetime(2026, 11, 25, tzinfo=UTC), "intake@test", "why", {})
-    found = standing([told(HELD, 1), other, told(GAP, 2), told(HELD, 3), told(WENT_ON, 1)])
+    found = link_events([told(HELD, 1), other, told(GAP, 2), told(HELD, 3), told(WENT_ON, 1)])
     assert {(place[2], one.kind) for place, one in found.items()} == {(2, GAP), (3, HELD)}

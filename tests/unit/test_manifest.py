@@ -24,8 +24,8 @@ from schemas.reconciliation.manifest import (
     bits_for,
     bucket_range,
     differing,
-    fault,
     lines_parts,
+    manifest_fault,
     newest,
     summary,
     total,
@@ -76,12 +76,12 @@ def test_narrowing_by_buckets_finds_exactly_the_records_that_differ(
     differ = {one for one in here.keys() | there.keys() if here.get(one) != there.get(one)}
 
     told = summary(newest(lines(there)), "tax", TAX, made_at=NOW)
-    assert fault(told) is None
+    assert manifest_fault(told) is None
     wanted = differing(told["buckets"], summed(here, told["bits"]), "bucket")
     assert wanted == sorted({int(one[:3], 16) >> (12 - told["bits"]) for one in differ})
     sent: dict[str, tuple[int, int, int]] = {}
     for part in lines_parts(newest(lines(there)), told, wanted, most=100):
-        assert fault(part) is None
+        assert manifest_fault(part) is None
         assert decode(parsed("xinliu.Manifest"), encode("xinliu.Manifest", part)) == part
         sent |= {row["record_id"]: (row["version"], row["digest_hi"], row["digest_lo"]) for row in part["lines"]}
     held = {one: rank for one, rank in here.items() if int(one[:3], 16) >> (12 - told["bits"]) in wanted}
@@ -210,7 +210,7 @@ ROW = {"count": 1, "digest_hi": 0, "digest_lo": 0}
     ],
 )
 def test_sums_that_contradict_themselves_are_refused(changes: dict[str, Any], why: str) -> None:
-    told = fault(_told() | changes)
+    told = manifest_fault(_told() | changes)
     assert told is not None
     assert why in told
 
@@ -230,15 +230,15 @@ LINE = {"record_id": "f" * 32, "version": 1, "digest_hi": 0, "digest_lo": 0}
     ],
 )
 def test_lines_that_contradict_themselves_are_refused(changes: dict[str, Any], why: str) -> None:
-    told = fault(_part() | changes)
+    told = manifest_fault(_part() | changes)
     assert told is not None
     assert why in told
 
 
 def test_an_honest_manifest_is_not_refused() -> None:
-    assert fault(_told()) is None
-    assert fault(_part()) is None
-    assert fault(summary(newest(lines({})), "tax", TAX, made_at=NOW)) is None
+    assert manifest_fault(_told()) is None
+    assert manifest_fault(_part()) is None
+    assert manifest_fault(summary(newest(lines({})), "tax", TAX, made_at=NOW)) is None
 
 
 NUMBERS = st.one_of(st.integers(-3, 13), st.integers(-(1 << 63), (1 << 63) - 1))
@@ -265,12 +265,12 @@ ANY_MANIFEST = st.fixed_dictionaries(
 
 @given(ANY_MANIFEST)
 def test_whatever_is_in_it_a_manifest_is_whole_or_has_a_fault(manifest: dict[str, Any]) -> None:
-    if fault(manifest) is None:
+    if manifest_fault(manifest) is None:
         count, high, low = total(manifest["buckets"])
         assert 0 <= count < 1 << 62
         assert all(-(1 << 63) <= half < 1 << 63 for half in (high, low))
         ManifestScope("tax", "PENALTY", manifest["first_period"], manifest["last_period"]).bounds()
-    told = answer(harmless(manifest) | {"kind": "PENALTY"}, "REFUSED", NOW, message=fault(manifest))
+    told = answer(harmless(manifest) | {"kind": "PENALTY"}, "REFUSED", NOW, message=manifest_fault(manifest))
     assert "\\u0000" not in json.dumps(told)
     receipt = {"department": "tax", "issued_at": NOW, "watermark": [], "exceptions": []}
     encode("xinliu.Receipt", receipt | {"reconciliation": told | {"compared_at": NOW}})

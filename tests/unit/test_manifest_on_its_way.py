@@ -21,7 +21,7 @@ from schemas.contracts.codec import decode, encode, frame, unframe
 from schemas.contracts.memory_registry import MemoryRegistry
 from schemas.contracts.registry import writer_schema
 from schemas.errors import UsageError
-from schemas.reconciliation.manifest import ManifestScope, fault, newest, summary
+from schemas.reconciliation.manifest import ManifestScope, manifest_fault, newest, summary
 from schemas.records.identity import digest
 from streams.kafka.headers import FINDINGS, MANIFEST, Origin, findings_of, header
 from streams.reconciliation.manifests import answer, stated
@@ -112,7 +112,7 @@ def test_files_tell_the_newest_statement_of_each_record(tmp_path: Path) -> None:
     for place, row in by_place.items():
         assert digest(told.statement(place)) == (row["digest_hi"], row["digest_lo"])
     made = summary(told.records, "tax", ManifestScope("tax", "PENALTY"), made_at=NOW)
-    assert fault(made) is None
+    assert manifest_fault(made) is None
     assert unframe(frame(1, encode("xinliu.Manifest", made)))[0] == 1
 
 

@@ -11,11 +11,11 @@ from schemas.catalogue import load
 from schemas.errors import UsageError
 from schemas.identifiers.uscc import generate
 from streams.kafka.scope import CORRECT, REBUILD, REDRIVE, REPUSH, ReplayScope
-from streams.replay.plan.request import END, Asked, whats_asked
+from streams.replay.plan.request import END, ReplayRequest, resolve_request
 
 
 def asked(**options: Any) -> tuple[str, ReplayScope]:
-    return whats_asked(Asked(**options), load(), "beijing")
+    return resolve_request(ReplayRequest(**options), load(), "beijing")
 
 
 def test_the_kind_follows_from_what_is_asked() -> None:

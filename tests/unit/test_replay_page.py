@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from uuid import UUID
 
-from streams.replay.diff.differences import Compared, RecordChange, Turn, word_of
+from streams.replay.diff.differences import Compared, RecordChange, StateChange, word_of
 from streams.replay.diff.page import page
 
 HOSTILE = "<script>alert('无')</script>\"&"
@@ -30,8 +30,8 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def turn(number: int, was: int, becomes: int) -> Turn:
-    return Turn(f"9111{number}", "beijing", "tax", 1, was, 0, False, 1, becomes, 0, False, True)
+def turn(number: int, was: int, becomes: int) -> StateChange:
+    return StateChange(f"9111{number}", "beijing", "tax", 1, was, 0, False, 1, becomes, 0, False, True)
 
 
 def change(**told: object) -> RecordChange:
@@ -79,4 +79,4 @@ def test_the_word_of_an_entity() -> None:
     assert word_of(0, 1, True) == "有"
     assert word_of(0, 0, True) == "待核"
     assert word_of(0, 0, False) == "无"
-    assert Turn("A", "beijing", "registration", 1, 0, 0, False, None, None, None, None, True).turns is False
+    assert StateChange("A", "beijing", "registration", 1, 0, 0, False, None, None, None, None, True).turns is False

@@ -58,7 +58,7 @@ class App:
 @pytest.fixture(autouse=True)
 def _leave_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     # How a worker's process collects garbage is not how the tests' process should.
-    monkeypatch.setattr("streams.runtime.app.suit_the_interpreter", lambda: None)
+    monkeypatch.setattr("streams.runtime.app.tune_interpreter", lambda: None)
 
 
 @pytest.mark.parametrize("crashes", [False, True])

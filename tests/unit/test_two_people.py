@@ -21,7 +21,7 @@ from schemas.servers.registry import RegistryAddress
 from schemas.store.sql_files import sql
 from streams.audit.approvals import unapproved
 from streams.commands.exchange_contested import SETTLED
-from streams.replay.plan.approval import standing
+from streams.replay.plan.approval import replay_standing
 from streams.replay.plan.ledger import _whole
 from streams.workers.steward import REQUESTED, Steward, words_of
 
@@ -64,7 +64,7 @@ class Log:
 
     def approve_replay(self, topic: str, by: str = "somebody@desk", replay: str = "r1") -> None:
         """Approve what is to be approved of a replay."""
-        known = standing(self.operations, replay)
+        known = replay_standing(self.operations, replay)
         assert known is not None
         self.say(topic, "REPLAY_APPROVED", by, replay=replay, **known.to_detail())
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from consumers.report.mutual import MutualView
     from consumers.report.open_cases import OpenCase
 
-__all__ = ["STYLE", "asked", "print_cases", "print_listing", "print_penalty", "text_of"]
+__all__ = ["STYLE", "print_cases", "print_listing", "print_penalty", "question_text", "text_of"]
 
 STYLE = {"有": "bold red", "待核": "yellow", "未归集": "magenta", "无": "green"}
 """Colour of each of the four words."""
@@ -40,7 +40,7 @@ def text_of(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} has no place in the answer")
 
 
-def asked(view: CreditView | MutualView) -> str:
+def question_text(view: CreditView | MutualView) -> str:
     """Return the question in words: the day or the window with its anchors, and the time it was known until."""
     known = f"截至 {time_text(view.moment.known_until)} 已知的" if view.moment.known_until else "现知"
     if view.window is None:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from rich.table import Table
 
-from consumers.commands.printing.common import STYLE, asked, print_cases, print_listing, print_penalty
+from consumers.commands.printing.common import STYLE, print_cases, print_listing, print_penalty, question_text
 from consumers.commands.printing.entity import heading
 from consumers.report.mutual import MutualState, MutualView
 from consumers.report.open_cases import OpenCase
@@ -35,7 +35,7 @@ def print_mutual(console: Console, view: MutualView, cases: Sequence[OpenCase] =
     names = {cell.province: cell.province_zh for cell in view.states}
     served = names.get(view.served_by, view.served_by)
     console.print(f"[bold]互认版[/bold]  由{served}提供;各省市对其部分负责", highlight=False)
-    console.print(asked(view), highlight=False)
+    console.print(question_text(view), highlight=False)
     if view.erased:
         console.print(f"[yellow]{view.erased} 条当时有效的记录此后被撤销或不再共享,内容已删除[/yellow]")
     console.print()

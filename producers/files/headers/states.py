@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["DecidingColumn", "said_status", "speaks_of_state", "state_in", "text_speaks", "title_speaks"]
+__all__ = ["DecidingColumn", "speaks_of_state", "state_in", "status_words", "text_speaks", "title_speaks"]
 
 _LONGEST_HEADER, _LONGEST_VALUE, _LONGEST_TITLE, _LONGEST_SENTENCE = 400, 12, 60, 400
 """Characters of a header searched; longest value, title and sentence searched for such a word: in longer ones it may
@@ -123,7 +123,7 @@ def title_speaks(text: str) -> bool:
     return len(text) <= _LONGEST_TITLE and any(word in text for word in _telling())
 
 
-def said_status(header: str, catalogue: Mapping[str, str]) -> dict[str, str]:
+def status_words(header: str, catalogue: Mapping[str, str]) -> dict[str, str]:
     """Return word → status (IN_FORCE …) of a column; `catalogue` has the names of the catalogue.
 
     The form of 2015 writes 0 and 1 in 当前状态 (CF_ZT): elsewhere they may mean anything.

@@ -14,7 +14,7 @@ from producers.files.headers.states import state_in, text_speaks, title_speaks
 from producers.files.table import REASON_HEADER, Cell, Line, Table
 from schemas.errors import UsageError
 
-__all__ = ["names_beside", "nothing_decides"]
+__all__ = ["ignorable_names", "nothing_decides"]
 
 _IN_FORCE = ("", "有效", "IN_FORCE")
 _OF_A_ROW = (
@@ -24,7 +24,7 @@ _OF_A_ROW = (
 """Fields by which a row gives its own state."""
 
 
-def names_beside(path: Path, table: Table) -> tuple[str, ...]:
+def ignorable_names(path: Path, table: Table) -> tuple[str, ...]:
     """Return the names that --ignore accepts beside columns and rows: the sheets read, and the file."""
     return (*table.sheets, path.name)
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from producers.errors import RowError
 from producers.files.headers.headers import MOVES, Columns
-from producers.files.headers.states import said_status, text_speaks
+from producers.files.headers.states import status_words, text_speaks
 from producers.files.rows.cells import Mending, reader_of, shown
 from producers.files.rows.parties import Parties, Unpaired, parted
 from producers.files.rows.repairs import MendedCell, Repairs
@@ -113,7 +113,7 @@ class _Rows:
         self._words = {
             "domain": domains,
             "listing_list": lists,
-            "status": said_status(
+            "status": status_words(
                 columns.headers.get("status", ""), {name: code for code, name in catalogue.codes("status").items()}
             ),
             "reason": {name: code for code, name in catalogue.codes("reason").items()},

@@ -38,7 +38,7 @@ def _approve(
     from schemas.operations.operators import operator, person, require_reason
     from schemas.operations.two_people import acting_as, is_another
     from schemas.store.database import connect
-    from streams.replay.plan.approval import RUN, operations_of, standing
+    from streams.replay.plan.approval import RUN, operations_of, replay_standing
     from streams.replay.plan.ledger import Ledger
 
     require_reason(reason)
@@ -50,7 +50,7 @@ def _approve(
     chosen = sorted(one for one in ids if one.startswith(replay)) if replay else []
     if len(chosen) != 1:
         raise UsageError(f"{'more than one' if chosen else 'no'} replay is called {replay!r}: see `xinliu replay list`")
-    known = standing(operations, chosen[0])
+    known = replay_standing(operations, chosen[0])
     assert known is not None
     if known.ended is not None:
         raise UsageError(

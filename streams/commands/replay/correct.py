@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from schemas.servers.connection import Connection
     from streams.kafka.scope import ReplayScope
-    from streams.replay.correction.correction import Corrected, Correcting
+    from streams.replay.correction.correction import Corrected, Correction
     from streams.replay.plan.run import ReplayRun
 
 __all__ = ["mount"]
@@ -61,7 +61,7 @@ def _correct(
     from streams.replay.diff.report import tell
     from streams.replay.plan.approval import require_approved
     from streams.replay.plan.planner import Planner
-    from streams.replay.plan.run import chosen, running
+    from streams.replay.plan.run import plan_to_run, running
     from streams.runtime.crash_points import arm
 
     form = Format.json if as_json else form
@@ -73,7 +73,7 @@ def _correct(
         log_to_stderr(as_json=False)
         opened.callback(structlog.reset_defaults)
         book = opened.enter_context(ledger(connect))
-        one, scope = chosen(book, plan, CORRECT)
+        one, scope = plan_to_run(book, plan, CORRECT)
         database = connect().acting("admin").database.get_secret_value()
         owner = opened.enter_context(open_store(database, autocommit=True))
         generation = serving_generation(owner)
@@ -102,7 +102,7 @@ def _correct(
     return 0 if compared.equal else 1
 
 
-def _note(run: ReplayRun, done: Corrected, correcting: Correcting, seconds: float) -> None:
+def _note(run: ReplayRun, done: Corrected, correcting: Correction, seconds: float) -> None:
     """Record the changes of the step, and its rates for later plans, in the event that ends it."""
     run.before, run.after = done.before, done.after
     changes = {f"{domain} {department} {change}": n for (domain, department, change), n in done.counted.items()}
@@ -118,15 +118,15 @@ def _note(run: ReplayRun, done: Corrected, correcting: Correcting, seconds: floa
         }
 
 
-def _correcting(connection: Connection, scope: ReplayScope, generation: int, opened: ExitStack) -> Correcting:
+def _correcting(connection: Connection, scope: ReplayScope, generation: int, opened: ExitStack) -> Correction:
     from schemas.catalogue import load
     from schemas.contracts.registry import Registry
     from schemas.store.database import connect as open_store
     from streams.exchange.outgoing.sharing import Sharing
     from streams.integrity.accepted import Accepted
     from streams.kafka.ranges import Logs
-    from streams.replay.correction.correction import Correcting
-    from streams.replay.correction.log_evidence import Gathering
+    from streams.replay.correction.correction import Correction
+    from streams.replay.correction.log_evidence import LogEvidence
     from streams.view.current_rules import Rules, overridden_by
     from streams.view.cut_offs import cuts_of
 
@@ -137,9 +137,9 @@ def _correcting(connection: Connection, scope: ReplayScope, generation: int, ope
     accepted = Accepted(connection.kafka, registry)
     opened.callback(accepted.close)
     rules = Rules(load(), connection.province, overridden_by(store), cuts_of(store, beside=(scope,)))
-    return Correcting(
+    return Correction(
         store,
-        Gathering(accepted, rules),
+        LogEvidence(accepted, rules),
         own=connection.province,
         partitions=Logs(connection.kafka).describe(["accepted"])["accepted"].partitions,
         generation=generation,
@@ -178,11 +178,11 @@ def _repush(
     from schemas.store.database import connect as open_store
     from schemas.store.database import serving_generation
     from streams.commands.replay.plan import ledger
-    from streams.exchange.outgoing.repush import Chosen, repush
+    from streams.exchange.outgoing.repush import RepushChoice, repush
     from streams.kafka.scope import REPUSH
     from streams.replay.plan.approval import require_approved
     from streams.replay.plan.planner import scope_values
-    from streams.replay.plan.run import chosen, running
+    from streams.replay.plan.run import plan_to_run, running
 
     connect: Callable[[], Connection] = ctx.obj
     connection = connect().acting("view")
@@ -190,11 +190,11 @@ def _repush(
         raise UsageError("this province shares nothing with others: it has no XINLIU_EXCHANGE")
     with ExitStack() as opened:
         book = opened.enter_context(ledger(connect))
-        one, scope = chosen(book, plan, REPUSH)
+        one, scope = plan_to_run(book, plan, REPUSH)
         database = connect().acting("admin").database.get_secret_value()
         owner = opened.enter_context(open_store(database, autocommit=True))
         store = opened.enter_context(open_store(connection.database.get_secret_value(), autocommit=True))
-        choice = Chosen(scope={**scope_values(scope), "own": connection.province})
+        choice = RepushChoice(scope={**scope_values(scope), "own": connection.province})
         if yes:
             require_approved(connect(), one, step="repush")
             with running(book, owner, one, generation=serving_generation(store)) as run:

@@ -62,7 +62,12 @@ def _diff(
     Digests are compared first, and entities, records and fields only where digests differ. Writes nothing.
     """
     from schemas.store.database import connect as open_store
-    from streams.replay.diff.comparison import Diffing, chosen, told_changes, told_turns
+    from streams.replay.diff.comparison import (
+        GenerationComparison,
+        generations_to_compare,
+        record_changes,
+        state_changes,
+    )
     from streams.replay.diff.report import tell
 
     named = tuple(generations or ())
@@ -72,14 +77,14 @@ def _diff(
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
     with open_store(connection.database.get_secret_value(), autocommit=True) as store:
-        old, new = chosen(store, named)
+        old, new = generations_to_compare(store, named)
         if explain is not None:
             from streams.commands.replay.explain import explain_record
 
             return explain_record(store, connection, old, new, explain, as_json=form is Format.json)
-        with Diffing(store, old, new, deep=deep).snapshot() as compared:
+        with GenerationComparison(store, old, new, deep=deep).snapshot() as compared:
             shown = SHOWN.get(form) if limit is None else limit
-            tell(compared, told_turns(store, limit=shown), told_changes(store, limit=shown), form, wide=wide)
+            tell(compared, state_changes(store, limit=shown), record_changes(store, limit=shown), form, wide=wide)
     return 0 if compared.equal else 1
 
 

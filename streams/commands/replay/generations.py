@@ -105,20 +105,20 @@ def _promote(
 
     Workers follow. If it is cut off at any point, give the same command again to go on.
     """
-    from streams.replay.generations.promotion import Promoting
+    from streams.replay.generations.promotion import Promotion
 
     _begin(crash_at)
-    with Promoting(_owner(ctx), by=_by(ctx), person=ctx.obj()) as promoting, _bar() as told:
+    with Promotion(_owner(ctx), by=_by(ctx), person=ctx.obj()) as promoting, _bar() as told:
         done = promoting.promote(name, reason, told)
     _tell(done, as_json)
 
 
 def _rollback(ctx: typer.Context, reason: Reason, as_json: Json = False, crash_at: CrashAt = None) -> None:
     """Let the previous generation serve again: it first catches up, so that nothing that arrived since is lost."""
-    from streams.replay.generations.promotion import Promoting
+    from streams.replay.generations.promotion import Promotion
 
     _begin(crash_at)
-    with Promoting(_owner(ctx), by=_by(ctx), person=ctx.obj()) as promoting, _bar() as told:
+    with Promotion(_owner(ctx), by=_by(ctx), person=ctx.obj()) as promoting, _bar() as told:
         done = promoting.rollback(reason, told)
     _tell(done, as_json)
 

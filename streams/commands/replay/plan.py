@@ -93,15 +93,15 @@ def _plan(
     """
     from schemas.catalogue import load
     from schemas.operations.operators import require_reason
-    from streams.replay.plan.request import Asked, whats_asked
+    from streams.replay.plan.request import ReplayRequest, resolve_request
 
-    asked = Asked(
+    asked = ReplayRequest(
         everything, tuple(domain or ()), tuple(department or ()), tuple(entity or ()), since, until, tuple(offsets or ()),
         quarantine, tuple(code or ()), province, to, bucket, cut_off, key,
     )  # fmt: skip
     connect: Callable[[], Connection] = ctx.obj
     connection = connect()
-    kind, scope = whats_asked(asked, load(), connection.province)
+    kind, scope = resolve_request(asked, load(), connection.province)
     if save:
         require_reason(reason)
     plan = _planned(connection, kind, scope)

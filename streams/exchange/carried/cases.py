@@ -29,6 +29,7 @@ from streams.exchange.carried.riders import OutgoingMessage
 __all__ = [
     "Arrival",
     "CaseSharing",
+    "case_fault",
     "case_key",
     "events_of",
     "partition_of",
@@ -36,7 +37,6 @@ __all__ = [
     "project_carried",
     "refold",
     "refusal",
-    "wrong_in",
 ]
 
 Connection = psycopg.Connection[Any]
@@ -128,7 +128,7 @@ def _texts(event: CaseEvent) -> Iterator[str]:
         yield f"its text breaks {', '.join(broken)}"
 
 
-def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str | None:
+def case_fault(message: Mapping[str, Any], province: str, partition: int) -> str | None:
     """Return why a province may not publish a decoded Case; None if it may."""
     return refusal(CaseEvent.of(message), load(), said_by=province, partition=partition, received_at=datetime.now(UTC))
 

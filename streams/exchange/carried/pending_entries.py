@@ -23,7 +23,7 @@ from schemas.records.partitioning import partitions_of
 from schemas.store.sql_files import sql
 from streams.exchange.carried.riders import OutgoingMessage
 
-__all__ = ["CONTRACT", "Pending", "project_pending", "wrong_in"]
+__all__ = ["CONTRACT", "Pending", "pending_fault", "project_pending"]
 
 CONTRACT: Final = "xinliu.PendingEntries"
 
@@ -102,7 +102,7 @@ def _anything(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def wrong_in(message: Mapping[str, Any], province: str, partition: int) -> str | None:
+def pending_fault(message: Mapping[str, Any], province: str, partition: int) -> str | None:
     """Return why a province may not publish a decoded PendingEntries; None if it may."""
     uscc, entries = message["uscc"], message["entries"]
     names = [name for one in entries for name in (one["domain"], one["department"])]

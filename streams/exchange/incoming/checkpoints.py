@@ -25,7 +25,7 @@ from streams.exchange.sets.foreign_digests import add_to_digests
 from streams.kafka.headers import CARRIED, SCHEMA, Origin, header
 from streams.kafka.records import Record
 
-__all__ = ["Applied", "Applying", "carried", "reflect"]
+__all__ = ["Applied", "CheckpointApplier", "carried", "reflect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _carried(record: Record, name: str, value: Mapping[str, Any]) -> Carried:
     return Carried(name, province, record.partition, record.key or b"", value, origin, record.offset, known_at)
 
 
-class Applying:
+class CheckpointApplier:
     """Applies other provinces' messages in a batch; `handlers` take those that are no statements or checkpoints."""
 
     def __init__(

@@ -22,7 +22,7 @@ from schemas.exchange.topics import EPOCH, KNOWN, MEND, SCHEMA
 from schemas.identifiers.persons import names_person
 from schemas.records.identity import accepted_key
 from streams.exchange.carried.message import CHECKPOINT, carried_key
-from streams.exchange.contracts import CARRIED_CONTRACTS, fault
+from streams.exchange.contracts import CARRIED_CONTRACTS, checkpoint_fault
 from streams.exchange.incoming.checkpoint_chain import ArrivedMessage, ChainPlace
 from streams.exchange.incoming.entitlement import AHEAD, Entitlement
 from streams.forwarding.findings import Finding, finding
@@ -32,7 +32,7 @@ from streams.forwarding.masking import keepable, keepable_number
 from streams.kafka.headers import CARRIED, ORIGIN, Origin, header
 from streams.kafka.records import Record, Run
 
-__all__ = ["Closing", "Doubt", "Examining", "QuarantineMessage", "Step"]
+__all__ = ["Closing", "Doubt", "MessageExaminer", "QuarantineMessage", "Step"]
 
 STATEMENT = "xinliu.Statement"
 MAX_BYTES, MOST_CARRIED = 1 << 20, 4 << 20
@@ -76,7 +76,7 @@ class _Unasked:
         return self.registry.writer(schema_id, askers)
 
 
-class Examining:
+class MessageExaminer:
     """Examines the runs of one province's exchange. `now` is the clock, in UTC."""
 
     def __init__(
@@ -175,7 +175,7 @@ class Examining:
             return Doubt(f"a checkpoint: {error}")
         if value["made_at"] > self._now() + AHEAD:
             return Doubt(f"a checkpoint of the future: made at {value['made_at'].isoformat()}")
-        if why := fault(value):
+        if why := checkpoint_fault(value):
             return Doubt(f"a checkpoint that says {why}")
         return Closing(ChainPlace.of(value), self._carry(record, place, CHECKPOINT))
 

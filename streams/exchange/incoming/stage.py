@@ -19,7 +19,7 @@ from schemas.exchange.keys import Keyring
 from schemas.exchange.topics import exchange_topic
 from streams.exchange.incoming.checkpoint_chain import ArrivedMessage, Chain, note_of, read_note
 from streams.exchange.incoming.entitlement import Entitlement
-from streams.exchange.incoming.examination import Doubt, Examining, QuarantineMessage, Step
+from streams.exchange.incoming.examination import Doubt, MessageExaminer, QuarantineMessage, Step
 from streams.exchange.incoming.recorder import ReceivingRecorder
 from streams.forwarding.forwarder import Forwards, Outgoing
 from streams.kafka.headers import SIGNED
@@ -81,7 +81,7 @@ class ReceivingStage:
         self._recorder = recorder or ReceivingRecorder(Instruments("intake"), provinces)
         self._provinces = {exchange_topic(one): one for one in provinces}
         self._examining = {
-            topic: Examining(
+            topic: MessageExaminer(
                 registry,
                 keyring,
                 one,

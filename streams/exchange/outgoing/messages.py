@@ -22,7 +22,7 @@ from streams.exchange.carried.riders import OutgoingMessage
 from streams.exchange.outgoing.entries import OutboxEntry
 from streams.exchange.outgoing.signed_log import Framed
 
-__all__ = ["STATEMENT", "Framing", "WaitingEntry"]
+__all__ = ["STATEMENT", "MessageBuilder", "WaitingEntry"]
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class WaitingEntry:
     recorded: bool
 
 
-class Framing:
+class MessageBuilder:
     """Builds the messages of outbox entries and of riders, with this registry's schema ids."""
 
     def __init__(self, registry: Registry, province: str) -> None:

@@ -25,10 +25,10 @@ from schemas.servers.kafka import Cluster
 from schemas.store.sql_files import sql
 from streams.exchange.carried.riders import OutgoingMessage, Rider
 from streams.exchange.outgoing.duties import duties, owe
-from streams.exchange.outgoing.messages import Framing, WaitingEntry
+from streams.exchange.outgoing.messages import MessageBuilder, WaitingEntry
 from streams.exchange.outgoing.recorder import PublisherRecorder
 from streams.exchange.outgoing.recovery import relearn
-from streams.exchange.outgoing.repush import Chosen, repush
+from streams.exchange.outgoing.repush import RepushChoice, repush
 from streams.exchange.outgoing.signed_log import Framed, SignedLog, Signs, WrittenCheckpoint
 from streams.projection.serving import while_serving
 from streams.runtime.crash_points import crash_point
@@ -87,7 +87,7 @@ class ExchangePublisher(Service):
         self.lead, self._generation = Lead(EXCHANGE), generation
         self._recorder, self._beside = recorder, tuple(beside)
         self._open_log = partial(SignedLog, kafka, registry, province, signer, topic_id)
-        self._framing = Framing(registry, province)
+        self._framing = MessageBuilder(registry, province)
         self._registry, self._topic_id = registry, topic_id
         self._log: SignedLog | None = None
         self._freshness: dict[str, datetime | None] = {}
@@ -227,7 +227,7 @@ class ExchangePublisher(Service):
         for partition, known in sorted(remembered.items()):
             if known.topic_id != self._topic_id:
                 with connection.transaction():
-                    records = repush(connection, Chosen(partition=partition))
+                    records = repush(connection, RepushChoice(partition=partition))
                 log.warning("exchange.begins_anew", partition=partition, told_again=records, was=known.topic_id)
 
 

@@ -11,13 +11,13 @@ import psycopg
 from schemas.store.sql_files import sql
 from streams.exchange.outgoing.sharing import PORTION
 
-__all__ = ["Chosen", "repush"]
+__all__ = ["RepushChoice", "repush"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class RepushChoice:
     """Filter of the records that have been shared: a field that is None does not filter, and all others must match."""
 
     keys: Sequence[tuple[str, str]] | None = None
@@ -29,7 +29,7 @@ class Chosen:
     """A scope in the form of a replay's SQL (streams/replay/plan/planner.py), with `own`, the province."""
 
 
-def repush(connection: Connection, chosen: Chosen, *, dry_run: bool = False) -> int:
+def repush(connection: Connection, chosen: RepushChoice, *, dry_run: bool = False) -> int:
     """Queue these records for the other provinces again, within the caller's transaction; return how many there are.
 
     Each is published as it stands: a shared one with its last statement, a withdrawn one as withdrawn, in its epoch.

@@ -19,9 +19,9 @@ from schemas.exchange.topics import EPOCH, EXCHANGE_PARTITIONS, KNOWN, MEND
 from schemas.records.identity import accepted_key
 from schemas.store.sql_files import sql
 from streams.exchange.carried.riders import OutgoingMessage
-from streams.exchange.sets.buckets import differing, packed, whole
+from streams.exchange.sets.buckets import differing, is_complete, packed
 
-__all__ = ["CONTRACT", "Answering", "note_wanted"]
+__all__ = ["CONTRACT", "SetAnswers", "note_wanted"]
 
 CONTRACT: Final = "xinliu.SharedSet"
 STATEMENT: Final = "xinliu.Statement"
@@ -39,7 +39,7 @@ PAUSE = timedelta(seconds=8)
 def note_wanted(connection: Connection, asked_by: str, _told_at: datetime, sets: Sequence[Mapping[str, Any]]) -> None:
     """Store another province's questions from its status, in the caller's transaction; log and skip malformed ones."""
     for one in sets:
-        if not whole(one["bits"], one["digests"]) or not 0 <= one["partition"] < EXCHANGE_PARTITIONS:
+        if not is_complete(one["bits"], one["digests"]) or not 0 <= one["partition"] < EXCHANGE_PARTITIONS:
             log.error("exchange.no_question", asked_by=asked_by, partition=one["partition"], bits=one["bits"])
             continue
         values = {
@@ -51,7 +51,7 @@ def note_wanted(connection: Connection, asked_by: str, _told_at: datetime, sets:
             log.warning("exchange.wanted", asked_by=asked_by, partition=one["partition"], domain=one["domain"])
 
 
-class Answering:
+class SetAnswers:
     """Rider of answers (streams.exchange.carried.riders.Rider): one portion of one question each round."""
 
     def __init__(self, province: str, *, lines: int = LINES) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 
-__all__ = ["MOST_BITS", "differing", "packed", "span", "whole"]
+__all__ = ["MOST_BITS", "differing", "is_complete", "packed", "span"]
 
 MOST_BITS = 12
 
@@ -24,7 +24,7 @@ def packed(bits: int, buckets: Iterable[tuple[int, int, int]]) -> bytes:
     return digests.tobytes()
 
 
-def whole(bits: int, digests: bytes) -> bool:
+def is_complete(bits: int, digests: bytes) -> bool:
     """Return whether these are the digests of 2 ** bits buckets: a sender may have put anything there."""
     return 0 <= bits <= MOST_BITS and len(digests) == 16 << bits
 

@@ -13,8 +13,8 @@ import structlog
 from streams.exchange.sets import requests as asking
 from streams.exchange.sets.foreign_digests import add_to_digests
 from streams.integrity.accepted import AcceptedLog
-from streams.integrity.comparison import Comparing
-from streams.integrity.repair import Mending
+from streams.integrity.comparison import TableComparison
+from streams.integrity.repair import RowRepair
 from streams.monitoring.instruments import Instruments
 from streams.monitoring.metrics import EXCHANGE_DIFFERENCES, EXCHANGE_UNHEALED
 from streams.projection.batch import Projection
@@ -23,7 +23,7 @@ from streams.projection.staging import staged
 from streams.runtime.locks import TENDING, Lead
 from streams.runtime.service import Connection, Service
 
-__all__ = ["Tending"]
+__all__ = ["SetKeeper"]
 
 log = structlog.get_logger()
 
@@ -32,12 +32,12 @@ _MOST = 500
 """Records that one transaction removes: it holds up the view for some 50 ms."""
 
 
-class Tending(Service):
+class SetKeeper(Service):
     """Tends one generation; `on_commit` is called if the relay has something to publish."""
 
     waits = "exchange.tending_waits"
     _projection: Projection
-    _mending: Mending
+    _mending: RowRepair
     """Both work on the session."""
 
     def __init__(
@@ -71,12 +71,12 @@ class Tending(Service):
             return
         connection = self._connected()
         with connection.transaction():
-            asking.close(connection)
+            asking.close_sets(connection)
         while self._take_out(connection):
             pass
         self._ask_the_log(connection)
         with connection.transaction():
-            self._unhealed.replace({(): float(asking.ask(connection))})
+            self._unhealed.replace({(): float(asking.request_sets(connection))})
         self._open.replace(
             {
                 (province, difference): float(records)
@@ -97,7 +97,7 @@ class Tending(Service):
                 return False
             projection.lock_positions(places)
             writer = projection.writer_number(asking.WRITER.fingerprint, asking.WRITER.schema)
-            frame = asking.extra(connection, _MOST, writer=writer)
+            frame = asking.records_to_take_out(connection, _MOST, writer=writer)
             if frame is None:
                 return False
             folded = projection.fold(staged(frame)[0])
@@ -117,7 +117,7 @@ class Tending(Service):
     def _ask_the_log(self, connection: Connection) -> None:
         row = connection.execute("SELECT clock_timestamp()").fetchone()
         assert row is not None
-        ids = asking.doubted(connection, self._asked_the_log, _MOST)
+        ids = asking.records_in_doubt(connection, self._asked_the_log, _MOST)
         if ids:
             self._mending.records(ids, doubted=True)
             self._on_commit()
@@ -125,5 +125,5 @@ class Tending(Service):
 
     def _set_up(self, connection: Connection) -> None:
         self._projection = Projection(connection)
-        comparing = Comparing(connection, own=self._own, partitions=self._partitions)
-        self._mending = Mending(connection, comparing, self._log, own=self._own)
+        comparing = TableComparison(connection, own=self._own, partitions=self._partitions)
+        self._mending = RowRepair(connection, comparing, self._log, own=self._own)

@@ -31,7 +31,16 @@ from streams.exchange.carried.message import Carried
 from streams.exchange.sets.buckets import MOST_BITS, packed, span
 from streams.forwarding.masking import keepable
 
-__all__ = ["ALARM_TRIES", "ask", "close", "differing_sets", "doubted", "extra", "name_differences", "wrong_set"]
+__all__ = [
+    "ALARM_TRIES",
+    "close_sets",
+    "differing_sets",
+    "name_differences",
+    "records_in_doubt",
+    "records_to_take_out",
+    "request_sets",
+    "set_fault",
+]
 
 log = structlog.get_logger()
 
@@ -76,7 +85,7 @@ def differing_sets(connection: Connection) -> list[dict[str, Any]]:
     ]
 
 
-def ask(connection: Connection) -> int:
+def request_sets(connection: Connection) -> int:
     """Store which sets are requested from now on; return how many have been requested in vain too often."""
     values = {"window": WINDOW, "most": _MOST, "pause": PAUSE, "longest": LONGEST}
     for province, partition, domain, tries in connection.execute(sql("exchange/sets/ask"), values).fetchall():
@@ -87,7 +96,7 @@ def ask(connection: Connection) -> int:
     return int(row[0])
 
 
-def close(connection: Connection) -> int:
+def close_sets(connection: Connection) -> int:
     """Close the sets that compare equal at the last checkpoints; return the number of their named records."""
     mended = 0
     for province, difference, records in connection.execute(sql("exchange/sets/closed")).fetchall():
@@ -96,7 +105,7 @@ def close(connection: Connection) -> int:
     return mended
 
 
-def wrong_set(message: Any, province: str, partition: int) -> str | None:
+def set_fault(message: Any, province: str, partition: int) -> str | None:
     """Return why a province may not publish a decoded SharedSet; None if it may."""
     bits, buckets, lines = message["bits"], message["buckets"], message["lines"]
     checks = (
@@ -149,13 +158,13 @@ def name_differences(connection: Connection, came: Sequence[Carried]) -> None:
             )  # fmt: skip
 
 
-def doubted(connection: Connection, after: datetime, most: int) -> list[UUID]:
+def records_in_doubt(connection: Connection, after: datetime, most: int) -> list[UUID]:
     """Return records named after `after` whose copy here is newer, or of other content, than their province shares."""
     rows = connection.execute(sql("exchange/sets/doubted"), {"after": after, "most": most})
     return [record_id for (record_id,) in rows]
 
 
-def extra(connection: Connection, most: int, *, writer: int) -> pl.DataFrame | None:
+def records_to_take_out(connection: Connection, most: int, *, writer: int) -> pl.DataFrame | None:
     """Return the statements that withdraw records which their province does not share, for the fold (STAGED), each in a
     new epoch; None if there are none. `writer` is the number of WRITER in history."""
     rows = connection.cursor(row_factory=dict_row).execute(sql("exchange/sets/extra"), {"most": most}).fetchall()

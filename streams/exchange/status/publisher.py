@@ -28,7 +28,7 @@ from streams.projection.serving import serves
 from streams.runtime.locks import STATUS, Lead
 from streams.runtime.service import Connection, Service
 
-__all__ = ["RECORD", "StatusTeller"]
+__all__ = ["RECORD", "StatusPublisher"]
 
 DifferingSet = Mapping[str, Any]
 """A set that differs, as schemas/avro/ExchangeStatus.avsc has it."""
@@ -43,7 +43,7 @@ _TIMEOUT = 10.0
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class StatusTeller(Service):
+class StatusPublisher(Service):
     """Publishes the status of this province.
 
     `arrived` returns the last message of every other province that this cluster has, by province and partition.

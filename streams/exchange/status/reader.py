@@ -44,7 +44,7 @@ _AHEAD = timedelta(hours=1)
 """A status further ahead of our broker's clock is refused: later ones with the right time would not count after it."""
 
 
-class NotTold(Rejected):
+class StatusRejected(Rejected):
     """A status that cannot count; `code` is the reason: DAMAGED, SPEAKER, CONTENT, SIGNATURE, AHEAD or OLDER."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -190,8 +190,10 @@ class StatusReader(Service):
                 if told["made_at"] == newest:
                     continue  # the same once more: a link may bring it twice
                 if newest is not None and told["made_at"] < newest:
-                    raise NotTold("OLDER", f"made at {told['made_at']}, and it has said more at {newest} already")
-            except NotTold as refusal:
+                    raise StatusRejected(
+                        "OLDER", f"made at {told['made_at']}, and it has said more at {newest} already"
+                    )
+            except StatusRejected as refusal:
                 heard.refused.append((refusal.code, _plain(f"{refusal} (offset {message.offset()})"), received_at))
             else:
                 heard.told, heard.received_at = told, received_at
@@ -224,26 +226,26 @@ def examine(
 ) -> Mapping[str, Any]:
     """Verify that a message is a status of `province`, and return it; `named` is its header SCHEMA.
 
-    Raises NotTold if it cannot count, Retryable if the registry does not answer.
+    Raises StatusRejected if it cannot count, Retryable if the registry does not answer.
     """
     try:
         schema_id, body = unframe(value)
         writer = registry.believed(schema_id, named, lambda: (province,))
         if writer.name != RECORD:
-            raise NotTold("DAMAGED", f"a {writer.name or 'record without a name'} is no status")
+            raise StatusRejected("DAMAGED", f"a {writer.name or 'record without a name'} is no status")
         told = decode(writer.parsed, body, parsed(RECORD))
     except NotDecodable as error:
-        raise NotTold("DAMAGED", str(error)) from error
+        raise StatusRejected("DAMAGED", str(error)) from error
     if told["province"] != province:
-        raise NotTold("SPEAKER", f"{told['province'][:40]!r} speaks on the topic of {province}")
+        raise StatusRejected("SPEAKER", f"{told['province'][:40]!r} speaks on the topic of {province}")
     try:
         keyring.verify(RECORD, body, told, received_at=received_at)
     except NotBelieved as error:
-        raise NotTold("SIGNATURE", str(error)) from error
+        raise StatusRejected("SIGNATURE", str(error)) from error
     if told["made_at"] > received_at + _AHEAD:
-        raise NotTold("AHEAD", f"made at {told['made_at']}: its clock is more than an hour ahead")
+        raise StatusRejected("AHEAD", f"made at {told['made_at']}: its clock is more than an hour ahead")
     if (wrong := _wrong_in(told)) is not None:
-        raise NotTold("CONTENT", wrong)
+        raise StatusRejected("CONTENT", wrong)
     return told
 
 

@@ -24,18 +24,27 @@ from schemas.exchange.topics import province_of
 from schemas.records.identity import digest_hex
 from schemas.store.sql_files import sql
 from streams.exchange.outgoing.sharing import Sharing
-from streams.integrity.comparison import Comparing
-from streams.integrity.repair import Mending
+from streams.integrity.comparison import TableComparison
+from streams.integrity.repair import RowRepair
 from streams.kafka.scope import ReplayScope
 from streams.projection.serving import serves
-from streams.replay.correction.log_evidence import Gathered, Gathering
+from streams.replay.correction.log_evidence import Gathered, LogEvidence
 from streams.replay.correction.sharing import leave, share_again
-from streams.replay.diff.differences import APPEARS, CHANGES, DISAPPEARS, REFUSED, STATUS, Compared, RecordChange, Turn
+from streams.replay.diff.differences import (
+    APPEARS,
+    CHANGES,
+    DISAPPEARS,
+    REFUSED,
+    STATUS,
+    Compared,
+    RecordChange,
+    StateChange,
+)
 from streams.replay.plan.planner import scope_values
 from streams.runtime.crash_points import crash_point
 from streams.view.current_rules import Withheld, withhold
 
-__all__ = ["Corrected", "Correcting"]
+__all__ = ["Corrected", "Correction"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,7 +72,7 @@ class Corrected:
     """Figures of the records in the scope: number, penalties and listings in force, XOR of their digests."""
     after: Mapping[str, Any] = field(default_factory=dict)
     changes: list[RecordChange] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[StateChange] = field(default_factory=list)
     counted: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     turned: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -83,7 +92,7 @@ class Corrected:
         )
 
 
-class Correcting:
+class Correction:
     """Corrects over one connection in autocommit, whose search_path names the serving generation.
 
     `own` is the province, `partitions` the number of partitions of `accepted`; `sharing` is the rule of sharing, None
@@ -93,7 +102,7 @@ class Correcting:
     def __init__(
         self,
         connection: Connection,
-        gathering: Gathering,
+        gathering: LogEvidence,
         *,
         own: str,
         partitions: int,
@@ -102,7 +111,7 @@ class Correcting:
     ) -> None:
         self._connection, self._gathering, self._sharing = connection, gathering, sharing
         self._own, self._partitions, self._generation = own, partitions, generation
-        self._comparing = Comparing(connection, own=own, partitions=partitions)
+        self._comparing = TableComparison(connection, own=own, partitions=partitions)
         self.read: Mapping[int, int] = {}
         """End offsets of the last reading of the log, by partition."""
         self.passes, self.reading = 0, 0.0
@@ -128,7 +137,7 @@ class Correcting:
         for start in range(0, len(ids), _GATHERED):
             portion = ids[start : start + _GATHERED]
             gathered = self._timed(self._gathering.gather, portion)
-            mending = Mending(self._connection, self._comparing, gathered, own=self._own)
+            mending = RowRepair(self._connection, self._comparing, gathered, own=self._own)
             for first in range(0, len(portion), _MOST):
                 batch = portion[first : first + _MOST]
                 figures = self._batch(mending, gathered, batch, done, write=write, figures=figures)
@@ -150,7 +159,7 @@ class Correcting:
 
     def _batch(
         self,
-        mending: Mending,
+        mending: RowRepair,
         gathered: Gathered,
         ids: Sequence[UUID],
         done: Corrected,
@@ -268,20 +277,20 @@ def _turns(
     before: Mapping[tuple[str, str, str], Mapping[str, Any]],
     after: Mapping[tuple[str, str, str], Mapping[str, Any]],
     changes: Iterable[RecordChange],
-) -> Iterable[Turn]:
+) -> Iterable[StateChange]:
     said = {(uscc, one.province, one.domain) for one in changes for uscc in (one.old_uscc, one.new_uscc)}
     compared = (*_VIEW, "digest_hi", "digest_lo")
     for key in sorted({*before, *after}):
         old, new = before.get(key, {}), after.get(key, {})
         if [old.get(name) for name in compared] != [new.get(name) for name in compared]:
             was, becomes = ([row.get(name) for name in _VIEW] for row in (old, new))
-            yield Turn(
+            yield StateChange(
                 key[0], key[1], key[2], was[0], was[1], was[2], was[3], becomes[0], becomes[1], becomes[2], becomes[3],
                 key in said,
             )  # fmt: skip
 
 
-def _keep(done: Corrected, changes: Sequence[RecordChange], turns: Sequence[Turn]) -> None:
+def _keep(done: Corrected, changes: Sequence[RecordChange], turns: Sequence[StateChange]) -> None:
     done.counted.update((one.domain, one.department, one.change) for one in changes)
     done.turned.update((one.was, one.becomes) for one in turns if one.turns)
     done.changes.extend(changes[: max(0, _KEPT - len(done.changes))])

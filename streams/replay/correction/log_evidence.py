@@ -23,7 +23,7 @@ from streams.kafka.records import Fetched
 from streams.kafka.scope import ReplayScope
 from streams.view.current_rules import Rules, Withheld
 
-__all__ = ["Gathered", "Gathering"]
+__all__ = ["Gathered", "LogEvidence"]
 
 _TOGETHER = 5_000
 """Statements decoded at a time."""
@@ -59,7 +59,7 @@ class Gathered:
         return [record for record, about in self.entities.items() if not about.isdisjoint(usccs)]
 
 
-class Gathering:
+class LogEvidence:
     """Reads `accepted`. Every method raises Retryable if a server does not answer."""
 
     def __init__(self, accepted: Accepted, rules: Rules) -> None:

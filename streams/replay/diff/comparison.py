@@ -18,9 +18,9 @@ from psycopg.rows import class_row
 from schemas.errors import UsageError
 from schemas.store.generations import Generation, generations
 from schemas.store.sql_files import sql
-from streams.replay.diff.differences import Compared, RecordChange, Turn
+from streams.replay.diff.differences import Compared, RecordChange, StateChange
 
-__all__ = ["BUCKETS", "Diffing", "chosen", "compared", "told_changes", "told_turns"]
+__all__ = ["BUCKETS", "GenerationComparison", "compared", "generations_to_compare", "record_changes", "state_changes"]
 
 Connection = psycopg.Connection[Any]
 
@@ -41,7 +41,7 @@ _RECORD_KEY = compose.SQL("uuid_hash(record_id)")
 _RANKS = "(o.epoch, o.version, o.digest_hi, o.digest_lo, o.uscc, o.domain, o.status) IS DISTINCT FROM (n.epoch, n.version, n.digest_hi, n.digest_lo, n.uscc, n.domain, n.status)"
 
 
-def chosen(connection: Connection, numbers: tuple[int, ...]) -> tuple[Generation, Generation]:
+def generations_to_compare(connection: Connection, numbers: tuple[int, ...]) -> tuple[Generation, Generation]:
     """Return the generations to compare: the two named; or the serving one and the one named or the newest READY one.
 
     Raises UsageError if there is no such generation.
@@ -67,7 +67,7 @@ def chosen(connection: Connection, numbers: tuple[int, ...]) -> tuple[Generation
     return held[numbers[0]], held[numbers[1]]
 
 
-class Diffing:
+class GenerationComparison:
     """Compares two generations over one connection; use `snapshot` as a context, and read the differences within it."""
 
     def __init__(self, connection: Connection, old: Generation, new: Generation, *, deep: bool = False) -> None:
@@ -77,7 +77,7 @@ class Diffing:
 
     @contextmanager
     def snapshot(self) -> Iterator[Compared]:
-        """Compare; within the context, `told_turns` and `told_changes` return the differences."""
+        """Compare; within the context, `state_changes` and `record_changes` return the differences."""
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self._connection.execute("SET LOCAL client_min_messages = warning")
@@ -206,13 +206,13 @@ def compared(
     )  # fmt: skip
 
 
-def told_turns(connection: Connection, *, limit: int | None = None) -> Iterator[Turn]:
+def state_changes(connection: Connection, *, limit: int | None = None) -> Iterator[StateChange]:
     """Yield entities and domains that differ: first those with 有 → 无, then those with 无 → 有, then the others."""
-    with connection.cursor("turns", row_factory=class_row(Turn)) as cursor:
+    with connection.cursor("turns", row_factory=class_row(StateChange)) as cursor:
         yield from cursor.execute(sql("replay/diff/turns"), {"limit": limit})
 
 
-def told_changes(connection: Connection, *, limit: int | None = None) -> Iterator[RecordChange]:
+def record_changes(connection: Connection, *, limit: int | None = None) -> Iterator[RecordChange]:
     """Yield the records that differ, by entity."""
     with connection.cursor("changes", row_factory=class_row(RecordChange)) as cursor:
         yield from cursor.execute(

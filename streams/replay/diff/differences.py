@@ -18,7 +18,7 @@ __all__ = [
     "STATUS",
     "Compared",
     "RecordChange",
-    "Turn",
+    "StateChange",
     "word_of",
 ]
 
@@ -38,7 +38,7 @@ def word_of(penalties: int | None, listings: int | None, pending: bool | None) -
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StateChange:
     """An entity and domain whose credit view changes."""
 
     uscc: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.calendar.clock import time_text
 from schemas.texts.harmless import harmless
-from streams.replay.diff.differences import Compared, RecordChange, Turn
+from streams.replay.diff.differences import Compared, RecordChange, StateChange
 
 __all__ = ["page"]
 
@@ -34,7 +34,7 @@ _CHANGES = {
 }  # fmt: skip
 
 
-def page(compared: Compared, turns: Sequence[Turn], changes: Sequence[RecordChange]) -> str:
+def page(compared: Compared, turns: Sequence[StateChange], changes: Sequence[RecordChange]) -> str:
     """Return the page; all values of records are escaped as text."""
     now = time_text(datetime.now(UTC))
     title = f"{compared.old} → {compared.new}"
@@ -94,7 +94,7 @@ def _summary(compared: Compared) -> str:
     )
 
 
-def _turns(turns: Sequence[Turn], compared: Compared) -> str:
+def _turns(turns: Sequence[StateChange], compared: Compared) -> str:
     if not turns:
         return ""
     rows = (

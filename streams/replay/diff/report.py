@@ -13,7 +13,7 @@ from schemas.console.hints import hint
 from schemas.console.tables import print_table
 from schemas.console.terminal import Console
 from schemas.texts.spreadsheets import cell_written
-from streams.replay.diff.differences import Compared, RecordChange, Turn
+from streams.replay.diff.differences import Compared, RecordChange, StateChange
 
 __all__ = ["tell"]
 
@@ -25,7 +25,7 @@ _STYLE = {"有": "bold red", "待核": "yellow", "无": "green", "": ""}
 
 
 def tell(
-    compared: Compared, turns: Iterable[Turn], changes: Iterable[RecordChange], form: str, *, wide: bool = False
+    compared: Compared, turns: Iterable[StateChange], changes: Iterable[RecordChange], form: str, *, wide: bool = False
 ) -> None:
     """Write the differences to stdout; `form` as in the command, `wide` with every column of a table.
 
@@ -43,10 +43,10 @@ def tell(
         _table(compared, list(turns), list(changes), wide=wide)
 
 
-def _json(compared: Compared, turns: Iterable[Turn], changes: Iterable[RecordChange]) -> None:
+def _json(compared: Compared, turns: Iterable[StateChange], changes: Iterable[RecordChange]) -> None:
     # Streamed: millions of differences need no memory.
     sys.stdout.write(json.dumps(compared.to_json(), ensure_ascii=False)[:-1])
-    told: tuple[tuple[str, Iterable[Turn | RecordChange]], ...] = (("entities", turns), ("records", changes))
+    told: tuple[tuple[str, Iterable[StateChange | RecordChange]], ...] = (("entities", turns), ("records", changes))
     for name, rows in told:
         sys.stdout.write(f', "{name}": [')
         for number, row in enumerate(rows):
@@ -55,7 +55,7 @@ def _json(compared: Compared, turns: Iterable[Turn], changes: Iterable[RecordCha
     sys.stdout.write("}\n")
 
 
-def _csv(turns: Iterable[Turn], changes: Iterable[RecordChange]) -> None:
+def _csv(turns: Iterable[StateChange], changes: Iterable[RecordChange]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(_COLUMNS)
     for turn in turns:
@@ -73,7 +73,7 @@ def _csv(turns: Iterable[Turn], changes: Iterable[RecordChange]) -> None:
             writer.writerow(map(cell_written, (*head, name, *told)))
 
 
-def _table(compared: Compared, turns: list[Turn], changes: list[RecordChange], *, wide: bool) -> None:
+def _table(compared: Compared, turns: list[StateChange], changes: list[RecordChange], *, wide: bool) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{compared.old} → {compared.new}[/bold]  {escape(compared.what)}")
     rows = f"{compared.old_rows:,} and {compared.new_rows:,} rows"
@@ -108,7 +108,7 @@ def _summary(console: Console, compared: Compared, wide: bool) -> None:
     print_table(console, ("domain", "department", "change", "records"), rows, right=("records",), wide=wide)
 
 
-def _turns(console: Console, turns: list[Turn], total: int, wide: bool) -> None:
+def _turns(console: Console, turns: list[StateChange], total: int, wide: bool) -> None:
     shown = [turn for turn in turns if turn.turns or not turn.explained]
     if not shown:
         return

@@ -28,7 +28,7 @@ from streams.view.current_rules import Rules, overridden_by
 from streams.view.cut_offs import cuts_of
 from streams.view.stage import ViewStage
 
-__all__ = ["CatchingUp", "Places", "catch_up"]
+__all__ = ["CatchUp", "Places", "catch_up"]
 
 log = structlog.get_logger()
 
@@ -48,11 +48,11 @@ def catch_up(
 
     Raises Retryable if a server does not answer, PositionLost if the log does not contain the missing messages.
     """
-    with CatchingUp(connection, generation, principal=principal) as catching:
+    with CatchUp(connection, generation, principal=principal) as catching:
         return catching.to(until)
 
 
-class CatchingUp:
+class CatchUp:
     """Catches up one generation, repeatedly; use it as a context.
 
     `principal` reads the logs. `silent`: the stage notifies nobody, and validates statements by the current rules as in

@@ -26,14 +26,14 @@ from schemas.servers.connection import Connection
 from schemas.store.database import connect, serving_generation
 from schemas.store.generations import Generation, generations
 from schemas.store.serving_views import STATES, expose
-from streams.replay.generations.catch_up import CatchingUp
+from streams.replay.generations.catch_up import CatchUp
 from streams.replay.generations.switch import Switch, Switched, announce_changes, figures
 from streams.replay.plan.approval import operations_of, require_approved
 from streams.replay.plan.ledger import Ledger, Replay
 from streams.runtime.crash_points import crash_point
 from streams.view.cut_offs import require_cut
 
-__all__ = ["Promoted", "Promoting"]
+__all__ = ["Promoted", "Promotion"]
 
 log = structlog.get_logger()
 
@@ -74,7 +74,7 @@ def _require_filled(replay: Replay) -> None:
         )
 
 
-class Promoting:
+class Promotion:
     """Promotes and rolls back, as the owner of the database; use it as a context. `by` is the operator (user@host).
 
     `person` is the operator's own connection to `operations`, to write events and read approvals.
@@ -83,7 +83,7 @@ class Promoting:
     def __init__(self, connection: Connection, *, by: str, person: Connection | None = None) -> None:
         self._connection, self._by, self._person = connection, by, person or connection
 
-    def __enter__(self) -> Promoting:
+    def __enter__(self) -> Promotion:
         self._store: psycopg.Connection[Any] = connect(self._connection.database.get_secret_value(), autocommit=True)
         self._registry = Registry(self._connection.registry)
         writer = OperationsWriter(self._person.kafka, self._registry)
@@ -148,8 +148,8 @@ class Promoting:
         self._note(replay, {**plain, "phase": "checked"})
         crash_point("promote.checked")
         with (
-            CatchingUp(self._connection, target.number) as new,
-            CatchingUp(self._connection, old, silent=False) as behind,
+            CatchUp(self._connection, target.number) as new,
+            CatchUp(self._connection, old, silent=False) as behind,
         ):
 
             def note(switched: Switched) -> None:

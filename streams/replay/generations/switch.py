@@ -19,7 +19,7 @@ from schemas.store.sql_files import sql
 from streams.exchange.outgoing.sharing import PORTION
 from streams.projection.positions import PROJECTED
 from streams.projection.serving import LOCK
-from streams.replay.generations.catch_up import CatchingUp
+from streams.replay.generations.catch_up import CatchUp
 from streams.runtime.crash_points import crash_point
 
 __all__ = ["Switch", "Switched", "announce_changes", "figures"]
@@ -75,8 +75,8 @@ class Switch:
         self,
         store: Store,
         own: str,
-        old: tuple[int, CatchingUp],
-        new: tuple[int, CatchingUp],
+        old: tuple[int, CatchUp],
+        new: tuple[int, CatchUp],
         *,
         note: Callable[[Switched], None],
     ) -> None:

@@ -23,7 +23,7 @@ from schemas.operations.two_people import TwoPeople, two_people
 from schemas.servers.connection import Connection
 from streams.replay.plan.ledger import Replay
 
-__all__ = ["PROMOTE", "RUN", "ReplayStanding", "approval_of", "operations_of", "require_approved", "standing"]
+__all__ = ["PROMOTE", "RUN", "ReplayStanding", "approval_of", "operations_of", "replay_standing", "require_approved"]
 
 RUN, PROMOTE = "RUN", "PROMOTE"
 """What an approval covers: running the plan; promoting its result."""
@@ -59,7 +59,7 @@ def operations_of(connection: Connection) -> list[Operation]:
         return held_operations(connection.kafka, registry)
 
 
-def standing(operations: Iterable[Operation], replay: str) -> ReplayStanding | None:
+def replay_standing(operations: Iterable[Operation], replay: str) -> ReplayStanding | None:
     """Return the state of a replay from the events; None if it was never planned."""
     planned = done = running = ended = None
     approvals: list[Operation] = []
@@ -94,7 +94,7 @@ def require_approved(connection: Connection, replay: Replay, *, step: str) -> No
     rule = TwoPeople.of(connection, operations).rule()
     if not rule.required:
         return
-    known = standing(operations, replay.replay)
+    known = replay_standing(operations, replay.replay)
     why = refusal(known, replay, promote=step == "promote", hours=rule.hours, now=datetime.now(UTC))
     if why is not None:
         raise UsageError(f"{step} of {replay.replay}: {why}")

@@ -16,14 +16,14 @@ from schemas.records.registration import DOMAIN
 from streams.exchange.sets.buckets import MOST_BITS
 from streams.kafka.scope import CORRECT, REBUILD, REDRIVE, REPUSH, ReplayScope
 
-__all__ = ["END", "Asked", "moment", "whats_asked"]
+__all__ = ["END", "ReplayRequest", "moment", "resolve_request"]
 
 END = (1 << 63) - 1
 """An offset after every other: the end of a range that goes to the end of the log."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReplayRequest:
     """The options of `xinliu replay plan`, as typed."""
 
     everything: bool = False
@@ -42,7 +42,7 @@ class Asked:
     key: str | None = None
 
 
-def whats_asked(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, ReplayScope]:
+def resolve_request(asked: ReplayRequest, catalogue: Catalogue, own: str) -> tuple[str, ReplayScope]:
     """Return the kind of replay (REBUILD, CORRECT, REPUSH, REDRIVE) and its scope.
 
     Raises UsageError if an option is not valid, or two do not go together.
@@ -100,7 +100,7 @@ def _domain(key: str, catalogue: Catalogue) -> str:
     return key
 
 
-def _departments(asked: Asked, catalogue: Catalogue, own: str) -> tuple[str, ...]:
+def _departments(asked: ReplayRequest, catalogue: Catalogue, own: str) -> tuple[str, ...]:
     whose = asked.province if asked.province in catalogue.provinces else own
     known = {one.key for one in catalogue.departments(whose or own)}
     for key in asked.departments:

@@ -14,7 +14,7 @@ from schemas.errors import UsageError
 from streams.kafka.scope import ReplayScope
 from streams.replay.plan.ledger import Ledger, Replay
 
-__all__ = ["ReplayRun", "chosen", "running"]
+__all__ = ["ReplayRun", "plan_to_run", "running"]
 
 _COMMANDS = {"REBUILD": "rebuild", "CORRECT": "correct", "REPUSH": "repush", "REDRIVE": "redrive"}
 _OPEN = ("PLANNED", "APPROVED", "RUNNING")
@@ -30,7 +30,7 @@ class ReplayRun:
     rates: Mapping[str, float] = field(default_factory=dict)
 
 
-def chosen(book: Ledger, name: str, kind: str) -> tuple[Replay, ReplayScope]:
+def plan_to_run(book: Ledger, name: str, kind: str) -> tuple[Replay, ReplayScope]:
     """Return a saved plan of that kind that is not done yet. Raises UsageError if there is none of that id."""
     one = book.get(name)
     if one.kind != kind:

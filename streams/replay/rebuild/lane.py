@@ -37,7 +37,7 @@ from streams.runtime.crash_points import crash_point
 from streams.view.current_rules import Rules, withhold
 from streams.view.stage import Prepared, ViewStage
 
-__all__ = ["Filling", "Lane", "once"]
+__all__ = ["Lane", "LaneSettings", "once"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -45,7 +45,7 @@ TOPIC = "accepted"
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class LaneSettings:
     """The common settings of all lanes of a rebuild."""
 
     database: str
@@ -61,7 +61,7 @@ class Lane:
 
     def __init__(
         self,
-        filling: Filling,
+        settings: LaneSettings,
         registry: Registry,
         reader: PartitionReader,
         rules: Callable[[Connection], Rules],
@@ -72,20 +72,20 @@ class Lane:
         stopped: threading.Event | None = None,
     ) -> None:
         self._stopped = stopped or threading.Event()
-        self._filling, self._reader, self._partition = filling, reader, partition
+        self._settings, self._reader, self._partition = settings, reader, partition
         self._admit, self._on_session = admit, on_session
-        self._asking: Connection = connect(filling.database, generation=filling.serving, autocommit=True)
+        self._asking: Connection = connect(settings.database, generation=settings.serving, autocommit=True)
         self._stage = ViewStage(
-            filling.database,
+            settings.database,
             registry,
-            filling.facts,
-            generation=filling.generation,
+            settings.facts,
+            generation=settings.generation,
             rules=rules(self._asking),
             silent=True,
             ordered=False,
         )
         self._writers: dict[str, int] = {}
-        self._store: Connection = connect(filling.database, generation=filling.generation, autocommit=True)
+        self._store: Connection = connect(settings.database, generation=settings.generation, autocommit=True)
         self._store.execute(sql("view/silent"))
         # A lost commit loses its position too; READY is written with a flush of all commits before it.
         self._store.execute("SET synchronous_commit = off")
@@ -188,7 +188,7 @@ class Lane:
         ).fetchone()
         if row is None or row[0] != run.expected_offset:
             raise ContractBroken(
-                f"generation {self._filling.generation} stands at {row and row[0]} in {TOPIC}/{run.partition}, and"
+                f"generation {self._settings.generation} stands at {row and row[0]} in {TOPIC}/{run.partition}, and"
                 f" {run.expected_offset} was expected: does another process fill it?"
             )
 

@@ -23,10 +23,10 @@ from schemas.servers.connection import Connection
 from streams.kafka.partition_reader import RUN_RECORDS, PartitionReader
 from streams.kafka.ranges import Logs
 from streams.projection.positions import PROJECTED
-from streams.replay.rebuild.lane import TOPIC, Filling, Lane
+from streams.replay.rebuild.lane import TOPIC, Lane, LaneSettings
 from streams.replay.rebuild.throttle import Pace, Throttle
 from streams.runtime.crash_points import arm
-from streams.runtime.interpreter import suit_the_interpreter
+from streams.runtime.interpreter import tune_interpreter
 from streams.runtime.priority import lower_priority
 from streams.view.current_rules import Rules, overridden_by
 from streams.view.cut_offs import cuts_of
@@ -105,7 +105,7 @@ def _follow(stop: Event, parent: int) -> None:
 
 def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
     """Fill the partitions of one share, each in its own lane; retry for half a minute if servers do not answer."""
-    suit_the_interpreter(0.002)
+    tune_interpreter(0.002)
     if share.crash_at:
         arm(share.crash_at)
     stopped = stopped or _told_to_stop
@@ -124,7 +124,7 @@ def fill_share(share: Share, stopped: threading.Event | None = None) -> None:
 def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: threading.Event) -> None:
     pause, connection = 0.5, share.connection
     facts = Logs(connection.kafka).describe(PROJECTED)
-    filling = Filling(
+    settings = LaneSettings(
         connection.database.get_secret_value(), share.generation, connection.province, facts, share.serving
     )
     catalogue = load()
@@ -143,7 +143,7 @@ def _lane(share: Share, partition: int, end: int, throttle: Throttle, stopped: t
                     connection.kafka, TOPIC, partition, principal=share.principal, records=share.batch
                 )
                 lane = Lane(
-                    filling,
+                    settings,
                     registry,
                     reader,
                     rules,

@@ -19,14 +19,14 @@ from schemas.errors import UsageError
 from schemas.exchange.topics import EXCHANGE_PARTITIONS
 from schemas.store.sql_files import sql
 from streams.exchange.handlers import ON_APPLIED
-from streams.exchange.incoming.checkpoints import Applying, carried
+from streams.exchange.incoming.checkpoints import CheckpointApplier, carried
 from streams.kafka.partition_reader import record_of
 from streams.kafka.single_messages import StoredMessages
 from streams.projection.batch import Projection
 from streams.quarantine.projection import project_store_refusal
 from streams.runtime.crash_points import crash_point
 
-__all__ = ["PHASES", "Finishing"]
+__all__ = ["PHASES", "Phases"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -54,7 +54,7 @@ _MEMORY = "256MB"
 _LOOK = 0.2
 
 
-class Finishing:
+class Phases:
     """Finishes one generation. `open_store` connects as its owner, with a search_path that names it; `serving` is the
     serving schema; `side_by_side` is the number of parallel phases."""
 
@@ -211,7 +211,7 @@ class Finishing:
         found = self._stored.read(("accepted", partition, offset) for _, partition, offset, _ in rows)
         came = carried(self._registry, [record_of(message) for message in found.values()])
         behind = {(province, partition): statement for province, partition, _, statement in rows}
-        Applying({}, on_applied=ON_APPLIED).apply(store, None, came, behind)
+        CheckpointApplier({}, on_applied=ON_APPLIED).apply(store, None, came, behind)
 
     def _unstorable(self, store: Connection) -> None:
         rows = store.execute('SELECT partition, "offset", reason FROM rebuild_unstorable ORDER BY 1, 2').fetchall()

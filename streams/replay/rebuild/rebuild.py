@@ -32,7 +32,7 @@ from streams.projection.positions import PROJECTED, prepare
 from streams.replay.generations.catch_up import catch_up
 from streams.replay.plan.ledger import Ledger, Replay
 from streams.replay.rebuild.lanes import Share, fill
-from streams.replay.rebuild.phases import Finishing
+from streams.replay.rebuild.phases import Phases
 from streams.replay.rebuild.throttle import Pace
 from streams.runtime.crash_points import crash_point
 from streams.runtime.priority import lower_priority
@@ -155,7 +155,7 @@ class Rebuild:
                 Registry(self._connection.registry) as registry,
                 closing(StoredMessages(self._connection.kafka, principal=self._principal)) as stored,
             ):
-                Finishing(
+                Phases(
                     lambda: self._owner(generation),
                     stored,
                     registry,
