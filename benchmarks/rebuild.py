@@ -37,7 +37,7 @@ from schemas.store.database import connect
 from schemas.store.generations import create
 from schemas.store.sql_files import sql
 from streams.kafka.partition_reader import PartitionReader
-from streams.projection.batch import HISTORY, RECORD
+from streams.projection.columns import HISTORY, RECORD
 from streams.replay.rebuild.lane import once
 from streams.view.stage import ViewStage
 

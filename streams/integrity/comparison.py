@@ -18,7 +18,8 @@ from schemas.contracts.codec import NotDecodable
 from schemas.contracts.registry import WriterSchema, writer_schema
 from schemas.store.binary_copy import copy_rows
 from schemas.store.sql_files import sql
-from streams.integrity.expected_rows import HISTORY, RECORD, Expected, expected
+from streams.integrity.expected_rows import HISTORY, Expected, expected
+from streams.projection.columns import RECORD
 from streams.projection.fold import KEY, RANK
 
 __all__ = ["ALL_ENTITIES", "ALL_RECORDS", "Connection", "RecordKey", "RowDifference", "Span", "TableComparison"]

@@ -13,10 +13,11 @@ import polars as pl
 
 from schemas.contracts.columns import FLAT, decode_statements, digests
 from schemas.contracts.registry import WriterSchema
+from streams.projection.columns import RECORD
 from streams.projection.fold import KEY, RANK, mark_newest
 from streams.projection.staging import content_keys
 
-__all__ = ["ENVELOPE", "HISTORY", "RECORD", "Expected", "decoded", "expected"]
+__all__ = ["ENVELOPE", "HISTORY", "Expected", "decoded", "expected"]
 
 HISTORY = pl.Schema(
     {
@@ -38,13 +39,6 @@ HISTORY = pl.Schema(
     }
 )
 """Columns of record_history that determine a record (integrity/compare/history.sql); record_id is 16 bytes."""
-
-_NOT_HELD = {"row", "has_penalty", "has_listing", "has_registration"}
-RECORD = (
-    *(name for name in FLAT.names() if name not in _NOT_HELD),
-    "digest_hi", "digest_lo", "content_key", "known_at", "epoch",
-)  # fmt: skip
-"""Columns of the table `record`."""
 
 ENVELOPE = ("record_id", "province", "department", "version", "status", "uscc")
 """Columns that a body and its row of history both have: they must agree. So must reason, if history has stored it."""

@@ -24,6 +24,7 @@ from schemas.store.sql_files import sql
 from streams.integrity.accepted import AcceptedLog, AcceptedStatement
 from streams.integrity.comparison import Connection, RowDifference, TableComparison
 from streams.integrity.expected_rows import decoded
+from streams.projection.columns import HISTORY
 from streams.projection.fold import KEY, RANK
 from streams.projection.staging import ranked
 
@@ -32,11 +33,6 @@ __all__ = ["MendedRows", "RowRepair", "note"]
 log = structlog.get_logger()
 
 _LOCK_TIMEOUT = "5s"
-_HISTORY = (
-    "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
-    "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
-    "received_at", "decided_on", "epoch",
-)  # fmt: skip
 FROM_HISTORY, FROM_LOG, FROM_ROWS = "HISTORY", "LOG", "ROWS"
 
 
@@ -231,7 +227,7 @@ class RowRepair:
         return [entry for entry in self._log.about(ids, read) if (entry.partition, entry.offset) not in refused]
 
     def _correct(self, evidence: _Evidence, folded: Mapping[int, int], *, keeps_withdrawn: bool) -> None:
-        copy_rows(self._connection, "told", self._history(evidence.entries), _HISTORY)
+        copy_rows(self._connection, "told", self._history(evidence.entries), HISTORY)
         values = {
             "own": self._own,
             "keeps_withdrawn": keeps_withdrawn,

@@ -13,34 +13,20 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from schemas.contracts.columns import FLAT
 from schemas.exchange.topics import WITHDRAWN
 from schemas.records.identity import accepted_key
 from schemas.servers.connection import WorkerTimes
 from schemas.store.binary_copy import BigintArray, UuidArray, copy_rows
 from schemas.store.sql_files import sql
+from streams.projection.columns import HISTORY, RECORD
 from streams.projection.fold import KEY, RANK
 from streams.projection.quality import COUNTED, Quality
 from streams.projection.staging import MENDS, ranked
 
-__all__ = ["HISTORY", "RECORD", "TAKEN", "Folded", "PositionMove", "Projection", "StoreFinding"]
+__all__ = ["TAKEN", "Folded", "PositionMove", "Projection", "StoreFinding"]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_NOT_HELD = {"row", "has_penalty", "has_listing", "has_registration"}
-RECORD = (
-    *(name for name in FLAT.names() if name not in _NOT_HELD),
-    "digest_hi",
-    "digest_lo",
-    "content_key",
-    "known_at",
-    "epoch",
-)
-HISTORY = (
-    "record_id", "version", "digest_hi", "digest_lo", "status", "uscc", "known_at", "accepted_partition",
-    "accepted_offset", "writer", "statement", "province", "department", "reason", "disputed", "removed",
-    "received_at", "decided_on", "epoch",
-)  # fmt: skip
 _SUSPECT = (
     "row", "record_id", "province", "department", "epoch", "version", "digest_hi", "digest_lo", "status", "reason",
     "uscc", "disputed", "removed", "accepted_partition", "received_at",

@@ -28,7 +28,8 @@ from streams.exchange.carried.pending_entries import project_pending
 from streams.kafka.partition_reader import PartitionReader
 from streams.kafka.ranges import TopicFacts
 from streams.kafka.records import Run
-from streams.projection.batch import HISTORY, RECORD, Projection
+from streams.projection.batch import Projection
+from streams.projection.columns import HISTORY, RECORD
 from streams.projection.fold import KEY, RANK
 from streams.projection.quality import counts_of
 from streams.projection.staging import ranked
