@@ -22,6 +22,7 @@ from streams.projection.columns import HISTORY, RECORD
 from streams.projection.fold import KEY, RANK
 from streams.projection.quality import COUNTED, Quality
 from streams.projection.staging import MENDS, ranked
+from streams.runtime.service import plan_by_index
 
 __all__ = ["TAKEN", "Folded", "PositionMove", "Projection", "StoreFinding"]
 
@@ -137,8 +138,7 @@ class Projection:
         self._connection = connection
         self._quality = Quality(connection)
         # Plans made for empty tables must suit full ones: row by row through an index, nothing compiled.
-        for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
-            connection.execute(f"SET {setting} = off")
+        plan_by_index(connection)
         # A worker that sleeps in the middle of a transaction must not keep its positions locked for the others.
         connection.execute(f"SET idle_in_transaction_session_timeout = '{round(idle * 1000)}ms'")
         with connection.transaction():

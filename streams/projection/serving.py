@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 from schemas.errors import ServingMoved
 from schemas.store.database import give_back
+from streams.runtime.locks import SERVING
 from streams.runtime.service import Connection, Service
 
-__all__ = ["LOCK", "ServingFollower", "must_serve", "serves", "while_serving"]
+__all__ = ["ServingFollower", "must_serve", "serves", "while_serving"]
 
-LOCK = 0x73657276696E67  # "serving": shared by those who publish from the serving generation, exclusive for a promote
 _EVERY = 0.5
 
 
@@ -39,14 +39,14 @@ def while_serving(connection: Connection, generation: int) -> Iterator[bool]:
 
     Enter it outside a transaction: an older snapshot would not see a promote that came between.
     """
-    row = connection.execute("SELECT pg_try_advisory_lock_shared(%s)", (LOCK,)).fetchone()
+    row = connection.execute("SELECT pg_try_advisory_lock_shared(%s)", (SERVING,)).fetchone()
     if not (row and row[0]):
         yield False
         return
     try:
         yield serves(connection, generation)
     finally:
-        give_back(connection, "SELECT pg_advisory_unlock_shared(%s)", (LOCK,))
+        give_back(connection, "SELECT pg_advisory_unlock_shared(%s)", (SERVING,))
 
 
 class ServingFollower(Service):

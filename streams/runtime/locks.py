@@ -1,7 +1,6 @@
-"""Advisory locks by which one worker of several does the work that only one may do: the keys, and the leader election.
+"""Advisory locks by which one process of several does the work that only one may do: every key, and the leader election.
 
-Keys that are not a leader's stand beside their use: of the serving generation (streams/projection/serving.py), of a promote
-and a rebuild (streams/replay), of the readers' views (schemas/store/serving_views.py).
+One key is outside this room: that of the readers' views (schemas/store/serving_views.py).
 """
 
 from __future__ import annotations
@@ -10,9 +9,11 @@ from collections.abc import Mapping
 
 import psycopg
 
+from schemas.store.database import give_back
+
 __all__ = [
-    "AUDIT", "CASES", "EXCHANGE", "LEADERS", "RELAY", "SETTLING", "STATUS", "STATUS_READER", "SWEEP", "TABLE_AUDIT", "TENDING",
-    "Lead", "leads_transaction",
+    "AUDIT", "CASES", "EXCHANGE", "FILLING", "LEADERS", "PROMOTE", "RELAY", "SERVING", "SETTLING", "STATUS", "STATUS_READER",
+    "SWEEP", "TABLE_AUDIT", "TENDING", "Lead", "leads_transaction",
 ]  # fmt: skip
 
 # A key must not change: two releases may run side by side during an upgrade, and must exclude each other.
@@ -26,6 +27,11 @@ STATUS = 0x78696E6C6975_01
 STATUS_READER = 0x78696E6C6975_02
 TENDING = 0x74656E64  # "tend"; per generation
 TABLE_AUDIT = 0x75646974  # "udit"; per generation
+FILLING = 0x65627569  # "ebui", a rebuild; per generation
+PROMOTE = 0x70726F6D6F7465  # "promote"
+SERVING = (
+    0x73657276696E67  # "serving": shared by those who publish from the serving generation, exclusive for a promote
+)
 
 LEADERS: Mapping[int, str] = {RELAY: "relay", AUDIT: "audit", CASES: "cases"}
 """Locks that some worker always holds while a generation serves, with their names."""
@@ -49,6 +55,13 @@ class Lead:
         row = connection.execute(one if len(self._key) == 1 else two, self._key).fetchone()
         self._session = connection if row == (True,) else None
         return self._session is not None
+
+    def give_up(self) -> None:
+        """End the lead; the session stays open."""
+        if self._session is not None:
+            one, two = "SELECT pg_advisory_unlock(%s)", "SELECT pg_advisory_unlock(%s, %s)"
+            give_back(self._session, one if len(self._key) == 1 else two, self._key)
+        self._session = None
 
 
 def leads_transaction(connection: psycopg.Connection[object], key: int) -> bool:

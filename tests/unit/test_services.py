@@ -132,8 +132,11 @@ class LockSession:
         self._database, self.closed = database, False
 
     def execute(self, query: str, key: tuple[int, ...]) -> LockSession:
-        """Take the lock."""
+        """Take the lock, or give it up."""
         assert query.count("%s") == len(key)
+        if "unlock" in query:
+            assert self._database.held.pop(key) is self
+            return self
         self._took = self._database.held.setdefault(key, self) is self
         return self
 
@@ -199,6 +202,15 @@ def test_a_leader_that_cannot_begin_lets_another_one_lead(database: Database) ->
     with pytest.raises(Retryable):
         one._round()
     assert other._round() == 0.0
+
+
+def test_a_lead_may_end_before_its_session(database: Database) -> None:
+    one, other = Leading(TENDING, generation=3), Leading(TENDING, generation=3)
+    one._round()
+    one.lead.give_up()
+    assert [one.lead.held, other._round(), one._round()] == [False, 0.0, 5.0]
+    assert one._connection is not None
+    assert not one._connection.closed
 
 
 def test_generations_have_leaders_of_their_own(database: Database) -> None:

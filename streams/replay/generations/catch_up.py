@@ -11,7 +11,6 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
-import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.catalogue import load
@@ -24,13 +23,12 @@ from streams.kafka.partition_reader import record_of
 from streams.kafka.ranges import Logs
 from streams.kafka.records import Record, Run
 from streams.projection.positions import PROJECTED, prepare, resume
+from streams.runtime.service import Backoff
 from streams.view.current_rules import Rules, overridden_by
 from streams.view.cut_offs import cuts_of
 from streams.view.stage import ViewStage
 
 __all__ = ["CatchUp", "Places", "catch_up"]
-
-log = structlog.get_logger()
 
 Places = Mapping[tuple[str, int], int]
 """Topic and partition → next offset."""
@@ -182,12 +180,10 @@ class CatchUp:
                 )
 
     def _patiently(self, call: Callable[[], None]) -> None:
-        pause = 0.1
+        backoff = Backoff("catching_up.waits", longest=5.0)
         for _ in range(_TRIES):
             try:
                 return call()
             except Retryable as error:
-                log.warning("catching_up.waits", why=str(error), next_try_in_seconds=pause)
-                sleep(pause)
-                pause = min(pause * 2, 5.0)
+                sleep(backoff.next(error))
         return call()

@@ -31,13 +31,13 @@ from streams.replay.generations.switch import Switch, Switched, announce_changes
 from streams.replay.plan.approval import operations_of, require_approved
 from streams.replay.plan.ledger import Ledger, Replay
 from streams.runtime.crash_points import crash_point
+from streams.runtime.locks import PROMOTE, Lead
 from streams.view.cut_offs import require_cut
 
 __all__ = ["Promoted", "Promotion"]
 
 log = structlog.get_logger()
 
-_LOCK = 0x70726F6D6F7465  # "promote": one at a time
 _KEY = "switch"
 """Key in a replay's `progress` with the phase of its promote or rollback."""
 
@@ -88,8 +88,7 @@ class Promotion:
         self._registry = Registry(self._connection.registry)
         writer = OperationsWriter(self._person.kafka, self._registry)
         self._ledger = Ledger(self._store, writer, by=self._by, said=lambda: operations_of(self._person))
-        row = self._store.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-        if not (row and row[0]):
+        if not Lead(PROMOTE).take(self._store):
             self.__exit__()
             raise UsageError("another promote or rollback is under way: wait for it")
         return self

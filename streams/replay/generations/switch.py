@@ -18,9 +18,9 @@ from schemas.store.database import give_back
 from schemas.store.sql_files import sql
 from streams.exchange.outgoing.sharing import PORTION
 from streams.projection.positions import PROJECTED
-from streams.projection.serving import LOCK
 from streams.replay.generations.catch_up import CatchUp
 from streams.runtime.crash_points import crash_point
+from streams.runtime.locks import SERVING
 
 __all__ = ["Switch", "Switched", "announce_changes", "figures"]
 
@@ -123,12 +123,12 @@ class Switch:
 
     def _alone(self) -> Switched:
         self._store.execute(f"SET lock_timeout = '{_PATIENCE}'")
-        self._store.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        self._store.execute("SELECT pg_advisory_lock(%s)", (SERVING,))
         try:
             with self._store.transaction():
                 return self._switch()
         finally:
-            give_back(self._store, "SELECT pg_advisory_unlock(%s)", (LOCK,))
+            give_back(self._store, "SELECT pg_advisory_unlock(%s)", (SERVING,))
             give_back(self._store, "RESET lock_timeout")
 
     def _switch(self) -> Switched:

@@ -21,7 +21,7 @@ from schemas.catalogue import load
 from schemas.contracts.registry import Registry
 from schemas.errors import ContractBroken, Retryable, UsageError
 from schemas.servers.connection import Connection
-from schemas.store.database import connect, give_back, serving_generation
+from schemas.store.database import connect, serving_generation
 from schemas.store.generations import create, set_state
 from schemas.store.sql_files import sql
 from streams.kafka.partition_reader import RUN_RECORDS
@@ -35,6 +35,7 @@ from streams.replay.rebuild.lanes import Share, fill
 from streams.replay.rebuild.phases import Phases
 from streams.replay.rebuild.throttle import Pace
 from streams.runtime.crash_points import crash_point
+from streams.runtime.locks import FILLING, Lead
 from streams.runtime.priority import lower_priority
 
 __all__ = ["Rebuild", "RebuildProgress"]
@@ -43,8 +44,6 @@ Store = psycopg.Connection[tuple[Any, ...]]
 
 _SIDE_BY_SIDE = 2
 """Finishing phases at once: each keeps a processor of PostgreSQL's machine busy, and sorts besides."""
-
-_LOCK = 0x7265627569  # "rebui" in the tables: one process fills a generation at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +126,13 @@ class Rebuild:
 
     @contextmanager
     def _alone(self, store: Store, generation: int) -> Iterator[None]:
-        row = store.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK & 0x7FFFFFFF, generation)).fetchone()
-        if row is None or not row[0]:
+        lead = Lead(FILLING, generation=generation)
+        if not lead.take(store):
             raise UsageError(f"another process fills generation {generation}: `xinliu replay list` tells how far it is")
         try:
             yield
         finally:
-            give_back(store, "SELECT pg_advisory_unlock(%s, %s)", (_LOCK & 0x7FFFFFFF, generation))
+            lead.give_up()
 
     def _build(self, replay: Replay, generation: int, serving: int) -> None:
         logs = Logs(self._connection.kafka)
