@@ -1,4 +1,5 @@
-"""The command `xinliu`: one table of what a command line may begin with; a module is loaded once its command is asked for.
+"""The command `xinliu`: one table of what a command line may begin with; a module is loaded once its command is asked
+for.
 
 Exit codes: 0 done; 1 done, with refusals or differences that the output names; 2 a mistake a person can mend;
 3 a server could not be reached; 4 stopped because going on could lose something.

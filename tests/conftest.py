@@ -160,7 +160,8 @@ def _had_alone() -> set[str]:
 def stack(_servers: Connection, _had_alone: set[str], backend: str) -> Connection:
     """How to reach a running Kafka, schema registry and PostgreSQL: tables, schemas and topics made, no workers.
 
-    What other modules left there that take `stack` is there still; what one left that had the servers for itself is not.
+    What other modules left there that take `stack` is there still; what one left that had the servers for itself is
+    not.
     """
     if _had_alone and backend == "local":
         servers.emptied(servers.local_stack())

@@ -29,8 +29,8 @@ def foreign(statement: Statement, province: str) -> Statement:
 
 
 def fold(store: Store, statements: Sequence[Statement], *, first_offset: int = 0) -> tuple[StoreFinding, ...]:
-    """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come. Return what
-    was found."""
+    """Fold statements into the generation on the search_path; those of other provinces in an epoch, as they come.
+    Return what was found."""
     projection = Projection(store)
     writer = projection.writer_number(WRITER.fingerprint, WRITER.schema)
     frame = decoded(list(statements), first_offset).with_columns(

@@ -1,7 +1,8 @@
 """The xinliu of a next release, for tests: `python -m tests.newer worker view`.
 
-Its generations have a column more, credit_view.fines (罚款合计, 万元): the sum of the fines in force, computed by the fold. It folds
-generations of before, too, without it. What docs/evolution.md has somebody write into the sources, `upgraded` does here.
+Its generations have a column more, credit_view.fines (罚款合计, 万元): the sum of the fines in force, computed by the fold.
+It folds generations of before, too, without it. What docs/evolution.md has somebody write into the sources, `upgraded`
+does here.
 """
 
 from __future__ import annotations

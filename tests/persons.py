@@ -1,7 +1,8 @@
 """Resident identity numbers of nobody in every spelling, and what departments write that is none.
 
-`python -m tests.persons [COUNT]` counts how many of COUNT numbers of documents, amounts, codes, accounts, telephones and
-days, in sentences as departments write them, are taken for persons'; exit code 1 where it is one in a million or more.
+`python -m tests.persons [COUNT]` counts how many of COUNT numbers of documents, amounts, codes, accounts, telephones
+and days, in sentences as departments write them, are taken for persons'; exit code 1 where it is one in a million or
+more.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Random histories on the real topics `accepted` and `quarantine`, and two ways to make tables of them: the live view's stage,
-in batches of any size, and a rebuild."""
+"""Random histories on the real topics `accepted` and `quarantine`, and two ways to make tables of them: the live view's
+stage, in batches of any size, and a rebuild."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ Held = tuple[int, int, int, str, str]
 class Wanted:
     """What a province must share, and what it may.
 
-    A repair or revocation carries no content: it is told where the record had been shared before it came, and then stays.
+    A repair or revocation carries no content: it is told where the record had been shared before it came, and then
+    stays.
     """
 
     must: dict[Key, Held] = field(default_factory=dict)
@@ -82,7 +83,8 @@ def should_be_shared(said: Sequence[Statement]) -> dict[str, Wanted]:
 
 def load(seed: int) -> list[Statement]:
     """Return what the four provinces say, shuffled: registrations and moves, penalties, corrections to other entities,
-    repairs and revocations, duplicates; entities of the four and of elsewhere, domains of mutual recognition and others."""
+    repairs and revocations, duplicates; entities of the four and of elsewhere, domains of mutual recognition and
+    others."""
     chance = random.Random(f"provinces{seed}")
     first = 5_000_000 + seed * 1_000
     entities = [first + number for number in range(_ENTITIES)]

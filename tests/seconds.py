@@ -1,7 +1,7 @@
 """Where the tests' time goes: a pytest plugin that looks, twenty times a second, at what the running test is doing.
 
-`python -m pytest -p tests.seconds --seconds FOLDER …` leaves one file per process of the run in FOLDER;
-`python -m tests.seconds FOLDER` prints the sum, the slowest tests with their kinds, and the lines waited at the longest.
+`python -m pytest -p tests.seconds --seconds FOLDER …` leaves one file per process of the run in FOLDER; `python -m
+tests.seconds FOLDER` prints the sum, the slowest tests with their kinds, and the lines waited at the longest.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ def local(part: str = "") -> Iterator[Connection]:
 
 
 def emptied(stack: Stack) -> Connection:
-    """Make local servers as good as new: topics that were written to, groups and databases are made again; what does not
-    run is started.
+    """Make local servers as good as new: topics that were written to, groups and databases are made again; what does
+    not run is started.
 
     That takes a second, where new servers take fifteen. The registry alone keeps what it was told: there, as with any
     other, the contracts are not the first schemas.

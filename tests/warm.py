@@ -1,9 +1,9 @@
 """The command `xinliu` as a process of its own that need not import anything: forked from one that has imported it all.
 
 `warm.run` and `warm.Popen` take what `subprocess.run` and `subprocess.Popen` take, for command lines of
-`[sys.executable, "-m", MODULE, *words]`. The process has its own pid, environment, folder, streams, signals and exit code;
-only the second or two that Python takes for the imports are saved. Where the start of a process is what is tested, the tests
-start it cold.
+`[sys.executable, "-m", MODULE, *words]`. The process has its own pid, environment, folder, streams, signals and exit
+code; only the second or two that Python takes for the imports are saved. Where the start of a process is what is
+tested, the tests start it cold.
 
 `warm.in_shell` is for shells: it writes a program that does the same for whoever calls it.
 
@@ -176,10 +176,11 @@ sys.exit(code if code >= 0 else 128 - code)
 
 @contextlib.contextmanager
 def in_shell(program: Path, *words: str, folder: Path = _ROOT) -> Iterator[None]:
-    """Have a program that runs `python -m *words …` as the others here, with the folder, environment and streams of its caller.
+    """Have a program that runs `python -m *words …` as the others here, with the folder, environment and streams of its
+    caller.
 
-    `folder` is where modules are imported from. The program is there until the end of the block; whoever kills it kills what
-    it runs.
+    `folder` is where modules are imported from. The program is there until the end of the block; whoever kills it kills
+    what it runs.
     """
     with TemporaryDirectory(prefix="xinliu-") as short:  # an address has 107 bytes at most
         address = f"{short}/warm"

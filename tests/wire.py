@@ -1,6 +1,7 @@
 """Kafka's protocol, request by request: what the broker answers one principal about many resources at once.
 
-Clients hide refusals (a consumer waits, metadata leave out what may not be seen); here every resource has its error code.
+Clients hide refusals (a consumer waits, metadata leave out what may not be seen); here every resource has its error
+code.
 """
 
 from __future__ import annotations

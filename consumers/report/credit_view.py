@@ -1,8 +1,8 @@
-"""The credit view of one entity in the province's own edition, read at one consistent moment, and read again as of it later.
+"""The credit view of one entity, the province's own edition, read at one consistent moment, now or as it was then.
 
-One reading is one REPEATABLE READ transaction over the views of the schema `report`. It counts the records of this province's
-departments only; the registrations of all provinces say who the entity is. Its token names the generation, the positions and
-the time up to which each source vouched, so that history gives the same answer again.
+One reading is one REPEATABLE READ transaction over the views of the schema `report`. It counts the records of this
+province's departments only; the registrations of all provinces say who the entity is. Its token names the generation,
+the positions and the time up to which each source vouched, so that history gives the same answer again.
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ def read(
 ) -> CreditView:
     """Read one entity, along two axes that have nothing to do with each other.
 
-    What is known: now, or as it was known at `as_of`. What is asked of it: a report's window (the longest that ends today in
-    China unless days are given), or what was in force on the day `on`. Or `moment`: both as an earlier reading had them.
+    What is known: now, or as it was known at `as_of`. What is asked of it: a report's window (the longest that ends
+    today in China unless days are given), or what was in force on the day `on`. Or `moment`: both as an earlier reading
+    had them.
 
-    Raises UsageError where the code is no USCC, the window is longer than its rule allows, or the moment belongs to another
-    database; Retryable where PostgreSQL does not answer.
+    Raises UsageError where the code is no USCC, the window is longer than its rule allows, or the moment belongs to
+    another database; Retryable where PostgreSQL does not answer.
     """
     with snapshot(database, uscc) as connection:
         return read_in(

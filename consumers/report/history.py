@@ -33,7 +33,7 @@ WHERE h.record_id IN (SELECT record_id FROM report.record_entity WHERE uscc = %(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRecords:
-    """Penalties, list entries and registrations of that moment, in the shape of the views of `report`, with their periods.
+    """Records of that moment, in the shape of the views of `report`, with their periods.
 
     Name and kind are those of the record that was stated last; our own records come before those of other provinces.
     """
@@ -51,8 +51,8 @@ def records_at(
 ) -> PastRecords:
     """Fold history up to the moment: each record of this entity at its highest rank.
 
-    Penalties, list entries and the count of erased ones are those of the province `of`, if one is named; registrations, name
-    and kind are of all provinces.
+    Penalties, list entries and the count of erased ones are those of the province `of`, if one is named; registrations,
+    name and kind are of all provinces.
     """
     rows = connection.execute(
         _QUERY,

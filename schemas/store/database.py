@@ -44,7 +44,7 @@ def migrate(database: str) -> None:
 
     Nothing happens if it is there already.
 
-    Raises Retryable when the server does not answer, UsageError if the database is of a revision that is not known here.
+    Raises Retryable if the server does not answer, UsageError if the revision of the database is not known here.
     """
     _must_be_set(database)
     # Only this needs them, and a worker starts half a second sooner without.

@@ -1,9 +1,9 @@
 """Files as departments really send them, and what becomes of each: `python -m tests.cases [FOLDER]` prints the table.
 
 tests/data/cases/<group>/ holds files, and tables of expectations beside them (expected*.csv, one row a file or a way to
-publish it): before (how it once was judged, and what happened), right (what is right), options (of `xinliu publish`), exit
-(code), sent (statements), refused (rows), errors, remarks and repairs (their codes), told (what warnings or the message
-must say; several are separated by |).
+publish it): before (how it once was judged, and what happened), right (what is right), options (of `xinliu publish`),
+exit (code), sent (statements), refused (rows), errors, remarks and repairs (their codes), told (what warnings or the
+message must say; several are separated by |).
 """
 
 from __future__ import annotations

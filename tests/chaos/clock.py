@@ -1,7 +1,7 @@
 """The command `xinliu` in a process whose clock is wrong: `python -m tests.chaos.clock SECONDS worker province …`.
 
-`datetime.now` and `time.time` are ahead by so many seconds (behind, where negative), for whatever is imported afterwards; the
-monotonic clock and the servers' clocks are not.
+`datetime.now` and `time.time` are ahead by so many seconds (behind, where negative), for whatever is imported
+afterwards; the monotonic clock and the servers' clocks are not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Workers that kill themselves at named points, seed by seed, and the proof that nothing came of it.
 
-`python -m tests.chaos.crashes --seeds 200` starts servers of its own and tells a line a seed; a failing seed ends the run
-with exit code 1 and leaves the workers' logs. The same seed plans the same load and the same crashes.
+`python -m tests.chaos.crashes --seeds 200` starts servers of its own and tells a line a seed; a failing seed ends the
+run with exit code 1 and leaves the workers' logs. The same seed plans the same load and the same crashes.
 """
 
 from __future__ import annotations

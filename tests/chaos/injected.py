@@ -1,8 +1,8 @@
 """Differences put by hand into real provinces that share records, one after the other, and how long each of them lived.
 
-`python -m tests.chaos.injected` starts four provinces of its own and tells a line a difference: what was done where, after how
-many seconds all four held again what was said, and what `xinliu exchange differences` names of it. Exit code 1 where one
-lived longer than a minute.
+`python -m tests.chaos.injected` starts four provinces of its own and tells a line a difference: what was done where,
+after how many seconds all four held again what was said, and what `xinliu exchange differences` names of it. Exit code
+1 where one lived longer than a minute.
 """
 
 from __future__ import annotations

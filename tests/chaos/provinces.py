@@ -1,8 +1,9 @@
 """Four real provinces that exchange records under faults, seed by seed, and the proof that all four hold the same.
 
-`python -m tests.chaos.provinces --seeds 5` starts four clusters, registries, databases and workers of its own and tells a line
-a seed; a failing seed ends the run with exit code 1 and leaves the workers' logs. What must be shared is computed from what was
-said, by a model that knows no SQL; it must be what the origin says it shares, and what each of the other three holds.
+`python -m tests.chaos.provinces --seeds 5` starts four clusters, registries, databases and workers of its own and tells
+a line a seed; a failing seed ends the run with exit code 1 and leaves the workers' logs. What must be shared is
+computed from what was said, by a model that knows no SQL; it must be what the origin says it shares, and what each of
+the other three holds.
 """
 
 from __future__ import annotations

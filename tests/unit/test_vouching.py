@@ -1,7 +1,8 @@
-"""Nobody vouches for what was not said: whatever a file holds and wherever its publication ends, no entity that it names is 无.
+"""Nobody vouches for what was not said: whatever a file holds and wherever its publication ends, no entity that it
+names is 无.
 
-The invariant, of any file and any crash: once the source vouches for a time, of each entity that a row names either the row is
-accepted, or an entry of that entity waits (待核), or the source's data as of stands before the row was known.
+The invariant, of any file and any crash: once the source vouches for a time, of each entity that a row names either the
+row is accepted, or an entry of that entity waits (待核), or the source's data as of stands before the row was known.
 """
 
 from __future__ import annotations
