@@ -1,1 +1,1 @@
-"""Intake: examines the messages of departments batch by batch and forwards them; it stops or throttles departments that flood."""
+"""Intake: examines messages of departments in batches and forwards them; it stops or throttles those that flood."""
