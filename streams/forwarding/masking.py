@@ -24,7 +24,7 @@ _DATED = re.compile(rf"(?=[1-9][0-9]{{5}}(?:(?:18|19|20)[0-9]{{2}}{DAY}[0-9]{{3}
 """A place among digits at which a number may begin: a date follows it."""
 
 _LONG, _LARGE = 1_000, 1 << 16
-"""Digits with no word between them, and bytes of a message, above which all such digits are masked without a closer look."""
+"""Digits with no word between them, and bytes of a message, above which all digits are masked unexamined."""
 
 _USUAL = (frozenset[int](), frozenset({6, 14}))
 """Usual places of gaps in a number: nowhere, or between place, day and the rest."""
@@ -56,8 +56,8 @@ def masked(value: bytes, uscc: str | None) -> tuple[bytes, str | None]:
 def _found(value: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the bytes of each possible number: where it begins, where its secret part begins, and where both end.
 
-    The search begins at every digit, since the bytes round a number are Avro's lengths, which may be digits themselves; it
-    needs no place, and mostly no check character. Text may be in UTF-8 or UTF-16, digits in full width in GB 18030.
+    The search begins at every digit, since the bytes round a number are Avro's lengths, which may be digits themselves;
+    it needs no place, and mostly no check character. Text may be in UTF-8 or UTF-16, digits in full width in GB 18030.
     """
     text = value.decode("utf-8", "surrogateescape")
     offsets: Sequence[int] = range(len(text) + 1)
@@ -89,7 +89,7 @@ def _likely(run: DigitRun, at: int) -> int:
 
 
 def _stands_alone(run: DigitRun, at: int, behind: int) -> bool:
-    """Return whether digits with gaps between them begin and end at a gap or at an end of the run, apart from lengths."""
+    """Return whether digits with gaps between them begin and end at a gap or an end of the run, apart from lengths."""
     begins = at <= _LENGTHS or run.gaps[at - 1] == 2
     ends = behind >= len(run.digits) - _LENGTHS or run.gaps[behind - 1] == 2
     return not run.parted(at, behind) or (begins and ends)

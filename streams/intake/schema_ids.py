@@ -56,7 +56,7 @@ class Meanings:
     _accepted: set[str] = field(default_factory=set, init=False)
     _ids: dict[int, str] = field(default_factory=dict, init=False)
     _heard: set[int] = field(default_factory=set, init=False)
-    """Ids that have an event in `operations`: if several workers write one at once, the first event there holds for all."""
+    """Ids that have an event in `operations`: if several workers write at once, the first event holds for all."""
     _differing: set[int] = field(default_factory=set, init=False)
     _read: dict[tuple[int, bytes | None], str] = field(default_factory=dict, init=False)
     """Fingerprints that were found to be believed: most messages need only this look-up."""

@@ -132,7 +132,7 @@ class IntakeStage:
         self._inputs: dict[tuple[str, int], _Input] = {}
         self._news = False
         self._told_at = 0.0
-        # Compaction keeps the last vector of every run of this stage; each vector covers everything that the run has forwarded.
+        # Compaction keeps the last vector of every run of this stage; each covers all that the run has forwarded.
         self._vector_key = f"progress|{uuid.uuid4().hex}".encode()
 
     def prepare(self, runs: Sequence[Run], *, waived: Mapping[int, Collection[str]] | None = None) -> Examined:
