@@ -43,7 +43,7 @@ _EVERY = 0.2
 _ACTIVE = 60.0
 """Seconds for which a department counts as active after it has sent something."""
 _ALIVE = 5.0
-"""Seconds without progress after which the view counts as away: waiting for it gains nothing."""
+"""Seconds without progress until the view counts as away: waiting for it gains nothing."""
 
 
 class Distance:
