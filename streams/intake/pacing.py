@@ -47,7 +47,8 @@ _ALIVE = 5.0
 
 
 class Distance:
-    """Offsets that the view's group has committed and ends of the logs that it folds, each as a sum over the partitions.
+    """Offsets that the view's group has committed and ends of the logs that it folds, each as a sum over the
+    partitions.
 
     A quarantine entry counts as the statements that it costs."""
 

@@ -2,7 +2,8 @@
 
 A department whose export has gone wrong would otherwise fill the quarantine with an entry for every record, which
 nobody reads. Its records stay in its own topic, untouched and not acked, until an operator resumes it: nothing is lost,
-its receipts and its *data as of* stand still, and 无 becomes 未归集 in time. The stopped departments follow from `operations`.
+its receipts and its *data as of* stand still, and 无 becomes 未归集 in time. The stopped departments follow from
+`operations`.
 """
 
 from __future__ import annotations
