@@ -1,7 +1,9 @@
-"""The audit projector: projects operations into xinliu.audit beside the view worker, and anchors the heads of its chains.
+"""The audit projector: projects operations into xinliu.audit beside the view worker, and anchors the heads of its
+chains.
 
-One worker of a province leads. The head of each topic's chain (sequence, hash, offset) goes back to operations as an event of
-a worker: whoever rewrites the table would have to rewrite the topic, too, and only the brokers' administrator can.
+One worker of a province leads. The head of each topic's chain (sequence, hash, offset) goes back to operations as an
+event of a worker: whoever rewrites the table would have to rewrite the topic, too, and only the brokers' administrator
+can.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The docket: projects this province's case events, and writes reminders and escalations of the cases that it leads.
 
-It runs in a thread of the view worker; one worker of several leads. The position in `cases` moves in the transaction of its
-effect. A reminder is an event like any other, and its id follows from case, step and day: if a crash or a second worker
-writes it twice, it counts once.
+It runs in a thread of the view worker; one worker of several leads. The position in `cases` moves in the transaction of
+its effect. A reminder is an event like any other, and its id follows from case, step and day: if a crash or a second
+worker writes it twice, it counts once.
 """
 
 from __future__ import annotations

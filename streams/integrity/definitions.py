@@ -47,8 +47,8 @@ def catalogue_sums(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 class DefinitionsWatch(Service):
     """Compares at once and then every so many seconds, in a thread of its own. `others` are login roles that may exist.
-    `catalogue` are the sums of the tables that this worker has filled from its catalogue: another worker may have another
-    one. A database that does not answer is waited for; no other fault may end the view."""
+    `catalogue` are the sums of the tables that this worker has filled from its catalogue: another worker may have
+    another one. A database that does not answer is waited for; no other fault may end the view."""
 
     waits = "definitions.waits"
     transient = (psycopg.Error, Retryable, UsageError)

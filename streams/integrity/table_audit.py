@@ -3,8 +3,8 @@
 It compares history with the log of truth (streams/integrity/log_audit.py) and rows of `record` with history, slice by
 slice, each in a snapshot of its own; then the counts of entities, and the digests of other provinces' shared records,
 with the rows. A difference is stored (row_difference), counted, logged, and repaired (streams/integrity/repair.py). The
-audit works a bounded share of the time, whatever there is to check, and a smaller one if nobody has touched a row, or the
-view has much to do.
+audit works a bounded share of the time, whatever there is to check, and a smaller one if nobody has touched a row, or
+the view has much to do.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ __all__ = ["Reshares", "TableAudit", "record_spans"]
 log = structlog.get_logger()
 
 SHARE, LEAST_SHARE = 0.1, 0.02
-"""The share of the time that it works, at most. The smaller one holds if no row was touched since the last pass began, or
-if more than BUSY statements a second are folded."""
+"""The share of the time that it works, at most. The smaller one holds if no row was touched since the last pass began,
+or if more than BUSY statements a second are folded."""
 BUSY = 50.0
 LONGEST_PAUSE, LONGEST_QUIET = 2.0, 10.0
-"""Seconds after a step, at most; the first if rows were touched. A step that waited for a lock, the log or the processor
-has not worked all that time, and a fault must be found within a minute."""
+"""Seconds after a step, at most; the first if rows were touched. A step that waited for a lock, the log or the
+processor has not worked all that time, and a fault must be found within a minute."""
 SLICE = 4_096
 """Records of a slice, about: some 50 ms of work."""
 _SHORTEST_PASS = 5.0
@@ -70,8 +70,8 @@ class Reshares(Protocol):
 class TableAudit(Service):
     """Audits one generation in a thread of its own, and repairs differences.
 
-    `own` is the province, `partitions` the number of partitions of `accepted`, `log` the log of truth; `on_commit` is called
-    if the relay has something to publish.
+    `own` is the province, `partitions` the number of partitions of `accepted`, `log` the log of truth; `on_commit` is
+    called if the relay has something to publish.
     """
 
     waits = "audit.waits"
@@ -131,7 +131,8 @@ class TableAudit(Service):
                 return
 
     def pass_through(self, pause: Callable[[float], None] = lambda worked: None) -> int:
-        """Check everything once and repair differences; return how many rows differed. `pause` gets each step's seconds.
+        """Check everything once and repair differences; return how many rows differed. `pause` gets each step's
+        seconds.
 
         Nothing happens if another worker leads.
         """

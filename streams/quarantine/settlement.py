@@ -1,8 +1,8 @@
 """Settlement: updates the stored state of quarantine entries from their outcomes, and answers the department.
 
 The folds only add rows: entries, outcomes, records. Readers query these themselves, so that 待核 and 有 change in one
-transaction. The stored state, which holds back a source's *data as of*, catches up here within about a second. If it is late,
-an entry stays open for longer, never for too short.
+transaction. The stored state, which holds back a source's *data as of*, catches up here within about a second. If it is
+late, an entry stays open for longer, never for too short.
 """
 
 from __future__ import annotations

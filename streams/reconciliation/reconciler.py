@@ -1,8 +1,8 @@
 """Reconciliation (对账): compares the records that departments state in manifests with the view, and names differences.
 
-It runs in a thread of its own beside the view worker: one comparison reads all of a department's records. It compares once
-every watermark of the department's topic has passed the manifest, so that records on their way are no difference, and it
-ignores records that became known after it. The findings and the answer to the department are one transaction.
+It runs in a thread of its own beside the view worker: one comparison reads all of a department's records. It compares
+once every watermark of the department's topic has passed the manifest, so that records on their way are no difference,
+and it ignores records that became known after it. The findings and the answer to the department are one transaction.
 """
 
 from __future__ import annotations

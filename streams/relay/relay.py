@@ -1,8 +1,8 @@
 """The relay: publishes the outbox rows of the view's transactions, in order, at least once.
 
-Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them. Changed entities go to
-`changes`. Tombstones of revoked statements go to `accepted`, into the partition of the message that they erase. One relay
-leads; the others stand by.
+Receipts go to `receipts.<department>`: first the exceptions, then the watermark that passes them. Changed entities go
+to `changes`. Tombstones of revoked statements go to `accepted`, into the partition of the message that they erase. One
+relay leads; the others stand by.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = ["ViewRelay"]
 
 _OUTBOX_ROWS = 500
 _ROUND = 0.1
-"""Seconds between two rounds, at least: an entity that changes with every transaction is published once a round, and the
-view has the processor."""
+"""Seconds between two rounds, at least: an entity that changes with every transaction is published once a round, and
+the view has the processor."""
 _EXCEPTIONS_A_RECEIPT = 500
 _BY_KEY = -1
 """librdkafka's number for the partition that follows from the key."""

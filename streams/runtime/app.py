@@ -39,8 +39,8 @@ _HEARTBEATS_A_SESSION = 15
 
 
 class _Unscanned:
-    """Takes the place of venusian, by which Faust notes for autodiscovery in which module each task was made: to find that
-    out it resolves the path of every module there is, 0.2 s of a start."""
+    """Takes the place of venusian, by which Faust notes for autodiscovery in which module each task was made: to find
+    that out it resolves the path of every module there is, 0.2 s of a start."""
 
     @staticmethod
     def attach(*_: object, **__: object) -> None:

@@ -1,8 +1,8 @@
 """Group commit: while one batch is being worked on, the runs that arrive collect into the next.
 
-Batched naively, a transaction a run, 5,000 events a second drowned in 7-row commits. Here the work itself sets the pace:
-an idle worker takes what there is at once, a busy one takes everything that came meanwhile. The work has two steps, so
-that one batch is decoded while another is written.
+Batched naively, a transaction a run, 5,000 events a second drowned in 7-row commits. Here the work itself sets the
+pace: an idle worker takes what there is at once, a busy one takes everything that came meanwhile. The work has two
+steps, so that one batch is decoded while another is written.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ log = structlog.get_logger()
 
 
 _SMALL, _PACE = 2_000, 0.1
-"""Behind a batch of fewer records than this the next one begins so many seconds later at the earliest. A batch of ten costs
-a third of one of a thousand; without it, workers that share a machine spend it on batches of ten."""
+"""Behind a batch of fewer records than this the next one begins so many seconds later at the earliest. A batch of ten
+costs a third of one of a thousand; without it, workers that share a machine spend it on batches of ten."""
 
 
 class Reread(Exception):

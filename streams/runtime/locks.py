@@ -1,4 +1,5 @@
-"""Advisory locks by which one process of several does the work that only one may do: every key, and the leader election.
+"""Advisory locks by which one process of several does the work that only one may do: every key, and the leader
+election.
 
 One key is outside this room: that of the readers' views (schemas/store/serving_views.py).
 """

@@ -18,8 +18,8 @@ _NICE = 19
 def lower_priority(store: psycopg.Connection[Any]) -> None:
     """Give this thread, and the backend of this connection where it runs on this machine, the lowest priority there is.
 
-    Nothing happens where that is not allowed. What the connection asks is done by that backend alone: those that PostgreSQL
-    would have help it have a priority of their own.
+    Nothing happens where that is not allowed. What the connection asks is done by that backend alone: those that
+    PostgreSQL would have help it have a priority of their own.
     """
     _lower(threading.get_native_id())
     lower_backend(store)

@@ -84,9 +84,9 @@ def plan_by_index(connection: Connection) -> None:
 class Service(DatabaseSession, ABC):
     """Rounds in a thread of its own, each by one database session, until stopped.
 
-    If a server does not answer, the service closes what is open, waits, and makes the round again: after 0.2 s, then each
-    time twice as long, up to `longest`. Any other error leaves `run` and ends the worker. If several workers run the same
-    service, it may elect a leader (`lead`): the others stand by until the leader's session ends.
+    If a server does not answer, the service closes what is open, waits, and makes the round again: after 0.2 s, then
+    each time twice as long, up to `longest`. Any other error leaves `run` and ends the worker. If several workers run
+    the same service, it may elect a leader (`lead`): the others stand by until the leader's session ends.
     """
 
     waits: ClassVar[str]

@@ -77,8 +77,8 @@ _PATIENCE = 25.0
 """Seconds. A worker that cannot learn its positions for so long ends, and whoever runs it starts it anew."""
 _COMMIT_EVERY = 0.25
 _LANES = 2
-"""How many batches a view worker writes at once, each of partitions of its own and on a connection of its own: while one
-waits for PostgreSQL another makes its rows ready."""
+"""How many batches a view worker writes at once, each of partitions of its own and on a connection of its own: while
+one waits for PostgreSQL another makes its rows ready."""
 
 
 def intake_worker(
@@ -88,8 +88,8 @@ def intake_worker(
     catalogue: Path | None = None,
     instance: str | None = None,
 ) -> Callable[[], StreamApp]:
-    """Return a function that builds the intake worker: records.<department> of this province → accepted and quarantine; the
-    same for records that other provinces push here, if this province shares records.
+    """Return a function that builds the intake worker: records.<department> of this province → accepted and quarantine;
+    the same for records that other provinces push here, if this province shares records.
 
     The worker shows its figures in `outside` (INTAKE_SERVERS).
     """
@@ -194,10 +194,11 @@ def view_worker(
     catalogue: Path | None = None,
     instance: str | None = None,
 ) -> Callable[[], StreamApp]:
-    """Return a function that builds the view worker: accepted and quarantine → one generation in PostgreSQL, and the relay.
+    """Return a function that builds the view worker: accepted and quarantine → one generation in PostgreSQL, and the
+    relay.
 
-    Without `generation` it follows the one that serves: when another does, its app is built anew with that one, with all
-    services beside it. With a number it stays with that generation, and publishes nothing of it unless it serves.
+    Without `generation` it follows the one that serves: when another does, its app is built anew with that one, with
+    all services beside it. With a number it stays with that generation, and publishes nothing of it unless it serves.
     The worker shows its figures in `outside` (VIEW_SERVERS).
     """
     shown = outside or Outside("view", VIEW_SERVERS)

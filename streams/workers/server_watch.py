@@ -1,7 +1,8 @@
-"""The server watch: queries the servers every few seconds, in a thread of its own, for figures that the work does not know.
+"""The server watch: queries the servers every few seconds, in a thread of its own, for figures that the work does not
+know.
 
-These are the ends of the logs (lag), the times that sources vouch for and the waiting rows (PostgreSQL), and whether each
-server answers.
+These are the ends of the logs (lag), the times that sources vouch for and the waiting rows (PostgreSQL), and whether
+each server answers.
 """
 
 from __future__ import annotations

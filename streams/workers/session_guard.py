@@ -1,7 +1,7 @@
 """The session guard: protects the workers from other sessions in the database.
 
-It ends a reader's session that lifted its own limits. A foreign advisory lock, and a leader's lock that no worker of ours
-holds, make the worker unready: nothing would be published, and nothing else would report it.
+It ends a reader's session that lifted its own limits. A foreign advisory lock, and a leader's lock that no worker of
+ours holds, make the worker unready: nothing would be published, and nothing else would report it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The steward: holds the owner's rights, and carries out steps that two people want, so that no person needs these rights.
+"""The steward: holds the owner's rights, and carries out steps that two people want, so that no person needs these
+rights.
 
 A person requests a step by an event (REPLAY_REQUESTED). The steward runs the same command as an operator, with its own
-credentials: it checks approvals against the log when the step begins, with settings and a catalogue that the person cannot
-change. The result is an event, too. It carries out one request at a time; it resumes an interrupted one, as its step does.
+credentials: it checks approvals against the log when the step begins, with settings and a catalogue that the person
+cannot change. The result is an event, too. It carries out one request at a time; it resumes an interrupted one, as its
+step does.
 """
 
 from __future__ import annotations

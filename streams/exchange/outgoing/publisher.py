@@ -1,9 +1,9 @@
 """The publisher: publishes the view's outbox rows for the other provinces on `exchange.<own>`.
 
-A round is one snapshot of PostgreSQL: the oldest entries, and, if no others wait, the riders' messages and the digests of all
-shared records. It is written as one Kafka transaction (signed_log.py); then the entries are deleted. A publisher that dies in
-between writes them again, which changes nothing anywhere: rank decides. One publisher leads, and Kafka fences one that has
-lost the lead without knowing.
+A round is one snapshot of PostgreSQL: the oldest entries, and, if no others wait, the riders' messages and the digests
+of all shared records. It is written as one Kafka transaction (signed_log.py); then the entries are deleted. A publisher
+that dies in between writes them again, which changes nothing anywhere: rank decides. One publisher leads, and Kafka
+fences one that has lost the lead without knowing.
 """
 
 from __future__ import annotations

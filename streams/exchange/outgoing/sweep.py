@@ -1,9 +1,9 @@
 """The sweep: checks in portions, again and again, that every record of this province is shared as the rule says.
 
-The view's transaction decides about changes of a record or a registration. The sweep is for changes without a statement: a day
-that begins, a catalogue with another mutual domain, a generation that serves from now on, a registration that a correction
-moved from one entity to another while another lane worked on it. At the start, and if one of the first three changes, a pass
-runs at full speed; otherwise slowly, so that PostgreSQL hardly notices.
+The view's transaction decides about changes of a record or a registration. The sweep is for changes without a
+statement: a day that begins, a catalogue with another mutual domain, a generation that serves from now on, a
+registration that a correction moved from one entity to another while another lane worked on it. At the start, and if
+one of the first three changes, a pass runs at full speed; otherwise slowly, so that PostgreSQL hardly notices.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The set keeper: requests other provinces' sets that differ, removes records that are not shared, closes what is equal again.
+"""The set keeper: requests other provinces' sets that differ, removes records that are not shared, closes what is equal
+again.
 
-It runs in a thread of its own beside the view worker, once a second; each part is one statement of SQL if nothing differs.
+It runs in a thread of its own beside the view worker, once a second; each part is one statement of SQL if nothing
+differs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The status of this province on `status.<own>`: how far it has published its records, and applied those of the others.
 
-It is published in a thread of its own beside the view worker; one of several leads. A status is complete and signed. It is
-published on a change (at most once a second) and every 5 seconds at least: silence for longer means that nothing is known,
-which is no good news.
+It is published in a thread of its own beside the view worker; one of several leads. A status is complete and signed. It
+is published on a change (at most once a second) and every 5 seconds at least: silence for longer means that nothing is
+known, which is no good news.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class StatusPublisher(Service):
     """Publishes the status of this province.
 
     `arrived` returns the last message of every other province that this cluster has, by province and partition.
-    `differing` returns, in the snapshot of the status (REPEATABLE READ, read only), the sets that the others must push again.
+    `differing` returns, in the snapshot of the status (REPEATABLE READ, read only), the sets that the others must push
+    again.
     """
 
     waits = "status.waits"
@@ -98,7 +99,8 @@ class StatusPublisher(Service):
     def tell(self) -> bool:
         """Publish a status if it is due; false if it is not, or another worker leads.
 
-        Raises psycopg.OperationalError or Retryable if a server does not answer; the status may then be published or not.
+        Raises psycopg.OperationalError or Retryable if a server does not answer; the status may then be published or
+        not.
         """
         connection = self._connected()
         # A worker of another generation must not take the lead, not even for a moment.

@@ -1,8 +1,9 @@
 """The status reader: projects every province's `status.<p>` into PostgreSQL, after verification.
 
-It reads every province's topic, our own too: a status of ours that we do not receive, the others do not receive either. Only
-<p> may write to `status.<p>`, signed; a status older than an earlier one is a replay and changes nothing. A status that fails
-verification is counted, stored and raises an alert. It never stops anything, and a province that sends only such counts as silent.
+It reads every province's topic, our own too: a status of ours that we do not receive, the others do not receive either.
+Only <p> may write to `status.<p>`, signed; a status older than an earlier one is a replay and changes nothing. A status
+that fails verification is counted, stored and raises an alert. It never stops anything, and a province that sends only
+such counts as silent.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ class Heard:
 class StatusReader(Service):
     """Reads and stores the status of every province.
 
-    `wanted` gets the sets that a province asks us to push again (possibly none any more), in the transaction that stores its
-    status: connection, the province, the time of its status, the sets as schemas/avro/ExchangeStatus.avsc has them. Every
-    status names all wanted sets, so that the next one makes good for a missed one.
+    `wanted` gets the sets that a province asks us to push again (possibly none any more), in the transaction that
+    stores its status: connection, the province, the time of its status, the sets as schemas/avro/ExchangeStatus.avsc
+    has them. Every status names all wanted sets, so that the next one makes good for a missed one.
     """
 
     waits = "status.reader_waits"
