@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import fastavro
 import numpy as np
 import polars as pl
+from polars import _dependencies
 
 from schemas.contracts.avro import CONTRACTS, parsed
 from schemas.contracts.canonical import Canonical
@@ -36,6 +37,10 @@ __all__ = ["FLAT", "Batch", "Decoded", "Undecodable", "Writers", "decode_batch",
 # polars reports a damaged block by a panic. With backtraces each panic takes a second, and a sender of damaged messages
 # could hold up intake.
 os.environ["RUST_BACKTRACE"] = "0"
+
+# If polars was imported before numpy, it has a stand-in that loads numpy on first use, and that breaks if two threads
+# use it first at the same moment. This is the first use.
+_dependencies.numpy.ndarray  # noqa: B018
 
 STATEMENT = "xinliu.Statement"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -315,3 +317,16 @@ def test_digests_are_those_of_single_bodies() -> None:
     high, low = digests([GOOD, b"", b"x"])
     assert list(zip(high, low, strict=True)) == [digest(body) for body in (GOOD, b"", b"x")]
     assert [half.dtype for half in (high, low)] == [pl.Int64()] * 2
+
+
+def test_numpy_is_there_before_two_threads_can_ask_polars_for_it() -> None:
+    """polars' stand-in for numpy breaks if two threads use it first at the same moment, and so would stop a worker."""
+    script = """
+import polars, sys
+from polars import _dependencies
+assert "ndarray" not in _dependencies.numpy.__dict__, "polars was imported first"
+import schemas.contracts.columns
+sys.exit("ndarray" not in _dependencies.numpy.__dict__)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
