@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from consumers.report.domain_states import DomainState, states_at
@@ -100,95 +101,38 @@ def read_in(
     else:
         window = window_of(rules, window_from, window_to or china_day(now.read_at))
     timed = Timed(rules, window, on)
+    view_of = partial(CreditView, uscc=uscc, window=window, on=on, day=timed.day, anchors=timed.anchors())
     if window is not None and as_of is None and moment is None:
-        content = _content_now(connection, uscc, here, window, timed, (name, kind))
-    else:
-        chosen = moment or (now if as_of is None else now.at(as_of, vouched_at(connection, as_of))).asked(window, on)
-        content = _content_at(connection, uscc, here, chosen, timed, (name, kind))
-    return CreditView(
-        uscc=uscc,
-        name=content.name,
-        kind=content.kind,
-        window=window,
-        on=on,
-        day=timed.day,
-        anchors=timed.anchors(),
-        domains=content.domains,
-        penalties=content.penalties,
-        listings=content.listings,
-        registered=content.registered,
-        sources=content.sources,
-        domain_sources=content.domain_sources,
-        moment=content.moment,
-        erased=content.erased,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Content:
-    """The fields of CreditView that are read from the views for now, and from history for an earlier moment."""
-
-    name: str | None
-    kind: str | None
-    domains: tuple[DomainState, ...]
-    penalties: tuple[dict[str, Any], ...]
-    listings: tuple[dict[str, Any], ...]
-    registered: Registered
-    sources: tuple[SourceState, ...]
-    domain_sources: tuple[DomainSource, ...]
-    moment: Moment
-    erased: int
-
-
-def _content_now(
-    connection: Connection,
-    uscc: str,
-    here: Snapshot,
-    window: tuple[date, date],
-    timed: Timed,
-    named: tuple[str | None, str | None],
-) -> _Content:
-    registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
-    states = connection.execute("SELECT * FROM report.domain_state(%s, %s, %s)", (uscc, *window)).fetchall()
-    return _Content(
-        name=named[0],
-        kind=named[1],
-        domains=tuple(DomainState(**row) for row in states),
-        penalties=timed.penalties(rows_about(connection, "penalty", uscc, "decided_on")),
-        listings=timed.listings(rows_about(connection, "listing", uscc, "listed_on")),
-        registered=registered_at(connection, uscc, here.now, registrations, named),
-        sources=here.sources,
-        domain_sources=domain_sources(connection, here.sources),
-        moment=here.now.asked(window, None),
-        erased=0,
-    )
-
-
-def _content_at(
-    connection: Connection,
-    uscc: str,
-    here: Snapshot,
-    moment: Moment,
-    timed: Timed,
-    named: tuple[str | None, str | None],
-) -> _Content:
-    here.must_fit(moment)
-    past = records_at(connection, uscc, moment, timed, of=here.own)
-    registered = registered_at(
-        connection, uscc, moment, past.registrations, (past.name or named[0], past.kind or named[1])
-    )
-    sources = judged(connection, here.sources, moment)
+        registrations = connection.execute("SELECT * FROM report.registration WHERE uscc = %s", (uscc,)).fetchall()
+        states = connection.execute("SELECT * FROM report.domain_state(%s, %s, %s)", (uscc, *window)).fetchall()
+        return view_of(
+            name=name,
+            kind=kind,
+            domains=tuple(DomainState(**row) for row in states),
+            penalties=timed.penalties(rows_about(connection, "penalty", uscc, "decided_on")),
+            listings=timed.listings(rows_about(connection, "listing", uscc, "listed_on")),
+            registered=registered_at(connection, uscc, now, registrations, (name, kind)),
+            sources=here.sources,
+            domain_sources=domain_sources(connection, here.sources),
+            moment=now.asked(window, None),
+            erased=0,
+        )
+    chosen = moment or (now if as_of is None else now.at(as_of, vouched_at(connection, as_of))).asked(window, on)
+    here.must_fit(chosen)
+    past = records_at(connection, uscc, chosen, timed, of=here.own)
+    registered = registered_at(connection, uscc, chosen, past.registrations, (past.name or name, past.kind or kind))
+    sources = judged(connection, here.sources, chosen)
     vouching = domain_sources(connection, sources)
     penalties, listings = timed.counted(past.penalties), timed.counted(past.listings)
-    return _Content(
+    return view_of(
         name=registered.name,
         kind=registered.kind,
-        domains=states_at(connection, uscc, moment, timed.day, penalties, listings, vouching),
+        domains=states_at(connection, uscc, chosen, timed.day, penalties, listings, vouching),
         penalties=past.penalties,
         listings=past.listings,
         registered=registered,
         sources=sources,
         domain_sources=vouching,
-        moment=moment,
+        moment=chosen,
         erased=past.erased,
     )
