@@ -41,8 +41,8 @@ def operator_event(
 
 
 def require_reason(reason: str) -> None:
-    """Raise UsageError if a reason is empty, or begins as an option does."""
-    if not reason.strip() or reason.startswith("-"):
+    """Raise UsageError if a reason is empty."""
+    if not reason.strip():
         raise UsageError("--reason must say why: it is kept with the event, for whoever reads the audit")
 
 

@@ -80,7 +80,8 @@ def _carry_out(
 
     if (replay is None) != rollback:
         raise UsageError("name a replay, or say --rollback: one of the two")
-    require_reason(reason)
+    # The steward hands it on as a word of a command line: one that begins as an option does would be one there.
+    require_reason("" if reason.startswith("-") else reason)
     get: Callable[[], Connection] = ctx.obj
     connection = get()
     with Registry(connection.registry) as registry:
